@@ -1,0 +1,24 @@
+//! The Lambda function behind `PUT /internal/deletion-tasks/cancel`: wires the endpoint, decides nothing.
+
+use lambda_http::{Error, run, service_fn};
+use shared::api::Cancel;
+use shared::clock::Clock;
+use shared::config::Environment;
+use shared::store::TaskStore;
+use shared::{aws, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let mut env = Environment::process();
+    telemetry::init(env.log_level());
+    let store = env.store();
+    env.finish()?;
+
+    let aws = aws::load_config().await;
+    let store = TaskStore::new(aws::dynamodb_client(&aws), store);
+    let endpoint = Cancel::new(store, Clock::System);
+    run(service_fn(async |request| {
+        Ok::<_, Error>(endpoint.handle(request).await)
+    }))
+    .await
+}

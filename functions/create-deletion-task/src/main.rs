@@ -1,0 +1,26 @@
+//! The Lambda function behind `POST /internal/deletion-tasks/run`: wires the endpoint, decides nothing.
+
+use lambda_http::{Error, run, service_fn};
+use shared::api::Run;
+use shared::clock::Clock;
+use shared::config::Environment;
+use shared::queue::TaskQueue;
+use shared::store::TaskStore;
+use shared::{aws, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let mut env = Environment::process();
+    telemetry::init(env.log_level());
+    let (store, queue_url, config) = (env.store(), env.queue_url(), env.api());
+    env.finish()?;
+
+    let aws = aws::load_config().await;
+    let store = TaskStore::new(aws::dynamodb_client(&aws), store);
+    let queue = TaskQueue::new(aws::sqs_client(&aws), queue_url);
+    let endpoint = Run::new(store, queue, config, Clock::System);
+    run(service_fn(async |request| {
+        Ok::<_, Error>(endpoint.handle(request).await)
+    }))
+    .await
+}

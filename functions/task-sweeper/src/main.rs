@@ -1,0 +1,32 @@
+//! The Lambda function that the schedule triggers: wires the sweeper, decides nothing.
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use shared::clock::{self, Clock};
+use shared::config::Environment;
+use shared::queue::TaskQueue;
+use shared::store::TaskStore;
+use shared::worker::{Sweeper, Tick};
+use shared::{aws, telemetry};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let mut env = Environment::process();
+    telemetry::init(env.log_level());
+    let (store, queue_url) = (env.store(), env.queue_url());
+    env.finish()?;
+
+    let aws = aws::load_config().await;
+    let store = TaskStore::new(aws::dynamodb_client(&aws), store);
+    let queue = TaskQueue::new(aws::sqs_client(&aws), queue_url);
+    let sweeper = Sweeper::new(store, queue, Clock::System);
+    let handle = async |event: LambdaEvent<Tick>| {
+        let deadline = clock::from_millis(event.context.deadline);
+        match sweeper.sweep(deadline).await.errors {
+            0 => Ok(()),
+            errors => Err(Error::from(format!(
+                "{errors} calls failed; the next sweep tries again"
+            ))),
+        }
+    };
+    run(service_fn(handle)).await
+}

@@ -1,0 +1,47 @@
+//! `PUT /cancel`: `canceled`, and the worker stops.
+
+use super::answer::{Answer, respond};
+use super::body::TaskBody;
+use super::problem::Problem;
+use super::query::Query;
+use crate::clock::Clock;
+use crate::store::{Controlled, TaskStore};
+use lambda_http::{Body, Request, Response};
+
+/// Cancels deletion tasks.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    store: TaskStore,
+    clock: Clock,
+}
+
+impl Cancel {
+    /// The endpoint over a store.
+    pub fn new(store: TaskStore, clock: Clock) -> Self {
+        Self { store, clock }
+    }
+
+    /// Answers a request.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        respond("cancel", &self.clock, self.answer(request)).await
+    }
+
+    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+        let mut query = Query::of(&request, &["task_id", "attempt"]);
+        let (id, attempt) = (query.task_id(), query.attempt());
+        query.finish()?;
+        let Some(id) = id else {
+            return Err(Problem::bad_request("The query names no task"));
+        };
+        let canceled = self
+            .store
+            .cancel_if_open(&id, attempt, self.clock.now())
+            .await;
+        match canceled {
+            Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => {
+                Ok(Answer::json(&TaskBody::of(&stored))?.about(&stored.task))
+            }
+            Err(error) => Err(Problem::from_control(error, &id, "canceled")),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Every error answer: problem+json (RFC 9457).
+//!
+//! A fault of the caller says what to change. A fault of ours says nothing about our insides; its cause goes to the log.
+
+use crate::store::{ControlError, StoreError};
+use crate::task::TaskId;
+use lambda_http::http::{Method, StatusCode};
+use serde::Serialize;
+
+/// The most faults one answer lists.
+const MAX_FAULTS: usize = 20;
+/// How long a caller waits before it tries again, in seconds.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// An error answer.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(super) status: StatusCode,
+    pub(super) detail: String,
+    pub(super) errors: Vec<Fault>,
+    /// `Retry-After` or `Allow`, where the status asks for one.
+    pub(super) header: Option<(&'static str, String)>,
+    /// For the log only.
+    pub(super) cause: Option<String>,
+}
+
+/// One thing wrong with a request, and where.
+#[derive(Debug, Serialize)]
+pub(crate) struct Fault {
+    /// A JSON Pointer (RFC 6901) into the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    /// A query parameter's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    detail: String,
+}
+
+/// The published shape.
+#[derive(Serialize)]
+pub(super) struct ProblemBody<'a> {
+    r#type: &'static str,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
+    errors: &'a [Fault],
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            status,
+            detail: detail.into(),
+            errors: Vec::new(),
+            header: None,
+            cause: None,
+        }
+    }
+
+    pub(super) fn body(&self) -> ProblemBody<'_> {
+        ProblemBody {
+            r#type: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            errors: &self.errors,
+        }
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    pub(super) fn no_such_path(path: &str) -> Self {
+        let detail = format!(
+            "There is nothing at `{path}`. The endpoints are run, info, list, restart and cancel under \
+             /internal/deletion-tasks"
+        );
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    pub(super) fn wrong_method(method: &Method, expected: &Method) -> Self {
+        let detail = format!("Use {expected} here, not {method}");
+        Self {
+            header: Some(("allow", expected.to_string())),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+        }
+    }
+
+    pub(super) fn task_not_found(id: &TaskId) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            format!("Task with ID `{id}` not found"),
+        )
+    }
+
+    /// Why a restart or cancel of `id` was not made.
+    pub(super) fn from_control(error: ControlError, id: &TaskId, verb: &str) -> Self {
+        match error {
+            ControlError::NotFound => Self::task_not_found(id),
+            ControlError::AttemptMoved(attempt) => Self::conflict(format!(
+                "Task with ID `{id}` is at attempt {attempt} by now, not the one named"
+            )),
+            ControlError::Refused(status) => Self::conflict(format!(
+                "Task with ID `{id}` is already {status}, so it cannot be {verb}"
+            )),
+            ControlError::AtWork(status) => Self::conflict(format!(
+                "Task with ID `{id}` is {status}: all its objects can be tried again once it is done, failed or canceled"
+            )),
+            ControlError::ExpiresSoon(expires_at) => Self::conflict(format!(
+                "Task with ID `{id}` expires at {}, and cannot be restarted in its last day: create a new task",
+                super::body::timestamp(expires_at)
+            )),
+            ControlError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let cause = Some(error.to_string());
+        match error {
+            StoreError::Unavailable(_) => Self {
+                header: Some(("retry-after", RETRY_AFTER_SECONDS.to_string())),
+                cause,
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "The task store is busy or out of reach. Try again shortly",
+                )
+            },
+            StoreError::Refused { .. } | StoreError::Damaged(_) => Self {
+                cause,
+                ..Self::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "Something went wrong on our side",
+                )
+            },
+        }
+    }
+}
+
+/// What is wrong with a request, collected until the whole of it has been read.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    found: usize,
+    listed: Vec<Fault>,
+}
+
+impl Faults {
+    /// Something wrong in the body.
+    pub(super) fn at(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
+        self.add(Fault {
+            pointer: Some(pointer.into()),
+            parameter: None,
+            detail: detail.into(),
+        });
+    }
+
+    /// Something wrong in the query.
+    pub(super) fn in_query(&mut self, parameter: impl Into<String>, detail: impl Into<String>) {
+        self.add(Fault {
+            pointer: None,
+            parameter: Some(parameter.into()),
+            detail: detail.into(),
+        });
+    }
+
+    fn add(&mut self, fault: Fault) {
+        self.found += 1;
+        if self.listed.len() < MAX_FAULTS {
+            self.listed.push(fault);
+        }
+    }
+
+    /// 422 with every fault, if there is any.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        let detail = match self.found {
+            0 => return Ok(()),
+            1 => "The request has one fault".to_owned(),
+            n if n > MAX_FAULTS => {
+                format!("The request has {n} faults, of which the first {MAX_FAULTS} are listed")
+            }
+            n => format!("The request has {n} faults"),
+        };
+        Err(Problem {
+            errors: self.listed,
+            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        })
+    }
+}
+
+/// The known name that `unknown` may have been meant for.
+pub(super) fn did_you_mean(unknown: &str, known: &[&str]) -> String {
+    let bare = |name: &str| -> String {
+        let letters = name.chars().filter(char::is_ascii_alphanumeric);
+        letters.map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let near = known.iter().find(|name| bare(name) == bare(unknown));
+    match near {
+        Some(name) => format!("is not known; did you mean `{name}`?"),
+        None => format!("is not known; the known ones are {}", known.join(", ")),
+    }
+}

@@ -1,0 +1,58 @@
+//! `PUT /restart`: back to `pending`, and onto the queue again.
+
+use super::answer::{Answer, respond};
+use super::body::TaskBody;
+use super::dispatch;
+use super::problem::Problem;
+use super::query::Query;
+use crate::clock::Clock;
+use crate::queue::TaskQueue;
+use crate::store::{Controlled, TaskStore};
+use crate::task::TaskStatus;
+use lambda_http::{Body, Request, Response};
+
+/// Restarts deletion tasks.
+#[derive(Clone, Debug)]
+pub struct Restart {
+    store: TaskStore,
+    queue: TaskQueue,
+    clock: Clock,
+}
+
+impl Restart {
+    /// The endpoint over a store and a queue.
+    pub fn new(store: TaskStore, queue: TaskQueue, clock: Clock) -> Self {
+        Self {
+            store,
+            queue,
+            clock,
+        }
+    }
+
+    /// Answers a request.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        respond("restart", &self.clock, self.answer(request)).await
+    }
+
+    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+        let mut query = Query::of(&request, &["task_id", "scope", "attempt"]);
+        let (id, scope, attempt) = (query.task_id(), query.scope(), query.attempt());
+        query.finish()?;
+        let Some(id) = id else {
+            return Err(Problem::bad_request("The query names no task"));
+        };
+        let now = self.clock.now();
+        let restarted = self
+            .store
+            .restart_if_terminal(&id, scope, attempt, now)
+            .await;
+        let stored = match restarted {
+            Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => stored,
+            Err(error) => return Err(Problem::from_control(error, &id, "restarted")),
+        };
+        if stored.task.status == TaskStatus::Pending {
+            dispatch(&self.queue, &stored.task).await;
+        }
+        Ok(Answer::json(&TaskBody::of(&stored))?.about(&stored.task))
+    }
+}

@@ -1,0 +1,80 @@
+//! The AWS SDK clients, built once before the first request.
+//!
+//! TLS is rustls with ring. Every call has a bounded time. Writes that are guarded by a condition may be sent again by the
+//! SDK (each carries a token of its own); deletes from a vector store never are, since a second delete may only follow a
+//! look at the task.
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use std::time::Duration;
+
+/// The longest that one call to a vector store takes, its only try included.
+pub const VECTOR_CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that one call to DynamoDB or SQS takes, all its tries included.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The configuration from the environment that Lambda gives a function.
+pub async fn load_config() -> SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client())
+        .load()
+        .await
+}
+
+/// A configuration for a service on this machine at `endpoint`, whatever the environment says. `http_client`: one that
+/// watches the wire, for tests.
+pub fn local_config(endpoint: &str, http_client: Option<SharedHttpClient>) -> SdkConfig {
+    let credentials = Credentials::new("local", "local", None, None, "local");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .endpoint_url(endpoint)
+        .http_client(http_client.unwrap_or_else(self::http_client))
+        .build()
+}
+
+/// The HTTP client that all the SDK's clients share.
+pub fn http_client() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https()
+}
+
+/// DynamoDB: up to three tries.
+pub fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
+    let config = aws_sdk_dynamodb::config::Builder::from(config)
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(timeouts(CALL_TIMEOUT, CALL_TIMEOUT / 2))
+        .build();
+    aws_sdk_dynamodb::Client::from_conf(config)
+}
+
+/// SQS: two tries. A message that is not sent is sent later by the sweeper.
+pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::config::Builder::from(config)
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        .timeout_config(timeouts(CALL_TIMEOUT, CALL_TIMEOUT / 2))
+        .build();
+    aws_sdk_sqs::Client::from_conf(config)
+}
+
+/// S3 Vectors: one try. The worker decides about a second.
+pub fn s3vectors_client(config: &SdkConfig) -> aws_sdk_s3vectors::Client {
+    let config = aws_sdk_s3vectors::config::Builder::from(config)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts(VECTOR_CALL_TIMEOUT, VECTOR_CALL_TIMEOUT))
+        .build();
+    aws_sdk_s3vectors::Client::from_conf(config)
+}
+
+fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
+}

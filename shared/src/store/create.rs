@@ -1,0 +1,137 @@
+//! Creating a task: one put, which wins or answers the winner.
+
+use super::expression::{b, n, s};
+use super::item::{self, Item, StoredTask};
+use super::{DISPATCH_GRACE, INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY, StoreError, TaskStore};
+use crate::task::{Chunk, Fingerprint, ModelId, ObjectId, Progress, Task, TaskId, TaskStatus};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use std::collections::HashMap;
+
+/// What a create asks for.
+#[derive(Clone, Debug)]
+pub struct NewTask {
+    /// The task's name.
+    pub id: TaskId,
+    /// The embedding model.
+    pub model: ModelId,
+    /// The objects, each once: at most 500 and 128 KB of them.
+    pub object_ids: Vec<ObjectId>,
+    /// Of the model and the objects.
+    pub fingerprint: Fingerprint,
+    /// How long the task is kept.
+    pub retention: TimeDelta,
+}
+
+/// What a create came to.
+#[derive(Debug)]
+pub enum Created {
+    /// This call created the task.
+    New(StoredTask),
+    /// There was a task of this id already; this is it.
+    Existing(StoredTask),
+}
+
+impl TaskStore {
+    /// Creates a task unless there is one of its id, in one call either way.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer; the task may have been created all the same, and the same call says so.
+    pub async fn create_if_absent(
+        &self,
+        new: NewTask,
+        now: DateTime<Utc>,
+    ) -> Result<Created, StoreError> {
+        let created_at = now.trunc_subsecs(0);
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let stored = StoredTask {
+            baseline: 1,
+            fingerprint: new.fingerprint,
+            task: Task {
+                id: new.id,
+                model: new.model,
+                status: TaskStatus::Pending,
+                attempt: 1,
+                created_at,
+                updated_at: created_at,
+                expires_at: created_at + new.retention,
+                progress: Progress {
+                    total: u32::try_from(new.object_ids.len()).unwrap_or(u32::MAX),
+                    deleted: 0,
+                    failed: 0,
+                },
+                detail: None,
+            },
+            chunk: Chunk::new(new.object_ids),
+            op: nonce.clone(),
+            nonce,
+            sends: 0,
+        };
+        let result = self
+            .client
+            .put_item()
+            .table_name(&self.table)
+            .set_item(Some(self.new_item(&stored)))
+            // Nobody has the name, or its task has expired and only waits for Time to Live.
+            .condition_expression("attribute_not_exists(#pk) OR #expires_at <= :now")
+            .expression_attribute_names("#pk", KEY)
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_values(":now", n(now.timestamp()))
+            .return_values_on_condition_check_failure(OnFailure::AllOld)
+            .send()
+            .await;
+        let error = match result {
+            Ok(_) => return Ok(Created::New(stored)),
+            Err(error) => error,
+        };
+        match error.as_service_error() {
+            Some(PutItemError::ConditionalCheckFailedException(refused)) => {
+                let winner = refused.item.clone().ok_or_else(|| {
+                    StoreError::Damaged("a refused put came without its winner".into())
+                })?;
+                let winner = StoredTask::from_item(winner)?;
+                // The SDK sent the put again after its answer was lost: the winner is this very call.
+                match winner.nonce == stored.nonce {
+                    true => Ok(Created::New(winner)),
+                    false => Ok(Created::Existing(winner)),
+                }
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    fn new_item(&self, stored: &StoredTask) -> Item {
+        let task = &stored.task;
+        let due_at = task.created_at + DISPATCH_GRACE;
+        HashMap::from(
+            [
+                (KEY, item::key_of(&task.id)),
+                ("model", s(task.model.as_str())),
+                ("status", s(task.status.as_str())),
+                ("attempt", n(task.attempt)),
+                ("baseline", n(stored.baseline)),
+                ("nonce", s(&stored.nonce)),
+                ("op", s(&stored.op)),
+                ("fingerprint", b(stored.fingerprint.as_bytes())),
+                ("total", n(task.progress.total)),
+                ("deleted", n(0)),
+                ("failed", n(0)),
+                ("created_at", n(task.created_at.timestamp())),
+                ("updated_at", n(task.updated_at.timestamp())),
+                ("expires_at", n(task.expires_at.timestamp())),
+                ("due_at", n(due_at.timestamp())),
+                ("sends", n(0)),
+                ("ids", s(item::ids_to_text(&stored.chunk.ids))),
+                ("fence", n(0)),
+                ("tries", n(0)),
+                (INDEX_HASH_KEY, s(self.list_key(task.status, &task.id))),
+                (
+                    INDEX_RANGE_KEY,
+                    s(item::list_position(task.created_at, task.id.as_str())),
+                ),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        )
+    }
+}

@@ -1,0 +1,331 @@
+//! What a task looks like as a DynamoDB item.
+//!
+//! | attribute | type | holds |
+//! |---|---|---|
+//! | `pk` | S | `T#<task id>` |
+//! | `model`, `status`, `detail` | S | as in the API |
+//! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
+//! | `nonce`, `op` | S | the tokens of the create, and of the newest restart or cancel |
+//! | `fingerprint` | B | of the model and the set of ids |
+//! | `total`, `deleted`, `failed` | N | counters |
+//! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |
+//! | `sends` | N | how often the work was sent again or handed back since it last moved |
+//! | `ids` | S | the object ids, a line feed between two (no id can hold one) |
+//! | `fence`, `claim`, `lease_until`, `tries`, `seen` | N S N N B | the newest claim; `lease_until` in milliseconds since 1970, while it is not settled |
+//! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
+//! | `failed_head` | S | the first failures as JSON, for a list row |
+//! | `list_pk`, `list_sk` | S | the index's keys |
+
+use super::StoreError;
+use super::expression::{b, n, s};
+use crate::task::{
+    Bitmap, Chunk, FailedItem, Fingerprint, ModelId, ObjectId, Outcomes, Progress, Task, TaskId,
+    TaskStatus,
+};
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+
+pub(super) type Item = HashMap<String, AttributeValue>;
+
+/// A task as it is stored, its objects included.
+#[derive(Clone, Debug)]
+pub struct StoredTask {
+    /// What a list row shows.
+    pub task: Task,
+    /// Outcomes recorded in attempts before this one no longer count: raised by a restart of everything.
+    pub baseline: u32,
+    /// What the request asked for.
+    pub fingerprint: Fingerprint,
+    /// The objects and the work on them.
+    pub chunk: Chunk,
+    /// The create's own token: another task of the same id has another.
+    pub(super) nonce: String,
+    /// The token of the newest restart or cancel.
+    pub(super) op: String,
+    /// How often the work was sent again or handed back since it last moved.
+    pub(super) sends: u32,
+}
+
+pub(super) fn key_of(id: &TaskId) -> AttributeValue {
+    s(format!("T#{id}"))
+}
+
+/// The index partition of a status and shard.
+pub(super) fn list_partition(status: TaskStatus, shard: u32) -> String {
+    format!("{status}#{shard}")
+}
+
+/// Which of `shards` index partitions a task is in, whatever its status.
+pub(super) fn shard_of(id: &TaskId, shards: u32) -> u32 {
+    let digest = Sha256::digest(id.as_str());
+    let first = digest
+        .iter()
+        .take(4)
+        .fold(0, |sum, byte| sum << 8 | u32::from(*byte));
+    first % shards.max(1)
+}
+
+/// A task's place in the total order of lists.
+pub(super) fn list_position(created_at: DateTime<Utc>, id: &str) -> String {
+    format!(
+        "{}#{id}",
+        created_at.to_rfc3339_opts(SecondsFormat::Secs, true)
+    )
+}
+
+/// A failure within `failed_head`.
+#[derive(Serialize, Deserialize)]
+struct HeadEntry {
+    object_id: String,
+    detail: String,
+}
+
+pub(super) fn head_to_json(head: &[FailedItem]) -> Option<AttributeValue> {
+    let entries: Vec<_> = head
+        .iter()
+        .map(|item| HeadEntry {
+            object_id: item.object_id.to_string(),
+            detail: item.detail.clone(),
+        })
+        .collect();
+    match entries.is_empty() {
+        true => None,
+        false => serde_json::to_string(&entries).ok().map(s),
+    }
+}
+
+fn head_from_json(text: &str) -> Option<Vec<FailedItem>> {
+    let entries: Vec<HeadEntry> = serde_json::from_str(text).ok()?;
+    entries
+        .into_iter()
+        .map(|entry| {
+            Some(FailedItem {
+                object_id: ObjectId::new(entry.object_id).ok()?,
+                detail: entry.detail,
+            })
+        })
+        .collect()
+}
+
+/// The object ids as one attribute: a line feed between two.
+pub(super) fn ids_to_text(ids: &[ObjectId]) -> String {
+    let ids: Vec<&str> = ids.iter().map(ObjectId::as_str).collect();
+    ids.join("\n")
+}
+
+/// The attributes that record what happened to each object.
+pub(super) fn outcomes_to_attributes(
+    outcomes: &Outcomes,
+) -> [(&'static str, Option<AttributeValue>); 3] {
+    let reasons = outcomes.reasons();
+    [
+        (
+            "outcomes",
+            (!outcomes.codes().is_empty()).then(|| b(outcomes.codes())),
+        ),
+        ("outcomes_attempt", Some(n(outcomes.attempt()))),
+        (
+            "reasons",
+            (!reasons.is_empty()).then(|| AttributeValue::L(reasons.iter().map(s).collect())),
+        ),
+    ]
+}
+
+pub(super) fn seen_to_attribute(seen: &Bitmap) -> Option<AttributeValue> {
+    (!seen.is_empty()).then(|| b(seen.to_bytes()))
+}
+
+impl StoredTask {
+    /// Reads a task from its item.
+    pub(super) fn from_item(item: Item) -> Result<Self, StoreError> {
+        let mut item = Reader::new(item);
+        let task = item.task()?;
+        let fingerprint = Fingerprint::from_bytes(&item.bytes("fingerprint")?.unwrap_or_default())
+            .ok_or_else(|| item.damaged("fingerprint"))?;
+        let ids = item
+            .text("ids")?
+            .split('\n')
+            .map(ObjectId::new)
+            .collect::<Result<_, _>>()
+            .map_err(|_| item.damaged("ids"))?;
+        let chunk = Chunk {
+            ids,
+            fence: item.number("fence")?,
+            claim: item.optional_text("claim")?,
+            lease_until: item
+                .optional_number("lease_until")?
+                .and_then(DateTime::from_timestamp_millis),
+            tries: item.number("tries")?,
+            seen: Bitmap::from_bytes(item.bytes("seen")?.unwrap_or_default()),
+            outcomes: Outcomes::from_parts(
+                item.bytes("outcomes")?.unwrap_or_default(),
+                item.texts("reasons")?,
+                item.optional_number("outcomes_attempt")?.unwrap_or(1),
+            ),
+        };
+        Ok(Self {
+            baseline: item.number("baseline")?,
+            fingerprint,
+            chunk,
+            nonce: item.text("nonce")?,
+            op: item.text("op")?,
+            sends: item.number("sends")?,
+            task,
+        })
+    }
+}
+
+/// Takes attributes out of an item, and says which one is not as it should be.
+pub(super) struct Reader {
+    item: Item,
+    key: String,
+}
+
+impl Reader {
+    pub(super) fn new(item: Item) -> Self {
+        let key = match item.get(super::KEY) {
+            Some(AttributeValue::S(key)) => key.clone(),
+            _ => String::new(),
+        };
+        Self { item, key }
+    }
+
+    /// What a list row shows: present in the table and in the index.
+    pub(super) fn task(&mut self) -> Result<Task, StoreError> {
+        let id = self.key.strip_prefix("T#").map(TaskId::new);
+        Ok(Task {
+            id: id
+                .and_then(Result::ok)
+                .ok_or_else(|| self.damaged(super::KEY))?,
+            model: ModelId::new(self.text("model")?).map_err(|_| self.damaged("model"))?,
+            status: self
+                .text("status")?
+                .parse()
+                .map_err(|()| self.damaged("status"))?,
+            attempt: self.number("attempt")?,
+            created_at: self.time("created_at")?,
+            updated_at: self.time("updated_at")?,
+            expires_at: self.time("expires_at")?,
+            progress: Progress {
+                total: self.number("total")?,
+                deleted: self.number("deleted")?,
+                failed: self.number("failed")?,
+            },
+            detail: self.optional_text("detail")?,
+        })
+    }
+
+    pub(super) fn failed_head(&mut self) -> Result<Vec<FailedItem>, StoreError> {
+        match self.optional_text("failed_head")? {
+            Some(text) => head_from_json(&text).ok_or_else(|| self.damaged("failed_head")),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    pub(super) fn damaged(&self, name: &str) -> StoreError {
+        StoreError::Damaged(format!("attribute `{name}` of `{}`", self.key))
+    }
+
+    pub(super) fn optional_text(&mut self, name: &str) -> Result<Option<String>, StoreError> {
+        match self.item.remove(name) {
+            None => Ok(None),
+            Some(AttributeValue::S(text)) => Ok(Some(text)),
+            Some(_) => Err(self.damaged(name)),
+        }
+    }
+
+    pub(super) fn text(&mut self, name: &str) -> Result<String, StoreError> {
+        let text = self.optional_text(name)?;
+        text.ok_or_else(|| self.damaged(name))
+    }
+
+    pub(super) fn optional_number<T: std::str::FromStr>(
+        &mut self,
+        name: &str,
+    ) -> Result<Option<T>, StoreError> {
+        match self.item.remove(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(digits)) => {
+                digits.parse().map(Some).map_err(|_| self.damaged(name))
+            }
+            Some(_) => Err(self.damaged(name)),
+        }
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&mut self, name: &str) -> Result<T, StoreError> {
+        let number = self.optional_number(name)?;
+        number.ok_or_else(|| self.damaged(name))
+    }
+
+    fn time(&mut self, name: &str) -> Result<DateTime<Utc>, StoreError> {
+        let seconds = self.number(name)?;
+        DateTime::from_timestamp_secs(seconds).ok_or_else(|| self.damaged(name))
+    }
+
+    fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.item.remove(name) {
+            None => Ok(None),
+            Some(AttributeValue::B(blob)) => Ok(Some(blob.into_inner())),
+            Some(_) => Err(self.damaged(name)),
+        }
+    }
+
+    fn texts(&mut self, name: &str) -> Result<Vec<String>, StoreError> {
+        match self.item.remove(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::L(list)) => list
+                .into_iter()
+                .map(|value| match value {
+                    AttributeValue::S(text) => Ok(text),
+                    _ => Err(self.damaged(name)),
+                })
+                .collect(),
+            Some(_) => Err(self.damaged(name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_keeps_its_shard_and_shards_fill_evenly() {
+        let ids: Vec<_> = (0..4000)
+            .map(|i| TaskId::new(format!("task-{i}")).unwrap())
+            .collect();
+        let mut filled = [0; 4];
+        for id in &ids {
+            filled[shard_of(id, 4) as usize] += 1;
+            assert_eq!(shard_of(id, 1), 0);
+        }
+        assert!(
+            filled.iter().all(|count| (900..1100).contains(count)),
+            "{filled:?}"
+        );
+    }
+
+    #[test]
+    fn positions_sort_by_second_and_then_by_id() {
+        let at = |seconds, id| list_position(DateTime::from_timestamp_secs(seconds).unwrap(), id);
+        let mut sorted = [at(2, "a"), at(1, "b"), at(1, "a"), at(10_000_000_000, "a")];
+        sorted.sort();
+        assert_eq!(
+            sorted,
+            [at(1, "a"), at(1, "b"), at(2, "a"), at(10_000_000_000, "a")]
+        );
+    }
+
+    #[test]
+    fn an_item_with_a_missing_or_odd_attribute_says_which() {
+        let item = HashMap::from([("pk".into(), s("T#x")), ("model".into(), n(1))]);
+        let error = StoredTask::from_item(item).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a stored item is damaged: attribute `model` of `T#x`"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! Lists: a lazy merge over the index's partitions, newest first.
+
+use super::expression::s;
+use super::item::{self, Item, Reader};
+use super::{INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, StoreError, TaskStore};
+use crate::task::{FailedItem, ModelId, Task, TaskStatus};
+use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
+use std::collections::VecDeque;
+
+/// The most index rows one page reads. A page that has read so many ends, full or not.
+pub const MAX_ROWS_READ: usize = 1000;
+
+/// A place in the total order of lists: the sort key of the last row a page took in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(pub String);
+
+/// Which tasks to list.
+#[derive(Clone, Debug, Default)]
+pub struct ListFilter {
+    /// Only this status; all of them when absent.
+    pub status: Option<TaskStatus>,
+    /// Only this model; all of them when absent.
+    pub model: Option<ModelId>,
+}
+
+/// One row of a list.
+#[derive(Clone, Debug)]
+pub struct ListRow {
+    /// The task.
+    pub task: Task,
+    /// Its first failures.
+    pub failed_head: Vec<FailedItem>,
+}
+
+/// One page of a list.
+#[derive(Debug, Default)]
+pub struct ListPage {
+    /// The rows, newest first.
+    pub rows: Vec<ListRow>,
+    /// Where the next page begins; `None` when nothing follows.
+    pub next: Option<Position>,
+}
+
+impl TaskStore {
+    /// The tasks after `from`, newest first: at most `limit` of them. The index may lag.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn list(
+        &self,
+        filter: &ListFilter,
+        limit: usize,
+        from: Option<Position>,
+        now: DateTime<Utc>,
+    ) -> Result<ListPage, StoreError> {
+        let statuses: Vec<_> = match filter.status {
+            Some(status) => vec![status],
+            None => TaskStatus::ALL.to_vec(),
+        };
+        let mut runs: Vec<Run> = statuses
+            .into_iter()
+            .flat_map(|status| {
+                (0..self.shards).map(move |shard| item::list_partition(status, shard))
+            })
+            .map(|partition| Run::new(partition, from.clone()))
+            .collect();
+        // Small fetches: a page's rows are spread over the shards, and what is fetched beyond the page is read in vain.
+        let step = (limit / runs.len() + 2).min(MAX_ROWS_READ / runs.len());
+        let mut budget = MAX_ROWS_READ;
+        let mut page = ListPage::default();
+        let mut last: Option<Position> = None;
+        loop {
+            // Every run must show its next row before the newest of them is known.
+            let dry: Vec<_> = runs.iter_mut().filter(|run| run.is_dry()).collect();
+            if !dry.is_empty() {
+                let Some(step) = Some(step.min(budget / dry.len())).filter(|step| *step > 0) else {
+                    page.next = last;
+                    return Ok(page);
+                };
+                let read = try_join_all(dry.into_iter().map(|run| run.fetch(self, step))).await?;
+                budget = budget.saturating_sub(read.into_iter().sum());
+                continue;
+            }
+            let newest = runs
+                .iter_mut()
+                .max_by(|a, b| a.head().cmp(&b.head()))
+                .and_then(|run| run.rows.pop_front());
+            let Some((position, row)) = newest else {
+                return Ok(page); // every run is at its end
+            };
+            if page.rows.len() == limit {
+                page.next = last;
+                return Ok(page);
+            }
+            // A task that changed its status between two fetches may show up in both partitions.
+            let repeated = last.as_ref() == Some(&position);
+            let wanted = filter
+                .model
+                .as_ref()
+                .is_none_or(|model| *model == row.task.model);
+            if wanted && !repeated && !row.task.is_expired(now) {
+                page.rows.push(row);
+            }
+            last = Some(position);
+        }
+    }
+}
+
+/// One partition of the index, read piece by piece.
+struct Run {
+    partition: String,
+    rows: VecDeque<(Position, ListRow)>,
+    /// Rows before this one are still to be read.
+    before: Option<Position>,
+    ended: bool,
+}
+
+impl Run {
+    fn new(partition: String, before: Option<Position>) -> Self {
+        Self {
+            partition,
+            rows: VecDeque::new(),
+            before,
+            ended: false,
+        }
+    }
+
+    fn is_dry(&self) -> bool {
+        self.rows.is_empty() && !self.ended
+    }
+
+    fn head(&self) -> Option<&Position> {
+        self.rows.front().map(|(position, _)| position)
+    }
+
+    /// Reads up to `step` further rows and answers how many there were.
+    async fn fetch(&mut self, store: &TaskStore, step: usize) -> Result<usize, StoreError> {
+        let mut query = store
+            .client
+            .query()
+            .table_name(&store.table)
+            .index_name(INDEX_NAME)
+            .scan_index_forward(false)
+            .limit(i32::try_from(step).unwrap_or(i32::MAX))
+            .expression_attribute_names("#list_pk", INDEX_HASH_KEY)
+            .expression_attribute_values(":list_pk", s(&self.partition));
+        query = match &self.before {
+            None => query.key_condition_expression("#list_pk = :list_pk"),
+            Some(before) => query
+                .key_condition_expression("#list_pk = :list_pk AND #list_sk < :before")
+                .expression_attribute_names("#list_sk", INDEX_RANGE_KEY)
+                .expression_attribute_values(":before", s(&before.0)),
+        };
+        let answer = query.send().await?;
+        let items = answer.items.unwrap_or_default();
+        let more = answer.last_evaluated_key.is_some_and(|key| !key.is_empty());
+        self.ended = items.is_empty() || !more;
+        for item in items {
+            let (position, row) = list_row(item)?;
+            self.before = Some(position.clone());
+            self.rows.push_back((position, row));
+        }
+        Ok(self.rows.len())
+    }
+}
+
+fn list_row(item: Item) -> Result<(Position, ListRow), StoreError> {
+    let mut reader = Reader::new(item);
+    let position = Position(reader.text(INDEX_RANGE_KEY)?);
+    let row = ListRow {
+        task: reader.task()?,
+        failed_head: reader.failed_head()?,
+    };
+    Ok((position, row))
+}

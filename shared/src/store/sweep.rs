@@ -1,0 +1,125 @@
+//! What the sweeper asks for: work that is due, taken over for one more send.
+
+use super::expression::{GuardedUpdate, Written, n, s};
+use super::item::{self, Item, Reader};
+use super::{INDEX_HASH_KEY, INDEX_NAME, StoreError, TaskStore, resend_delay};
+use crate::task::{TaskId, TaskStatus};
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
+
+/// A task whose message may be lost or whose worker may have died.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueTask {
+    /// The task's name.
+    pub id: TaskId,
+    /// Its attempt, as the index has it.
+    pub attempt: u32,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    status: TaskStatus,
+    due_at: i64,
+    sends: u32,
+}
+
+/// One page of an index partition's due tasks.
+#[derive(Debug)]
+pub struct DuePage {
+    /// The due tasks, oldest first.
+    pub tasks: Vec<DueTask>,
+    /// Where the next page begins; `None` at the end of the partition.
+    pub next: Option<PageStart>,
+}
+
+/// Where a page of due tasks begins.
+#[derive(Debug)]
+pub struct PageStart(Item);
+
+impl TaskStore {
+    /// The partitions the sweeper walks: every shard of what is pending and processing.
+    pub fn open_partitions(&self) -> Vec<(TaskStatus, u32)> {
+        [TaskStatus::Pending, TaskStatus::Processing]
+            .into_iter()
+            .flat_map(|status| (0..self.shards).map(move |shard| (status, shard)))
+            .collect()
+    }
+
+    /// One page of the tasks in a partition that are due at `now`, oldest first. The index may lag.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn due_tasks(
+        &self,
+        (status, shard): (TaskStatus, u32),
+        from: Option<PageStart>,
+        now: DateTime<Utc>,
+    ) -> Result<DuePage, StoreError> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(INDEX_NAME)
+            .key_condition_expression("#list_pk = :list_pk")
+            .filter_expression("#due_at <= :now AND #expires_at > :now")
+            .expression_attribute_names("#list_pk", INDEX_HASH_KEY)
+            .expression_attribute_names("#due_at", "due_at")
+            .expression_attribute_names("#expires_at", "expires_at")
+            .expression_attribute_values(":list_pk", s(item::list_partition(status, shard)))
+            .expression_attribute_values(":now", n(now.timestamp()))
+            .set_exclusive_start_key(from.map(|start| start.0))
+            .send()
+            .await?;
+        let tasks = answer.items.unwrap_or_default().into_iter();
+        Ok(DuePage {
+            tasks: tasks.map(due_task).collect::<Result<_, _>>()?,
+            next: answer
+                .last_evaluated_key
+                .filter(|key| !key.is_empty())
+                .map(PageStart),
+        })
+    }
+
+    /// Takes a due task over for one more send: puts its next one off, if nothing has moved. `false`: somebody else
+    /// has it.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn redispatch_if_due(
+        &self,
+        due: &DueTask,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let next_due = n((now + resend_delay(due.sends + 1)).timestamp());
+        let sends = n(due.sends + 1);
+        let update = GuardedUpdate::default()
+            .set("due_at", next_due.clone())
+            .set("sends", sends.clone())
+            .when("#status = :read_status AND #attempt = :read_attempt")
+            .value("read_status", s(due.status.as_str()))
+            .value("read_attempt", n(due.attempt))
+            .when("#due_at = :read_due_at AND #sends = :read_sends")
+            .value("read_due_at", n(due.due_at))
+            .value("read_sends", n(due.sends));
+        let key = item::key_of(&due.id);
+        match update.send(&self.client, &self.table, key, false).await? {
+            Written::Applied(_) => Ok(true),
+            // Sent again by the SDK after its answer was lost (or another sweeper did just the same: one message more).
+            Written::Refused(item) => Ok(item.is_some_and(|item| {
+                let has = |name, value: &AttributeValue| item.get(name) == Some(value);
+                has("due_at", &next_due) && has("sends", &sends) && has("attempt", &n(due.attempt))
+            })),
+        }
+    }
+}
+
+fn due_task(item: Item) -> Result<DueTask, StoreError> {
+    let mut reader = Reader::new(item);
+    let task = reader.task()?;
+    Ok(DueTask {
+        id: task.id,
+        attempt: task.attempt,
+        created_at: task.created_at,
+        status: task.status,
+        due_at: reader.number("due_at")?,
+        sends: reader.number("sends")?,
+    })
+}

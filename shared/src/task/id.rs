@@ -1,0 +1,199 @@
+//! Names: of a task, of an embedding model, of an object. Each is checked once, where it enters.
+
+use std::fmt;
+
+/// The most objects in one chunk: what one S3 Vectors delete takes ("Limitations and restrictions", Amazon S3 User
+/// Guide).
+pub const MAX_CHUNK_OBJECTS: usize = 500;
+/// The most bytes of object ids in one chunk, so that an item stays well below DynamoDB's 400 KB.
+pub const MAX_CHUNK_BYTES: usize = 128 * 1024;
+/// The longest task id, in bytes of UTF-8.
+pub const MAX_TASK_ID_BYTES: usize = 255;
+/// The longest embedding model id, in bytes of UTF-8.
+pub const MAX_MODEL_ID_BYTES: usize = 128;
+/// The longest object id, in bytes of UTF-8.
+pub const MAX_OBJECT_ID_BYTES: usize = 1024;
+
+/// Why a text is not a valid name. The words follow "must …" or stand alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidName {
+    /// The text has no characters.
+    #[error("must not be empty")]
+    Empty,
+    /// The text is longer than the rule allows.
+    #[error("must be at most {max} bytes of UTF-8, and is {bytes}")]
+    TooLong {
+        /// The longest allowed.
+        max: usize,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// The text holds a control character.
+    #[error("must not contain control characters, and has U+{:04X}", u32::from(*.0))]
+    ControlCharacter(char),
+    /// The text holds white space, which a task id must not.
+    #[error("must not contain white space, and has U+{:04X}", u32::from(*.0))]
+    WhiteSpace(char),
+}
+
+fn check(text: &str, max: usize) -> Result<(), InvalidName> {
+    if text.is_empty() {
+        return Err(InvalidName::Empty);
+    }
+    if text.len() > max {
+        let bytes = text.len();
+        return Err(InvalidName::TooLong { max, bytes });
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(InvalidName::ControlCharacter(c)),
+        None => Ok(()),
+    }
+}
+
+/// The name of a task: 1 to 255 bytes of UTF-8 without control characters or white space.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(String);
+
+impl TaskId {
+    /// Checks `text` and takes it as a task's name.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+        let text = text.into();
+        check(&text, MAX_TASK_ID_BYTES)?;
+        match text.chars().find(|c| c.is_whitespace()) {
+            Some(c) => Err(InvalidName::WhiteSpace(c)),
+            None => Ok(Self(text)),
+        }
+    }
+
+    /// A name the service makes from a UUIDv7 (RFC 9562), which sorts by the time it was made.
+    pub fn from_uuid(uuid: uuid::Uuid) -> Self {
+        Self(uuid.to_string())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of an embedding model: 1 to 128 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ModelId(String);
+
+impl ModelId {
+    /// Checks `text` and takes it as a model's name.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+        let text = text.into();
+        check(&text, MAX_MODEL_ID_BYTES)?;
+        Ok(Self(text))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control characters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId(String);
+
+impl ObjectId {
+    /// Checks `text` and takes it as an object's name.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+        let text = text.into();
+        check(&text, MAX_OBJECT_ID_BYTES)?;
+        Ok(Self(text))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_every_script_are_welcome() {
+        for name in [
+            "a",
+            "🗑️",
+            "a/b",
+            "..",
+            "100%",
+            "naïve",
+            "日本語",
+            "a#b",
+            "T#x",
+        ] {
+            assert!(TaskId::new(name).is_ok(), "{name:?}");
+            assert!(ModelId::new(name).is_ok(), "{name:?}");
+            assert!(ObjectId::new(name).is_ok(), "{name:?}");
+        }
+        assert!(ObjectId::new("white space is fine here").is_ok());
+        assert!(ModelId::new("and here").is_ok());
+    }
+
+    #[test]
+    fn lengths_are_counted_in_bytes() {
+        assert!(TaskId::new("é".repeat(127)).is_ok());
+        assert_eq!(
+            TaskId::new("é".repeat(128)),
+            Err(InvalidName::TooLong {
+                max: 255,
+                bytes: 256
+            })
+        );
+        assert!(ModelId::new("m".repeat(128)).is_ok());
+        assert!(ModelId::new("m".repeat(129)).is_err());
+        assert!(ObjectId::new("o".repeat(1024)).is_ok());
+        assert!(ObjectId::new("o".repeat(1025)).is_err());
+    }
+
+    #[test]
+    fn control_characters_are_refused_everywhere_and_white_space_in_task_ids() {
+        for c in ['\0', '\n', '\t', '\u{7f}', '\u{85}'] {
+            let name = format!("a{c}b");
+            assert_eq!(TaskId::new(&*name), Err(InvalidName::ControlCharacter(c)));
+            assert_eq!(ModelId::new(&*name), Err(InvalidName::ControlCharacter(c)));
+            assert_eq!(ObjectId::new(&*name), Err(InvalidName::ControlCharacter(c)));
+        }
+        for c in [' ', '\u{a0}', '\u{2003}', '\u{3000}'] {
+            assert_eq!(
+                TaskId::new(format!("a{c}")),
+                Err(InvalidName::WhiteSpace(c))
+            );
+        }
+        assert_eq!(TaskId::new(""), Err(InvalidName::Empty));
+    }
+}

@@ -1,0 +1,85 @@
+//! The task and its rules. Pure: no I/O, no clock, no AWS.
+//!
+//! [`TaskStatus`] and its transitions are in `status.rs`, what happened to each object in `outcome.rs`, the work on a
+//! chunk of objects (what to delete, what to record) in `chunk.rs`, the rules for names in `id.rs`.
+#![warn(clippy::wildcard_enum_match_arm)]
+
+mod bitmap;
+mod chunk;
+mod fingerprint;
+mod id;
+mod message;
+mod outcome;
+mod status;
+
+pub use bitmap::Bitmap;
+pub use chunk::{Chunk, Claim, Settlement};
+pub use fingerprint::Fingerprint;
+pub use id::{
+    InvalidName, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES,
+    MAX_TASK_ID_BYTES, ModelId, ObjectId, TaskId,
+};
+pub use message::Message;
+pub use outcome::{Code, NOT_FOUND, Outcome, Outcomes, Reason};
+pub use status::{Effect, Event, TaskStatus};
+
+use chrono::{DateTime, Utc};
+
+/// A task, without its objects: what a list row shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The caller's name for it, or one the service made.
+    pub id: TaskId,
+    /// The embedding model, which names the vector index.
+    pub model: ModelId,
+    /// Where the task is in its life.
+    pub status: TaskStatus,
+    /// Which try this is: 1 at creation, one more with each restart.
+    pub attempt: u32,
+    /// When it was created, in whole seconds.
+    pub created_at: DateTime<Utc>,
+    /// When it last changed, in whole seconds.
+    pub updated_at: DateTime<Utc>,
+    /// From this moment on the task counts as absent.
+    pub expires_at: DateTime<Utc>,
+    /// How many objects stand where.
+    pub progress: Progress,
+    /// Why a `failed` task failed, in one sentence for a person.
+    pub detail: Option<String>,
+}
+
+impl Task {
+    /// Whether the task counts as absent at `now`, whether or not its item is still stored.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at <= now
+    }
+}
+
+/// How many objects of a task stand where. `deleted + failed + remaining = total`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// All objects of the task.
+    pub total: u32,
+    /// Objects that were deleted.
+    pub deleted: u32,
+    /// Objects that were tried and not deleted.
+    pub failed: u32,
+}
+
+impl Progress {
+    /// Objects that have no outcome yet.
+    pub fn remaining(&self) -> u32 {
+        self.total
+            .saturating_sub(self.deleted)
+            .saturating_sub(self.failed)
+    }
+}
+
+/// An object that was not deleted, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedItem {
+    /// The object.
+    pub object_id: ObjectId,
+    /// The reason, for a person.
+    pub detail: String,
+}

@@ -1,0 +1,205 @@
+//! The life of a task: its states, and what each event does in each of them.
+//!
+//! ```text
+//!              restart                restart
+//!        ┌─────────────────┬──────────────────────┐
+//!        ▼                 │                      │
+//!     pending ──claim──▶ processing ──finish──▶ done
+//!        │ │               │   │ ───fail─────▶ failed ──restart──▶ pending
+//!        │ └───fail────────┼───┘                  ▲
+//!        │                 └──────────────────────┘
+//!        └──cancel──▶ canceled ◀──cancel── processing
+//! ```
+//! The store turns this table into the conditions of its guarded writes, so the rules stand here once.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TaskStatus {
+    /// Stored, durable, waiting for a worker. Left by a claim, by a cancel, or straight to `failed` when no vector
+    /// store can take it.
+    Pending,
+    /// A worker has begun. Left when every object has an outcome, or by a cancel.
+    Processing,
+    /// Every object has a definite outcome: deleted, absent, or refused by the store. Left only by a restart.
+    Done,
+    /// At least one object has no definite outcome. Left only by a restart.
+    Failed,
+    /// Stopped by a caller. Left only by a restart.
+    Canceled,
+}
+
+/// What can happen to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// A worker takes the work.
+    Claim,
+    /// Every object has a definite outcome.
+    Finish,
+    /// Every object has an outcome, at least one of them not definite.
+    Fail,
+    /// A caller stops the task.
+    Cancel,
+    /// A caller starts the task again.
+    Restart,
+}
+
+/// What an event does in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// The task moves there (for a claim, it may stay where it is).
+    Move(TaskStatus),
+    /// Nothing changes, and whoever asked is content.
+    Nothing,
+    /// The event has no place in this state.
+    Refuse,
+}
+
+impl TaskStatus {
+    /// Every status, in the order of a life.
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Processing,
+        Self::Done,
+        Self::Failed,
+        Self::Canceled,
+    ];
+
+    /// The word used in the API, in the store and in logs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Processing => "processing",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// Whether only a restart leads out of this status.
+    pub const fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Processing => false,
+            Self::Done | Self::Failed | Self::Canceled => true,
+        }
+    }
+
+    /// What `event` does to a task in this status.
+    pub const fn on(self, event: Event) -> Effect {
+        use Effect::{Move, Nothing, Refuse};
+        match (self, event) {
+            (Self::Pending | Self::Processing, Event::Claim) => Move(Self::Processing),
+            (Self::Processing, Event::Finish) => Move(Self::Done),
+            (Self::Pending | Self::Processing, Event::Fail) => Move(Self::Failed),
+            (Self::Pending | Self::Processing, Event::Cancel) => Move(Self::Canceled),
+            (Self::Canceled, Event::Cancel) => Nothing,
+            (Self::Done | Self::Failed | Self::Canceled, Event::Restart) => Move(Self::Pending),
+            (Self::Pending | Self::Processing, Event::Restart) => Nothing,
+            (Self::Pending, Event::Finish)
+            | (Self::Done | Self::Failed, Event::Cancel)
+            | (
+                Self::Done | Self::Failed | Self::Canceled,
+                Event::Claim | Event::Finish | Event::Fail,
+            ) => Refuse,
+        }
+    }
+
+    /// The statuses in which `event` moves a task: the condition of its guarded write.
+    pub fn moved_by(event: Event) -> impl Iterator<Item = Self> {
+        Self::ALL
+            .into_iter()
+            .filter(move |status| matches!(status.on(event), Effect::Move(_)))
+    }
+}
+
+impl fmt::Display for TaskStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for TaskStatus {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Effect::{Move, Nothing, Refuse};
+    use TaskStatus::{Canceled, Done, Failed, Pending, Processing};
+
+    const EVENTS: [Event; 5] = [
+        Event::Claim,
+        Event::Finish,
+        Event::Fail,
+        Event::Cancel,
+        Event::Restart,
+    ];
+
+    /// The whole table once more, by hand, a row a status and a column an event.
+    #[test]
+    fn every_event_in_every_status_does_what_the_contract_says() {
+        let table = [
+            (
+                Pending,
+                [
+                    Move(Processing),
+                    Refuse,
+                    Move(Failed),
+                    Move(Canceled),
+                    Nothing,
+                ],
+            ),
+            (
+                Processing,
+                [
+                    Move(Processing),
+                    Move(Done),
+                    Move(Failed),
+                    Move(Canceled),
+                    Nothing,
+                ],
+            ),
+            (Done, [Refuse, Refuse, Refuse, Refuse, Move(Pending)]),
+            (Failed, [Refuse, Refuse, Refuse, Refuse, Move(Pending)]),
+            (Canceled, [Refuse, Refuse, Refuse, Nothing, Move(Pending)]),
+        ];
+        assert_eq!(table.map(|(status, _)| status), TaskStatus::ALL);
+        for (status, effects) in table {
+            for (event, effect) in EVENTS.into_iter().zip(effects) {
+                assert_eq!(status.on(event), effect, "{status} on {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_restart_leaves_a_terminal_status() {
+        for status in TaskStatus::ALL.into_iter().filter(|s| s.is_terminal()) {
+            for event in EVENTS.into_iter().filter(|e| *e != Event::Restart) {
+                assert!(
+                    !matches!(status.on(event), Move(_)),
+                    "{status} on {event:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_status_reads_back_from_its_own_word_and_no_other() {
+        for status in TaskStatus::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        for word in ["", "Pending", "cancelled", "done ", "unknown"] {
+            assert_eq!(word.parse::<TaskStatus>(), Err(()), "{word:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Amazon S3 Vectors: the object id is the vector's key.
+
+use super::{VectorError, VectorErrorKind, VectorStore};
+use aws_sdk_s3vectors::Client;
+use aws_sdk_s3vectors::error::{ProvideErrorMetadata, SdkError};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::HashSet;
+use std::error::Error;
+
+/// The most keys one GetVectors takes ("Limitations and restrictions", Amazon S3 User Guide).
+const MAX_GET: usize = 100;
+/// The most keys one DeleteVectors takes (the same page).
+const MAX_DELETE: usize = 500;
+/// GetVectors calls under way at once, for one look.
+const CONCURRENT_GETS: usize = 5;
+
+/// One vector index in Amazon S3 Vectors.
+#[derive(Clone, Debug)]
+pub struct S3Vectors {
+    client: Client,
+    bucket: String,
+    index: String,
+}
+
+impl S3Vectors {
+    /// The index `index` in the vector bucket `bucket`.
+    pub fn new(client: Client, bucket: String, index: String) -> Self {
+        Self {
+            client,
+            bucket,
+            index,
+        }
+    }
+
+    /// Whether S3 Vectors could have an index of this name ("Vector index naming requirements", Amazon S3 User Guide).
+    /// A model id may be any text; one that is no index name has no index, which is clearer than a refused call.
+    fn index_can_exist(&self) -> Result<(), VectorError> {
+        let name = self.index.as_bytes();
+        let is_alphanumeric = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let possible = (3..=63).contains(&name.len())
+            && name
+                .iter()
+                .all(|c| is_alphanumeric(c) || matches!(c, b'-' | b'.'))
+            && name.first().is_some_and(is_alphanumeric)
+            && name.last().is_some_and(is_alphanumeric);
+        match possible {
+            true => Ok(()),
+            false => Err(VectorError {
+                kind: VectorErrorKind::IndexMissing,
+                detail: self.index_missing(),
+                source: None,
+            }),
+        }
+    }
+
+    fn index_missing(&self) -> String {
+        format!("Vector index `{}` does not exist", self.index)
+    }
+
+    async fn get(&self, keys: Vec<String>) -> Result<HashSet<String>, VectorError> {
+        let answer = self
+            .client
+            .get_vectors()
+            .vector_bucket_name(&self.bucket)
+            .index_name(&self.index)
+            .set_keys(Some(keys))
+            .return_data(false)
+            .return_metadata(false)
+            .send()
+            .await
+            .map_err(|error| self.sort(error))?;
+        Ok(answer
+            .vectors
+            .into_iter()
+            .map(|vector| vector.key)
+            .collect())
+    }
+
+    /// Sorts the SDK's error by meaning.
+    fn sort<E, R>(&self, error: SdkError<E, R>) -> VectorError
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+        R: std::fmt::Debug + Send + Sync + 'static,
+    {
+        let (kind, detail) = match error.code() {
+            Some("NotFoundException") => (VectorErrorKind::IndexMissing, self.index_missing()),
+            Some("AccessDeniedException") => (
+                VectorErrorKind::Denied,
+                format!("Access to vector index `{}` is denied", self.index),
+            ),
+            Some("TooManyRequestsException" | "ThrottlingException") => (
+                VectorErrorKind::Throttled,
+                "The vector store kept asking to go slower".to_owned(),
+            ),
+            Some("ValidationException") => (
+                VectorErrorKind::InvalidId,
+                "The vector store refuses this id as invalid".to_owned(),
+            ),
+            _ => (
+                VectorErrorKind::Temporary,
+                "The vector store kept failing or did not answer".to_owned(),
+            ),
+        };
+        VectorError {
+            kind,
+            detail,
+            source: Some(error.into()),
+        }
+    }
+}
+
+fn owned(ids: &[&str]) -> Vec<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+impl VectorStore for S3Vectors {
+    fn present<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<bool>, VectorError>> {
+        Box::pin(async move {
+            self.index_can_exist()?;
+            let batches: Vec<_> = ids.chunks(MAX_GET).map(owned).collect();
+            let found: Vec<HashSet<String>> = stream::iter(batches)
+                .map(|keys| self.get(keys))
+                .buffer_unordered(CONCURRENT_GETS)
+                .try_collect()
+                .await?;
+            let is_found = |id: &&str| found.iter().any(|keys| keys.contains(*id));
+            Ok(ids.iter().map(is_found).collect())
+        })
+    }
+
+    fn delete<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<(), VectorError>> {
+        Box::pin(async move {
+            self.index_can_exist()?;
+            self.client
+                .delete_vectors()
+                .vector_bucket_name(&self.bucket)
+                .index_name(&self.index)
+                .set_keys(Some(owned(ids)))
+                .send()
+                .await
+                .map(drop)
+                .map_err(|error| self.sort(error))
+        })
+    }
+
+    fn max_delete(&self) -> usize {
+        MAX_DELETE
+    }
+}

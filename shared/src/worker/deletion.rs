@@ -1,0 +1,263 @@
+//! The calls to a vector store within one claim: look, delete, split what is refused, slow down, stop in time.
+
+use crate::clock::Clock;
+use crate::store::{Deferral, StoredTask, TaskStore};
+use crate::task::{ObjectId, Outcome, Reason};
+use crate::vector::{VectorError, VectorErrorKind, VectorStore};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+/// Times a call is made before its work is handed back.
+const MAX_CALLS: u32 = 4;
+/// The longest wait before the second call; it doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest that one call to a store may take.
+const MAX_CALL_TIME: TimeDelta = TimeDelta::seconds(10);
+/// With less time than this no call is begun.
+const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
+
+/// The time an invocation has left. A call gets at most half of it, so that its result can still be recorded.
+pub(super) struct Budget {
+    deadline: DateTime<Utc>,
+    clock: Clock,
+}
+
+impl Budget {
+    pub(super) fn new(deadline: DateTime<Utc>, clock: Clock) -> Self {
+        Self { deadline, clock }
+    }
+
+    fn left(&self) -> TimeDelta {
+        self.deadline - self.clock.now()
+    }
+
+    /// Whether there is time for one more call to a store, and for recording its result.
+    pub(super) fn allows_a_call(&self) -> bool {
+        self.left() >= MIN_TIME
+    }
+
+    /// Makes a call in bounded time. One that takes longer counts as a temporary failure: it may have happened.
+    async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, VectorError>>,
+    ) -> Result<T, VectorError> {
+        let time = (self.left() / 2).min(MAX_CALL_TIME);
+        let time = time.to_std().unwrap_or(Duration::ZERO);
+        tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
+            Err(VectorError {
+                kind: VectorErrorKind::Temporary,
+                detail: "The vector store did not answer in time".to_owned(),
+                source: None,
+            })
+        })
+    }
+
+    /// Waits before call number `calls + 1`: full jitter over an exponential bound ("Exponential Backoff And Jitter",
+    /// AWS Architecture Blog). `false`: no time is left for it.
+    async fn back_off(&self, calls: u32) -> bool {
+        let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
+        tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
+        self.allows_a_call()
+    }
+}
+
+/// What a look found among the objects asked for.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// In the index, in order.
+    pub(super) present: Vec<usize>,
+    /// Ids the store will never take, and why.
+    pub(super) refused: BTreeMap<usize, String>,
+}
+
+/// Looks which of the objects at `positions` exist.
+///
+/// # Errors
+/// When the store would not say in the time there is.
+pub(super) async fn look(
+    store: &dyn VectorStore,
+    ids: &[ObjectId],
+    positions: &[usize],
+    budget: &Budget,
+) -> Result<Found, VectorError> {
+    let mut found = Found::default();
+    let mut batches = vec![positions.to_vec()];
+    let mut calls = 0;
+    while let Some(batch) = batches.pop().filter(|batch| !batch.is_empty()) {
+        let names = names(ids, &batch);
+        match budget.call(store.present(&names)).await {
+            Ok(present) => {
+                calls = 0;
+                let both = batch.into_iter().zip(present);
+                found
+                    .present
+                    .extend(both.filter_map(|(at, here)| here.then_some(at)));
+            }
+            Err(error) if error.kind == VectorErrorKind::InvalidId && budget.allows_a_call() => {
+                split(batch, &mut batches, |at| {
+                    found.refused.insert(at, error.detail.clone());
+                });
+            }
+            Err(error) => {
+                calls += 1;
+                if !may_pass(error.kind) || calls == MAX_CALLS || !budget.back_off(calls).await {
+                    return Err(error);
+                }
+                batches.push(batch);
+            }
+        }
+    }
+    found.present.sort_unstable();
+    Ok(found)
+}
+
+/// How the deletes of a claim ended.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// What is certain.
+    pub(super) results: Vec<(usize, Outcome)>,
+    /// Objects that are still there, or not known to be gone.
+    pub(super) open: Vec<usize>,
+    /// Why there are open ones. `None` when the task was canceled, restarted or taken over: then nothing failed.
+    pub(super) why_open: Option<(Deferral, String)>,
+    /// Trying again would not help.
+    pub(super) is_final: bool,
+}
+
+impl Ended {
+    /// No call is made any more: everything fails for this reason.
+    pub(super) fn gave_up(positions: &[usize], detail: String) -> Self {
+        Self {
+            open: positions.to_vec(),
+            why_open: Some((Deferral::Failed, detail)),
+            ..Self::default()
+        }
+    }
+}
+
+/// The deletes of one claim.
+pub(super) struct Deletion<'a> {
+    pub(super) store: &'a dyn VectorStore,
+    pub(super) tasks: &'a TaskStore,
+    pub(super) claimed: &'a StoredTask,
+    pub(super) budget: &'a Budget,
+}
+
+impl Deletion<'_> {
+    /// Deletes the objects at `positions`. Before any call but the first it reads the task: one that was canceled,
+    /// restarted or taken over gets no further call.
+    pub(super) async fn run(&self, positions: &[usize]) -> Ended {
+        let mut ended = Ended::default();
+        let mut batches: Vec<Vec<usize>> = positions
+            .chunks(self.store.max_delete())
+            .rev()
+            .map(<[_]>::to_vec)
+            .collect();
+        let mut first = true;
+        let mut calls = 0;
+        let mut unsure = Vec::new();
+        while let Some(batch) = batches.pop() {
+            let allowed = self.budget.allows_a_call();
+            if !allowed || !(first || self.is_still_ours().await) {
+                if !allowed {
+                    let why = "there was no time for the rest".to_owned();
+                    ended.why_open.get_or_insert((Deferral::Failed, why));
+                }
+                batches.push(batch);
+                break;
+            }
+            first = false;
+            let names = names(&self.claimed.chunk.ids, &batch);
+            let error = match self.budget.call(self.store.delete(&names)).await {
+                Ok(()) => {
+                    calls = 0;
+                    let deleted = batch.into_iter().map(|at| (at, Outcome::Deleted));
+                    ended.results.extend(deleted);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            if error.kind == VectorErrorKind::InvalidId {
+                split(batch, &mut batches, |at| {
+                    let refused = Outcome::Failed(Reason::Refused(error.detail.clone()));
+                    ended.results.push((at, refused));
+                });
+                continue;
+            }
+            calls += 1;
+            unsure.clone_from(&batch);
+            batches.push(batch);
+            let why = match error.kind {
+                VectorErrorKind::Throttled => Deferral::Throttled,
+                VectorErrorKind::IndexMissing
+                | VectorErrorKind::Denied
+                | VectorErrorKind::Temporary
+                | VectorErrorKind::InvalidId => Deferral::Failed,
+            };
+            ended.is_final = !may_pass(error.kind);
+            if ended.is_final || calls == MAX_CALLS || !self.budget.back_off(calls).await {
+                ended.why_open = Some((why, error.detail));
+                break;
+            }
+        }
+        ended.open = batches.into_iter().flatten().collect();
+        self.learn_what_became_of(&unsure, &mut ended).await;
+        ended
+    }
+
+    async fn is_still_ours(&self) -> bool {
+        let now = self.tasks.load(&self.claimed.task.id).await;
+        now.is_ok_and(|now| now.is_some_and(|now| now.is_still_claimed_as(self.claimed)))
+    }
+
+    /// A delete whose answer failed may have been carried out: what is gone now was deleted.
+    async fn learn_what_became_of(&self, unsure: &[usize], ended: &mut Ended) {
+        let unsure: Vec<usize> = unsure
+            .iter()
+            .copied()
+            .filter(|at| ended.open.contains(at))
+            .collect();
+        if unsure.is_empty() || !self.budget.allows_a_call() {
+            return;
+        }
+        let names = names(&self.claimed.chunk.ids, &unsure);
+        let Ok(present) = self.budget.call(self.store.present(&names)).await else {
+            return;
+        };
+        for (at, here) in unsure.into_iter().zip(present) {
+            if !here {
+                ended.open.retain(|open| *open != at);
+                ended.results.push((at, Outcome::Deleted));
+            }
+        }
+    }
+}
+
+/// Whether the same call may succeed later.
+fn may_pass(kind: VectorErrorKind) -> bool {
+    match kind {
+        VectorErrorKind::Throttled | VectorErrorKind::Temporary => true,
+        VectorErrorKind::IndexMissing | VectorErrorKind::Denied | VectorErrorKind::InvalidId => {
+            false
+        }
+    }
+}
+
+fn names<'a>(ids: &'a [ObjectId], positions: &[usize]) -> Vec<&'a str> {
+    let ids = positions.iter().filter_map(|at| ids.get(*at));
+    ids.map(ObjectId::as_str).collect()
+}
+
+/// Halves a batch that holds an invalid id, until the invalid ones stand alone.
+fn split(mut batch: Vec<usize>, batches: &mut Vec<Vec<usize>>, mut alone: impl FnMut(usize)) {
+    match batch.as_slice() {
+        [at] => alone(*at),
+        _ => {
+            let tail = batch.split_off(batch.len() / 2);
+            batches.push(tail);
+            batches.push(batch);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The sweeper: sends again what is due, because its message was lost or its worker died.
+
+use crate::clock::Clock;
+use crate::queue::{MAX_BATCH, TaskQueue};
+use crate::store::{DueTask, TaskStore};
+use crate::task::Message;
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, stream};
+use serde::Deserialize;
+use tracing::{info, warn};
+
+/// Tasks that are taken over at once.
+const CONCURRENT_TASKS: usize = 10;
+/// With less time than this no further page is read.
+const MARGIN: TimeDelta = TimeDelta::seconds(5);
+
+/// Sends due work again.
+#[derive(Clone, Debug)]
+pub struct Sweeper {
+    store: TaskStore,
+    queue: TaskQueue,
+    clock: Clock,
+}
+
+/// The schedule's event. Nothing in it matters.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Tick {}
+
+/// What one sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SweepReport {
+    /// Tasks that were due.
+    pub due: usize,
+    /// Messages sent.
+    pub sent: usize,
+    /// Calls that failed. What they were for is due again later.
+    pub errors: usize,
+}
+
+impl Sweeper {
+    /// A sweeper over a store and a queue.
+    pub fn new(store: TaskStore, queue: TaskQueue, clock: Clock) -> Self {
+        Self {
+            store,
+            queue,
+            clock,
+        }
+    }
+
+    /// Goes through the pending and processing tasks, oldest first in each partition, until it is through or the
+    /// deadline is near, and sends those that are due. Errors are logged and counted; the next sweep tries again.
+    pub async fn sweep(&self, deadline: DateTime<Utc>) -> SweepReport {
+        let began = self.clock.now();
+        let mut report = SweepReport::default();
+        for partition in self.store.open_partitions() {
+            let mut start = None;
+            loop {
+                if self.clock.now() + MARGIN > deadline {
+                    warn!("no time for the rest, left to the next sweep");
+                    break;
+                }
+                let page = match self
+                    .store
+                    .due_tasks(partition, start, self.clock.now())
+                    .await
+                {
+                    Ok(page) => page,
+                    Err(error) => {
+                        report.errors += 1;
+                        warn!(cause = %error, "could not read a partition");
+                        break;
+                    }
+                };
+                report.due += page.tasks.len();
+                for tasks in page.tasks.chunks(MAX_BATCH) {
+                    self.send_again(tasks, &mut report).await;
+                }
+                start = page.next;
+                if start.is_none() {
+                    break;
+                }
+            }
+        }
+        let duration_ms = (self.clock.now() - began).num_milliseconds();
+        let SweepReport { due, sent, errors } = report;
+        info!(due, sent, errors, duration_ms, "swept");
+        report
+    }
+
+    /// Takes over up to ten due tasks and sends their messages. A task is taken over first: should this process die
+    /// before it sends, the task is due again later; the other way round, two sweepers would send it twice.
+    async fn send_again(&self, tasks: &[DueTask], report: &mut SweepReport) {
+        let now = self.clock.now();
+        let taken: Vec<_> = stream::iter(tasks.to_vec())
+            .map(|due| async move { (self.store.redispatch_if_due(&due, now).await, due) })
+            .buffered(CONCURRENT_TASKS)
+            .collect()
+            .await;
+        let mut messages = Vec::with_capacity(taken.len());
+        for (result, due) in taken {
+            match result {
+                Ok(true) => messages.push(Message {
+                    task_id: due.id.to_string(),
+                    attempt: due.attempt,
+                    chunk: None,
+                }),
+                Ok(false) => {}
+                Err(error) => {
+                    report.errors += 1;
+                    warn!(task_id = %due.id, cause = %error, "could not take over");
+                }
+            }
+        }
+        if messages.is_empty() {
+            return;
+        }
+        match self.queue.send_batch(&messages).await {
+            Ok(sent) => {
+                report.sent += sent;
+                report.errors += messages.len() - sent;
+            }
+            Err(error) => {
+                report.errors += 1;
+                warn!(cause = %error, "could not send");
+            }
+        }
+    }
+}
