@@ -1,0 +1,185 @@
+//! The command line.
+
+use crate::options::{DEFAULT_VECTOR_STORES, Options, Ports};
+use crate::output;
+use clap::error::ErrorKind;
+use clap::{Parser, value_parser};
+use shared::telemetry::LogLevel;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// What a wrong command line ends with, as clap and most programs have it.
+const USAGE: u8 = 2;
+
+const EXAMPLE: &str = r#"Example:
+  deletion-tasks --port 9000 --data ./data
+
+  In another terminal, paste the `curl` that it prints, and look at the task:
+    curl 'http://127.0.0.1:9000/internal/deletion-tasks/info?task_id=delete-xyz'
+
+  Look inside with the AWS CLI or any SDK: export the three AWS_ENDPOINT_URL_… lines that it prints. Any credentials
+  and any region will do, but there must be some:
+    export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1
+    aws dynamodb scan --table-name deletion-tasks
+    aws sqs get-queue-url --queue-name deletion-tasks-dlq
+    aws s3vectors list-vectors --vector-bucket-name demo --index-name embed-456
+
+  Ctrl-C ends it. Logs go to standard error."#;
+
+/// Deletion Tasks on one machine: the API, the worker and the sweeper, with DynamoDB, SQS and S3 Vectors embedded.
+///
+/// No Docker, no Java, no AWS account. Everything listens on 127.0.0.1 only. State is in memory and gone at the end, unless
+/// --data keeps the tasks. The index `embed-456` holds obj-1 and obj-3 to obj-1000 to try it with.
+#[derive(Debug, Parser)]
+#[command(name = "deletion-tasks", version, after_long_help = EXAMPLE, after_help = "More and an example: --help")]
+pub struct Arguments {
+    /// The API's port; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 9000)]
+    port: u16,
+
+    /// DynamoDB's port; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    dynamodb_port: u16,
+
+    /// SQS's port; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    sqs_port: u16,
+
+    /// S3 Vectors' port; 0 is any free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    s3vectors_port: u16,
+
+    /// Keep the tasks in this directory; without it they are in memory
+    ///
+    /// The queue and the vectors are in memory always. The sweeper finds the tasks that were not finished.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Which vector store holds which model's objects
+    ///
+    /// A JSON object: a pattern of model ids, and the URL of the store. The first match in the order written wins.
+    /// s3vectors:// is the embedded S3 Vectors here.
+    #[arg(
+        long,
+        value_name = "JSON",
+        env = "VECTOR_STORES",
+        hide_env_values = true
+    )]
+    #[arg(help = format!("Which vector store holds which model's objects [default: {DEFAULT_VECTOR_STORES}]"))]
+    vector_stores: Option<String>,
+
+    /// How long one invocation of the worker may take
+    ///
+    /// A message stays invisible for six times as long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u64).range(1..=900))]
+    worker_timeout: u64,
+
+    /// How often the sweeper looks for work that was left
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=86_400))]
+    sweep_interval: u64,
+
+    /// How many days a task is kept [default: 90]
+    #[arg(
+        long,
+        value_name = "DAYS",
+        env = "RETENTION_DAYS",
+        hide_env_values = true
+    )]
+    retention_days: Option<String>,
+
+    /// What a task id that is used for another request gets: `return` or `reject` [default: return]
+    #[arg(
+        long,
+        value_name = "CHOICE",
+        env = "TASK_ID_REUSE",
+        hide_env_values = true
+    )]
+    task_id_reuse: Option<String>,
+
+    /// Index partitions a status; never lower it for a directory of --data [default: 4]
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "LIST_SHARDS",
+        hide_env_values = true
+    )]
+    list_shards: Option<String>,
+
+    /// How much to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL", env = "LOG_LEVEL", hide_env_values = true, value_parser = log_level)]
+    log_level: Option<LogLevel>,
+}
+
+/// Reads the command line. Where that ends the program, says why (or prints the help that was asked for) and answers the
+/// exit code.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, ExitCode> {
+    Arguments::try_parse_from(arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            output::print(error.render().ansi());
+            ExitCode::SUCCESS
+        }
+        _ => {
+            output::fail(in_one_line(&error));
+            ExitCode::from(USAGE)
+        }
+    })
+}
+
+impl Arguments {
+    /// How much to log.
+    pub fn log_level(&self) -> LogLevel {
+        self.log_level.unwrap_or_default()
+    }
+
+    /// What to start.
+    pub fn options(self) -> Options {
+        let settings = [
+            ("VECTOR_STORES", self.vector_stores),
+            ("RETENTION_DAYS", self.retention_days),
+            ("TASK_ID_REUSE", self.task_id_reuse),
+            ("LIST_SHARDS", self.list_shards),
+        ];
+        Options {
+            ports: Ports {
+                api: self.port,
+                dynamodb: self.dynamodb_port,
+                sqs: self.sqs_port,
+                s3vectors: self.s3vectors_port,
+            },
+            data: self.data,
+            worker_timeout: Duration::from_secs(self.worker_timeout),
+            sweep_interval: Some(Duration::from_secs(self.sweep_interval)),
+            settings: settings
+                .into_iter()
+                .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+                .collect(),
+            ..Options::default()
+        }
+    }
+}
+
+fn log_level(text: &str) -> Result<LogLevel, &'static str> {
+    match text.trim() {
+        "" => Ok(LogLevel::default()),
+        text => text
+            .parse()
+            .map_err(|()| "choose error, warn, info, debug or trace"),
+    }
+}
+
+/// clap's message without its usage and its blank lines: what is wrong, its tip, and where to read more.
+fn in_one_line(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let parts = text.lines().map(str::trim).filter(|line| {
+        !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more information")
+    });
+    let line = parts.collect::<Vec<_>>().join("; ");
+    let line = line.strip_prefix("error: ").unwrap_or(&line);
+    format!("{line}; see --help")
+}
+
+#[cfg(test)]
+#[path = "cli_tests.rs"]
+mod tests;

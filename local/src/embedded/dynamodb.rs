@@ -1,0 +1,243 @@
+//! DynamoDB: dynoxide over SQLite, in memory or in a file.
+
+use super::serve::Server;
+use crate::error::StartError;
+use crate::schedule;
+use crate::stop::{self, Stopper};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TableDescription, TimeToLiveSpecification,
+    TimeToLiveStatus,
+};
+use dynoxide::storage_backend;
+use dynoxide::{Database, server};
+use shared::clock::Clock;
+use shared::store::{
+    INDEX_ATTRIBUTES, INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, KEY, TTL_ATTRIBUTE,
+};
+use std::collections::BTreeSet;
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+const SERVICE: &str = "DynamoDB";
+/// How often expired items are looked for.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// DynamoDB that runs.
+#[derive(Debug)]
+pub(crate) struct DynamoDb {
+    server: Server,
+    /// Ends the search for expired items.
+    _expiry: Stopper,
+    /// Held while it runs, so that no second runner uses the same directory.
+    _lock: Option<File>,
+}
+
+impl DynamoDb {
+    /// Starts it, with the tables that are in `data`, if given.
+    pub(crate) async fn start(
+        listener: TcpListener,
+        data: Option<&Path>,
+        clock: &Clock,
+    ) -> Result<Self, StartError> {
+        let lock = data.map(lock).transpose()?;
+        let database = open(data, clock)?;
+        let (expiry, stop) = stop::signal();
+        // A database in a file reads the system's clock; beside a clock moved by hand it would expire the wrong items.
+        if data.is_none() || matches!(clock, Clock::System) {
+            let database = database.clone();
+            tokio::spawn(schedule::every(
+                EXPIRY_INTERVAL,
+                EXPIRY_INTERVAL,
+                stop,
+                move || expire(database.clone()),
+            ));
+        }
+        let server = Server::run(listener, |listener, stop| async move {
+            let stopped = async move { stop.requested().await };
+            if let Err(error) = server::serve_with_shutdown(listener, database, stopped).await {
+                tracing::error!(error, "the embedded DynamoDB ended");
+            }
+        });
+        Ok(Self {
+            server: server.map_err(StartError::setup(SERVICE))?,
+            _expiry: expiry,
+            _lock: lock,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Ends it.
+    pub(crate) async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}
+
+/// Takes the directory for this process, and makes it if it is missing.
+fn lock(data: &Path) -> Result<File, StartError> {
+    std::fs::create_dir_all(data).map_err(|error| StartError::data(data, error))?;
+    let file = File::create(data.join("lock")).map_err(|error| StartError::data(data, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::data(data, "another runner uses it")),
+        Err(TryLockError::Error(error)) => Err(StartError::data(data, error)),
+    }
+}
+
+fn open(data: Option<&Path>, clock: &Clock) -> Result<Database, StartError> {
+    let Some(data) = data else {
+        let clock = Arc::new(DatabaseClock(clock.clone()));
+        return Database::memory_with_clock(clock).map_err(StartError::setup(SERVICE));
+    };
+    let file = data.join("tasks.db");
+    let path = file
+        .to_str()
+        .ok_or_else(|| StartError::data(data, "its name is not UTF-8"))?;
+    Database::new(path).map_err(|error| StartError::data(data, error))
+}
+
+/// Our clock as the database wants it.
+struct DatabaseClock(Clock);
+
+impl storage_backend::Clock for DatabaseClock {
+    fn now_unix_secs(&self) -> u64 {
+        self.0.now().timestamp().try_into().unwrap_or(0)
+    }
+
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "a fraction of a second is all that is asked for"
+    )]
+    fn now_unix_secs_f64(&self) -> f64 {
+        self.0.now().timestamp_millis() as f64 / 1000.0
+    }
+}
+
+/// Removes what has expired, as DynamoDB does in the background.
+async fn expire(database: Database) {
+    // The database blocks its thread.
+    match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(removed)) => tracing::debug!(removed, "expired items were removed"),
+        Ok(Err(error)) => tracing::warn!(%error, "expired items could not be removed"),
+    }
+}
+
+/// Makes the table that `template.yaml` describes, unless it is there.
+pub(crate) async fn create_table(
+    client: &Client,
+    table: &str,
+    data: Option<&Path>,
+) -> Result<(), StartError> {
+    let names = client
+        .list_tables()
+        .send()
+        .await
+        .map_err(StartError::setup(SERVICE))?;
+    if !names.table_names().iter().any(|name| name == table) {
+        create(client, table).await?;
+    } else if let Some(data) = data
+        && !has_our_index(client, table).await?
+    {
+        return Err(StartError::data(data, "it holds tasks of another version"));
+    }
+    enable_expiry(client, table).await
+}
+
+async fn create(client: &Client, table: &str) -> Result<(), StartError> {
+    let mut call = client
+        .create_table()
+        .table_name(table)
+        .billing_mode(BillingMode::PayPerRequest)
+        .key_schema(key(KEY, KeyType::Hash)?)
+        .global_secondary_indexes(index()?);
+    for name in [KEY, INDEX_HASH_KEY, INDEX_RANGE_KEY] {
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S)
+            .build();
+        call = call.attribute_definitions(attribute.map_err(StartError::setup(SERVICE))?);
+    }
+    call.send().await.map_err(StartError::setup(SERVICE))?;
+    Ok(())
+}
+
+fn index() -> Result<GlobalSecondaryIndex, StartError> {
+    let attributes = INDEX_ATTRIBUTES
+        .iter()
+        .map(|&name| name.to_owned())
+        .collect();
+    let projection = Projection::builder()
+        .projection_type(ProjectionType::Include)
+        .set_non_key_attributes(Some(attributes))
+        .build();
+    GlobalSecondaryIndex::builder()
+        .index_name(INDEX_NAME)
+        .key_schema(key(INDEX_HASH_KEY, KeyType::Hash)?)
+        .key_schema(key(INDEX_RANGE_KEY, KeyType::Range)?)
+        .projection(projection)
+        .build()
+        .map_err(StartError::setup(SERVICE))
+}
+
+fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, StartError> {
+    let element = KeySchemaElement::builder()
+        .attribute_name(name)
+        .key_type(kind);
+    element.build().map_err(StartError::setup(SERVICE))
+}
+
+/// Whether the table that is there has the index this version reads.
+async fn has_our_index(client: &Client, table: &str) -> Result<bool, StartError> {
+    let description = client.describe_table().table_name(table).send().await;
+    let description = description.map_err(StartError::setup(SERVICE))?.table;
+    let indexes = description
+        .as_ref()
+        .map(TableDescription::global_secondary_indexes)
+        .unwrap_or_default();
+    let ours: BTreeSet<&str> = INDEX_ATTRIBUTES.iter().copied().collect();
+    Ok(indexes.iter().any(|index| {
+        let projection = index.projection();
+        let theirs = projection
+            .map(Projection::non_key_attributes)
+            .unwrap_or_default();
+        index.index_name() == Some(INDEX_NAME)
+            && theirs.iter().map(String::as_str).collect::<BTreeSet<_>>() == ours
+    }))
+}
+
+async fn enable_expiry(client: &Client, table: &str) -> Result<(), StartError> {
+    let state = client
+        .describe_time_to_live()
+        .table_name(table)
+        .send()
+        .await;
+    let state = state
+        .map_err(StartError::setup(SERVICE))?
+        .time_to_live_description;
+    // A second call for what is enabled already is an error.
+    if state.and_then(|state| state.time_to_live_status) == Some(TimeToLiveStatus::Enabled) {
+        return Ok(());
+    }
+    let specification = TimeToLiveSpecification::builder()
+        .enabled(true)
+        .attribute_name(TTL_ATTRIBUTE)
+        .build()
+        .map_err(StartError::setup(SERVICE))?;
+    let enabled = client
+        .update_time_to_live()
+        .table_name(table)
+        .time_to_live_specification(specification)
+        .send()
+        .await;
+    enabled.map(drop).map_err(StartError::setup(SERVICE))
+}

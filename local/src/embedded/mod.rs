@@ -1,0 +1,7 @@
+//! DynamoDB, SQS and S3 Vectors inside this process, each on a port of its own and spoken to by the AWS SDK over HTTP.
+
+pub(crate) mod demo;
+pub(crate) mod dynamodb;
+pub(crate) mod s3vectors;
+pub(crate) mod serve;
+pub(crate) mod sqs;

@@ -1,0 +1,115 @@
+//! SQS: rustack, in memory.
+
+use super::serve::Server;
+use crate::error::StartError;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::QueueAttributeName;
+use rustack_sqs_core::config::SqsConfig;
+use rustack_sqs_core::handler::RustackSqsHandler;
+use rustack_sqs_core::provider::RustackSqs;
+use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+const SERVICE: &str = "SQS";
+
+/// SQS that runs.
+#[derive(Debug)]
+pub(crate) struct Sqs {
+    server: Server,
+    provider: Arc<RustackSqs>,
+}
+
+impl Sqs {
+    /// Starts it, without queues.
+    pub(crate) fn start(listener: TcpListener) -> Result<Self, StartError> {
+        let address = listener.local_addr().map_err(StartError::setup(SERVICE))?;
+        let provider = Arc::new(RustackSqs::new(SqsConfig {
+            // What queue URLs begin with: the SDK calls them as they are.
+            host: address.ip().to_string(),
+            port: address.port(),
+            ..SqsConfig::default()
+        }));
+        let handler = Arc::new(RustackSqsHandler::new(Arc::clone(&provider)));
+        let service = SqsHttpService::new(handler, SqsHttpConfig::default());
+        Ok(Self {
+            server: Server::of(listener, service).map_err(StartError::setup(SERVICE))?,
+            provider,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Ends it. What is on the queues is gone; the sweeper finds the tasks again.
+    pub(crate) async fn shutdown(self) {
+        self.server.shutdown().await;
+        self.provider.shutdown_all().await;
+    }
+}
+
+/// The queue and the one for what could not be handled.
+#[derive(Clone, Debug)]
+pub(crate) struct Queues {
+    pub(crate) url: String,
+    pub(crate) arn: String,
+    pub(crate) dead_letter_url: String,
+}
+
+/// Makes the queue `name` and `name-dlq`, to which a message goes that was received `max_receive_count` times.
+pub(crate) async fn create_queues(
+    client: &Client,
+    name: &str,
+    visibility_timeout: Duration,
+    max_receive_count: u32,
+) -> Result<Queues, StartError> {
+    let dead_letter_name = format!("{name}-dlq");
+    let dead_letter = client
+        .create_queue()
+        .queue_name(dead_letter_name)
+        .send()
+        .await;
+    let dead_letter_url = dead_letter.map_err(StartError::setup(SERVICE))?.queue_url;
+    let dead_letter_url = dead_letter_url.unwrap_or_default();
+    let redrive = json!({
+        "deadLetterTargetArn": arn(client, &dead_letter_url).await?,
+        "maxReceiveCount": max_receive_count,
+    });
+    let seconds = visibility_timeout.as_millis().div_ceil(1000);
+    let queue = client
+        .create_queue()
+        .queue_name(name)
+        .attributes(QueueAttributeName::VisibilityTimeout, seconds.to_string())
+        .attributes(QueueAttributeName::RedrivePolicy, redrive.to_string())
+        .send()
+        .await;
+    let url = queue
+        .map_err(StartError::setup(SERVICE))?
+        .queue_url
+        .unwrap_or_default();
+    Ok(Queues {
+        arn: arn(client, &url).await?,
+        url,
+        dead_letter_url,
+    })
+}
+
+async fn arn(client: &Client, url: &str) -> Result<String, StartError> {
+    let attributes = client
+        .get_queue_attributes()
+        .queue_url(url)
+        .attribute_names(QueueAttributeName::QueueArn)
+        .send()
+        .await
+        .map_err(StartError::setup(SERVICE))?
+        .attributes;
+    attributes
+        .and_then(|mut attributes| attributes.remove(&QueueAttributeName::QueueArn))
+        .ok_or("the queue has no ARN")
+        .map_err(StartError::setup(SERVICE))
+}

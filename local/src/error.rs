@@ -1,0 +1,81 @@
+//! Why the runner could not start. Each text is one line that says what to change.
+
+use shared::config::ConfigError;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the runner could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another program listens on the port.
+    #[error(
+        "port {port} is already in use: stop what uses it, or choose another with {flag} (0 is any free one)"
+    )]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The flag that chooses it.
+        flag: &'static str,
+    },
+    /// The port cannot be listened on for another reason.
+    #[error(
+        "cannot listen on port {port}: {source}: choose another with {flag} (0 is any free one)"
+    )]
+    Listen {
+        /// The port.
+        port: u16,
+        /// The flag that chooses it.
+        flag: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The directory for the tasks cannot be used.
+    #[error("cannot keep tasks in `{}`: {reason}: choose another directory with --data", path.display())]
+    DataDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting, such as `VECTOR_STORES`, is not valid. One line a fault.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// An embedded service could not be set up: a fault of this program.
+    #[error("the embedded {service} could not be set up: {}", innermost(source.as_ref()))]
+    Setup {
+        /// The service.
+        service: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl StartError {
+    pub(crate) fn data(path: &Path, reason: impl ToString) -> Self {
+        Self::DataDirectory {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// For `map_err` where `service` is set up.
+    pub(crate) fn setup<E: Into<Box<dyn Error + Send + Sync>>>(
+        service: &'static str,
+    ) -> impl FnOnce(E) -> Self {
+        move |error| Self::Setup {
+            service,
+            source: error.into(),
+        }
+    }
+}
+
+/// The cause at the bottom, which says the most: the SDK's outer errors only say "service error".
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}

@@ -1,0 +1,28 @@
+//! Deletion Tasks on one machine: DynamoDB, SQS and S3 Vectors embedded and served on loopback, the five endpoints behind
+//! an HTTP server, the worker behind the queue, and the sweeper on its schedule.
+//!
+//! The handlers are the deployed ones and reach the services through the AWS SDK; nothing in them knows that it is local.
+//!
+//! | file | stands in for |
+//! |---|---|
+//! | `http.rs` | API Gateway and the five functions |
+//! | `event_source.rs` | Lambda's event source mapping from SQS to the worker |
+//! | `schedule.rs` | EventBridge Scheduler |
+//! | `embedded/` | DynamoDB, SQS, S3 Vectors |
+//! | `running.rs` | `template.yaml`: wires it all |
+
+pub mod cli;
+mod embedded;
+mod error;
+mod event_source;
+mod http;
+mod options;
+pub mod output;
+mod running;
+mod schedule;
+pub mod signals;
+mod stop;
+
+pub use error::StartError;
+pub use options::{DEFAULT_VECTOR_STORES, Options, Ports};
+pub use running::{Clients, Handlers, NAME, Running, start};

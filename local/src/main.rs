@@ -1,0 +1,39 @@
+//! `cargo run`: Deletion Tasks on one machine.
+
+use local::signals::Signals;
+use local::{cli, output};
+use std::error::Error;
+use std::process::ExitCode;
+
+/// What a shell answers for a program that Ctrl-C killed.
+const KILLED: i32 = 130;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = match cli::parse(std::env::args_os()) {
+        Ok(arguments) => arguments,
+        Err(code) => return code,
+    };
+    shared::telemetry::init_for_a_person(arguments.log_level(), output::colour_on_stderr());
+    match run(arguments.options()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::fail(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: local::Options) -> Result<(), Box<dyn Error>> {
+    let mut signals = Signals::catch()?;
+    let running = tokio::select! {
+        () = signals.next() => return Ok(()),
+        running = local::start(options) => running?,
+    };
+    output::announce(&running);
+    signals.next().await;
+    tokio::select! {
+        () = running.shutdown() => Ok(()),
+        () = signals.next() => std::process::exit(KILLED),
+    }
+}

@@ -1,0 +1,50 @@
+//! What the program says to the person, or the program, that started it. Logs are not here: they go to standard error.
+
+use crate::running::{Running, url};
+use anstream::{AutoStream, ColorChoice};
+use std::fmt::Display;
+use std::io::{self, Write};
+
+const GREEN: &str = "\x1b[32m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Says where everything is, line by line: `API <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` to paste, `Ready`.
+///
+/// Standard output may be closed: whoever started this may not care.
+pub fn announce(running: &Running) {
+    let _ = write_announcement(running, &mut anstream::stdout());
+}
+
+fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()> {
+    let api = url(running.api);
+    writeln!(out, "API {api}")?;
+    writeln!(out, "AWS_ENDPOINT_URL_DYNAMODB={}", url(running.dynamodb))?;
+    writeln!(out, "AWS_ENDPOINT_URL_SQS={}", url(running.sqs))?;
+    writeln!(out, "AWS_ENDPOINT_URL_S3VECTORS={}", url(running.s3vectors))?;
+    let body = r#"{"embedding_model_id":"embed-456","task_id":"delete-xyz","object_ids":["obj-1","obj-2"]}"#;
+    writeln!(
+        out,
+        "curl -sS -X POST {api}/internal/deletion-tasks/run -H 'content-type: application/json' -d '{body}'"
+    )?;
+    writeln!(out, "{GREEN}Ready{PLAIN}")?;
+    out.flush()
+}
+
+/// Prints what was asked for, such as the help.
+pub fn print(text: impl Display) {
+    let mut out = anstream::stdout();
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Says on standard error why the program ends: a line a fault.
+pub fn fail(error: impl Display) {
+    let mut out = io::stderr().lock();
+    for line in error.to_string().lines() {
+        let _ = writeln!(out, "error: {line}");
+    }
+}
+
+/// Whether what goes to standard error may be coloured: it is a terminal, and `NO_COLOR` is not set.
+pub fn colour_on_stderr() -> bool {
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
+}

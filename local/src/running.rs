@@ -1,0 +1,290 @@
+//! Starting everything, and ending it.
+
+use crate::embedded::demo;
+use crate::embedded::dynamodb::{self, DynamoDb};
+use crate::embedded::s3vectors::S3Vectors;
+use crate::embedded::serve::listen;
+use crate::embedded::sqs::{self, Queues, Sqs};
+use crate::error::StartError;
+use crate::event_source::EventSource;
+use crate::http::ApiServer;
+use crate::options::{DEFAULT_VECTOR_STORES, Options};
+use crate::schedule;
+use crate::stop::{self, Stop, Stopper};
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use shared::api::Api;
+use shared::aws;
+use shared::config::{ApiConfig, Environment, StoreConfig};
+use shared::queue::TaskQueue;
+use shared::store::TaskStore;
+use shared::vector::{VectorStoreRules, VectorStores};
+use shared::worker::{Sweeper, Worker};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// The table's name, and the queue's; the dead-letter queue's is this and `-dlq`.
+pub const NAME: &str = "deletion-tasks";
+/// The sweeper's timeout, as deployed.
+const SWEEPER_TIMEOUT: Duration = Duration::from_secs(60);
+/// When the sweeper first looks for tasks that an earlier run left.
+const FIRST_SWEEP_OF_KEPT_TASKS: Duration = Duration::from_secs(1);
+
+/// Everything, running.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where DynamoDB listens.
+    pub dynamodb: SocketAddr,
+    /// Where SQS listens.
+    pub sqs: SocketAddr,
+    /// Where S3 Vectors listens.
+    pub s3vectors: SocketAddr,
+    /// The queue.
+    pub queue_url: String,
+    /// Where messages go that could not be handled.
+    pub dead_letter_queue_url: String,
+    /// Clients of the embedded services. They never use [`Options::http_client`].
+    pub clients: Clients,
+    /// The handlers, to call without HTTP or a queue.
+    pub handlers: Handlers,
+    server: ApiServer,
+    embedded: Embedded,
+    stopper: Stopper,
+    background: JoinSet<()>,
+}
+
+/// Clients of the embedded services, with the SDK's own retries and timeouts.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// DynamoDB.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    /// SQS.
+    pub sqs: aws_sdk_sqs::Client,
+    /// S3 Vectors.
+    pub s3vectors: aws_sdk_s3vectors::Client,
+}
+
+/// The handlers that are deployed, over the embedded services.
+#[derive(Clone)]
+pub struct Handlers {
+    /// The tasks.
+    pub store: TaskStore,
+    /// The queue.
+    pub queue: TaskQueue,
+    /// The five endpoints.
+    pub api: Arc<Api>,
+    /// Carries out messages.
+    pub worker: Arc<Worker>,
+    /// Finds work that was left.
+    pub sweeper: Arc<Sweeper>,
+}
+
+impl std::fmt::Debug for Handlers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handlers").finish_non_exhaustive()
+    }
+}
+
+/// The settings, checked.
+struct Settings {
+    store: StoreConfig,
+    api: ApiConfig,
+    vector_stores: VectorStoreRules,
+}
+
+impl Settings {
+    fn read(given: &[(String, String)]) -> Result<Self, StartError> {
+        let ours = [
+            ("TABLE_NAME", NAME),
+            ("VECTOR_STORES", DEFAULT_VECTOR_STORES),
+        ];
+        let ours = ours.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let given = given.iter().filter(|(_, value)| !value.trim().is_empty());
+        let mut environment = Environment::from_pairs(ours.into_iter().chain(given.cloned()));
+        let settings = Self {
+            store: environment.store(),
+            api: environment.api(),
+            vector_stores: environment.vector_stores(),
+        };
+        environment.finish()?;
+        Ok(settings)
+    }
+}
+
+/// Starts everything. What was started ends when this fails, or when the [`Running`] is dropped.
+///
+/// # Errors
+/// Says what to change, in one line; a line each for settings.
+pub async fn start(options: Options) -> Result<Running, StartError> {
+    let settings = Settings::read(&options.settings)?;
+    let listener = listen(options.ports.api, "--port").await?;
+    let embedded = Embedded::start(&options).await?;
+    let clients = embedded.clients(None);
+    let data = options.data.as_deref();
+    dynamodb::create_table(&clients.dynamodb, &settings.store.table_name, data).await?;
+    let visible = options.visibility_timeout();
+    let queues = sqs::create_queues(&clients.sqs, NAME, visible, options.max_receive_count).await?;
+    demo::seed(&clients.s3vectors).await?;
+
+    let handlers = embedded.handlers(settings, &queues, &options);
+    let server = ApiServer::start(listener, {
+        let api = Arc::clone(&handlers.api);
+        move |request| {
+            let api = Arc::clone(&api);
+            async move { api.handle(request).await }
+        }
+    });
+    let server = server.map_err(StartError::setup("API"))?;
+    let (stopper, stop) = stop::signal();
+    let mut background = JoinSet::new();
+    if options.worker_concurrency > 0 {
+        background.spawn(worker(&clients, &queues, &handlers, &options, stop.clone()));
+    }
+    if let Some(interval) = options.sweep_interval {
+        let first = data.map_or(interval, |_| interval.min(FIRST_SWEEP_OF_KEPT_TASKS));
+        background.spawn(sweeper(first, interval, &handlers, &options, stop));
+    }
+    Ok(Running {
+        api: server.address(),
+        dynamodb: embedded.dynamodb.address(),
+        sqs: embedded.sqs.address(),
+        s3vectors: embedded.s3vectors.address(),
+        queue_url: queues.url,
+        dead_letter_queue_url: queues.dead_letter_url,
+        clients,
+        handlers,
+        server,
+        embedded,
+        stopper,
+        background,
+    })
+}
+
+impl Running {
+    /// Ends everything within two seconds or so. Requests and invocations that run may finish within one; what is received
+    /// and not handled then is not lost, its tasks are as a killed worker leaves them.
+    pub async fn shutdown(mut self) {
+        self.stopper.stop();
+        let background = async { while self.background.join_next().await.is_some() {} };
+        tokio::join!(self.server.shutdown(), background);
+        let Embedded {
+            dynamodb,
+            sqs,
+            s3vectors,
+        } = self.embedded;
+        tokio::join!(dynamodb.shutdown(), sqs.shutdown(), s3vectors.shutdown());
+    }
+}
+
+fn worker(
+    clients: &Clients,
+    queues: &Queues,
+    handlers: &Handlers,
+    options: &Options,
+    stop: Stop,
+) -> impl Future<Output = ()> + use<> {
+    let source = EventSource {
+        client: clients.sqs.clone(),
+        queue_url: queues.url.clone(),
+        queue_arn: queues.arn.clone(),
+        batch_size: options.batch_size,
+        concurrency: options.worker_concurrency,
+        worker_timeout: options.worker_timeout,
+        clock: options.clock.clone(),
+    };
+    let worker = Arc::clone(&handlers.worker);
+    source.run(
+        move |event, deadline| {
+            let worker = Arc::clone(&worker);
+            async move { worker.handle(event, deadline).await }
+        },
+        stop,
+    )
+}
+
+fn sweeper(
+    first: Duration,
+    interval: Duration,
+    handlers: &Handlers,
+    options: &Options,
+    stop: Stop,
+) -> impl Future<Output = ()> + use<> {
+    let (sweeper, clock) = (Arc::clone(&handlers.sweeper), options.clock.clone());
+    schedule::every(first, interval, stop, move || {
+        let (sweeper, deadline) = (Arc::clone(&sweeper), clock.now() + SWEEPER_TIMEOUT);
+        async move {
+            sweeper.sweep(deadline).await;
+        }
+    })
+}
+
+#[derive(Debug)]
+struct Embedded {
+    dynamodb: DynamoDb,
+    sqs: Sqs,
+    s3vectors: S3Vectors,
+}
+
+impl Embedded {
+    async fn start(options: &Options) -> Result<Self, StartError> {
+        // All ports first, so that a taken one leaves nothing behind.
+        let dynamodb = listen(options.ports.dynamodb, "--dynamodb-port").await?;
+        let sqs = listen(options.ports.sqs, "--sqs-port").await?;
+        let s3vectors = listen(options.ports.s3vectors, "--s3vectors-port").await?;
+        Ok(Self {
+            dynamodb: DynamoDb::start(dynamodb, options.data.as_deref(), &options.clock).await?,
+            sqs: Sqs::start(sqs)?,
+            s3vectors: S3Vectors::start(s3vectors)?,
+        })
+    }
+
+    /// Clients over `http_client`, or over one that speaks plain HTTP only.
+    fn clients(&self, http_client: Option<SharedHttpClient>) -> Clients {
+        let http_client =
+            http_client.unwrap_or_else(|| aws_smithy_http_client::Builder::new().build_http());
+        let config = |address| aws::local_config(&url(address), Some(http_client.clone()));
+        Clients {
+            dynamodb: aws_sdk_dynamodb::Client::new(&config(self.dynamodb.address())),
+            sqs: aws_sdk_sqs::Client::new(&config(self.sqs.address())),
+            s3vectors: aws_sdk_s3vectors::Client::new(&config(self.s3vectors.address())),
+        }
+    }
+
+    fn handlers(&self, settings: Settings, queues: &Queues, options: &Options) -> Handlers {
+        let plain = || aws_smithy_http_client::Builder::new().build_http();
+        let http_client = options.http_client.clone().unwrap_or_else(plain);
+        let config = |address| aws::local_config(&url(address), Some(http_client.clone()));
+        let dynamodb = aws::dynamodb_client(&config(self.dynamodb.address()));
+        let sqs = aws::sqs_client(&config(self.sqs.address()));
+        let s3vectors = aws::s3vectors_client(&config(self.s3vectors.address()));
+        let clock = &options.clock;
+        let store = TaskStore::new(dynamodb, settings.store);
+        let queue = TaskQueue::new(sqs, queues.url.clone());
+        let stores = VectorStores::new(settings.vector_stores, s3vectors);
+        Handlers {
+            api: Arc::new(Api::new(
+                store.clone(),
+                queue.clone(),
+                settings.api,
+                clock.clone(),
+            )),
+            worker: Arc::new(Worker::new(
+                store.clone(),
+                queue.clone(),
+                stores,
+                clock.clone(),
+            )),
+            sweeper: Arc::new(Sweeper::new(store.clone(), queue.clone(), clock.clone())),
+            store,
+            queue,
+        }
+    }
+}
+
+/// An address as the AWS SDK wants it.
+pub(crate) fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}

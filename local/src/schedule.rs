@@ -1,0 +1,53 @@
+//! Doing something again and again, as EventBridge Scheduler does with the sweeper.
+
+use crate::stop::Stop;
+use std::time::Duration;
+
+/// Does `job` after `first`, and then `interval` after each time it ended, until asked to stop. Stopping drops a job that
+/// runs. One that panics is done again the next time.
+pub(crate) async fn every<J, F>(first: Duration, interval: Duration, stop: Stop, job: J)
+where
+    J: Fn() -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut wait = first;
+    loop {
+        tokio::select! {
+            () = stop.requested() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        // In a task of its own, so that a panic stays there; in a set, so that it is aborted with this future.
+        let mut running = tokio::task::JoinSet::new();
+        running.spawn(job());
+        tokio::select! {
+            () = stop.requested() => return,
+            _ = running.join_next() => {}
+        }
+        wait = interval;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stop;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_is_done_again_even_after_it_panicked_until_it_is_stopped() {
+        let (stopper, stop) = stop::signal();
+        let runs = Arc::new(AtomicUsize::new(0));
+        let scheduled = tokio::spawn(every(Duration::ZERO, Duration::from_secs(60), stop, {
+            let runs = Arc::clone(&runs);
+            move || {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                async move { assert_ne!(run, 1, "the second run panics") }
+            }
+        }));
+        tokio::time::sleep(Duration::from_secs(150)).await;
+        assert_eq!(runs.load(Ordering::SeqCst), 3);
+        stopper.stop();
+        scheduled.await.unwrap();
+    }
+}

@@ -1,0 +1,55 @@
+//! A signal to stop, for which any number of tasks can wait.
+
+use tokio::sync::watch;
+
+/// Gives the signal. Dropping it gives the signal too, so that nothing outlives its owner.
+#[derive(Debug)]
+pub(crate) struct Stopper(watch::Sender<bool>);
+
+/// Waits for the signal.
+#[derive(Clone, Debug)]
+pub(crate) struct Stop(watch::Receiver<bool>);
+
+/// A signal that has not been given yet.
+pub(crate) fn signal() -> (Stopper, Stop) {
+    let (sender, receiver) = watch::channel(false);
+    (Stopper(sender), Stop(receiver))
+}
+
+impl Stopper {
+    /// Gives the signal.
+    pub(crate) fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Stop {
+    /// Ends when the signal has been given.
+    pub(crate) async fn requested(&self) {
+        let _ = self.0.clone().wait_for(|given| *given).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_signal_reaches_those_who_wait_and_those_who_come_late() {
+        let (stopper, stop) = signal();
+        let early = tokio::spawn({
+            let stop = stop.clone();
+            async move { stop.requested().await }
+        });
+        stopper.stop();
+        early.await.unwrap();
+        stop.requested().await;
+    }
+
+    #[tokio::test]
+    async fn dropping_the_owner_is_the_signal() {
+        let (stopper, stop) = signal();
+        drop(stopper);
+        stop.requested().await;
+    }
+}

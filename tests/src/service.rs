@@ -1,0 +1,360 @@
+//! The whole service in one process, and what a test does with it.
+
+use crate::http::{self, Reply};
+use crate::wire::Wire;
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_s3vectors::types::{DataType, DistanceMetric, PutInputVector, VectorData};
+use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use chrono::{DateTime, TimeDelta, Utc};
+use local::{Options, Running};
+use serde_json::{Value, json};
+use shared::clock::{Clock, ManualClock};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// The demo data's index.
+pub const DEMO_INDEX: &str = "embed-456";
+/// The demo data's bucket.
+const BUCKET: &str = "demo";
+/// Where the endpoints are.
+const ROOT: &str = "/internal/deletion-tasks";
+/// How long one worker invocation may take.
+const WORKER_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
+
+/// The service, running. Its clock stands still; its worker and sweeper do only what the test asks for.
+#[derive(Debug)]
+pub struct Service {
+    /// What runs: addresses, clients that are not watched, handlers.
+    pub running: Running,
+    /// The handlers' calls to AWS.
+    pub wire: Wire,
+    /// The handlers' time.
+    pub clock: ManualClock,
+}
+
+/// The first example in the README.
+pub fn example() -> Value {
+    run_body("embed-456", "delete-xyz", &["obj-1", "obj-2"])
+}
+
+/// A body of `/run`.
+pub fn run_body(model: &str, task_id: &str, object_ids: &[impl AsRef<str>]) -> Value {
+    let ids: Vec<_> = object_ids.iter().map(AsRef::as_ref).collect();
+    json!({"embedding_model_id": model, "task_id": task_id, "object_ids": ids})
+}
+
+/// Object ids `<prefix>-0`, `<prefix>-1` and so on.
+pub fn ids(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|i| format!("{prefix}-{i}")).collect()
+}
+
+impl Service {
+    /// Starts the service with the default settings.
+    pub async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// Starts the service with these settings, by their variables' names.
+    pub async fn start_with(settings: Vec<(&str, &str)>) -> Self {
+        let noon = DateTime::parse_from_rfc3339("2024-05-21T12:00:00Z").expect("a valid time");
+        let clock = ManualClock::at(noon.to_utc());
+        let wire = Wire::default();
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let options = Options {
+            worker_concurrency: 0,
+            sweep_interval: None,
+            clock: Clock::Manual(clock.clone()),
+            settings: settings.into_iter().map(own).collect(),
+            http_client: Some(wire.http_client()),
+            ..Options::default()
+        };
+        let running = local::start(options).await.expect("the service starts");
+        Self {
+            running,
+            wire,
+            clock,
+        }
+    }
+
+    /// The handlers' time.
+    pub fn now(&self) -> DateTime<Utc> {
+        Clock::Manual(self.clock.clone()).now()
+    }
+
+    /// Sends any request.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: Option<&str>,
+        body: impl Into<hyper::body::Bytes>,
+    ) -> Reply {
+        http::send(self.running.api, method, path, content_type, body).await
+    }
+
+    /// `POST /run` with this JSON.
+    pub async fn run(&self, body: &Value) -> Reply {
+        let path = format!("{ROOT}/run");
+        self.send("POST", &path, Some("application/json"), body.to_string())
+            .await
+    }
+
+    /// `GET /info` with this query.
+    pub async fn info(&self, query: &str) -> Reply {
+        self.send("GET", &format!("{ROOT}/info?{query}"), None, "")
+            .await
+    }
+
+    /// `GET /list` with this query.
+    pub async fn list(&self, query: &str) -> Reply {
+        self.send("GET", &format!("{ROOT}/list?{query}"), None, "")
+            .await
+    }
+
+    /// `PUT /restart` with this query.
+    pub async fn restart(&self, query: &str) -> Reply {
+        self.send("PUT", &format!("{ROOT}/restart?{query}"), None, "")
+            .await
+    }
+
+    /// `PUT /cancel` with this query.
+    pub async fn cancel(&self, query: &str) -> Reply {
+        self.send("PUT", &format!("{ROOT}/cancel?{query}"), None, "")
+            .await
+    }
+
+    /// The task as `/info` shows it. Its id must need no encoding.
+    pub async fn task(&self, id: &str) -> Value {
+        self.info(&format!("task_id={id}")).await.ok()
+    }
+
+    /// The task's objects with their outcomes, as `/info` pages through them.
+    pub async fn outcomes(&self, id: &str) -> Vec<(String, String)> {
+        let page = self.info(&format!("task_id={id}&outcome=all")).await.ok();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let items = page["items"].as_array().expect("a page of items").iter();
+        items
+            .map(|item| (text(&item["object_id"]), text(&item["outcome"])))
+            .collect()
+    }
+
+    /// Hands the worker what is on the queue, as Lambda does: one batch, acknowledged where it succeeds. Answers how
+    /// many messages there were.
+    pub async fn work_once(&self) -> usize {
+        let sqs = &self.running.clients.sqs;
+        let received = sqs
+            .receive_message()
+            .queue_url(&self.running.queue_url)
+            .max_number_of_messages(10)
+            .send()
+            .await
+            .expect("SQS answers")
+            .messages
+            .unwrap_or_default();
+        let count = received.len();
+        let handles: Vec<_> = received.iter().map(|m| m.receipt_handle.clone()).collect();
+        let mut event = SqsEvent::default();
+        event.records = received.into_iter().map(record).collect();
+        let ids: Vec<_> = event.records.iter().map(|r| r.message_id.clone()).collect();
+        let deadline = self.now() + WORKER_TIMEOUT;
+        let answer = self.running.handlers.worker.handle(event, deadline).await;
+        let failed: BTreeSet<_> = answer
+            .batch_item_failures
+            .into_iter()
+            .map(|f| Some(f.item_identifier))
+            .collect();
+        for (handle, id) in handles.into_iter().zip(ids) {
+            if !failed.contains(&id) {
+                let delete = sqs.delete_message().queue_url(&self.running.queue_url);
+                delete
+                    .set_receipt_handle(handle)
+                    .send()
+                    .await
+                    .expect("SQS answers");
+            }
+        }
+        count
+    }
+
+    /// Works until nothing is on the queue.
+    pub async fn work(&self) {
+        while self.work_once().await > 0 {}
+    }
+
+    /// Hands the worker these message bodies, whatever is on the queue; answers how many it wants delivered again.
+    pub async fn deliver(&self, bodies: &[&str]) -> usize {
+        let mut event = SqsEvent::default();
+        event.records = bodies
+            .iter()
+            .enumerate()
+            .map(|(number, body)| {
+                let mut record = SqsMessage::default();
+                record.message_id = Some(format!("message-{number}"));
+                record.body = Some((*body).to_owned());
+                record
+            })
+            .collect();
+        let deadline = self.now() + WORKER_TIMEOUT;
+        let answer = self.running.handlers.worker.handle(event, deadline).await;
+        answer.batch_item_failures.len()
+    }
+
+    /// Runs the sweeper once; answers how many messages it sent.
+    pub async fn sweep(&self) -> usize {
+        let deadline = self.now() + TimeDelta::seconds(60);
+        let report = self.running.handlers.sweeper.sweep(deadline).await;
+        assert_eq!(report.errors, 0);
+        report.sent
+    }
+
+    /// Moves the handlers' clock.
+    pub fn pass(&self, time: TimeDelta) {
+        self.clock.advance(time);
+    }
+
+    /// Empties the queue: every message on it is lost. Answers how many there were.
+    pub async fn lose_messages(&self) -> usize {
+        let mut lost = 0;
+        loop {
+            let sqs = &self.running.clients.sqs;
+            let receive = sqs.receive_message().queue_url(&self.running.queue_url);
+            let received = receive
+                .max_number_of_messages(10)
+                .send()
+                .await
+                .expect("SQS answers");
+            let messages = received.messages.unwrap_or_default();
+            if messages.is_empty() {
+                return lost;
+            }
+            for message in messages {
+                lost += 1;
+                let delete = sqs.delete_message().queue_url(&self.running.queue_url);
+                let delete = delete.set_receipt_handle(message.receipt_handle);
+                delete.send().await.expect("SQS answers");
+            }
+        }
+    }
+
+    /// How many messages wait on a queue, in flight ones not counted.
+    pub async fn waiting(&self, queue_url: &str) -> usize {
+        let name = QueueAttributeName::ApproximateNumberOfMessages;
+        let sqs = &self.running.clients.sqs;
+        let ask = sqs
+            .get_queue_attributes()
+            .queue_url(queue_url)
+            .attribute_names(name.clone());
+        let attributes = ask
+            .send()
+            .await
+            .expect("SQS answers")
+            .attributes
+            .unwrap_or_default();
+        attributes
+            .get(&name)
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_default()
+    }
+
+    /// Makes an index that holds these objects.
+    pub async fn seed(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        let s3vectors = &self.running.clients.s3vectors;
+        let create = s3vectors
+            .create_index()
+            .vector_bucket_name(BUCKET)
+            .index_name(index);
+        let create = create.data_type(DataType::Float32).dimension(4);
+        let create = create.distance_metric(DistanceMetric::Cosine);
+        create.send().await.expect("an index is made");
+        self.insert(index, object_ids).await;
+    }
+
+    /// Puts these objects into an index.
+    pub async fn insert(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        for batch in object_ids.chunks(500) {
+            let vector = |id: &str| {
+                let data = VectorData::Float32(vec![1.0, 0.0, 0.0, 0.0]);
+                PutInputVector::builder()
+                    .key(id)
+                    .data(data)
+                    .build()
+                    .expect("a vector")
+            };
+            let vectors = batch.iter().map(|id| vector(id.as_ref())).collect();
+            let s3vectors = &self.running.clients.s3vectors;
+            let put = s3vectors
+                .put_vectors()
+                .vector_bucket_name(BUCKET)
+                .index_name(index);
+            put.set_vectors(Some(vectors))
+                .send()
+                .await
+                .expect("vectors are put");
+        }
+    }
+
+    /// Takes these objects out of an index, as somebody else would.
+    pub async fn remove(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        let keys = object_ids.iter().map(|id| id.as_ref().to_owned()).collect();
+        let s3vectors = &self.running.clients.s3vectors;
+        let delete = s3vectors
+            .delete_vectors()
+            .vector_bucket_name(BUCKET)
+            .index_name(index);
+        delete
+            .set_keys(Some(keys))
+            .send()
+            .await
+            .expect("vectors are deleted");
+    }
+
+    /// Which of these objects are in an index.
+    pub async fn present(&self, index: &str, object_ids: &[impl AsRef<str>]) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        for batch in object_ids.chunks(100) {
+            let keys = batch.iter().map(|id| id.as_ref().to_owned()).collect();
+            let s3vectors = &self.running.clients.s3vectors;
+            let get = s3vectors
+                .get_vectors()
+                .vector_bucket_name(BUCKET)
+                .index_name(index);
+            let answer = get
+                .set_keys(Some(keys))
+                .send()
+                .await
+                .expect("vectors are got");
+            found.extend(answer.vectors.into_iter().map(|vector| vector.key));
+        }
+        let all = object_ids.iter().map(|id| id.as_ref().to_owned());
+        all.filter(|id| found.contains(id)).collect()
+    }
+
+    /// Waits until a condition holds.
+    ///
+    /// # Panics
+    /// When it does not hold within ten seconds.
+    pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let holds = async {
+            while !condition().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(10), holds).await;
+        waited.unwrap_or_else(|_| panic!("never came true: {what}"));
+    }
+}
+
+fn record(message: Message) -> SqsMessage {
+    let mut record = SqsMessage::default();
+    record.message_id = message.message_id;
+    record.receipt_handle = message.receipt_handle;
+    record.body = message.body;
+    let count = MessageSystemAttributeName::ApproximateReceiveCount;
+    let attributes = message.attributes.unwrap_or_default();
+    if let Some(count) = attributes.get(&count) {
+        record
+            .attributes
+            .insert("ApproximateReceiveCount".to_owned(), count.clone());
+    }
+    record
+}

@@ -1,0 +1,212 @@
+//! What goes over the wire to AWS, beneath the SDK: counted, held, broken.
+
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
+
+/// What happens to a call.
+#[derive(Clone)]
+pub enum Fault {
+    /// It never arrives.
+    Unsent,
+    /// It is carried out, and its answer is lost.
+    AnswerLost,
+    /// It is answered with this status and error type, and not carried out.
+    Refused(u16, &'static str),
+    /// It waits before it is sent, until it is let go.
+    HeldBefore(Hold),
+    /// It is carried out, and its answer waits until it is let go.
+    HeldAfter(Hold),
+}
+
+/// A call that waits. Clones are one.
+#[derive(Clone, Debug)]
+pub struct Hold(Arc<(Semaphore, Semaphore)>);
+
+impl Hold {
+    fn new() -> Self {
+        Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
+    }
+
+    /// Waits until the call is there.
+    pub async fn reached(&self) {
+        let reached = self.0.0.acquire().await;
+        reached.expect("never closed").forget();
+    }
+
+    /// Lets the call go on.
+    pub fn release(&self) {
+        self.0.1.add_permits(1);
+    }
+
+    async fn wait(&self) {
+        self.0.0.add_permits(1);
+        self.0.1.acquire().await.expect("never closed").forget();
+    }
+}
+
+/// The wire. Clones are one.
+#[derive(Clone, Default)]
+pub struct Wire(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    calls: Vec<String>,
+    faults: Vec<(String, usize, Fault)>,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    /// The HTTP client to put under the SDK.
+    pub fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(Watching {
+            wire: self.clone(),
+            inner: shared::aws::http_client(),
+        })
+    }
+
+    /// The calls since the last time this was asked, such as `DynamoDB.PutItem`, in the order they were sent.
+    pub fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("not poisoned").calls)
+    }
+
+    /// Breaks the next call of this name.
+    pub fn next(&self, call: &str, fault: Fault) {
+        self.next_times(1, call, fault);
+    }
+
+    /// Breaks the next calls of this name, so many of them.
+    pub fn next_times(&self, times: usize, call: &str, fault: Fault) {
+        let mut state = self.0.lock().expect("not poisoned");
+        state.faults.push((call.to_owned(), times, fault));
+    }
+
+    /// Stops breaking calls.
+    pub fn heal(&self) {
+        self.0.lock().expect("not poisoned").faults.clear();
+    }
+
+    /// Holds the next call of this name before it is sent.
+    pub fn hold(&self, call: &str) -> Hold {
+        let hold = Hold::new();
+        self.next(call, Fault::HeldBefore(hold.clone()));
+        hold
+    }
+
+    /// Holds the answer to the next call of this name.
+    pub fn hold_answer(&self, call: &str) -> Hold {
+        let hold = Hold::new();
+        self.next(call, Fault::HeldAfter(hold.clone()));
+        hold
+    }
+
+    fn observe(&self, request: &HttpRequest) -> Option<Fault> {
+        let call = name_of(request);
+        let mut state = self.0.lock().expect("not poisoned");
+        let found = state
+            .faults
+            .iter_mut()
+            .find(|(name, times, _)| *name == call && *times > 0);
+        let fault = found.map(|(_, times, fault)| {
+            *times -= 1;
+            fault.clone()
+        });
+        state.calls.push(call);
+        fault
+    }
+}
+
+/// `Service.Operation`.
+fn name_of(request: &HttpRequest) -> String {
+    match request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|target| target.split_once('.'))
+    {
+        Some((target, operation)) if target.starts_with("DynamoDB") => {
+            format!("DynamoDB.{operation}")
+        }
+        Some((_, operation)) => format!("SQS.{operation}"),
+        None => {
+            let path = request.uri().rsplit('/').next().unwrap_or_default();
+            format!("S3Vectors.{path}")
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Watching {
+    wire: Wire,
+    inner: SharedHttpClient,
+}
+
+impl HttpClient for Watching {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(WatchingConnector {
+            wire: self.wire.clone(),
+            inner: self.inner.http_connector(settings, components),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct WatchingConnector {
+    wire: Wire,
+    inner: SharedHttpConnector,
+}
+
+impl HttpConnector for WatchingConnector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let fault = self.wire.observe(&request);
+        let inner = self.inner.clone();
+        HttpConnectorFuture::new(async move {
+            match fault {
+                None => inner.call(request).await,
+                Some(Fault::Unsent) => Err(lost("the request was lost")),
+                Some(Fault::AnswerLost) => {
+                    inner.call(request).await?;
+                    Err(lost("the answer was lost"))
+                }
+                Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind)),
+                Some(Fault::HeldBefore(hold)) => {
+                    hold.wait().await;
+                    inner.call(request).await
+                }
+                Some(Fault::HeldAfter(hold)) => {
+                    let answer = inner.call(request).await;
+                    hold.wait().await;
+                    answer
+                }
+            }
+        })
+    }
+}
+
+fn lost(what: &str) -> ConnectorError {
+    ConnectorError::io(what.into())
+}
+
+fn refusal(status: u16, kind: &str) -> HttpResponse {
+    let body = format!(r#"{{"__type":"{kind}","message":"refused by the test"}}"#);
+    let status = status.try_into().expect("a status code");
+    let mut response = HttpResponse::new(status, body.into());
+    response
+        .headers_mut()
+        .insert("x-amzn-errortype", kind.to_owned());
+    response
+}

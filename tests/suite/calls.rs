@@ -1,0 +1,120 @@
+//! What a task costs: every call to AWS, counted at the wire. A call more fails here.
+
+use tests::{Service, example, ids, run_body};
+
+#[tokio::test]
+async fn a_small_task_costs_one_put_to_create_and_three_calls_to_carry_out() {
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.PutItem", "SQS.SendMessage"]
+    );
+    service.work().await;
+    assert_eq!(
+        service.wire.calls(),
+        [
+            "DynamoDB.GetItem",
+            "S3Vectors.GetVectors",
+            "DynamoDB.UpdateItem",
+            "S3Vectors.DeleteVectors",
+            "DynamoDB.UpdateItem"
+        ]
+    );
+}
+
+#[tokio::test]
+async fn five_hundred_objects_cost_five_gets_and_one_delete() {
+    let service = Service::start().await;
+    let objects = ids("object", 500);
+    service.seed("big", &objects).await;
+    service.run(&run_body("big", "t", &objects)).await.ok();
+    service.wire.calls();
+    service.work().await;
+    let mut calls = service.wire.calls();
+    calls.sort();
+    let dynamodb = [
+        "DynamoDB.GetItem",
+        "DynamoDB.UpdateItem",
+        "DynamoDB.UpdateItem",
+    ];
+    let s3vectors = ["S3Vectors.DeleteVectors"]
+        .into_iter()
+        .chain(["S3Vectors.GetVectors"; 5]);
+    assert_eq!(
+        calls,
+        dynamodb.into_iter().chain(s3vectors).collect::<Vec<_>>()
+    );
+    assert_eq!(service.task("t").await["progress"]["deleted"], 500);
+}
+
+#[tokio::test]
+async fn every_other_call_of_the_api_costs_one_call_and_a_restart_its_message() {
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    service.wire.calls();
+    service.run(&example()).await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.PutItem"],
+        "a repeated create"
+    );
+    service.task("delete-xyz").await;
+    assert_eq!(service.wire.calls(), ["DynamoDB.GetItem"], "info");
+    service.outcomes("delete-xyz").await;
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.GetItem"],
+        "info with outcomes"
+    );
+    service.cancel("task_id=delete-xyz").await.ok();
+    assert_eq!(service.wire.calls(), ["DynamoDB.UpdateItem"], "cancel");
+    service.cancel("task_id=delete-xyz").await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.UpdateItem"],
+        "cancel of a canceled task"
+    );
+    service.restart("task_id=delete-xyz").await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.UpdateItem", "SQS.SendMessage"],
+        "restart"
+    );
+    service.restart("task_id=delete-xyz").await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.UpdateItem", "SQS.SendMessage"],
+        "restart of a pending task"
+    );
+}
+
+#[tokio::test]
+async fn a_list_page_costs_a_query_a_partition_while_the_rows_are_few() {
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    service.wire.calls();
+    service.list("status=pending").await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.Query"; 4],
+        "four shards of one status"
+    );
+    service.list("").await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        ["DynamoDB.Query"; 20],
+        "four shards of five statuses"
+    );
+}
+
+#[tokio::test]
+async fn what_is_refused_costs_nothing() {
+    let service = Service::start().await;
+    service.run(&run_body("", "a b", &[""])).await.problem(422);
+    service.info("task_id=").await.problem(422);
+    service.list("limit=0").await.problem(422);
+    service.restart("").await.problem(422);
+    service.cancel("x=y").await.problem(422);
+    assert_eq!(service.wire.calls(), [""; 0]);
+}
