@@ -101,7 +101,8 @@ impl TaskStore {
         self.send_guarded(read, claim, update).await
     }
 
-    /// An update that takes the fence, on condition that the task is just as it was read and no claim is in force.
+    /// An update that takes the fence, on condition that the task is just as it was read: the same task, attempt and
+    /// claim, and that claim's lease (which was over when it was read) neither released nor renewed.
     fn guarded_by_read(
         &self,
         read: &StoredTask,
@@ -109,7 +110,7 @@ impl TaskStore {
         event: Event,
         now: DateTime<Utc>,
     ) -> GuardedUpdate {
-        GuardedUpdate::default()
+        let update = GuardedUpdate::default()
             .set("fence", n(claim.fence))
             .set("claim", s(&claim.token))
             .set("updated_at", n(now.timestamp()))
@@ -117,11 +118,15 @@ impl TaskStore {
             .value("read_nonce", s(&read.nonce))
             .value("read_attempt", n(read.task.attempt))
             .value("read_fence", n(read.chunk.fence))
-            .when("attribute_not_exists(#lease_until) OR #lease_until <= :now_ms")
-            .value("now_ms", n(now.timestamp_millis()))
             .when("#expires_at > :now")
             .value("now", n(now.timestamp()))
-            .when_moved_by(event)
+            .when_moved_by(event);
+        match read.chunk.lease_until {
+            None => update.when("attribute_not_exists(#lease_until)"),
+            Some(over) => update
+                .when("#lease_until = :read_lease")
+                .value("read_lease", n(over.timestamp_millis())),
+        }
     }
 
     async fn send_guarded(
