@@ -203,6 +203,7 @@ pub(super) fn did_you_mean(unknown: &str, known: &[&str]) -> String {
     let near = known.iter().find(|name| bare(name) == bare(unknown));
     match near {
         Some(name) => format!("is not known; did you mean `{name}`?"),
+        None if known.is_empty() => "is not known; this call takes no parameters".to_owned(),
         None => format!("is not known; the known ones are {}", known.join(", ")),
     }
 }
