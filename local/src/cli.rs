@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::options::{DEFAULT_VECTOR_STORES, Options, Ports};
+use crate::options::{Options, Ports};
 use crate::output;
 use clap::error::ErrorKind;
 use clap::{Parser, value_parser};
@@ -23,8 +23,8 @@ const EXAMPLE: &str = r#"Example:
   and any region will do, but there must be some:
     export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1
     aws dynamodb scan --table-name deletion-tasks
-    aws sqs get-queue-url --queue-name deletion-tasks-dlq
-    aws s3vectors list-vectors --vector-bucket-name demo --index-name embed-456
+    aws sqs get-queue-url --queue-name deletion-tasks-dlq --endpoint-url "$AWS_ENDPOINT_URL_SQS"
+    aws s3vectors get-vectors --vector-bucket-name demo --index-name embed-456 --keys obj-1 obj-2 obj-3
 
   Ctrl-C ends it. Logs go to standard error."#;
 
@@ -59,15 +59,15 @@ pub struct Arguments {
 
     /// Which vector store holds which model's objects
     ///
-    /// A JSON object: a pattern of model ids, and the URL of the store. The first match in the order written wins.
-    /// s3vectors:// is the embedded S3 Vectors here.
+    /// A JSON object: a pattern of model ids, and the URL of the store. The first match in the order
+    /// written wins. `s3vectors://` means the embedded S3 Vectors here. Without it all models are in the
+    /// bucket `demo`, in an index of their name: {"*": "s3vectors://demo/{embedding_model_id}"}
     #[arg(
         long,
         value_name = "JSON",
         env = "VECTOR_STORES",
         hide_env_values = true
     )]
-    #[arg(help = format!("Which vector store holds which model's objects [default: {DEFAULT_VECTOR_STORES}]"))]
     vector_stores: Option<String>,
 
     /// How long one invocation of the worker may take

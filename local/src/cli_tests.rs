@@ -18,7 +18,14 @@ fn the_definition_is_consistent() {
 fn without_flags_the_api_has_port_9000_and_state_is_in_memory() {
     let options = arguments(&[]).unwrap().options();
     assert_eq!(options.ports.api, 9000);
-    assert_eq!((options.ports.dynamodb, options.ports.sqs, options.ports.s3vectors), (0, 0, 0));
+    assert_eq!(
+        (
+            options.ports.dynamodb,
+            options.ports.sqs,
+            options.ports.s3vectors
+        ),
+        (0, 0, 0)
+    );
     assert_eq!(options.data, None);
     assert_eq!(options.worker_timeout, Duration::from_secs(30));
     assert_eq!(options.visibility_timeout(), Duration::from_secs(180));
@@ -34,13 +41,21 @@ fn every_flag_reaches_its_option() {
     let arguments = arguments(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
     assert_eq!(arguments.log_level(), "debug".parse().unwrap());
     let options = arguments.options();
-    let Ports { api, dynamodb, sqs, s3vectors } = options.ports;
+    let Ports {
+        api,
+        dynamodb,
+        sqs,
+        s3vectors,
+    } = options.ports;
     assert_eq!([api, dynamodb, sqs, s3vectors], [1, 2, 3, 4]);
     assert_eq!(options.data, Some("dir".into()));
     assert_eq!(options.worker_timeout, Duration::from_secs(5));
     assert_eq!(options.visibility_timeout(), Duration::from_secs(30));
     assert_eq!(options.sweep_interval, Some(Duration::from_secs(6)));
-    let settings = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let settings = options
+        .settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
     let expected = [
         ("VECTOR_STORES", "{}"),
         ("RETENTION_DAYS", "7"),
@@ -73,7 +88,14 @@ fn a_wrong_command_line_is_one_line_that_names_the_flag() {
 #[test]
 fn the_help_says_what_can_be_set_and_how_to_look_inside() {
     let help = Arguments::command().render_long_help().to_string();
-    for part in ["--data", "VECTOR_STORES", "AWS_ENDPOINT_URL_", "AWS_ACCESS_KEY_ID", "Ctrl-C", "[default: 9000]"] {
+    for part in [
+        "--data",
+        "VECTOR_STORES",
+        "AWS_ENDPOINT_URL_",
+        "AWS_ACCESS_KEY_ID",
+        "Ctrl-C",
+        "[default: 9000]",
+    ] {
         assert!(help.contains(part), "{part}: {help}");
     }
 }

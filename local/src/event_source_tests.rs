@@ -22,8 +22,13 @@ async fn bench(max_receive_count: u32) -> Bench {
 
 async fn bench_with(visibility_timeout: Duration, max_receive_count: u32) -> Bench {
     let sqs = Sqs::start(listen(0, "").await.unwrap()).unwrap();
-    let client = Client::new(&aws::local_config(&format!("http://{}", sqs.address()), None));
-    let queues = create_queues(&client, "tasks", visibility_timeout, max_receive_count).await.unwrap();
+    let client = Client::new(&aws::local_config(
+        &format!("http://{}", sqs.address()),
+        None,
+    ));
+    let queues = create_queues(&client, "tasks", visibility_timeout, max_receive_count)
+        .await
+        .unwrap();
     let source = EventSource {
         client: client.clone(),
         queue_url: queues.url.clone(),
@@ -33,7 +38,12 @@ async fn bench_with(visibility_timeout: Duration, max_receive_count: u32) -> Ben
         worker_timeout: Duration::from_secs(30),
         clock: Clock::System,
     };
-    Bench { _sqs: sqs, client, queues, source }
+    Bench {
+        _sqs: sqs,
+        client,
+        queues,
+        source,
+    }
 }
 
 impl Bench {
@@ -55,8 +65,15 @@ impl Bench {
 
     /// Messages that wait, and messages in flight.
     async fn counts(&self) -> (u32, u32) {
-        let call = self.client.get_queue_attributes().queue_url(&self.queues.url);
-        let answer = call.attribute_names(QueueAttributeName::All).send().await.unwrap();
+        let call = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.queues.url);
+        let answer = call
+            .attribute_names(QueueAttributeName::All)
+            .send()
+            .await
+            .unwrap();
         let attributes = answer.attributes.unwrap();
         let count = |name| attributes[&name].parse().unwrap();
         (
@@ -76,7 +93,10 @@ impl Bench {
 
     /// The next message of the dead-letter queue.
     async fn dead_letter(&self) -> String {
-        let call = self.client.receive_message().queue_url(&self.queues.dead_letter_url);
+        let call = self
+            .client
+            .receive_message()
+            .queue_url(&self.queues.dead_letter_url);
         let answer = call.wait_time_seconds(10).send().await.unwrap();
         answer.messages.unwrap().remove(0).body.unwrap()
     }
@@ -84,17 +104,27 @@ impl Bench {
 
 /// Waits, but not for ever.
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), future).await.expect("it takes too long")
+    timeout(Duration::from_secs(20), future)
+        .await
+        .expect("it takes too long")
 }
 
 fn bodies(event: &SqsEvent) -> Vec<String> {
-    event.records.iter().filter_map(|record| record.body.clone()).collect()
+    event
+        .records
+        .iter()
+        .filter_map(|record| record.body.clone())
+        .collect()
 }
 
 /// Fails the records whose body is `body`.
 fn failing(event: &SqsEvent, body: &str) -> SqsBatchResponse {
     let mut response = SqsBatchResponse::default();
-    for record in event.records.iter().filter(|record| record.body.as_deref() == Some(body)) {
+    for record in event
+        .records
+        .iter()
+        .filter(|record| record.body.as_deref() == Some(body))
+    {
         response.add_failure(record.message_id.clone().unwrap());
     }
     response
@@ -105,7 +135,7 @@ async fn a_batch_arrives_as_lambda_delivers_it_and_is_deleted_once_handled() {
     let bench = bench_with(Duration::from_secs(60), 20).await;
     bench.send(&["one", "two"]).await;
     let (sender, mut events) = mpsc::unbounded_channel();
-    let before = Utc::default().max(Clock::System.now());
+    let before = Clock::System.now();
     let (_stopper, _running) = bench.run(move |event, deadline| {
         sender.send((event, deadline)).unwrap();
         async { SqsBatchResponse::default() }
@@ -115,11 +145,18 @@ async fn a_batch_arrives_as_lambda_delivers_it_and_is_deleted_once_handled() {
     assert!(deadline >= before + bench.source.worker_timeout);
     let record = &event.records[0];
     assert_eq!(record.event_source.as_deref(), Some("aws:sqs"));
-    assert_eq!(record.event_source_arn.as_deref(), Some("arn:aws:sqs:us-east-1:000000000000:tasks"));
+    assert_eq!(
+        record.event_source_arn.as_deref(),
+        Some("arn:aws:sqs:us-east-1:000000000000:tasks")
+    );
     assert_eq!(record.aws_region.as_deref(), Some("us-east-1"));
     assert_eq!(record.attributes["ApproximateReceiveCount"], "1");
     assert!(record.attributes.contains_key("SentTimestamp"));
-    assert!(record.message_id.is_some() && record.receipt_handle.is_some() && record.md5_of_body.is_some());
+    assert!(
+        record.message_id.is_some()
+            && record.receipt_handle.is_some()
+            && record.md5_of_body.is_some()
+    );
     bench.until_empty().await;
 }
 
@@ -134,7 +171,10 @@ async fn of_a_batch_that_failed_in_part_only_the_failed_message_comes_back() {
         sender.send(event).unwrap();
         async { response }
     });
-    assert_eq!(bodies(&within(events.recv()).await.unwrap()), ["good", "bad", "fine"]);
+    assert_eq!(
+        bodies(&within(events.recv()).await.unwrap()),
+        ["good", "bad", "fine"]
+    );
     let second = within(events.recv()).await.unwrap();
     assert_eq!(bodies(&second), ["bad"]);
     assert_eq!(second.records[0].attributes["ApproximateReceiveCount"], "2");
@@ -227,7 +267,7 @@ async fn no_more_invocations_run_at_a_time_than_allowed() {
     for _ in 0..3 {
         finish.notify_one();
         within(begun.recv()).await.unwrap();
-        assert!(bench.counts().await.1 <= 3);
+        assert!(bench.counts().await.1 <= 2);
     }
     assert!(begun.is_empty());
     finish.notify_one();
@@ -263,7 +303,10 @@ async fn stopping_kills_what_does_not_end_and_its_messages_are_not_lost() {
 async fn an_sqs_that_does_not_answer_is_tried_again() {
     let mut bench = bench(20).await;
     bench.send(&["one"]).await;
-    let (url, missing) = (bench.queues.url.clone(), format!("{}-missing", bench.queues.url));
+    let (url, missing) = (
+        bench.queues.url.clone(),
+        format!("{}-missing", bench.queues.url),
+    );
     bench.source.queue_url = missing;
     let (sender, mut events) = mpsc::unbounded_channel();
     let (_stopper, _running) = bench.run(move |event: SqsEvent, _| {
@@ -271,8 +314,17 @@ async fn an_sqs_that_does_not_answer_is_tried_again() {
         async { SqsBatchResponse::default() }
     });
     let name = url.rsplit('/').next().unwrap();
-    let queue = bench.client.create_queue().queue_name(format!("{name}-missing")).send().await.unwrap();
-    let call = bench.client.send_message().queue_url(queue.queue_url.unwrap());
+    let queue = bench
+        .client
+        .create_queue()
+        .queue_name(format!("{name}-missing"))
+        .send()
+        .await
+        .unwrap();
+    let call = bench
+        .client
+        .send_message()
+        .queue_url(queue.queue_url.unwrap());
     call.message_body("later").send().await.unwrap();
     assert_eq!(within(events.recv()).await.unwrap(), ["later"]);
 }

@@ -9,7 +9,12 @@ use tokio::time::timeout;
 
 /// Answers what it was asked, and how many bytes came with it.
 async fn echo(request: lambda_http::Request) -> lambda_http::Response<Body> {
-    let text = format!("{} {} {}", request.method(), request.uri(), request.body().len());
+    let text = format!(
+        "{} {} {}",
+        request.method(),
+        request.uri(),
+        request.body().len()
+    );
     lambda_http::Response::new(Body::Text(text))
 }
 
@@ -24,7 +29,10 @@ async fn connect(server: &ApiServer) -> TcpStream {
 /// Sends `head` (without its last empty line) and `body`, and reads all that comes until the server closes.
 async fn exchange(server: &ApiServer, head: &str, body: &[u8]) -> String {
     let mut stream = connect(server).await;
-    stream.write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
     stream.write_all(body).await.unwrap();
     let mut answer = String::new();
     let read = timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
@@ -41,14 +49,20 @@ async fn a_handler_sees_the_request_as_it_was_sent() {
     let server = start().await;
     let head = "PUT /a%2Fb?x=%F0%9F%97%91&x=2 HTTP/1.1\r\nContent-Length: 3\r\nConnection: close";
     let answer = exchange(&server, head, b"abc").await;
-    assert!(answer.ends_with("\r\n\r\nPUT /a%2Fb?x=%F0%9F%97%91&x=2 3"), "{answer}");
+    assert!(
+        answer.ends_with("\r\n\r\nPUT /a%2Fb?x=%F0%9F%97%91&x=2 3"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn a_head_request_is_answered_without_a_body() {
     let server = start().await;
     let answer = exchange(&server, "HEAD / HTTP/1.1\r\nConnection: close", b"").await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -56,7 +70,10 @@ async fn the_largest_body_is_taken() {
     let server = start().await;
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {MAX_BODY_BYTES}\r\nConnection: close");
     let answer = exchange(&server, &head, &vec![b' '; MAX_BODY_BYTES]).await;
-    assert!(answer.ends_with(&format!("POST / {MAX_BODY_BYTES}")), "{answer}");
+    assert!(
+        answer.ends_with(&format!("POST / {MAX_BODY_BYTES}")),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -76,7 +93,12 @@ async fn a_larger_one_that_does_not_say_so_is_refused_all_the_same() {
     let mut body = format!("{:x}\r\n", 2 * MAX_BODY_BYTES).into_bytes();
     body.extend(vec![b' '; 2 * MAX_BODY_BYTES]);
     body.extend(b"\r\n0\r\n\r\n");
-    let answer = exchange(&server, "POST / HTTP/1.1\r\nTransfer-Encoding: chunked", &body).await;
+    let answer = exchange(
+        &server,
+        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked",
+        &body,
+    )
+    .await;
     assert_eq!(status(&answer), "413");
 }
 
@@ -91,7 +113,11 @@ async fn a_caller_that_asks_before_sending_too_much_is_told_at_once() {
 
 #[tokio::test]
 async fn a_caller_that_hangs_up_does_not_stop_what_has_begun() {
-    let (begun, go_on, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (begun, go_on, ended) = (
+        Arc::new(Notify::new()),
+        Arc::new(Notify::new()),
+        Arc::new(Notify::new()),
+    );
     let notes = (Arc::clone(&begun), Arc::clone(&go_on), Arc::clone(&ended));
     let handler = move |request| {
         let (begun, go_on, ended) = notes.clone();
@@ -104,13 +130,18 @@ async fn a_caller_that_hangs_up_does_not_stop_what_has_begun() {
     };
     let server = ApiServer::start(listen(0, "").await.unwrap(), handler).unwrap();
     let mut stream = connect(&server).await;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     begun.notified().await;
-    drop(stream);
-    // The server has seen the end of the connection once another caller is served.
-    connect(&server).await.shutdown().await.unwrap();
+    stream.shutdown().await.unwrap();
+    // The server closes its side too: it has dropped the connection, and all that hangs on it.
+    assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     go_on.notify_one();
-    timeout(Duration::from_secs(20), ended.notified()).await.unwrap();
+    timeout(Duration::from_secs(20), ended.notified())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -123,7 +154,10 @@ async fn a_handler_that_panics_is_a_generic_500_and_the_next_request_is_served()
     let server = ApiServer::start(listen(0, "").await.unwrap(), handler).unwrap();
     let answer = exchange(&server, "GET /panic HTTP/1.1\r\nConnection: close", b"").await;
     assert_eq!(status(&answer), "500");
-    assert!(answer.contains("application/problem+json") && !answer.contains("panic"), "{answer}");
+    assert!(
+        answer.contains("application/problem+json") && !answer.contains("panic"),
+        "{answer}"
+    );
     let answer = exchange(&server, "GET / HTTP/1.1\r\nConnection: close", b"").await;
     assert_eq!(status(&answer), "200");
 }
@@ -144,7 +178,10 @@ async fn the_end_waits_for_a_request_but_not_for_ever() {
         let server = ApiServer::start(listen(0, "").await.unwrap(), handler.clone()).unwrap();
         let mut stream = connect(&server).await;
         let _idle = connect(&server).await;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await
+            .unwrap();
         begun.notified().await;
         let ended = tokio::spawn(server.shutdown());
         tokio::task::yield_now().await;

@@ -1,7 +1,6 @@
 //! What the program says to the person, or the program, that started it. Logs are not here: they go to standard error.
 
 use crate::running::{Running, url};
-use anstream::{AutoStream, ColorChoice};
 use std::fmt::Display;
 use std::io::{self, Write};
 
@@ -42,9 +41,4 @@ pub fn fail(error: impl Display) {
     for line in error.to_string().lines() {
         let _ = writeln!(out, "error: {line}");
     }
-}
-
-/// Whether what goes to standard error may be coloured: it is a terminal, and `NO_COLOR` is not set.
-pub fn colour_on_stderr() -> bool {
-    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }

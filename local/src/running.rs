@@ -288,3 +288,7 @@ impl Embedded {
 pub(crate) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
+
+#[cfg(test)]
+#[path = "running_tests.rs"]
+mod tests;

@@ -1,6 +1,13 @@
 //! The harness that the suite is written with: the whole service in one process on free ports, its API over real HTTP,
 //! its worker called message by message, its clock moved by hand, and its calls to AWS counted, held or broken on the
 //! wire.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there"
+)]
 
 pub mod http;
 pub mod runtime_api;

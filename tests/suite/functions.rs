@@ -1,1 +1,215 @@
+//! The functions as they are built and deployed: each a process with the variables that `template.yaml` gives it, fed the
+//! events of `events/` by a Lambda Runtime API, over the embedded services.
 
+mod background;
+mod requests;
+mod start;
+
+use local::{NAME, Options, Running};
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tests::runtime_api::{Function, SECRET, event, event_names, function_names, reply};
+
+/// How long a service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a service answers, which it does in time.
+async fn answer_of<T>(call: impl IntoFuture<Output = T>) -> T {
+    let answer = tokio::time::timeout(PATIENCE, call.into_future()).await;
+    answer.expect("the service answers in time")
+}
+
+async fn services_with(clock: Clock) -> Running {
+    let options = Options {
+        worker_concurrency: 0,
+        sweep_interval: None,
+        clock,
+        ..Options::default()
+    };
+    let started = answer_of(local::start(options)).await;
+    started.expect("the services start")
+}
+
+async fn services() -> Running {
+    services_with(Clock::System).await
+}
+
+/// The messages on the queue, as SQS delivers them.
+async fn received(running: &Running) -> Vec<aws_sdk_sqs::types::Message> {
+    let receive = running.clients.sqs.receive_message();
+    let receive = receive
+        .queue_url(&running.queue_url)
+        .max_number_of_messages(10);
+    let received = answer_of(receive.send()).await.unwrap();
+    received.messages.unwrap_or_default()
+}
+
+async fn bodies(running: &Running) -> Vec<Value> {
+    let messages = received(running).await.into_iter();
+    messages
+        .map(|message| serde_json::from_str(&message.body.unwrap()).unwrap())
+        .collect()
+}
+
+/// The status of each stored task.
+async fn stored(running: &Running) -> Vec<String> {
+    let scan = running.clients.dynamodb.scan().table_name(NAME);
+    let found = answer_of(scan.send()).await.unwrap();
+    let items = found.items().iter();
+    items
+        .map(|item| item["status"].as_s().unwrap().clone())
+        .collect()
+}
+
+/// Which of the example's objects, and one more, are in the demo index.
+async fn present(running: &Running) -> BTreeSet<String> {
+    let get = running.clients.s3vectors.get_vectors();
+    let get = get.vector_bucket_name("demo").index_name("embed-456");
+    let keys = ["obj-1", "obj-2", "obj-3"].map(String::from).to_vec();
+    let found = answer_of(get.set_keys(Some(keys)).send()).await.unwrap();
+    found.vectors.into_iter().map(|vector| vector.key).collect()
+}
+
+/// The task of the example, without its times, in this state.
+fn example(status: &str, attempt: u32, failed: &[&str], counts: [u32; 3]) -> Value {
+    let [deleted, failed_count, remaining] = counts;
+    let failed = failed
+        .iter()
+        .map(|id| json!({"object_id": id, "detail": "Object not found in index"}));
+    json!({
+        "id": "delete-xyz",
+        "embedding_model_id": "embed-456",
+        "status": status,
+        "failed_item_ids": failed.collect::<Vec<_>>(),
+        "detail": null,
+        "attempt": attempt,
+        "progress": {"total": 2, "deleted": deleted, "failed": failed_count, "remaining": remaining},
+    })
+}
+
+/// A task without its times, which must be times.
+fn timeless(mut task: Value) -> Value {
+    let fields = task.as_object_mut().expect("a task");
+    for name in ["created_at", "updated_at"] {
+        let time = fields.remove(name).unwrap_or_default();
+        let time = time.as_str().unwrap_or_default();
+        let parsed = chrono::DateTime::parse_from_rfc3339(time);
+        assert!(
+            parsed.is_ok() && time.len() == "2024-05-21T12:00:00Z".len(),
+            "{name}: {time}"
+        );
+    }
+    task
+}
+
+/// The functions over one set of services, and the events they were fed.
+struct Stage {
+    running: Running,
+    played: BTreeSet<String>,
+}
+
+impl Stage {
+    /// Puts the event of this name through the function of this name.
+    async fn play(&mut self, name: &str) -> Value {
+        let mut function = Function::start(name, &self.running).await;
+        let answer = function.invoke(&event(name)).await.unwrap();
+        self.played.insert(name.to_owned());
+        let logged = function.end().await.stdout;
+        assert!(!logged.is_empty(), "{name} logs what it did");
+        for line in logged.lines() {
+            let fields: Value =
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("{name} logs {line}"));
+            let id = fields["task_id"].as_str().unwrap_or_default();
+            assert!(line.len() - id.len() <= 400, "{name} logs {line}");
+            for never in ["obj-", "arn:", "AKIA", SECRET] {
+                assert!(!line.contains(never), "{name} logs {line}");
+            }
+        }
+        answer
+    }
+
+    /// As [`Stage::play`], for a function that answers a task: the task without its times.
+    async fn task(&mut self, name: &str) -> Value {
+        timeless(reply(&self.play(name).await).ok())
+    }
+}
+
+#[test]
+fn every_function_has_an_event_and_every_event_a_function() {
+    assert_eq!(event_names(), function_names());
+}
+
+#[tokio::test]
+async fn the_events_tell_the_whole_story() {
+    let mut stage = Stage {
+        running: services().await,
+        played: BTreeSet::new(),
+    };
+
+    let created = stage.task("create-deletion-task").await;
+    assert_eq!(created, example("pending", 1, &[], [0, 0, 2]));
+    let sent = json!({"task_id": "delete-xyz", "attempt": 1});
+    assert_eq!(bodies(&stage.running).await, [sent]);
+
+    let nothing_failed = json!({"batchItemFailures": []});
+    assert_eq!(stage.play("deletion-worker").await, nothing_failed);
+    let left = BTreeSet::from(["obj-3".to_owned()]);
+    assert_eq!(present(&stage.running).await, left);
+
+    let done = example("done", 1, &["obj-2"], [1, 1, 0]);
+    assert_eq!(stage.task("get-deletion-task").await, done);
+    let listed = reply(&stage.play("list-deletion-tasks").await).ok();
+    assert_eq!(listed["next_cursor"], Value::Null);
+    let tasks = listed["tasks"].as_array().unwrap().iter().cloned();
+    assert_eq!(tasks.map(timeless).collect::<Vec<_>>(), [done]);
+
+    let restarted = stage.task("restart-deletion-task").await;
+    assert_eq!(restarted, example("pending", 2, &[], [1, 0, 1]));
+    let sent = json!({"task_id": "delete-xyz", "attempt": 2});
+    assert_eq!(bodies(&stage.running).await, [sent]);
+
+    let canceled = stage.task("cancel-deletion-task").await;
+    assert_eq!(canceled, example("canceled", 2, &[], [1, 0, 1]));
+    // Nothing is open, so nothing is sent.
+    assert_eq!(stage.play("task-sweeper").await, Value::Null);
+    assert_eq!(bodies(&stage.running).await, Vec::<Value>::new());
+
+    let all = event_names();
+    assert_eq!(
+        stage.played, all,
+        "each file in events/ is part of the story"
+    );
+}
+
+#[tokio::test]
+async fn the_create_event_stores_a_task_sends_a_message_and_is_idempotent() {
+    let running = services().await;
+    let mut create = Function::start("create-deletion-task", &running).await;
+    let event = event("create-deletion-task");
+
+    let first = create.call(&event).await;
+    assert_eq!(first.header("idempotent-replayed"), None);
+    let created_at = first.json["created_at"].as_str().unwrap();
+    // To the letter: the first six fields are published in this order.
+    let published = concat!(
+        r#"{"id":"delete-xyz","embedding_model_id":"embed-456","status":"pending","#,
+        r#""created_at":"NOW","updated_at":"NOW","failed_item_ids":[],"detail":null,"#,
+        r#""attempt":1,"progress":{"total":2,"deleted":0,"failed":0,"remaining":2}}"#
+    );
+    assert_eq!(first.text, published.replace("NOW", created_at));
+
+    let again = create.call(&event).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.header("idempotent-mismatch"), None);
+    assert_eq!(again.ok(), first.ok());
+
+    assert_eq!(stored(&running).await, ["pending"]);
+    let messages = received(&running).await;
+    let bodies = messages.iter().map(|message| message.body().unwrap());
+    assert_eq!(
+        bodies.collect::<Vec<_>>(),
+        [r#"{"task_id":"delete-xyz","attempt":1}"#]
+    );
+}

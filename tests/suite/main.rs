@@ -1,5 +1,14 @@
 //! The whole service under test. One file a subject; each test stands alone.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there"
+)]
 
 mod calls;
+mod faults;
 mod functions;
 mod lifecycle;
+mod races;

@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
     TimeToLiveStatus,
 };
 use dynoxide::storage_backend;
-use dynoxide::{Database, server};
+use dynoxide::{Database, DynoxideError, server};
 use shared::clock::Clock;
 use shared::store::{
     INDEX_ATTRIBUTES, INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, KEY, TTL_ATTRIBUTE,
@@ -84,7 +84,10 @@ impl DynamoDb {
 
 /// Takes the directory for this process, and makes it if it is missing.
 fn lock(data: &Path) -> Result<File, StartError> {
-    std::fs::create_dir_all(data).map_err(|error| StartError::data(data, error))?;
+    std::fs::create_dir_all(data).map_err(|error| match data.exists() {
+        true => StartError::data(data, "it is not a directory"),
+        false => StartError::data(data, error),
+    })?;
     let file = File::create(data.join("lock")).map_err(|error| StartError::data(data, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -102,7 +105,12 @@ fn open(data: Option<&Path>, clock: &Clock) -> Result<Database, StartError> {
     let path = file
         .to_str()
         .ok_or_else(|| StartError::data(data, "its name is not UTF-8"))?;
-    Database::new(path).map_err(|error| StartError::data(data, error))
+    Database::new(path).map_err(|error| match error {
+        DynoxideError::InternalServerError(_) => {
+            StartError::data(data, "its tasks.db is damaged, or not a database")
+        }
+        error => StartError::data(data, error),
+    })
 }
 
 /// Our clock as the database wants it.
@@ -241,3 +249,7 @@ async fn enable_expiry(client: &Client, table: &str) -> Result<(), StartError> {
         .await;
     enabled.map(drop).map_err(StartError::setup(SERVICE))
 }
+
+#[cfg(test)]
+#[path = "dynamodb_tests.rs"]
+mod tests;

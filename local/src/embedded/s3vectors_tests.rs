@@ -12,7 +12,10 @@ use shared::aws;
 
 async fn start() -> (S3Vectors, Client) {
     let server = S3Vectors::start(listen(0, "").await.unwrap()).unwrap();
-    let client = Client::new(&aws::local_config(&format!("http://{}", server.address()), None));
+    let client = Client::new(&aws::local_config(
+        &format!("http://{}", server.address()),
+        None,
+    ));
     demo::seed(&client).await.unwrap();
     (server, client)
 }
@@ -22,23 +25,43 @@ fn keys(count: usize) -> Vec<String> {
 }
 
 async fn get(client: &Client, keys: Vec<String>) -> Result<Vec<String>, SdkError<GetVectorsError>> {
-    let call = client.get_vectors().vector_bucket_name(BUCKET).index_name(INDEX);
+    let call = client
+        .get_vectors()
+        .vector_bucket_name(BUCKET)
+        .index_name(INDEX);
     let answer = call.set_keys(Some(keys)).send().await?;
-    Ok(answer.vectors.into_iter().map(|vector| vector.key).collect())
+    Ok(answer
+        .vectors
+        .into_iter()
+        .map(|vector| vector.key)
+        .collect())
 }
 
 async fn delete(client: &Client, keys: Vec<String>) -> Result<(), SdkError<DeleteVectorsError>> {
-    let call = client.delete_vectors().vector_bucket_name(BUCKET).index_name(INDEX);
+    let call = client
+        .delete_vectors()
+        .vector_bucket_name(BUCKET)
+        .index_name(INDEX);
     call.set_keys(Some(keys)).send().await.map(drop)
 }
 
 async fn put(client: &Client, keys: Vec<String>) -> Result<(), SdkError<PutVectorsError>> {
     let vectors = keys.into_iter().map(|key| {
         let data = VectorData::Float32(vec![1.0; 4]);
-        PutInputVector::builder().key(key).data(data).build().unwrap()
+        PutInputVector::builder()
+            .key(key)
+            .data(data)
+            .build()
+            .unwrap()
     });
-    let call = client.put_vectors().vector_bucket_name(BUCKET).index_name(INDEX);
-    call.set_vectors(Some(vectors.collect())).send().await.map(drop)
+    let call = client
+        .put_vectors()
+        .vector_bucket_name(BUCKET)
+        .index_name(INDEX);
+    call.set_vectors(Some(vectors.collect()))
+        .send()
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
@@ -53,12 +76,18 @@ async fn the_demo_index_lacks_only_what_the_example_needs_to_be_absent() {
 async fn a_get_takes_100_keys_and_no_more() {
     let (_server, client) = start().await;
     assert_eq!(get(&client, keys(100)).await.unwrap().len(), 99);
-    let error = get(&client, keys(101)).await.unwrap_err().into_service_error();
+    let error = get(&client, keys(101))
+        .await
+        .unwrap_err()
+        .into_service_error();
     let GetVectorsError::ValidationException(error) = error else {
         panic!("{error:?}");
     };
     let text = "Value with length 101 at '/keys' failed to satisfy constraint: Member must have length between 1 and 100, inclusive";
-    assert_eq!(error.message, format!("1 validation error detected. {text}"));
+    assert_eq!(
+        error.message,
+        format!("1 validation error detected. {text}")
+    );
     assert_eq!(error.field_list()[0].path, "/keys");
 }
 
@@ -71,7 +100,13 @@ async fn a_delete_takes_500_keys_and_one_too_many_deletes_nothing() {
     assert_eq!(get(&client, keys(3)).await.unwrap().len(), 2);
     delete(&client, keys(500)).await.unwrap();
     assert_eq!(get(&client, keys(3)).await.unwrap().len(), 0);
-    assert_eq!(get(&client, vec!["obj-501".to_owned()]).await.unwrap().len(), 1);
+    assert_eq!(
+        get(&client, vec!["obj-501".to_owned()])
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -90,13 +125,19 @@ async fn no_keys_and_keys_that_are_empty_or_too_long_are_refused() {
         (vec!["a".to_owned(), String::new()], "/keys/1"),
         (vec!["🗑".repeat(1025)], "/keys/0"),
     ] {
-        let error = delete(&client, keys).await.unwrap_err().into_service_error();
+        let error = delete(&client, keys)
+            .await
+            .unwrap_err()
+            .into_service_error();
         let DeleteVectorsError::ValidationException(error) = error else {
             panic!("{error:?}");
         };
         assert_eq!(error.field_list()[0].path, path);
     }
-    let error = put(&client, vec![String::new()]).await.unwrap_err().into_service_error();
+    let error = put(&client, vec![String::new()])
+        .await
+        .unwrap_err()
+        .into_service_error();
     let PutVectorsError::ValidationException(error) = error else {
         panic!("{error:?}");
     };
@@ -117,7 +158,8 @@ async fn a_key_of_any_script_is_found_and_deleted() {
 async fn the_callers_region_does_not_matter() {
     let (server, _) = start().await;
     let config = aws::local_config(&format!("http://{}", server.address()), None);
-    let config = aws_sdk_s3vectors::config::Builder::from(&config).region(Region::new("eu-central-1"));
+    let config =
+        aws_sdk_s3vectors::config::Builder::from(&config).region(Region::new("eu-central-1"));
     let client = Client::from_conf(config.build());
     assert_eq!(get(&client, keys(1)).await.unwrap(), ["obj-1"]);
 }
@@ -125,7 +167,10 @@ async fn the_callers_region_does_not_matter() {
 #[tokio::test]
 async fn a_missing_index_is_not_found() {
     let (_server, client) = start().await;
-    let call = client.get_vectors().vector_bucket_name(BUCKET).index_name("other");
+    let call = client
+        .get_vectors()
+        .vector_bucket_name(BUCKET)
+        .index_name("other");
     let error = call.keys("obj-1").send().await.unwrap_err();
     assert!(error.into_service_error().is_not_found_exception());
 }
