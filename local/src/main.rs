@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    shared::telemetry::init_for_a_person(arguments.log_level(), false);
+    shared::telemetry::init_for_a_person(arguments.log_level(), &["shared", "local"]);
     match run(arguments.options()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

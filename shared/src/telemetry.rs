@@ -4,6 +4,8 @@
 
 use std::str::FromStr;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 /// How much to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,13 +46,16 @@ pub fn init(level: LogLevel) {
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
-/// Logs as lines on standard error, for a person.
-pub fn init_for_a_person(level: LogLevel, colour: bool) {
-    let subscriber = tracing_subscriber::fmt()
+/// Logs as lines on standard error, for a person. Of libraries only their errors: an embedded service's refusal of a
+/// conditional write is everyday business.
+pub fn init_for_a_person(level: LogLevel, ours: &[&'static str]) {
+    let targets = Targets::new()
+        .with_default(LevelFilter::ERROR)
+        .with_targets(ours.iter().map(|target| (*target, level.0)));
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(colour)
-        .with_target(false)
-        .with_max_level(level.0)
-        .finish();
+        .with_ansi(false)
+        .with_target(false);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
