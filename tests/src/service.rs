@@ -10,7 +10,9 @@ use local::{Options, Running};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// The demo data's index.
 pub const DEMO_INDEX: &str = "embed-456";
@@ -128,6 +130,17 @@ impl Service {
         self.info(&format!("task_id={id}")).await.ok()
     }
 
+    /// Fails the test unless [`example`] came out as documented, by its record and in the index.
+    pub async fn assert_documented_outcome(&self, story: &str) {
+        let task = self.task("delete-xyz").await;
+        assert_eq!(task["status"], "done", "{story}");
+        assert_eq!(task["progress"]["deleted"], 1, "{story}");
+        let failed = json!([{"object_id": "obj-2", "detail": "Object not found in index"}]);
+        assert_eq!(task["failed_item_ids"], failed, "{story}");
+        let present = self.present(DEMO_INDEX, &["obj-1"]).await;
+        assert!(present.is_empty(), "{story}");
+    }
+
     /// The task's objects with their outcomes, as `/info` pages through them.
     pub async fn outcomes(&self, id: &str) -> Vec<(String, String)> {
         let page = self.info(&format!("task_id={id}&outcome=all")).await.ok();
@@ -197,6 +210,18 @@ impl Service {
         let deadline = self.now() + WORKER_TIMEOUT;
         let answer = self.running.handlers.worker.handle(event, deadline).await;
         answer.batch_item_failures.len()
+    }
+
+    /// Starts the worker on what is on the queue, to be held or killed half-way.
+    pub fn start_work(self: &Arc<Self>) -> JoinHandle<usize> {
+        let service = Arc::clone(self);
+        tokio::spawn(async move { service.work_once().await })
+    }
+
+    /// Starts the worker on this message, to be held or killed half-way.
+    pub fn start_delivery(self: &Arc<Self>, body: &'static str) -> JoinHandle<usize> {
+        let service = Arc::clone(self);
+        tokio::spawn(async move { service.deliver(&[body]).await })
     }
 
     /// Runs the sweeper once; answers how many messages it sent.

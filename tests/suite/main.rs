@@ -8,7 +8,9 @@
 )]
 
 mod calls;
+mod claims;
 mod faults;
 mod functions;
 mod lifecycle;
 mod races;
+mod stores;

@@ -3,17 +3,10 @@
 use chrono::TimeDelta;
 use std::sync::Arc;
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
-use tokio::task::JoinHandle;
 
 const GET_TASK: &str = "DynamoDB.GetItem";
 const WRITE_TASK: &str = "DynamoDB.UpdateItem";
 const DELETE: &str = "S3Vectors.DeleteVectors";
-
-/// Starts the worker on what is on the queue.
-fn start_work(service: &Arc<Service>) -> JoinHandle<usize> {
-    let service = Arc::clone(service);
-    tokio::spawn(async move { service.work_once().await })
-}
 
 async fn with_example() -> Arc<Service> {
     let service = Service::start().await;
@@ -26,7 +19,7 @@ async fn with_example() -> Arc<Service> {
 async fn a_cancel_before_the_claim_stops_every_delete() {
     let service = with_example().await;
     let claim = service.wire.hold(WRITE_TASK);
-    let work = start_work(&service);
+    let work = service.start_work();
     claim.reached().await;
     service.cancel("task_id=delete-xyz").await.ok();
     claim.release();
@@ -42,7 +35,7 @@ async fn a_cancel_before_the_claim_stops_every_delete() {
 async fn a_cancel_during_the_delete_records_what_was_deleted() {
     let service = with_example().await;
     let delete = service.wire.hold(DELETE);
-    let work = start_work(&service);
+    let work = service.start_work();
     delete.reached().await;
     let answer = service.cancel("task_id=delete-xyz").await.ok();
     assert_eq!(
@@ -65,7 +58,7 @@ async fn after_a_cancel_the_worker_makes_no_second_delete_call() {
         tests::wire::Fault::Refused(503, "ServiceUnavailableException"),
     );
     let delete = service.wire.hold_answer(GET_TASK);
-    let work = start_work(&service);
+    let work = service.start_work();
     delete.reached().await; // the first read of the task
     let second_read = service.wire.hold(GET_TASK);
     delete.release();
@@ -93,7 +86,7 @@ async fn a_restart_during_the_delete_waits_for_it_and_keeps_its_result() {
     for scope in ["", "&scope=all"] {
         let service = with_example().await;
         let delete = service.wire.hold(DELETE);
-        let work = start_work(&service);
+        let work = service.start_work();
         delete.reached().await;
         service.cancel("task_id=delete-xyz").await.ok();
         let answer = service
@@ -136,7 +129,7 @@ async fn a_restart_during_the_delete_waits_for_it_and_keeps_its_result() {
 async fn a_restart_between_read_and_claim_leaves_the_work_to_the_new_attempt() {
     let service = with_example().await;
     let claim = service.wire.hold(WRITE_TASK);
-    let work = start_work(&service);
+    let work = service.start_work();
     claim.reached().await;
     service.cancel("task_id=delete-xyz").await.ok();
     service.restart("task_id=delete-xyz").await.ok();
@@ -149,107 +142,6 @@ async fn a_restart_between_read_and_claim_leaves_the_work_to_the_new_attempt() {
     );
     service.work().await;
     assert_eq!(service.task("delete-xyz").await["status"], "done");
-}
-
-#[tokio::test]
-async fn two_workers_with_one_message_claim_once_and_delete_once() {
-    let service = with_example().await;
-    let body = r#"{"task_id":"delete-xyz","attempt":1}"#;
-    let claims = [service.wire.hold(WRITE_TASK), service.wire.hold(WRITE_TASK)];
-    let works: Vec<_> = (0..2)
-        .map(|_| {
-            let service = Arc::clone(&service);
-            tokio::spawn(async move { service.deliver(&[body]).await })
-        })
-        .collect();
-    for claim in &claims {
-        claim.reached().await; // both have read, looked, and are about to claim
-    }
-    for claim in &claims {
-        claim.release();
-    }
-    for work in works {
-        assert_eq!(work.await.unwrap(), 0);
-    }
-    let deletes = service
-        .wire
-        .calls()
-        .into_iter()
-        .filter(|call| call == DELETE)
-        .count();
-    assert_eq!(deletes, 1);
-    let progress = &service.task("delete-xyz").await["progress"];
-    assert_eq!(
-        (&progress["deleted"], &progress["failed"]),
-        (&1.into(), &1.into())
-    );
-}
-
-#[tokio::test]
-async fn while_a_claim_is_in_force_nobody_else_works() {
-    let service = with_example().await;
-    let delete = service.wire.hold(DELETE);
-    let work = start_work(&service);
-    delete.reached().await;
-    service.wire.calls();
-    service.pass(TimeDelta::seconds(39)); // the invocation's 30 s, and not yet the 10 s more
-    assert_eq!(
-        service
-            .deliver(&[r#"{"task_id":"delete-xyz","attempt":1}"#])
-            .await,
-        0
-    );
-    assert_eq!(service.wire.calls(), [GET_TASK]);
-    delete.release();
-    work.await.unwrap();
-}
-
-#[tokio::test]
-async fn a_stale_worker_changes_nothing() {
-    let service = with_example().await;
-    let read = service.wire.hold_answer(DELETE);
-    let work = start_work(&service);
-    read.reached().await;
-    let settle = service.wire.hold(WRITE_TASK);
-    read.release();
-    settle.reached().await; // it has deleted and stands still before it settles
-
-    service.pass(TimeDelta::seconds(41));
-    assert_eq!(service.sweep().await, 1);
-    service.work().await;
-    let task = service.task("delete-xyz").await;
-    assert_eq!(
-        (&task["status"], &task["progress"]["deleted"]),
-        (&"done".into(), &1.into())
-    );
-
-    settle.release();
-    work.await.unwrap();
-    assert_eq!(service.task("delete-xyz").await, task);
-}
-
-#[tokio::test]
-async fn a_claim_on_what_was_read_before_another_claim_came_and_went_is_lost() {
-    let service = with_example().await;
-    let claim = service.wire.hold(WRITE_TASK);
-    let work = start_work(&service);
-    claim.reached().await; // it has looked: obj-1 is there
-    assert_eq!(
-        service
-            .deliver(&[r#"{"task_id":"delete-xyz","attempt":1}"#])
-            .await,
-        0
-    );
-    service.restart("task_id=delete-xyz&scope=all").await.ok();
-    service.insert(DEMO_INDEX, &["obj-1"]).await;
-    service.wire.calls();
-    claim.release();
-    work.await.unwrap();
-    assert!(
-        !service.wire.calls().iter().any(|call| call == DELETE),
-        "a late delete"
-    );
-    assert_eq!(service.present(DEMO_INDEX, &["obj-1"]).await, ["obj-1"]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod body;
 mod cancel;
 mod cursor;
 mod info;
+mod json;
 mod list;
 mod problem;
 mod query;

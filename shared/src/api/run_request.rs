@@ -1,10 +1,10 @@
 //! The request of `/run`, read in one pass that collects every fault.
 
+use super::json::{Read, Reader, Skip};
 use super::problem::{Faults, Problem, did_you_mean};
-use crate::task::{MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ModelId, ObjectId, TaskId};
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use crate::task::{InvalidName, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ModelId, ObjectId, TaskId};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 use std::collections::HashSet;
-use std::fmt;
 
 const FIELDS: &[&str] = &["embedding_model_id", "task_id", "object_ids"];
 
@@ -34,7 +34,7 @@ impl RunRequest {
         })?;
         let mut draft = Draft::default();
         let mut json = serde_json::Deserializer::from_str(text);
-        Root(&mut draft)
+        Read(Root(&mut draft))
             .deserialize(&mut json)
             .and_then(|()| json.end())
             .map_err(|error| Problem::bad_request(format!("The body is not JSON: {error}")))?;
@@ -87,22 +87,6 @@ impl Draft {
             object_ids,
         })
     }
-
-    /// Takes a string for `field`, or says what it is instead.
-    fn name<T, E: fmt::Display>(
-        &mut self,
-        field: &str,
-        value: Value,
-        new: impl FnOnce(String) -> Result<T, E>,
-    ) -> Option<T> {
-        let result = match value {
-            Value::String(text) => new(text).map_err(|fault| fault.to_string()),
-            other => Err(format!("must be a string, and is {}", other.kind())),
-        };
-        result
-            .map_err(|detail| self.faults.at(format!("/{field}"), detail))
-            .ok()
-    }
 }
 
 /// Drops repeated ids; the first mention stays.
@@ -117,87 +101,43 @@ fn each_once(ids: Vec<ObjectId>) -> Vec<ObjectId> {
 /// The whole body.
 struct Root<'a>(&'a mut Draft);
 
-impl<'de> DeserializeSeed<'de> for Root<'_> {
-    type Value = ();
+impl<'de> Reader<'de> for Root<'_> {
+    type Output = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Root<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
+    fn other(self, kind: &'static str) {
+        self.0.not_an_object = true;
+        let detail = format!("must be a JSON object, and is {kind}");
+        self.0.faults.at("", detail);
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let draft = self.0;
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = object.next_key::<String>()? {
             let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
             let Some(field) = FIELDS.iter().find(|field| **field == key) else {
                 draft.faults.at(pointer, did_you_mean(&key, FIELDS));
-                map.next_value::<Value>()?;
+                object.next_value_seed(Read(Skip))?;
                 continue;
             };
             if draft.given.contains(field) {
                 draft.faults.at(pointer, "is given more than once");
-                map.next_value::<Value>()?;
+                object.next_value_seed(Read(Skip))?;
                 continue;
             }
             draft.given.push(field);
+            let faults = &mut draft.faults;
             match *field {
-                "object_ids" => map.next_value_seed(ObjectIds(draft))?,
-                "task_id" => match map.next_value()? {
-                    Value::Null => {}
-                    value => draft.task_id = draft.name(field, value, TaskId::new),
-                },
+                "object_ids" => object.next_value_seed(Read(ObjectIds(draft)))?,
+                "task_id" => {
+                    let name = Name::optional(faults, &pointer, TaskId::new);
+                    draft.task_id = object.next_value_seed(Read(name))?;
+                }
                 _ => {
-                    let value = map.next_value()?;
-                    draft.model = draft.name(field, value, ModelId::new);
+                    let name = Name::required(faults, &pointer, ModelId::new);
+                    draft.model = object.next_value_seed(Read(name))?;
                 }
             }
         }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
-        let kind = Value::visit_seq(seq)?.kind();
-        self.other(kind)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        self.other("a string")
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        self.other("a boolean")
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        self.other("a number")
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        self.other("a number")
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.other("a number")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.other("null")
-    }
-}
-
-impl Root<'_> {
-    fn other<E>(self, kind: &str) -> Result<(), E> {
-        self.0.not_an_object = true;
-        self.0
-            .faults
-            .at("", format!("must be a JSON object, and is {kind}"));
         Ok(())
     }
 }
@@ -205,150 +145,87 @@ impl Root<'_> {
 /// The value of `object_ids`. Its ids are checked as they come, so that a large request is held only once.
 struct ObjectIds<'a>(&'a mut Draft);
 
-impl<'de> DeserializeSeed<'de> for ObjectIds<'_> {
-    type Value = ();
+impl<'de> Reader<'de> for ObjectIds<'_> {
+    type Output = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ObjectIds<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of strings")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let draft = self.0;
-        let mut position = 0_usize;
-        while let Some(value) = seq.next_element::<Value>()? {
-            let id = draft.name(&format!("object_ids/{position}"), value, ObjectId::new);
-            draft.object_ids.extend(id);
-            position += 1;
-        }
-        if position == 0 {
-            draft.faults.at("/object_ids", "must not be empty");
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
-        let kind = Value::visit_map(map)?.kind();
-        self.other(kind)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
-        self.other("a string")
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
-        self.other("a boolean")
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
-        self.other("a number")
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
-        self.other("a number")
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
-        self.other("a number")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        self.other("null")
-    }
-}
-
-impl ObjectIds<'_> {
-    fn other<E>(self, kind: &str) -> Result<(), E> {
+    fn other(self, kind: &'static str) {
         let detail = format!("must be a list of strings, and is {kind}");
         self.0.faults.at("/object_ids", detail);
+    }
+
+    fn array<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
+        let draft = self.0;
+        for position in 0_usize.. {
+            let pointer = format!("/object_ids/{position}");
+            let name = Name::required(&mut draft.faults, &pointer, ObjectId::new);
+            match array.next_element_seed(Read(name))? {
+                Some(id) => draft.object_ids.extend(id),
+                None if position == 0 => {
+                    draft.faults.at("/object_ids", "must not be empty");
+                    break;
+                }
+                None => break,
+            }
+        }
         Ok(())
     }
 }
 
-/// Any JSON value: a string with its text, of all else only what it is. Nesting counts against serde_json's limit of
-/// 128 levels, so that an absurdly deep body is refused, not followed.
-enum Value {
-    Null,
-    Boolean,
-    Number,
-    String(String),
-    Array,
-    Object,
+/// A string that is a name; `None` where it is not, beside a fault.
+struct Name<'a, T> {
+    faults: &'a mut Faults,
+    pointer: &'a str,
+    new: fn(String) -> Result<T, InvalidName>,
+    may_be_null: bool,
 }
 
-impl Value {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Boolean => "a boolean",
-            Self::Number => "a number",
-            Self::String(_) => "a string",
-            Self::Array => "an array",
-            Self::Object => "an object",
+impl<'a, T> Name<'a, T> {
+    fn required(
+        faults: &'a mut Faults,
+        pointer: &'a str,
+        new: fn(String) -> Result<T, InvalidName>,
+    ) -> Self {
+        Self {
+            faults,
+            pointer,
+            new,
+            may_be_null: false,
         }
     }
 
-    fn visit_seq<'de, A: SeqAccess<'de>>(mut seq: A) -> Result<Self, A::Error> {
-        while seq.next_element::<Self>()?.is_some() {}
-        Ok(Self::Array)
-    }
-
-    fn visit_map<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        while map.next_entry::<Self, Self>()?.is_some() {}
-        Ok(Self::Object)
+    /// One for which null is the same as absence.
+    fn optional(
+        faults: &'a mut Faults,
+        pointer: &'a str,
+        new: fn(String) -> Result<T, InvalidName>,
+    ) -> Self {
+        Self {
+            may_be_null: true,
+            ..Self::required(faults, pointer, new)
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Value;
+impl<T> Reader<'_> for Name<'_, T> {
+    type Output = Option<T>;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
+    fn string(self, text: &str) -> Option<T> {
+        (self.new)(text.to_owned())
+            .map_err(|fault| self.faults.at(self.pointer, fault.to_string()))
+            .ok()
+    }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-                Ok(Value::String(text.to_owned()))
-            }
-
-            fn visit_bool<E: Error>(self, _: bool) -> Result<Value, E> {
-                Ok(Value::Boolean)
-            }
-
-            fn visit_u64<E: Error>(self, _: u64) -> Result<Value, E> {
-                Ok(Value::Number)
-            }
-
-            fn visit_i64<E: Error>(self, _: i64) -> Result<Value, E> {
-                Ok(Value::Number)
-            }
-
-            fn visit_f64<E: Error>(self, _: f64) -> Result<Value, E> {
-                Ok(Value::Number)
-            }
-
-            fn visit_unit<E: Error>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Value, A::Error> {
-                Value::visit_seq(seq)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-                Value::visit_map(map)
-            }
+    fn null(self) -> Option<T> {
+        match self.may_be_null {
+            true => None,
+            false => self.other("null"),
         }
-        deserializer.deserialize_any(Any)
+    }
+
+    fn other(self, kind: &'static str) -> Option<T> {
+        let detail = format!("must be a string, and is {kind}");
+        self.faults.at(self.pointer, detail);
+        None
     }
 }
 
