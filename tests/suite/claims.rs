@@ -1,6 +1,8 @@
 //! Fence and lease: who may work on a task, and whose result counts.
 
 use chrono::TimeDelta;
+use shared::store::Deferral;
+use shared::task::{Outcome, Reason, TaskId, TaskStatus};
 use std::sync::Arc;
 use tests::wire::Fault;
 use tests::{DEMO_INDEX, Service, example, run_body};
@@ -159,4 +161,52 @@ async fn a_claim_on_a_task_that_expired_and_was_created_anew_is_lost() {
     work.await.unwrap();
     assert_eq!(deletes(&service), 0);
     assert_eq!(service.task("delete-xyz").await, created);
+}
+
+#[tokio::test]
+async fn a_stale_settlement_does_not_end_the_work_of_a_newer_claim() {
+    let service = with_example().await;
+    let deleted = service.wire.hold_answer(DELETE);
+    let stale = service.start_delivery(MESSAGE);
+    deleted.reached().await;
+    let settle = service.wire.hold(WRITE_TASK);
+    deleted.release();
+    settle.reached().await;
+    service.pass(TimeDelta::seconds(41));
+    service.insert(DEMO_INDEX, &["obj-1"]).await;
+    let delete = service.wire.hold(DELETE);
+    let newest = service.start_delivery(MESSAGE);
+    delete.reached().await; // a newer claim is at work
+    let at_work = service.task("delete-xyz").await;
+    settle.release();
+    stale.await.unwrap();
+    assert_eq!(service.task("delete-xyz").await, at_work);
+    delete.release();
+    newest.await.unwrap();
+    service
+        .assert_documented_outcome("by the newer claim")
+        .await;
+}
+
+#[tokio::test]
+async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
+    let service = with_example().await;
+    let store = &service.running.handlers.store;
+    let id = TaskId::new("delete-xyz").unwrap();
+    let read = store.load(&id).await.unwrap().unwrap();
+    let lease_until = service.now() + TimeDelta::seconds(40);
+    let claim = read.chunk.claim("token".into(), [0], lease_until);
+    store
+        .claim_if_unmoved(&read, &claim, service.now())
+        .await
+        .unwrap();
+    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    let results = [
+        (0, Outcome::Deleted),
+        (1, Outcome::Failed(Reason::NotFound)),
+    ];
+    let settled = store
+        .settle_if_newest(read.under(claim), &results, Deferral::Failed, service.now())
+        .await;
+    assert_eq!(settled.unwrap().0.status, TaskStatus::Done);
 }

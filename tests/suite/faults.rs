@@ -275,3 +275,39 @@ async fn a_fault_of_ours_is_a_500_that_says_nothing_about_us() {
     assert_eq!(problem["detail"], "Something went wrong on our side");
     assert!(problem.get("errors").is_none());
 }
+
+#[tokio::test]
+async fn what_the_first_of_two_dead_workers_deleted_is_still_known_to_the_third() {
+    let service = Arc::new(Service::start().await);
+    service.run(&example()).await.ok();
+    for call in [DELETE, WRITE_TASK] {
+        // The first dies once its delete is carried out, the second once its claim is.
+        let held = service.wire.hold_answer(call);
+        let work = service.start_delivery(FIRST_ATTEMPT);
+        held.reached().await;
+        work.abort();
+        service.pass(TimeDelta::seconds(41));
+    }
+    recover(&service).await;
+    service.assert_documented_outcome("died twice").await;
+}
+
+#[tokio::test]
+async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_look() {
+    let service = Arc::new(Service::start().await);
+    service.run(&example()).await.ok();
+    service.wire.next_times(4, DELETE, Fault::AnswerLost);
+    let look = service.wire.hold_answer(LOOK);
+    service.wire.next(LOOK, Fault::Unsent); // the look at what became of the delete
+    let work = service.start_work();
+    look.reached().await;
+    look.release();
+    work.await.unwrap();
+    let task = service.task("delete-xyz").await;
+    assert_eq!(
+        (&task["status"], &task["progress"]["remaining"]),
+        (&"processing".into(), &1.into())
+    );
+    recover(&service).await;
+    service.assert_documented_outcome("confirmed later").await;
+}
