@@ -232,6 +232,12 @@ impl Service {
         report.sent
     }
 
+    /// Starts the sweeper once, to be held half-way.
+    pub fn start_sweep(self: &Arc<Self>) -> JoinHandle<usize> {
+        let service = Arc::clone(self);
+        tokio::spawn(async move { service.sweep().await })
+    }
+
     /// Moves the handlers' clock.
     pub fn pass(&self, time: TimeDelta) {
         self.clock.advance(time);

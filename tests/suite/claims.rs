@@ -210,3 +210,25 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
         .await;
     assert_eq!(settled.unwrap().0.status, TaskStatus::Done);
 }
+
+#[tokio::test]
+async fn the_fence_grows_with_every_claim_and_no_restart_resets_it() {
+    let service = with_example().await;
+    let id = TaskId::new("delete-xyz").unwrap();
+    for (claims, scope) in [(1, ""), (2, "&scope=all"), (3, "")] {
+        service.work().await;
+        let read = service
+            .running
+            .handlers
+            .store
+            .load(&id)
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(read.chunk.fence, claims);
+        service
+            .restart(&format!("task_id=delete-xyz{scope}"))
+            .await
+            .ok();
+    }
+}

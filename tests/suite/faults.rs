@@ -25,37 +25,6 @@ async fn recover(service: &Service) {
 }
 
 #[tokio::test]
-async fn a_task_whose_message_could_not_be_sent_is_created_and_swept_up() {
-    let service = Service::start().await;
-    service.wire.next_times(2, SEND, Fault::Unsent);
-    service.run(&example()).await.ok();
-    assert_eq!(service.work_once().await, 0);
-    assert_eq!(service.sweep().await, 0, "it is not due yet");
-    service.pass(TimeDelta::seconds(61));
-    assert_eq!(service.sweep().await, 1);
-    assert_eq!(service.sweep().await, 0, "once is enough");
-    service.work().await;
-    service.assert_documented_outcome("send failed").await;
-}
-
-#[tokio::test]
-async fn a_backlog_is_sent_again_ever_more_slowly_and_never_fails() {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    let mut sent = 0;
-    for _ in 0..24 * 6 {
-        service.pass(TimeDelta::minutes(10));
-        sent += service.sweep().await;
-    }
-    assert!(
-        (20..40).contains(&sent),
-        "{sent} messages in a day without a worker"
-    );
-    service.work().await;
-    service.assert_documented_outcome("a day late").await;
-}
-
-#[tokio::test]
 async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice() {
     let moments = [
         (GET_TASK, 1),

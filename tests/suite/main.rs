@@ -14,3 +14,4 @@ mod functions;
 mod lifecycle;
 mod races;
 mod stores;
+mod sweeps;

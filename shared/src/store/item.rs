@@ -5,7 +5,7 @@
 //! | `pk` | S | `T#<task id>` |
 //! | `model`, `status`, `detail` | S | as in the API |
 //! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
-//! | `nonce`, `op` | S | the tokens of the create, and of the newest restart or cancel |
+//! | `nonce`, `op`, `dispatch` | S | the tokens of the create, the newest restart or cancel, the newest send by the sweeper |
 //! | `fingerprint` | B | of the model and the set of ids |
 //! | `total`, `deleted`, `failed` | N | counters |
 //! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |

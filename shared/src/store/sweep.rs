@@ -4,7 +4,6 @@ use super::expression::{GuardedUpdate, Written, n, s};
 use super::item::{self, Item, Reader};
 use super::{INDEX_HASH_KEY, INDEX_NAME, StoreError, TaskStore, resend_delay};
 use crate::task::{TaskId, TaskStatus};
-use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 
 /// A task whose message may be lost or whose worker may have died.
@@ -88,11 +87,12 @@ impl TaskStore {
         due: &DueTask,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let next_due = n((now + resend_delay(due.sends + 1)).timestamp());
-        let sends = n(due.sends + 1);
+        let dispatch = s(uuid::Uuid::new_v4().simple().to_string());
+        let next_due = now + resend_delay(due.sends + 1);
         let update = GuardedUpdate::default()
-            .set("due_at", next_due.clone())
-            .set("sends", sends.clone())
+            .set("due_at", n(next_due.timestamp()))
+            .set("sends", n(due.sends + 1))
+            .set("dispatch", dispatch.clone())
             .when("#status = :read_status AND #attempt = :read_attempt")
             .value("read_status", s(due.status.as_str()))
             .value("read_attempt", n(due.attempt))
@@ -102,11 +102,10 @@ impl TaskStore {
         let key = item::key_of(&due.id);
         match update.send(&self.client, &self.table, key, false).await? {
             Written::Applied(_) => Ok(true),
-            // Sent again by the SDK after its answer was lost (or another sweeper did just the same: one message more).
-            Written::Refused(item) => Ok(item.is_some_and(|item| {
-                let has = |name, value: &AttributeValue| item.get(name) == Some(value);
-                has("due_at", &next_due) && has("sends", &sends) && has("attempt", &n(due.attempt))
-            })),
+            // Sent again by the SDK after its answer was lost: it succeeded the first time.
+            Written::Refused(item) => {
+                Ok(item.is_some_and(|item| item.get("dispatch") == Some(&dispatch)))
+            }
         }
     }
 }
