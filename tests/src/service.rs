@@ -6,7 +6,7 @@ use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_s3vectors::types::{DataType, DistanceMetric, PutInputVector, VectorData};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, TimeDelta, Utc};
-use local::{Options, Running};
+use local::{NAME, Options, Running};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
 use std::collections::BTreeSet;
@@ -265,6 +265,13 @@ impl Service {
                 delete.send().await.expect("SQS answers");
             }
         }
+    }
+
+    /// How many items the table holds, expired ones included.
+    pub async fn stored_items(&self) -> usize {
+        let scan = self.running.clients.dynamodb.scan();
+        let answer = scan.table_name(NAME).consistent_read(true).send().await;
+        answer.expect("DynamoDB answers").items().len()
     }
 
     /// How many messages wait on a queue, in flight ones not counted.

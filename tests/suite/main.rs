@@ -7,11 +7,15 @@
     reason = "a test that cannot go on fails there"
 )]
 
+mod bad_input;
 mod calls;
 mod claims;
 mod faults;
 mod functions;
+mod idempotency;
+mod info;
 mod lifecycle;
+mod lists;
 mod races;
 mod stores;
 mod sweeps;

@@ -37,8 +37,16 @@ impl RunRequest {
         Read(Root(&mut draft))
             .deserialize(&mut json)
             .and_then(|()| json.end())
-            .map_err(|error| Problem::bad_request(format!("The body is not JSON: {error}")))?;
+            .map_err(|error| Problem::bad_request(not_json(&error)))?;
         draft.finish()
+    }
+}
+
+fn not_json(error: &serde_json::Error) -> String {
+    let error = error.to_string();
+    match error.strip_prefix("recursion limit exceeded") {
+        Some(place) => format!("The body is nested too deeply{place}"),
+        None => format!("The body is not JSON: {error}"),
     }
 }
 

@@ -1,0 +1,221 @@
+//! Requests that are refused before anybody reads what they ask for: paths, methods, content types, sizes, hang-ups.
+
+use super::{JSON, ROOT, RUN, assert_nothing_stored, post};
+use hyper::header::{HeaderMap, HeaderName};
+use shared::api::MAX_BODY_BYTES;
+use tests::http::Reply;
+use tests::{Service, example};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Sends a request to `/run` as it stands, says that no more will come, and reads what comes back, if anything.
+async fn exchange(service: &Service, headers: &str, body: &[u8]) -> Option<Reply> {
+    let mut stream = TcpStream::connect(service.running.api).await.unwrap();
+    let head = format!("POST {RUN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n")?;
+    let (status, head) = head.split_once("\r\n")?;
+    let headers: HeaderMap = head
+        .lines()
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse().unwrap()))
+        .collect();
+    Some(Reply {
+        status: status.split(' ').nth(1)?.parse().ok()?,
+        headers,
+        json: serde_json::from_str(text).unwrap_or_default(),
+        text: text.to_owned(),
+    })
+}
+
+/// A body in chunks (RFC 9112, section 7.1), without the last one.
+fn chunks(body: &[u8]) -> Vec<u8> {
+    let mut chunks = Vec::new();
+    for piece in body.chunks(100_000) {
+        chunks.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        chunks.extend_from_slice(piece);
+        chunks.extend_from_slice(b"\r\n");
+    }
+    chunks
+}
+
+fn all_chunks(body: &[u8]) -> Vec<u8> {
+    [chunks(body), b"0\r\n\r\n".to_vec()].concat()
+}
+
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+
+#[tokio::test]
+async fn no_body_at_all_is_as_bad_as_an_empty_one() {
+    let service = Service::start().await;
+    for (headers, body) in [
+        ("", &b""[..]),
+        ("Content-Length: 0\r\n", b""),
+        (CHUNKED, b"0\r\n\r\n"),
+        ("Content-Type: application/json\r\n", b""),
+    ] {
+        let reply = exchange(&service, headers, body).await.unwrap();
+        let problem = reply.problem(400);
+        assert!(problem["detail"].as_str().unwrap().contains("empty"), "{headers}");
+    }
+    assert_nothing_stored(&service).await;
+}
+
+#[tokio::test]
+async fn a_body_over_six_mebibytes_is_too_large_however_it_is_sent() {
+    let service = Service::start().await;
+    let mut body = example().to_string().into_bytes();
+    body.resize(MAX_BODY_BYTES + 1, b' ');
+    let answers = [
+        post(&service, body.clone()).await,
+        exchange(&service, CHUNKED, &all_chunks(&body)).await.unwrap(),
+        post(&service, vec![b'['; 2 * MAX_BODY_BYTES]).await,
+    ];
+    for answer in answers {
+        let problem = answer.problem(413);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("6291456 bytes") && detail.contains("split"), "{detail}");
+    }
+    assert_nothing_stored(&service).await;
+    body.pop();
+    post(&service, body).await.ok();
+}
+
+#[tokio::test]
+async fn a_body_in_chunks_is_as_good_as_any() {
+    let service = Service::start().await;
+    let body = all_chunks(example().to_string().as_bytes());
+    let reply = exchange(&service, CHUNKED, &body).await.unwrap();
+    assert_eq!(reply.ok()["id"], "delete-xyz");
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_half_way_leaves_nothing_and_others_are_answered() {
+    let service = Service::start().await;
+    let body = example().to_string();
+    let half = &body.as_bytes()[..body.len() / 2];
+    let declared = format!("Content-Length: {}\r\n", body.len());
+    // Whole JSON, and yet not the whole of what was announced.
+    let longer = format!("Content-Length: {}\r\n", body.len() + 1);
+    for (headers, sent) in [
+        (declared.as_str(), half.to_vec()),
+        (&longer, body.clone().into_bytes()),
+        (CHUNKED, chunks(half)),
+        (CHUNKED, chunks(body.as_bytes())),
+        (CHUNKED, [chunks(body.as_bytes()), b"0\r\n".to_vec()].concat()),
+    ] {
+        if let Some(reply) = exchange(&service, headers, &sent).await {
+            assert_eq!(reply.status, 400, "{headers}: {}", reply.text);
+        }
+        // And one that is gone altogether.
+        let mut stream = TcpStream::connect(service.running.api).await.unwrap();
+        let head = format!("POST {RUN} HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&sent).await.unwrap();
+        drop(stream);
+        service.info("task_id=delete-xyz").await.problem(404);
+    }
+    assert_nothing_stored(&service).await;
+}
+
+#[tokio::test]
+async fn a_wrong_method_is_told_the_right_one() {
+    let service = Service::start().await;
+    for (name, right) in [
+        ("run", "POST"),
+        ("info", "GET"),
+        ("list", "GET"),
+        ("restart", "PUT"),
+        ("cancel", "PUT"),
+    ] {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "PURGE"] {
+            if method == right {
+                continue;
+            }
+            let path = format!("{ROOT}/{name}?task_id=t");
+            let reply = service.send(method, &path, JSON, example().to_string()).await;
+            assert_eq!(reply.header("allow"), Some(right), "{method} {name}");
+            if method == "HEAD" {
+                assert_eq!((reply.status, reply.text.as_str()), (405, ""));
+                continue;
+            }
+            let problem = reply.problem(405);
+            assert_eq!(problem["detail"], format!("Use {right} here, not {method}"));
+        }
+    }
+    assert_nothing_stored(&service).await;
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_told_the_known_ones() {
+    let service = Service::start().await;
+    for path in [
+        "/",
+        "/run",
+        "/internal",
+        "/internal/deletion-tasks",
+        "/internal/deletion-tasks/",
+        "/internal/deletion-tasks/run/",
+        "/internal/deletion-tasks//run",
+        "//internal/deletion-tasks/run",
+        "/internal/deletion-tasks/Run",
+        "/Internal/Deletion-Tasks/run",
+        "/internal/deletion-tasks/%72un",
+        "/internal/deletion-tasks/run%20",
+        "/internal/deletion-tasks/run%00",
+        "/internal/deletion%2Dtasks/run",
+        "/internal/deletion-tasks%2Frun",
+        "/internal/deletion-tasks/./run",
+        "/internal/deletion-tasks/info/../run",
+        "/internal/deletion-tasks/runs",
+        "/internal/deletion-tasks/run/t",
+        "/internal/deletion-tasks/run;v=1",
+        "/internal/deletion-tasks/%F0%9F%97%91",
+    ] {
+        let reply = service.send("POST", path, JSON, example().to_string()).await;
+        let problem = reply.problem(404);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(path), "{detail}");
+        assert!(detail.contains("run, info, list, restart and cancel"), "{detail}");
+    }
+    assert_nothing_stored(&service).await;
+}
+
+#[tokio::test]
+async fn a_content_type_that_is_not_json_is_refused() {
+    let service = Service::start().await;
+    for content_type in [
+        "text/plain",
+        "text/json",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/octet-stream",
+        "application/jsonp",
+        "json",
+        "*/*",
+        "",
+        "text/plain; application/json",
+    ] {
+        let body = example().to_string();
+        let reply = service.send("POST", RUN, Some(content_type), body).await;
+        let problem = reply.problem(415);
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("application/json"), "{content_type}: {detail}");
+    }
+    assert_nothing_stored(&service).await;
+    for content_type in [
+        None,
+        JSON,
+        Some("application/json; charset=utf-8"),
+        Some("Application/JSON"),
+        Some("application/vnd.tasks+json"),
+    ] {
+        let body = example().to_string();
+        service.send("POST", RUN, content_type, body).await.ok();
+    }
+}
