@@ -8,6 +8,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use std::time::Duration;
 
@@ -77,4 +78,16 @@ fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {
         .operation_attempt_timeout(attempt)
         .operation_timeout(operation)
         .build()
+}
+
+/// What a log line says of a failed call: the service's error code, or what became of the call. Never the whole error,
+/// which may hold ARNs and request parts.
+pub fn error_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
+    match error {
+        SdkError::ConstructionFailure(_) => "not built",
+        SdkError::TimeoutError(_) => "timeout",
+        SdkError::DispatchFailure(_) => "out of reach",
+        SdkError::ResponseError(_) => "unreadable answer",
+        _ => error.code().unwrap_or("no code"),
+    }
 }

@@ -34,15 +34,19 @@ impl FromStr for LogLevel {
 }
 
 /// Logs as JSON lines on standard output, for CloudWatch Logs.
+///
+/// Only our own lines, whatever the level, and the runtime's errors: libraries log requests, bodies and whole errors.
 pub fn init(level: LogLevel) {
-    let subscriber = tracing_subscriber::fmt()
+    let targets = Targets::new()
+        .with_target("shared", level.0)
+        .with_target("lambda_runtime", LevelFilter::ERROR);
+    let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
-        .with_target(false)
-        .with_max_level(level.0)
-        .finish();
+        .with_target(false);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 

@@ -19,6 +19,8 @@ pub enum Fault {
     AnswerLost,
     /// It is answered with this status and error type, and not carried out.
     Refused(u16, &'static str),
+    /// It is answered as S3 Vectors answers a call that names an invalid key, and not carried out.
+    InvalidKeys,
     /// It waits before it is sent, until it is let go.
     HeldBefore(Hold),
     /// It is carried out, and its answer waits until it is let go.
@@ -99,8 +101,13 @@ impl Wire {
 
     /// Holds the next call of this name before it is sent.
     pub fn hold(&self, call: &str) -> Hold {
+        self.hold_times(1, call)
+    }
+
+    /// Holds the next calls of this name, so many of them, before they are sent: each is reached and released by itself.
+    pub fn hold_times(&self, times: usize, call: &str) -> Hold {
         let hold = Hold::new();
-        self.next(call, Fault::HeldBefore(hold.clone()));
+        self.next_times(times, call, Fault::HeldBefore(hold.clone()));
         hold
     }
 
@@ -182,7 +189,11 @@ impl HttpConnector for WatchingConnector {
                     inner.call(request).await?;
                     Err(lost("the answer was lost"))
                 }
-                Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind)),
+                Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind, "[]")),
+                Some(Fault::InvalidKeys) => {
+                    let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
+                    Ok(refusal(400, "ValidationException", fields))
+                }
                 Some(Fault::HeldBefore(hold)) => {
                     hold.wait().await;
                     inner.call(request).await
@@ -201,8 +212,9 @@ fn lost(what: &str) -> ConnectorError {
     ConnectorError::io(what.into())
 }
 
-fn refusal(status: u16, kind: &str) -> HttpResponse {
-    let body = format!(r#"{{"__type":"{kind}","message":"refused by the test"}}"#);
+fn refusal(status: u16, kind: &str, fields: &str) -> HttpResponse {
+    let body =
+        format!(r#"{{"__type":"{kind}","message":"refused by the test","fieldList":{fields}}}"#);
     let status = status.try_into().expect("a status code");
     let mut response = HttpResponse::new(status, body.into());
     response

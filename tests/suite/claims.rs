@@ -164,6 +164,19 @@ async fn a_claim_on_a_task_that_expired_and_was_created_anew_is_lost() {
 }
 
 #[tokio::test]
+async fn no_lease_outlives_its_task() {
+    let service = with_example().await;
+    service.pass(TimeDelta::days(90) - TimeDelta::seconds(39));
+    assert_eq!(service.deliver(&[MESSAGE]).await, 0);
+    assert_eq!(
+        deletes(&service),
+        0,
+        "the lease would end after the task does"
+    );
+    assert_eq!(service.task("delete-xyz").await["status"], "pending");
+}
+
+#[tokio::test]
 async fn a_stale_settlement_does_not_end_the_work_of_a_newer_claim() {
     let service = with_example().await;
     let deleted = service.wire.hold_answer(DELETE);

@@ -147,9 +147,7 @@ async fn a_batch_the_store_refuses_is_split_until_the_bad_id_stands_alone() {
     service.seed("index", &objects).await;
     service.run(&run_body("index", "t", &objects)).await.ok();
     // All four are refused, then the first two, then the first: it is the bad one.
-    service
-        .wire
-        .next_times(3, DELETE, Fault::Refused(400, "ValidationException"));
+    service.wire.next_times(3, DELETE, Fault::InvalidKeys);
     service.work().await;
     let task = service.task("t").await;
     assert_eq!(task["status"], "done", "a refusal is definite");
@@ -160,4 +158,64 @@ async fn a_batch_the_store_refuses_is_split_until_the_bad_id_stands_alone() {
         "The vector store refuses this id as invalid"
     );
     assert_eq!(service.present("index", &objects).await, ["o-0"]);
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_the_request_itself_fails_the_task_and_blames_no_object() {
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    service
+        .wire
+        .next(LOOK, Fault::Refused(400, "ValidationException"));
+    service.work().await;
+    let task = service.task("delete-xyz").await;
+    assert_eq!(task["status"], "failed");
+    assert_eq!(
+        task["detail"],
+        "Vector index `embed-456` refuses the request as invalid"
+    );
+    service.restart("task_id=delete-xyz").await.ok();
+    service.work().await;
+    service.assert_documented_outcome("mended").await;
+}
+
+#[tokio::test]
+async fn progress_in_a_last_try_gives_the_rest_more_tries() {
+    let service = Service::start().await;
+    let objects = ids("o", 4);
+    service.seed("index", &objects).await;
+    service.run(&run_body("index", "t", &objects)).await.ok();
+    for round in 0..5 {
+        // Before the fifth look one object has gone.
+        if round == 4 {
+            service.remove("index", &["o-0"]).await;
+        }
+        service.wire.next_times(usize::MAX, DELETE, FAILING);
+        service.work().await;
+        service.wire.heal();
+        service.pass(TimeDelta::hours(1));
+        service.sweep().await;
+    }
+    let task = service.task("t").await;
+    assert_eq!(task["status"], "processing");
+    assert_eq!(
+        task["progress"]["deleted"], 1,
+        "seen there by a claim, and gone"
+    );
+    service.work().await;
+    assert_eq!(service.task("t").await["progress"]["deleted"], 4);
+}
+
+#[tokio::test]
+async fn a_store_that_throttles_puts_a_task_off_by_one_two_four_minutes_and_so_on() {
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    service.wire.next_times(usize::MAX, LOOK, THROTTLING);
+    for minutes in [1, 2, 4, 8] {
+        service.work().await;
+        service.pass(TimeDelta::minutes(minutes) - TimeDelta::seconds(1));
+        assert_eq!(service.sweep().await, 0, "{minutes}");
+        service.pass(TimeDelta::seconds(1));
+        assert_eq!(service.sweep().await, 1, "{minutes}");
+    }
 }

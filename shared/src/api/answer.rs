@@ -26,13 +26,7 @@ struct LogFields {
 
 impl Answer {
     pub(super) fn json(body: &impl Serialize) -> Result<Self, Problem> {
-        let json = serde_json::to_vec(body).map_err(|error| Problem {
-            cause: Some(error.to_string()),
-            ..Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "Something went wrong on our side",
-            )
-        })?;
+        let json = serde_json::to_vec(body).map_err(Problem::ours)?;
         Ok(Self {
             json,
             ..Self::default()
@@ -95,11 +89,12 @@ pub(super) async fn respond(
             response
         }
         Err(problem) => {
-            let (status, cause) = (problem.status.as_u16(), problem.cause.as_deref());
+            let (status, cause) = (problem.status.as_u16(), problem.log.cause.as_deref());
+            let (task_id, faults) = (problem.log.task_id.as_deref(), problem.errors.len());
             match status {
-                500 => error!(endpoint, status, cause, duration_ms),
-                503 => warn!(endpoint, status, cause, duration_ms),
-                _ => info!(endpoint, status, faults = problem.errors.len(), duration_ms),
+                500 => error!(endpoint, status, task_id, cause, duration_ms),
+                503 => warn!(endpoint, status, task_id, cause, duration_ms),
+                _ => info!(endpoint, status, task_id, faults, duration_ms),
             }
             refuse(problem)
         }

@@ -29,10 +29,7 @@ impl Cancel {
     async fn answer(&self, request: Request) -> Result<Answer, Problem> {
         let mut query = Query::of(&request, &["task_id", "attempt"]);
         let (id, attempt) = (query.task_id(), query.attempt());
-        query.finish()?;
-        let Some(id) = id else {
-            return Err(Problem::bad_request("The query names no task"));
-        };
+        let id = query.finish_with(id)?;
         let canceled = self
             .store
             .cancel_if_open(&id, attempt, self.clock.now())
@@ -41,7 +38,7 @@ impl Cancel {
             Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => {
                 Ok(Answer::json(&TaskBody::of(&stored))?.about(&stored.task))
             }
-            Err(error) => Err(Problem::from_control(error, &id, "canceled")),
+            Err(error) => Err(Problem::from_control(error, &id, "canceled").about(&id)),
         }
     }
 }

@@ -42,14 +42,12 @@ impl Info {
             Some(_) => query.cursor(&listing),
             None => None,
         };
-        query.finish()?;
-        let Some(id) = id else {
-            return Err(Problem::bad_request("The query names no task"));
-        };
-        let stored = self.store.load(&id).await?;
+        let id = query.finish_with(id)?;
+        let loaded = self.store.load(&id).await;
+        let stored = loaded.map_err(|error| Problem::from(error).about(&id))?;
         let stored = stored
             .filter(|stored| !stored.task.is_expired(self.clock.now()))
-            .ok_or_else(|| Problem::task_not_found(&id))?;
+            .ok_or_else(|| Problem::task_not_found(&id).about(&id))?;
         let mut body = TaskBody::of(&stored);
         if let Some(filter) = filter {
             let from = place.and_then(|place| place.parse().ok()).unwrap_or(0);

@@ -36,13 +36,13 @@ impl List {
         };
         let limit = query.limit();
         let listing = listing(&filter);
-        let place = query.cursor(&listing);
+        let place = query.cursor(&listing).map(Position);
+        if place.as_ref().is_some_and(|place| !place.is_well_formed()) {
+            query.fault("cursor", cursor::DAMAGED);
+        }
         query.finish()?;
         let now = self.clock.now();
-        let page = self
-            .store
-            .list(&filter, limit, place.map(Position), now)
-            .await?;
+        let page = self.store.list(&filter, limit, place, now).await?;
         let count = page.rows.len();
         let body = ListBody::of(page, |place| cursor::encode(&listing, place));
         Ok(Answer::json(&body)?.counting(count))

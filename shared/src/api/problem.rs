@@ -20,8 +20,17 @@ pub(crate) struct Problem {
     pub(super) errors: Vec<Fault>,
     /// `Retry-After` or `Allow`, where the status asks for one.
     pub(super) header: Option<(&'static str, String)>,
-    /// For the log only.
+    /// What only the log says.
+    pub(super) log: Box<LogOnly>,
+}
+
+/// What only the log says of a problem.
+#[derive(Debug, Default)]
+pub(crate) struct LogOnly {
+    /// What went wrong on our side.
     pub(super) cause: Option<String>,
+    /// The task it is about.
+    pub(super) task_id: Option<String>,
 }
 
 /// One thing wrong with a request, and where.
@@ -54,8 +63,29 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             header: None,
-            cause: None,
+            log: Box::default(),
         }
+    }
+
+    /// A fault of ours. The caller learns nothing of it.
+    pub(super) fn ours(cause: impl ToString) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something went wrong on our side",
+        )
+        .because(cause)
+    }
+
+    /// Says for the log what went wrong.
+    fn because(mut self, cause: impl ToString) -> Self {
+        self.log.cause = Some(cause.to_string());
+        self
+    }
+
+    /// Names the task for the log.
+    pub(super) fn about(mut self, id: &TaskId) -> Self {
+        self.log.task_id = Some(id.to_string());
+        self
     }
 
     pub(super) fn body(&self) -> ProblemBody<'_> {
@@ -123,23 +153,16 @@ impl Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let cause = Some(error.to_string());
         match error {
-            StoreError::Unavailable(_) => Self {
+            StoreError::Unavailable { .. } => Self {
                 header: Some(("retry-after", RETRY_AFTER_SECONDS.to_string())),
-                cause,
                 ..Self::new(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "The task store is busy or out of reach. Try again shortly",
                 )
+                .because(error)
             },
-            StoreError::Refused { .. } | StoreError::Damaged(_) => Self {
-                cause,
-                ..Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "Something went wrong on our side",
-                )
-            },
+            StoreError::Refused { .. } | StoreError::Damaged(_) => Self::ours(error),
         }
     }
 }

@@ -63,6 +63,13 @@ impl Query {
         self.faults.finish()
     }
 
+    /// Ends the reading of a query that must name a task.
+    pub(super) fn finish_with(self, id: Option<TaskId>) -> Result<TaskId, Problem> {
+        self.faults.finish()?;
+        // Without a fault there is an id.
+        id.ok_or_else(|| Problem::bad_request("The query names no task"))
+    }
+
     fn take(&mut self, name: &str) -> Option<String> {
         let at = self.parameters.iter().position(|(n, _)| n == name)?;
         Some(self.parameters.swap_remove(at).1)
@@ -71,7 +78,7 @@ impl Query {
     /// `task_id`, which must be there. `None` only beside a fault.
     pub(super) fn task_id(&mut self) -> Option<TaskId> {
         let Some(text) = self.take("task_id") else {
-            if !self.unreadable.iter().any(|name| name == "task_id") {
+            if !self.has("task_id") {
                 self.faults.in_query("task_id", "is required");
             }
             return None;
@@ -177,6 +184,7 @@ impl Query {
     /// Whether a parameter is there and not yet taken.
     pub(super) fn has(&self, parameter: &str) -> bool {
         self.parameters.iter().any(|(name, _)| name == parameter)
+            || self.unreadable.iter().any(|name| name == parameter)
     }
 }
 

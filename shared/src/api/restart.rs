@@ -37,10 +37,7 @@ impl Restart {
     async fn answer(&self, request: Request) -> Result<Answer, Problem> {
         let mut query = Query::of(&request, &["task_id", "scope", "attempt"]);
         let (id, scope, attempt) = (query.task_id(), query.scope(), query.attempt());
-        query.finish()?;
-        let Some(id) = id else {
-            return Err(Problem::bad_request("The query names no task"));
-        };
+        let id = query.finish_with(id)?;
         let now = self.clock.now();
         let restarted = self
             .store
@@ -48,7 +45,7 @@ impl Restart {
             .await;
         let stored = match restarted {
             Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => stored,
-            Err(error) => return Err(Problem::from_control(error, &id, "restarted")),
+            Err(error) => return Err(Problem::from_control(error, &id, "restarted").about(&id)),
         };
         if stored.task.status == TaskStatus::Pending {
             dispatch(&self.queue, &stored.task).await;

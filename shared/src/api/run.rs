@@ -57,7 +57,9 @@ impl Run {
             fingerprint,
             retention: self.config.retention,
         };
-        match self.store.create_if_absent(new, now).await? {
+        let id = new.id.clone();
+        let created = self.store.create_if_absent(new, now).await;
+        match created.map_err(|error| Problem::from(error).about(&id))? {
             Created::New(stored) => {
                 dispatch(&self.queue, &stored.task).await;
                 let answer = Answer::json(&TaskBody::of(&stored))?;

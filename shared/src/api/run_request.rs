@@ -121,7 +121,7 @@ impl<'de> Reader<'de> for Root<'_> {
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let draft = self.0;
         while let Some(key) = object.next_key::<String>()? {
-            let pointer = format!("/{}", key.replace('~', "~0").replace('/', "~1"));
+            let pointer = pointer_to(&key);
             let Some(field) = FIELDS.iter().find(|field| **field == key) else {
                 draft.faults.at(pointer, did_you_mean(&key, FIELDS));
                 object.next_value_seed(Read(Skip))?;
@@ -148,6 +148,13 @@ impl<'de> Reader<'de> for Root<'_> {
         }
         Ok(())
     }
+}
+
+/// A JSON Pointer to a key of the body; an absurdly long key is cut.
+fn pointer_to(key: &str) -> String {
+    let shown: String = key.chars().take(100).collect();
+    let cut = if shown.len() < key.len() { "…" } else { "" };
+    format!("/{}{cut}", shown.replace('~', "~0").replace('/', "~1"))
 }
 
 /// The value of `object_ids`. Its ids are checked as they come, so that a large request is held only once.

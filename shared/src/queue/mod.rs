@@ -1,7 +1,9 @@
 //! Messages in SQS.
 
+use crate::aws::error_code;
 use crate::task::Message;
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use std::error::Error;
 
@@ -10,8 +12,35 @@ pub const MAX_BATCH: usize = 10;
 
 /// A message was not sent, or not for certain.
 #[derive(Debug, thiserror::Error)]
-#[error("SQS did not take the message")]
-pub struct QueueError(#[source] Box<dyn Error + Send + Sync>);
+#[error("SQS did not take the message: {code}")]
+pub struct QueueError {
+    /// SQS's error code, or what became of the call.
+    code: String,
+    #[source]
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl QueueError {
+    fn not_built(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            code: "not built".to_owned(),
+            source: error.into(),
+        }
+    }
+}
+
+impl<E, R> From<SdkError<E, R>> for QueueError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, R>) -> Self {
+        Self {
+            code: error_code(&error).to_owned(),
+            source: error.into(),
+        }
+    }
+}
 
 /// One SQS queue of [`Message`]s.
 #[derive(Clone, Debug)]
@@ -31,7 +60,7 @@ impl TaskQueue {
     /// # Errors
     /// When SQS does not answer. The message may be on the queue all the same.
     pub async fn send(&self, message: &Message) -> Result<(), QueueError> {
-        let body = serde_json::to_string(message).map_err(|error| QueueError(error.into()))?;
+        let body = serde_json::to_string(message).map_err(QueueError::not_built)?;
         let sent = self
             .client
             .send_message()
@@ -39,7 +68,7 @@ impl TaskQueue {
             .message_body(body)
             .send()
             .await;
-        sent.map(drop).map_err(|error| QueueError(error.into()))
+        Ok(sent.map(drop)?)
     }
 
     /// Sends up to [`MAX_BATCH`] messages in one call and answers how many were taken.
@@ -49,12 +78,12 @@ impl TaskQueue {
     pub async fn send_batch(&self, messages: &[Message]) -> Result<usize, QueueError> {
         let mut entries = Vec::with_capacity(messages.len());
         for (number, message) in messages.iter().enumerate() {
-            let body = serde_json::to_string(message).map_err(|error| QueueError(error.into()))?;
+            let body = serde_json::to_string(message).map_err(QueueError::not_built)?;
             let entry = SendMessageBatchRequestEntry::builder()
                 .id(number.to_string())
                 .message_body(body)
                 .build()
-                .map_err(|error| QueueError(error.into()))?;
+                .map_err(QueueError::not_built)?;
             entries.push(entry);
         }
         let sent = self
@@ -64,8 +93,7 @@ impl TaskQueue {
             .set_entries(Some(entries))
             .send()
             .await;
-        sent.map(|answer| answer.successful.len())
-            .map_err(|error| QueueError(error.into()))
+        Ok(sent.map(|answer| answer.successful.len())?)
     }
 
     /// Makes a received message visible again at once. For what is not a message of ours: it reaches the dead-letter
@@ -82,6 +110,6 @@ impl TaskQueue {
             .visibility_timeout(0)
             .send()
             .await;
-        changed.map(drop).map_err(|error| QueueError(error.into()))
+        Ok(changed.map(drop)?)
     }
 }

@@ -139,11 +139,22 @@ impl TaskStore {
         op: &str,
         now: DateTime<Utc>,
     ) -> Result<Decided, ControlError> {
-        // `op`: where the SDK sends the update again after its answer was lost, it must not act twice.
+        // Where the SDK sends the update again after its answer was lost, it must not act twice.
+        let (token, unless_done) = match event {
+            Event::Restart => (
+                "restart_op",
+                "attribute_not_exists(#restart_op) OR #restart_op <> :restart_op",
+            ),
+            Event::Cancel | Event::Claim | Event::Finish | Event::Fail => (
+                "cancel_op",
+                "attribute_not_exists(#cancel_op) OR #cancel_op <> :cancel_op",
+            ),
+        };
         let mut update = update
-            .set("op", s(op))
+            .set(token, s(op))
             .set("updated_at", n(now.timestamp()))
-            .when("attribute_exists(#pk) AND #op <> :op")
+            .when("attribute_exists(#pk)")
+            .when(unless_done)
             .when_moved_by(event);
         if let Some(attempt) = attempt {
             update = update
@@ -158,7 +169,8 @@ impl TaskStore {
             Written::Refused(item) => (item, false),
         };
         let stored = StoredTask::from_item(item.ok_or(ControlError::NotFound)?)?;
-        if applied || stored.op == op {
+        let done_before = [&stored.restart_op, &stored.cancel_op];
+        if applied || done_before.into_iter().flatten().any(|done| done == op) {
             return Ok(Decided::Changed(stored));
         }
         if stored.task.is_expired(now) {

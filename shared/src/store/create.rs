@@ -64,7 +64,8 @@ impl TaskStore {
                 detail: None,
             },
             chunk: Chunk::new(new.object_ids),
-            op: nonce.clone(),
+            restart_op: None,
+            cancel_op: None,
             nonce,
             sends: 0,
         };
@@ -112,7 +113,6 @@ impl TaskStore {
                 ("attempt", n(task.attempt)),
                 ("baseline", n(stored.baseline)),
                 ("nonce", s(&stored.nonce)),
-                ("op", s(&stored.op)),
                 ("fingerprint", b(stored.fingerprint.as_bytes())),
                 ("total", n(task.progress.total)),
                 ("deleted", n(0)),

@@ -5,11 +5,11 @@
 //! | `pk` | S | `T#<task id>` |
 //! | `model`, `status`, `detail` | S | as in the API |
 //! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
-//! | `nonce`, `op`, `dispatch` | S | the tokens of the create, the newest restart or cancel, the newest send by the sweeper |
+//! | `nonce`, `restart_op`, `cancel_op`, `dispatch` | S | the tokens of the create, the newest restart, cancel, and send by the sweeper |
 //! | `fingerprint` | B | of the model and the set of ids |
 //! | `total`, `deleted`, `failed` | N | counters |
 //! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |
-//! | `sends` | N | how often the work was sent again or handed back since it last moved |
+//! | `sends` | N | how often the sweeper sent the work again since it last moved |
 //! | `ids` | S | the object ids, a line feed between two (no id can hold one) |
 //! | `fence`, `claim`, `lease_until`, `tries`, `seen` | N S N N B | the newest claim; `lease_until` in milliseconds since 1970, while it is not settled |
 //! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
@@ -43,9 +43,11 @@ pub struct StoredTask {
     pub chunk: Chunk,
     /// The create's own token: another task of the same id has another.
     pub(super) nonce: String,
-    /// The token of the newest restart or cancel.
-    pub(super) op: String,
-    /// How often the work was sent again or handed back since it last moved.
+    /// The token of the newest restart.
+    pub(super) restart_op: Option<String>,
+    /// The token of the newest cancel.
+    pub(super) cancel_op: Option<String>,
+    /// How often the sweeper sent the work again since it last moved.
     pub(super) sends: u32,
 }
 
@@ -171,11 +173,18 @@ impl StoredTask {
             fingerprint,
             chunk,
             nonce: item.text("nonce")?,
-            op: item.text("op")?,
+            restart_op: item.optional_text("restart_op")?,
+            cancel_op: item.optional_text("cancel_op")?,
             sends: item.number("sends")?,
             task,
         })
     }
+}
+
+/// A row of a listing; one that is damaged is logged and skipped, so that it does not hide the others.
+pub(super) fn or_skip<T>(row: Result<T, StoreError>) -> Option<T> {
+    row.inspect_err(|error| tracing::error!(cause = %error, "skipped"))
+        .ok()
 }
 
 /// Takes attributes out of an item, and says which one is not as it should be.

@@ -3,7 +3,8 @@
 use super::expression::s;
 use super::item::{self, Item, Reader};
 use super::{INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, StoreError, TaskStore};
-use crate::task::{FailedItem, ModelId, Task, TaskStatus};
+use crate::task::{FailedItem, ModelId, Task, TaskId, TaskStatus};
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use futures_util::future::try_join_all;
 use std::collections::VecDeque;
@@ -14,6 +15,16 @@ pub const MAX_ROWS_READ: usize = 1000;
 /// A place in the total order of lists: the sort key of the last row a page took in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub String);
+
+impl Position {
+    /// Whether a task could stand there: a creation time and an id. A cursor can be forged.
+    pub fn is_well_formed(&self) -> bool {
+        let parts = self.0.split_once('#');
+        parts.is_some_and(|(time, id)| {
+            DateTime::parse_from_rfc3339(time).is_ok() && TaskId::new(id).is_ok()
+        })
+    }
+}
 
 /// Which tasks to list.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +77,9 @@ impl TaskStore {
             .map(|partition| Run::new(partition, from.clone()))
             .collect();
         // Small fetches: a page's rows are spread over the shards, and what is fetched beyond the page is read in vain.
-        let step = (limit / runs.len() + 2).min(MAX_ROWS_READ / runs.len());
+        // Each round fetches twice as much: a filter may leave little of what was read.
+        let most = MAX_ROWS_READ / runs.len();
+        let mut step = (limit / runs.len() + 2).min(most);
         let mut budget = MAX_ROWS_READ;
         let mut page = ListPage::default();
         let mut last: Option<Position> = None;
@@ -74,11 +87,14 @@ impl TaskStore {
             // Every run must show its next row before the newest of them is known.
             let dry: Vec<_> = runs.iter_mut().filter(|run| run.is_dry()).collect();
             if !dry.is_empty() {
-                let Some(step) = Some(step.min(budget / dry.len())).filter(|step| *step > 0) else {
+                let affordable = step.min(budget / dry.len());
+                if affordable == 0 {
                     page.next = last;
                     return Ok(page);
-                };
-                let read = try_join_all(dry.into_iter().map(|run| run.fetch(self, step))).await?;
+                }
+                step = (step * 2).min(most);
+                let fetches = dry.into_iter().map(|run| run.fetch(self, affordable));
+                let read = try_join_all(fetches).await?;
                 budget = budget.saturating_sub(read.into_iter().sum());
                 continue;
             }
@@ -156,21 +172,31 @@ impl Run {
         let items = answer.items.unwrap_or_default();
         let more = answer.last_evaluated_key.is_some_and(|key| !key.is_empty());
         self.ended = items.is_empty() || !more;
+        let read = items.len();
         for item in items {
-            let (position, row) = list_row(item)?;
+            let Some(position) = position_of(&item) else {
+                continue;
+            };
             self.before = Some(position.clone());
-            self.rows.push_back((position, row));
+            if let Some(row) = item::or_skip(list_row(item)) {
+                self.rows.push_back((position, row));
+            }
         }
-        Ok(self.rows.len())
+        Ok(read)
     }
 }
 
-fn list_row(item: Item) -> Result<(Position, ListRow), StoreError> {
+fn position_of(item: &Item) -> Option<Position> {
+    match item.get(INDEX_RANGE_KEY) {
+        Some(AttributeValue::S(key)) => Some(Position(key.clone())),
+        _ => None,
+    }
+}
+
+fn list_row(item: Item) -> Result<ListRow, StoreError> {
     let mut reader = Reader::new(item);
-    let position = Position(reader.text(INDEX_RANGE_KEY)?);
-    let row = ListRow {
+    Ok(ListRow {
         task: reader.task()?,
         failed_head: reader.failed_head()?,
-    };
-    Ok((position, row))
+    })
 }

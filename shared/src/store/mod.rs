@@ -19,6 +19,7 @@ pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use sweep::{DuePage, DueTask, PageStart};
 pub use work::{ClaimError, Deferral, SettleError};
 
+use crate::aws::error_code;
 use crate::config::StoreConfig;
 use crate::task::{TaskId, TaskStatus};
 use aws_sdk_dynamodb::Client;
@@ -58,7 +59,7 @@ const DISPATCH_GRACE: TimeDelta = TimeDelta::seconds(60);
 /// The longest the sweeper waits between two sends of the same work.
 const MAX_RESEND_DELAY: TimeDelta = TimeDelta::hours(1);
 
-/// How long work waits that has been sent, or handed back, `sends` times without progress.
+/// How long work waits that the sweeper has sent `sends` times without progress.
 fn resend_delay(sends: u32) -> TimeDelta {
     DISPATCH_GRACE
         .checked_mul(1 << sends.min(16))
@@ -69,8 +70,14 @@ fn resend_delay(sends: u32) -> TimeDelta {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB is throttling or out of reach: the same call may succeed later.
-    #[error("DynamoDB is throttling or out of reach")]
-    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    #[error("DynamoDB is throttling or out of reach: {code}")]
+    Unavailable {
+        /// DynamoDB's error code, or what became of the call.
+        code: String,
+        /// The SDK's error.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The table is missing, access is denied, or the call is wrong: an operator must act.
     #[error("DynamoDB refused the call: {code}")]
     Refused {
@@ -115,12 +122,11 @@ where
             ),
             _ => true,
         };
+        let code = error_code(&error).to_owned();
+        let source = error.into();
         match transient {
-            true => Self::Unavailable(error.into()),
-            false => Self::Refused {
-                code: error.code().unwrap_or("request not built").to_owned(),
-                source: error.into(),
-            },
+            true => Self::Unavailable { code, source },
+            false => Self::Refused { code, source },
         }
     }
 }

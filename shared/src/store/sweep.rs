@@ -34,11 +34,15 @@ pub struct DuePage {
 pub struct PageStart(Item);
 
 impl TaskStore {
-    /// The partitions the sweeper walks: every shard of what is pending and processing.
-    pub fn open_partitions(&self) -> Vec<(TaskStatus, u32)> {
-        [TaskStatus::Pending, TaskStatus::Processing]
+    /// The partitions the sweeper walks: every shard of what is processing, then of what is pending. Each minute begins
+    /// with another shard, so that a backlog too long for one sweep starves none.
+    pub fn open_partitions(&self, now: DateTime<Utc>) -> Vec<(TaskStatus, u32)> {
+        let shards = self.shards.max(1);
+        let minute = now.timestamp().div_euclid(60).rem_euclid(shards.into());
+        let first = u32::try_from(minute).unwrap_or_default();
+        [TaskStatus::Processing, TaskStatus::Pending]
             .into_iter()
-            .flat_map(|status| (0..self.shards).map(move |shard| (status, shard)))
+            .flat_map(|status| (0..shards).map(move |n| (status, (first + n) % shards)))
             .collect()
     }
 
@@ -69,7 +73,9 @@ impl TaskStore {
             .await?;
         let tasks = answer.items.unwrap_or_default().into_iter();
         Ok(DuePage {
-            tasks: tasks.map(due_task).collect::<Result<_, _>>()?,
+            tasks: tasks
+                .filter_map(|row| item::or_skip(due_task(row)))
+                .collect(),
             next: answer
                 .last_evaluated_key
                 .filter(|key| !key.is_empty())

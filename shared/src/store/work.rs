@@ -33,6 +33,8 @@ pub enum SettleError {
 pub enum Deferral {
     /// The store throttled: the try does not count.
     Throttled,
+    /// There was no time to begin: the try does not count.
+    NoTime,
     /// The store kept failing: the try counts.
     Failed,
 }
@@ -72,14 +74,13 @@ impl TaskStore {
         now: DateTime<Utc>,
     ) -> Result<(), ClaimError> {
         let tries = match why {
-            Deferral::Throttled => read.chunk.tries,
+            Deferral::Throttled | Deferral::NoTime => read.chunk.tries,
             Deferral::Failed => claim.tries,
         };
         let update = self
             .guarded_by_read(read, claim, Event::Claim, now)
             .set("tries", n(tries))
             .set("due_at", n((now + resend_delay(read.sends)).timestamp()))
-            .set("sends", n(read.sends + 1))
             .remove("lease_until");
         self.send_guarded(read, claim, update).await
     }
@@ -118,8 +119,9 @@ impl TaskStore {
             .value("read_nonce", s(&read.nonce))
             .value("read_attempt", n(read.task.attempt))
             .value("read_fence", n(read.chunk.fence))
-            .when("#expires_at > :now")
-            .value("now", n(now.timestamp()))
+            // No lease outlives its task: another of the same id may come right after.
+            .when("#expires_at > :lease_end")
+            .value("lease_end", n(claim.lease_until.timestamp() + 1))
             .when_moved_by(event);
         match read.chunk.lease_until {
             None => update.when("attribute_not_exists(#lease_until)"),
@@ -258,14 +260,14 @@ impl TaskStore {
         let moved = end.deleted + end.failed > progress.deleted + progress.failed;
         let (tries, sends, due_at) = match (moved, why) {
             (true, _) => (0, 0, now),
-            (false, Deferral::Throttled) => (
+            (false, Deferral::Throttled | Deferral::NoTime) => (
                 claimed.chunk.tries.saturating_sub(1),
-                claimed.sends + 1,
+                claimed.sends,
                 now + resend_delay(claimed.sends),
             ),
             (false, Deferral::Failed) => (
                 claimed.chunk.tries,
-                claimed.sends + 1,
+                claimed.sends,
                 now + resend_delay(claimed.sends),
             ),
         };

@@ -114,6 +114,8 @@ impl Chunk {
     /// - While the task is still at work on the claim's attempt, every result counts.
     /// - When it was canceled meanwhile, definite results count; what was given up remains.
     /// - When it was restarted meanwhile, what was deleted counts; all else is for the new attempt to find out.
+    /// - When everything was restarted meanwhile, nothing counts, and what was seen stays on record: the new attempt
+    ///   looks at every object, and what is gone by then was deleted.
     pub fn settle(
         &self,
         results: &[(usize, Outcome)],
@@ -123,6 +125,10 @@ impl Chunk {
         baseline: u32,
     ) -> Settlement {
         let restarted = attempt != claimed_attempt;
+        let results = match baseline > claimed_attempt {
+            true => &[],
+            false => results,
+        };
         let canceled = status == TaskStatus::Canceled;
         let mut outcomes = Outcomes::none(attempt);
         for position in 0..self.ids.len() {
@@ -208,11 +214,11 @@ struct FailedHead {
 
 impl FailedHead {
     fn push(&mut self, id: &ObjectId, detail: &str) {
-        // {"object_id":"…","detail":"…"}, and a comma; only quotes and backslashes are escaped, to two bytes each.
+        // {"object_id":"…","detail":"…"} and a comma, or the closing bracket; the opening one is the 1 below. Only quotes and backslashes are escaped, to two bytes each.
         let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
         let bytes =
             escaped(id.as_str()) + escaped(detail) + r#"{"object_id":"","detail":""},"#.len();
-        self.full |= self.items.len() == MAX_HEAD_ITEMS || self.bytes + bytes > MAX_HEAD_BYTES;
+        self.full |= self.items.len() == MAX_HEAD_ITEMS || self.bytes + bytes + 1 > MAX_HEAD_BYTES;
         if !self.full {
             self.bytes += bytes;
             self.items.push(FailedItem {
@@ -298,14 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn after_a_restart_only_deletions_count_even_when_everything_is_tried_again() {
+    fn after_a_restart_only_deletions_count_and_after_one_of_everything_nothing_does() {
         let mut chunk = chunk(3);
         chunk.outcomes.set(2, &Outcome::Deleted);
         let results = [(0, Outcome::Deleted), (1, NOT_FOUND)];
         let end = chunk.settle(&results, TaskStatus::Pending, 1, 2, 1);
         assert_eq!((end.deleted, end.failed), (2, 0));
+        chunk.seen.insert(0);
         let end = chunk.settle(&results, TaskStatus::Pending, 1, 2, 2);
-        assert_eq!((end.deleted, end.failed), (1, 0));
+        assert_eq!((end.deleted, end.failed), (0, 0));
+        assert!(
+            end.seen.contains(0),
+            "what is gone at the next look was deleted"
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub use id::{
     MAX_TASK_ID_BYTES, ModelId, ObjectId, TaskId,
 };
 pub use message::Message;
-pub use outcome::{Code, NOT_FOUND, Outcome, Outcomes, Reason};
+pub use outcome::{NOT_FOUND, Outcome, Outcomes, Reason};
 pub use status::{Effect, Event, TaskStatus};
 
 use chrono::{DateTime, Utc};

@@ -61,7 +61,7 @@ impl Outcome {
 /// 0 remaining, 1 deleted, 2 not found, 3 to 127 refused with reason `n - 3`, 128 to 252 given up with reason
 /// `n - 128`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Code(u8);
+struct Code(u8);
 
 impl Code {
     const REMAINING: Self = Self(0);

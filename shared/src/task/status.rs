@@ -10,7 +10,8 @@
 //!        │                 └──────────────────────┘
 //!        └──cancel──▶ canceled ◀──cancel── processing
 //! ```
-//! The store turns this table into the conditions of its guarded writes, so the rules stand here once.
+//! The store turns the rows of claim, fail, cancel and restart into the conditions of their writes, so the rules stand here
+//! once. A settlement (finish, or fail after a claim) is guarded by its claim instead.
 
 use std::fmt;
 use std::str::FromStr;

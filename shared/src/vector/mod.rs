@@ -34,7 +34,7 @@ pub trait VectorStore: Send + Sync {
 pub enum VectorErrorKind {
     /// There is no such index. Trying again does not help.
     IndexMissing,
-    /// Access is denied. Trying again does not help until an operator acts.
+    /// Access is denied, or the store refuses the request itself. Trying again does not help until an operator acts.
     Denied,
     /// The store asks to go slower.
     Throttled,
@@ -52,6 +52,8 @@ pub struct VectorError {
     pub kind: VectorErrorKind,
     /// One sentence for the person who reads the task.
     pub detail: String,
+    /// The service's error code, or what became of the call: for the log.
+    pub code: String,
     /// The adapter's own error.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,

@@ -117,7 +117,8 @@ impl Target {
 
     fn parse_s3vectors(url: &Url) -> Result<Self, String> {
         const FORM: &str = "write it as s3vectors://bucket/index";
-        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+        let more = url.query().is_some() || url.fragment().is_some() || url.port().is_some();
+        if more || !url.username().is_empty() || url.password().is_some() {
             return Err(format!("has more than a bucket and an index: {FORM}"));
         }
         let decode = |text: &str| {
@@ -127,8 +128,10 @@ impl Target {
                 .map_err(|_| format!("is not UTF-8: {FORM}"))
         };
         let bucket = decode(url.host_str().unwrap_or_default())?;
-        if bucket.is_empty() || bucket.contains(['{', '}']) {
-            return Err(format!("has no bucket name: {FORM}"));
+        if !super::s3vectors::is_bucket_name(&bucket) {
+            return Err(format!(
+                "`{bucket}` is no name of a vector bucket (3 to 63 of a-z, 0-9 and -): {FORM}"
+            ));
         }
         let index = decode(url.path().strip_prefix('/').unwrap_or_default())?;
         if index.is_empty() || index.contains('/') {
@@ -220,26 +223,27 @@ mod tests {
     #[test]
     fn no_model_id_changes_where_a_url_points() {
         let rules =
-            VectorStoreRules::parse(r#"{"*": "s3vectors://b/{embedding_model_id}"}"#).unwrap();
+            VectorStoreRules::parse(r#"{"*": "s3vectors://bucket/{embedding_model_id}"}"#).unwrap();
         for model in ["../x", "a/b", "?q=1", "#f", "%2e", "user@host"] {
-            assert_eq!(index_of(&rules, model), Some(format!("b/{model}")));
+            assert_eq!(index_of(&rules, model), Some(format!("bucket/{model}")));
         }
     }
 
     #[test]
     fn a_model_that_nothing_matches_has_no_store() {
-        let rules = VectorStoreRules::parse(r#"{"a": "s3vectors://b/i"}"#).unwrap();
+        let rules = VectorStoreRules::parse(r#"{"a": "s3vectors://bucket/i"}"#).unwrap();
         assert_eq!(index_of(&rules, "z"), None);
     }
 
     #[test]
     fn every_fault_is_named_at_once() {
         let faults = VectorStoreRules::parse(
-            r#"{"a": "ftp://b/i", "b": "s3vectors://b", "c": "s3vectors://b/{model}", "d": "nonsense", "": "s3vectors://b/i",
-                "e": "s3vectors://b/i?x=1", "e2": "s3vectors://b/i", "e2": "s3vectors://b/i"}"#,
+            r#"{"a": "ftp://b/i", "b": "s3vectors://bucket", "c": "s3vectors://bucket/{model}", "d": "nonsense", "": "s3vectors://bucket/i",
+                "e": "s3vectors://bucket/i?x=1", "e2": "s3vectors://bucket/i", "e2": "s3vectors://bucket/i",
+                "f": "s3vectors://My_Bucket/i", "g": "s3vectors://:pw@bucket:99/i"}"#,
         )
         .unwrap_err();
-        assert_eq!(faults.len(), 7, "{faults:#?}");
+        assert_eq!(faults.len(), 9, "{faults:#?}");
         for json in ["", "[]", "null", r#"{"a": 1}"#, "{}", "{"] {
             assert_eq!(
                 VectorStoreRules::parse(json).unwrap_err().len(),

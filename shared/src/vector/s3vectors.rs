@@ -1,8 +1,12 @@
 //! Amazon S3 Vectors: the object id is the vector's key.
 
 use super::{VectorError, VectorErrorKind, VectorStore};
+use crate::aws::error_code;
 use aws_sdk_s3vectors::Client;
 use aws_sdk_s3vectors::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3vectors::operation::delete_vectors::DeleteVectorsError;
+use aws_sdk_s3vectors::operation::get_vectors::GetVectorsError;
+use aws_sdk_s3vectors::types::ValidationExceptionField;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::collections::HashSet;
@@ -36,19 +40,12 @@ impl S3Vectors {
     /// Whether S3 Vectors could have an index of this name ("Vector index naming requirements", Amazon S3 User Guide).
     /// A model id may be any text; one that is no index name has no index, which is clearer than a refused call.
     fn index_can_exist(&self) -> Result<(), VectorError> {
-        let name = self.index.as_bytes();
-        let is_alphanumeric = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let possible = (3..=63).contains(&name.len())
-            && name
-                .iter()
-                .all(|c| is_alphanumeric(c) || matches!(c, b'-' | b'.'))
-            && name.first().is_some_and(is_alphanumeric)
-            && name.last().is_some_and(is_alphanumeric);
-        match possible {
+        match is_name(&self.index, b"-.") {
             true => Ok(()),
             false => Err(VectorError {
                 kind: VectorErrorKind::IndexMissing,
                 detail: self.index_missing(),
+                code: "no such name".to_owned(),
                 source: None,
             }),
         }
@@ -80,7 +77,7 @@ impl S3Vectors {
     /// Sorts the SDK's error by meaning.
     fn sort<E, R>(&self, error: SdkError<E, R>) -> VectorError
     where
-        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+        E: ProvideErrorMetadata + NamesFields + Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
         let (kind, detail) = match error.code() {
@@ -93,9 +90,22 @@ impl S3Vectors {
                 VectorErrorKind::Throttled,
                 "The vector store kept asking to go slower".to_owned(),
             ),
+            Some("ValidationException")
+                if error
+                    .as_service_error()
+                    .is_some_and(NamesFields::blames_keys) =>
+            {
+                (
+                    VectorErrorKind::InvalidId,
+                    "The vector store refuses this id as invalid".to_owned(),
+                )
+            }
             Some("ValidationException") => (
-                VectorErrorKind::InvalidId,
-                "The vector store refuses this id as invalid".to_owned(),
+                VectorErrorKind::Denied,
+                format!(
+                    "Vector index `{}` refuses the request as invalid",
+                    self.index
+                ),
             ),
             _ => (
                 VectorErrorKind::Temporary,
@@ -105,7 +115,55 @@ impl S3Vectors {
         VectorError {
             kind,
             detail,
+            code: error_code(&error).to_owned(),
             source: Some(error.into()),
+        }
+    }
+}
+
+/// Whether S3 Vectors could have a vector bucket of this name ("Vector bucket naming rules", Amazon S3 User Guide).
+pub(super) fn is_bucket_name(name: &str) -> bool {
+    is_name(name, b"-")
+}
+
+fn is_name(name: &str, also: &[u8]) -> bool {
+    let name = name.as_bytes();
+    let is_alphanumeric = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (3..=63).contains(&name.len())
+        && name.iter().all(|c| is_alphanumeric(c) || also.contains(c))
+        && name.first().is_some_and(is_alphanumeric)
+        && name.last().is_some_and(is_alphanumeric)
+}
+
+/// An error that may name the fields that are invalid.
+trait NamesFields {
+    /// The fields that a `ValidationException` names.
+    fn fields(&self) -> &[ValidationExceptionField];
+
+    /// Whether it is a key that is invalid. Where no field is named, it is not: a refused bucket or index must never
+    /// pass for a refused id, since that would count as a definite outcome.
+    fn blames_keys(&self) -> bool {
+        self.fields().iter().any(|field| {
+            let mut parts = field.path().split(|c: char| !c.is_ascii_alphanumeric());
+            parts.find(|part| !part.is_empty()) == Some("keys")
+        })
+    }
+}
+
+impl NamesFields for GetVectorsError {
+    fn fields(&self) -> &[ValidationExceptionField] {
+        match self {
+            Self::ValidationException(error) => error.field_list(),
+            _ => &[],
+        }
+    }
+}
+
+impl NamesFields for DeleteVectorsError {
+    fn fields(&self) -> &[ValidationExceptionField] {
+        match self {
+            Self::ValidationException(error) => error.field_list(),
+            _ => &[],
         }
     }
 }

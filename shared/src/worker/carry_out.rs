@@ -1,15 +1,16 @@
 //! One message, from read to settlement: read the task, look in the store, claim and record what was seen, delete,
 //! settle. See `docs/architecture.md`.
 
-use super::deletion::{Budget, Deletion, Ended, look};
+use super::deletion::{Budget, Deletion, Ended, Found, after_all_tries, look};
 use super::{Verdict, Worker};
 use crate::store::{ClaimError, Deferral, SettleError, StoreError, StoredTask};
 use crate::task::{Chunk, Claim, Message, Outcome, Reason, TaskId, TaskStatus};
 use crate::vector::{VectorError, VectorErrorKind};
 use chrono::{DateTime, TimeDelta, Utc};
+use tracing::warn;
 
 /// Claims without progress after which a task's open objects fail.
-const MAX_TRIES: u32 = 5;
+pub(super) const MAX_TRIES: u32 = 5;
 /// How much longer than the invocation a lease lasts: a request that left just before the deadline has arrived, and
 /// clocks that differ a little do no harm.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
@@ -36,41 +37,37 @@ impl Worker {
         if !budget.allows_a_call() {
             return Ok(Verdict::HandedBack);
         }
-        let Some(store) = self.vectors.for_model(&read.task.model) else {
-            let model = &read.task.model;
-            let detail = format!("No vector store is configured for embedding model `{model}`");
-            return self.fail(&read, deadline, detail).await;
-        };
         let open = read.chunk.open(read.task.attempt, read.baseline);
-        let found = match look(store.as_ref(), &read.chunk.ids, &open, &budget).await {
-            Ok(found) => found,
-            Err(error) => return self.cannot_look(&read, deadline, error).await,
+        let store = self.vectors.for_model(&read.task.model);
+        let found = match &store {
+            _ if open.is_empty() => Found::default(),
+            None => {
+                let model = &read.task.model;
+                let detail = format!("No vector store is configured for embedding model `{model}`");
+                return self.fail(&read, deadline, detail).await;
+            }
+            Some(store) => match look(store.as_ref(), &read.chunk.ids, &open, &budget).await {
+                Ok(found) => found,
+                Err(error) => return self.cannot_look(&read, deadline, error).await,
+            },
         };
+        if !budget.allows_a_call() && found.refused.is_empty() {
+            return Ok(Verdict::HandedBack);
+        }
         let claim = new_claim(&read.chunk, found.present.iter().copied(), deadline);
-        match self
-            .store
-            .claim_if_unmoved(&read, &claim, self.clock.now())
-            .await
-        {
+        let now = self.clock.now();
+        match self.store.claim_if_unmoved(&read, &claim, now).await {
             Ok(()) => {}
             Err(ClaimError::Lost) => return Ok(Verdict::Dropped("moved before it was claimed")),
             Err(ClaimError::Store(error)) => return Err(error),
         }
 
         // From here on the claim is ours and what was seen is on record: what is gone now, we deleted.
-        let gave_up = read.chunk.tries >= MAX_TRIES;
-        let mut results = Vec::with_capacity(open.len());
-        for position in &open {
-            if !found.present.contains(position) && !found.refused.contains_key(position) {
-                results.push((*position, absent(&read.chunk, *position)));
-            }
-        }
-        let refused = found.refused.into_iter();
-        results.extend(refused.map(|(at, why)| (at, Outcome::Failed(Reason::Refused(why)))));
+        let mut results = found.results(&open, |at| absent(&read.chunk, at));
+        let used_up = read.chunk.tries >= MAX_TRIES;
         let claimed = read.under(claim);
-        let ended = match gave_up {
-            true => Ended::gave_up(&found.present, "no try made any progress".to_owned()),
-            false => {
+        let mut ended = match &store {
+            Some(store) if !used_up => {
                 let deletion = Deletion {
                     store: store.as_ref(),
                     tasks: &self.store,
@@ -79,23 +76,13 @@ impl Worker {
                 };
                 deletion.run(&found.present).await
             }
+            _ => Ended::gave_up(&found.present),
         };
-        let last_try = claimed.chunk.tries >= MAX_TRIES;
-        results.extend(ended.results);
-        if let Some((deferral, detail)) = &ended.why_open
-            && (ended.is_final || (last_try && *deferral == Deferral::Failed))
-        {
-            let detail = match ended.is_final {
-                true => detail.clone(),
-                false => after_all_tries(detail),
-            };
-            let open = ended.open.iter();
-            results.extend(open.map(|at| (*at, Outcome::Failed(Reason::GaveUp(detail.clone())))));
-        }
-        let why = ended
-            .why_open
-            .map_or(Deferral::Failed, |(deferral, _)| deferral);
-        self.settle(claimed, &results, why).await
+        ended.open.extend(found.unknown);
+        results.append(&mut ended.results);
+        let last_try = claimed.chunk.tries >= MAX_TRIES && results.is_empty();
+        results.extend(ended.given_up(last_try));
+        self.settle(claimed, &results, ended.deferral()).await
     }
 
     /// Why there is nothing to do for a message.
@@ -124,6 +111,8 @@ impl Worker {
         deadline: DateTime<Utc>,
         error: VectorError,
     ) -> Result<Verdict, StoreError> {
+        let (task_id, kind, code) = (read.task.id.as_str(), error.kind, error.code.as_str());
+        warn!(task_id, ?kind, code, "could not look");
         let last_try = read.chunk.tries + 1 >= MAX_TRIES;
         let (deferral, why) = match error.kind {
             VectorErrorKind::IndexMissing | VectorErrorKind::Denied => {
@@ -211,10 +200,6 @@ fn absent(chunk: &Chunk, position: usize) -> Outcome {
         true => Outcome::Deleted,
         false => Outcome::Failed(Reason::NotFound),
     }
-}
-
-fn after_all_tries(detail: &str) -> String {
-    format!("Gave up after {MAX_TRIES} tries: {detail}")
 }
 
 fn new_claim(

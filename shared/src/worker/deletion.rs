@@ -1,20 +1,21 @@
 //! The calls to a vector store within one claim: look, delete, split what is refused, slow down, stop in time.
 
+use super::carry_out::MAX_TRIES;
+use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::clock::Clock;
 use crate::store::{Deferral, StoredTask, TaskStore};
 use crate::task::{ObjectId, Outcome, Reason};
 use crate::vector::{VectorError, VectorErrorKind, VectorStore};
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
+use tracing::warn;
 
 /// Times a call is made before its work is handed back.
 const MAX_CALLS: u32 = 4;
 /// The longest wait before the second call; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-/// The longest that one call to a store may take.
-const MAX_CALL_TIME: TimeDelta = TimeDelta::seconds(10);
 /// With less time than this no call is begun.
 const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
 
@@ -43,12 +44,13 @@ impl Budget {
         &self,
         call: impl Future<Output = Result<T, VectorError>>,
     ) -> Result<T, VectorError> {
-        let time = (self.left() / 2).min(MAX_CALL_TIME);
-        let time = time.to_std().unwrap_or(Duration::ZERO);
+        let half = (self.left() / 2).to_std().unwrap_or(Duration::ZERO);
+        let time = half.min(VECTOR_CALL_TIMEOUT);
         tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
             Err(VectorError {
                 kind: VectorErrorKind::Temporary,
                 detail: "The vector store did not answer in time".to_owned(),
+                code: "timeout".to_owned(),
                 source: None,
             })
         })
@@ -58,8 +60,12 @@ impl Budget {
     /// AWS Architecture Blog). `false`: no time is left for it.
     async fn back_off(&self, calls: u32) -> bool {
         let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
-        tokio::time::sleep(bound.mul_f64(fastrand::f64())).await;
-        self.allows_a_call()
+        let pause = bound.mul_f64(fastrand::f64());
+        if self.left() < MIN_TIME + TimeDelta::from_std(pause).unwrap_or(MIN_TIME) {
+            return false;
+        }
+        tokio::time::sleep(pause).await;
+        true
     }
 }
 
@@ -70,6 +76,27 @@ pub(super) struct Found {
     pub(super) present: Vec<usize>,
     /// Ids the store will never take, and why.
     pub(super) refused: BTreeMap<usize, String>,
+    /// Not looked for: the time was up.
+    pub(super) unknown: BTreeSet<usize>,
+}
+
+impl Found {
+    /// What the look alone says of the objects at `open`; `absent` says what one that is not there counts as.
+    pub(super) fn results(
+        &self,
+        open: &[usize],
+        absent: impl Fn(usize) -> Outcome,
+    ) -> Vec<(usize, Outcome)> {
+        let known = open
+            .iter()
+            .copied()
+            .filter(|at| !self.unknown.contains(at) && self.present.binary_search(at).is_err());
+        let outcome = |at| match self.refused.get(&at) {
+            Some(why) => Outcome::Failed(Reason::Refused(why.clone())),
+            None => absent(at),
+        };
+        known.map(|at| (at, outcome(at))).collect()
+    }
 }
 
 /// Looks which of the objects at `positions` exist.
@@ -86,6 +113,11 @@ pub(super) async fn look(
     let mut batches = vec![positions.to_vec()];
     let mut calls = 0;
     while let Some(batch) = batches.pop().filter(|batch| !batch.is_empty()) {
+        if !found.refused.is_empty() && !budget.allows_a_call() {
+            // Splitting may take longer than there is time; what came of it so far is progress.
+            found.unknown.extend(batch);
+            continue;
+        }
         let names = names(ids, &batch);
         match budget.call(store.present(&names)).await {
             Ok(present) => {
@@ -95,7 +127,7 @@ pub(super) async fn look(
                     .present
                     .extend(both.filter_map(|(at, here)| here.then_some(at)));
             }
-            Err(error) if error.kind == VectorErrorKind::InvalidId && budget.allows_a_call() => {
+            Err(error) if error.kind == VectorErrorKind::InvalidId => {
                 split(batch, &mut batches, |at| {
                     found.refused.insert(at, error.detail.clone());
                 });
@@ -120,21 +152,43 @@ pub(super) struct Ended {
     pub(super) results: Vec<(usize, Outcome)>,
     /// Objects that are still there, or not known to be gone.
     pub(super) open: Vec<usize>,
-    /// Why there are open ones. `None` when the task was canceled, restarted or taken over: then nothing failed.
+    /// Why there are open ones, as far as a store is to blame.
     pub(super) why_open: Option<(Deferral, String)>,
     /// Trying again would not help.
     pub(super) is_final: bool,
 }
 
 impl Ended {
-    /// No call is made any more: everything fails for this reason.
-    pub(super) fn gave_up(positions: &[usize], detail: String) -> Self {
+    /// No call is made any more.
+    pub(super) fn gave_up(positions: &[usize]) -> Self {
         Self {
             open: positions.to_vec(),
-            why_open: Some((Deferral::Failed, detail)),
+            why_open: Some((Deferral::Failed, "no try made any progress".to_owned())),
             ..Self::default()
         }
     }
+
+    /// How what is open is put off.
+    pub(super) fn deferral(&self) -> Deferral {
+        let why = self.why_open.as_ref();
+        why.map_or(Deferral::NoTime, |(deferral, _)| *deferral)
+    }
+
+    /// The open objects as failed, where trying again would not help or this was the last try.
+    pub(super) fn given_up(&self, last_try: bool) -> Vec<(usize, Outcome)> {
+        let detail = match &self.why_open {
+            Some((_, detail)) if self.is_final => detail.clone(),
+            Some((Deferral::Failed, detail)) if last_try => after_all_tries(detail),
+            Some(_) | None => return Vec::new(),
+        };
+        let failed = Outcome::Failed(Reason::GaveUp(detail));
+        self.open.iter().map(|at| (*at, failed.clone())).collect()
+    }
+}
+
+/// Why what is open fails after the last try.
+pub(super) fn after_all_tries(detail: &str) -> String {
+    format!("Gave up after {MAX_TRIES} tries: {detail}")
 }
 
 /// The deletes of one claim.
@@ -163,7 +217,7 @@ impl Deletion<'_> {
             if !allowed || !(first || self.is_still_ours().await) {
                 if !allowed {
                     let why = "there was no time for the rest".to_owned();
-                    ended.why_open.get_or_insert((Deferral::Failed, why));
+                    ended.why_open.get_or_insert((Deferral::NoTime, why));
                 }
                 batches.push(batch);
                 break;
@@ -196,9 +250,11 @@ impl Deletion<'_> {
                 | VectorErrorKind::Temporary
                 | VectorErrorKind::InvalidId => Deferral::Failed,
             };
+            let (task_id, kind, code) = (&self.claimed.task.id, error.kind, error.code.as_str());
+            warn!(%task_id, ?kind, code, "could not delete");
             ended.is_final = !may_pass(error.kind);
+            ended.why_open = Some((why, error.detail));
             if ended.is_final || calls == MAX_CALLS || !self.budget.back_off(calls).await {
-                ended.why_open = Some((why, error.detail));
                 break;
             }
         }

@@ -11,8 +11,8 @@ use tracing::{info, warn};
 
 /// Tasks that are taken over at once.
 const CONCURRENT_TASKS: usize = 10;
-/// With less time than this no further page is read.
-const MARGIN: TimeDelta = TimeDelta::seconds(5);
+/// With less time than this nothing further is begun: three calls at their slowest.
+const MARGIN: TimeDelta = TimeDelta::seconds(25);
 
 /// Sends due work again.
 #[derive(Clone, Debug)]
@@ -47,18 +47,14 @@ impl Sweeper {
         }
     }
 
-    /// Goes through the pending and processing tasks, oldest first in each partition, until it is through or the
+    /// Goes through the processing and pending tasks, oldest first in each partition, until it is through or the
     /// deadline is near, and sends those that are due. Errors are logged and counted; the next sweep tries again.
     pub async fn sweep(&self, deadline: DateTime<Utc>) -> SweepReport {
         let began = self.clock.now();
         let mut report = SweepReport::default();
-        for partition in self.store.open_partitions() {
+        'sweep: for partition in self.store.open_partitions(began) {
             let mut start = None;
             loop {
-                if self.clock.now() + MARGIN > deadline {
-                    warn!("no time for the rest, left to the next sweep");
-                    break;
-                }
                 let page = match self
                     .store
                     .due_tasks(partition, start, self.clock.now())
@@ -74,6 +70,12 @@ impl Sweeper {
                 report.due += page.tasks.len();
                 for tasks in page.tasks.chunks(MAX_BATCH) {
                     self.send_again(tasks, &mut report).await;
+                    if self.is_late(deadline) {
+                        break 'sweep;
+                    }
+                }
+                if self.is_late(deadline) {
+                    break 'sweep;
                 }
                 start = page.next;
                 if start.is_none() {
@@ -85,6 +87,11 @@ impl Sweeper {
         let SweepReport { due, sent, errors } = report;
         info!(due, sent, errors, duration_ms, "swept");
         report
+    }
+
+    /// Whether what is left is for the next sweep.
+    fn is_late(&self, deadline: DateTime<Utc>) -> bool {
+        self.clock.now() + MARGIN > deadline
     }
 
     /// Takes over up to ten due tasks and sends their messages. A task is taken over first: should this process die

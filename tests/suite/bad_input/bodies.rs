@@ -35,22 +35,28 @@ async fn what_is_not_json_is_a_bad_request_that_says_why() {
             format!("{} {{}}", with("task_id", "t")).into(),
             "not JSON: trailing",
         ),
-        (format!("\u{feff}{}", with("task_id", "t")).into(), "not JSON"),
+        (
+            format!("\u{feff}{}", with("task_id", "t")).into(),
+            "not JSON",
+        ),
         (with_text(r#""task_id":"\ud800""#).into(), "not JSON"),
-        (with_text("\"task_id\":\"a\nb\"").into(), "control character"),
-        (vec![b'['; MAX_BODY_BYTES], "recursion limit"),
-        (nested(100_000).into(), "recursion limit"),
+        (
+            with_text("\"task_id\":\"a\nb\"").into(),
+            "control character",
+        ),
+        (vec![b'['; MAX_BODY_BYTES], "nested too deeply"),
+        (nested(100_000).into(), "nested too deeply"),
         (
             format!(r#"{{"object_ids":{}}}"#, nested(1000)).into(),
-            "recursion limit",
+            "nested too deeply",
         ),
         (
             with_text(&format!(r#""unknown":{}"#, nested(1000))).into(),
-            "recursion limit",
+            "nested too deeply",
         ),
         (
             format!("{}1{}", r#"{"a":"#.repeat(1000), "}".repeat(1000)).into(),
-            "recursion limit",
+            "nested too deeply",
         ),
         (b"{\"task_id\":\"\xff\"}".into(), "not UTF-8, from byte 12"),
         (b"\xff\xfe{\0}\0".into(), "not UTF-8, from byte 0"),
@@ -70,7 +76,10 @@ async fn json_that_is_no_object_says_what_it_is_instead() {
     let service = Service::start().await;
     for (body, word) in [
         ("[]", "an array"),
-        (r#"[{"embedding_model_id":"m","object_ids":["a"]}]"#, "an array"),
+        (
+            r#"[{"embedding_model_id":"m","object_ids":["a"]}]"#,
+            "an array",
+        ),
         ("1", "a number"),
         ("-1.5e3", "a number"),
         ("null", "null"),
@@ -89,13 +98,41 @@ async fn a_fault_names_its_field_and_the_rule_it_breaks() {
     let service = Service::start().await;
     let objects = |list: Value| with("object_ids", list);
     let bodies = [
-        (with("embedding_model_id", Value::Null), "/embedding_model_id", "is null"),
-        (with("embedding_model_id", 1), "/embedding_model_id", "string"),
-        (with("embedding_model_id", json!(["m"])), "/embedding_model_id", "string"),
-        (with("embedding_model_id", ""), "/embedding_model_id", "empty"),
-        (with("embedding_model_id", "m".repeat(129)), "/embedding_model_id", "128 bytes"),
-        (with("embedding_model_id", "é".repeat(65)), "/embedding_model_id", "is 130"),
-        (with("embedding_model_id", "m\u{7}"), "/embedding_model_id", "U+0007"),
+        (
+            with("embedding_model_id", Value::Null),
+            "/embedding_model_id",
+            "is null",
+        ),
+        (
+            with("embedding_model_id", 1),
+            "/embedding_model_id",
+            "string",
+        ),
+        (
+            with("embedding_model_id", json!(["m"])),
+            "/embedding_model_id",
+            "string",
+        ),
+        (
+            with("embedding_model_id", ""),
+            "/embedding_model_id",
+            "empty",
+        ),
+        (
+            with("embedding_model_id", "m".repeat(129)),
+            "/embedding_model_id",
+            "128 bytes",
+        ),
+        (
+            with("embedding_model_id", "é".repeat(65)),
+            "/embedding_model_id",
+            "is 130",
+        ),
+        (
+            with("embedding_model_id", "m\u{7}"),
+            "/embedding_model_id",
+            "U+0007",
+        ),
         (with("task_id", 1), "/task_id", "string"),
         (with("task_id", false), "/task_id", "string"),
         (with("task_id", json!({"id": "t"})), "/task_id", "string"),
@@ -120,20 +157,37 @@ async fn a_fault_names_its_field_and_the_rule_it_breaks() {
         (objects(json!([1])), "/object_ids/0", "string"),
         (objects(json!([["a"]])), "/object_ids/0", "string"),
         (objects(json!(["a", "b", {}])), "/object_ids/2", "string"),
-        (objects(json!(["o".repeat(1025)])), "/object_ids/0", "1024 bytes"),
+        (
+            objects(json!(["o".repeat(1025)])),
+            "/object_ids/0",
+            "1024 bytes",
+        ),
         (objects(json!(["a\tb"])), "/object_ids/0", "control"),
         (objects(json!(["\u{7f}"])), "/object_ids/0", "U+007F"),
         (objects(json!(ids("o", 501))), "/object_ids", "at most 500"),
         (with("taskId", "t"), "/taskId", "did you mean `task_id`"),
-        (with("TASK_ID", Value::Null), "/TASK_ID", "did you mean `task_id`"),
-        (with("objects", json!([])), "/objects", "embedding_model_id, task_id, object_ids"),
+        (
+            with("TASK_ID", Value::Null),
+            "/TASK_ID",
+            "did you mean `task_id`",
+        ),
+        (
+            with("objects", json!([])),
+            "/objects",
+            "embedding_model_id, task_id, object_ids",
+        ),
         (with("", 1), "/", "not known"),
         (with("a/b~c", 1), "/a~1b~0c", "not known"),
     ];
     for (body, pointer, word) in bodies {
         let body = body.to_string();
         let problem = post(&service, body.clone()).await.problem(422);
-        assert_faults(&problem, "pointer", &[(pointer, word)], &brief(body.as_bytes()));
+        assert_faults(
+            &problem,
+            "pointer",
+            &[(pointer, word)],
+            &brief(body.as_bytes()),
+        );
     }
     assert_nothing_stored(&service).await;
 }
@@ -144,15 +198,39 @@ async fn what_is_missing_or_given_twice_is_named() {
     let required = "is required";
     let twice = "more than once";
     for (body, expected) in [
-        ("{}", vec![("/embedding_model_id", required), ("/object_ids", required)]),
-        (r#"{"object_ids":["a"]}"#, vec![("/embedding_model_id", required)]),
-        (r#"{"embedding_model_id":"m"}"#, vec![("/object_ids", required)]),
-        (&with_text(r#""task_id":"t","task_id":"t""#), vec![("/task_id", twice)]),
-        (&with_text(r#""task_id":"t","task_id":null"#), vec![("/task_id", twice)]),
+        (
+            "{}",
+            vec![("/embedding_model_id", required), ("/object_ids", required)],
+        ),
+        (
+            r#"{"object_ids":["a"]}"#,
+            vec![("/embedding_model_id", required)],
+        ),
+        (
+            r#"{"embedding_model_id":"m"}"#,
+            vec![("/object_ids", required)],
+        ),
+        (
+            &with_text(r#""task_id":"t","task_id":"t""#),
+            vec![("/task_id", twice)],
+        ),
+        (
+            &with_text(r#""task_id":"t","task_id":null"#),
+            vec![("/task_id", twice)],
+        ),
         // Two spellings of one key.
-        (&with_text(r#""task_id":"t","task\u005fid":"u""#), vec![("/task_id", twice)]),
-        (&with_text(r#""object_ids":["b"]"#), vec![("/object_ids", twice)]),
-        (&with_text(r#""embedding_model_id":"n""#), vec![("/embedding_model_id", twice)]),
+        (
+            &with_text(r#""task_id":"t","task\u005fid":"u""#),
+            vec![("/task_id", twice)],
+        ),
+        (
+            &with_text(r#""object_ids":["b"]"#),
+            vec![("/object_ids", twice)],
+        ),
+        (
+            &with_text(r#""embedding_model_id":"n""#),
+            vec![("/embedding_model_id", twice)],
+        ),
     ] {
         let problem = post(&service, body.to_owned()).await.problem(422);
         assert_faults(&problem, "pointer", &expected, body);
@@ -230,8 +308,14 @@ async fn the_largest_task_is_taken_and_one_object_or_byte_more_is_not() {
     let mut too_many_bytes = most_bytes;
     too_many_bytes.push("x".to_owned());
     for (objects, word) in [
-        (ids("o", 501), "at most 500 different objects, and names 501"),
-        (too_many_bytes, "at most 131072 bytes of ids, and comes to 131073"),
+        (
+            ids("o", 501),
+            "at most 500 different objects, and names 501",
+        ),
+        (
+            too_many_bytes,
+            "at most 131072 bytes of ids, and comes to 131073",
+        ),
     ] {
         let problem = service.run(&with("object_ids", objects)).await.problem(422);
         assert_faults(&problem, "pointer", &[("/object_ids", word)], word);

@@ -59,30 +59,52 @@ async fn a_bad_task_id_is_named() {
 
 #[tokio::test]
 async fn an_odd_percent_encoding_is_named() {
-    assert_refused(&[
-        ("info", "task_id=%", "task_id", "%25"),
-        ("info", "task_id=100%", "task_id", "%25"),
-        ("restart", "task_id=%zz", "task_id", "%25"),
-        ("cancel", "task_id=a%2", "task_id", "%25"),
-        ("info", "task_id=%FF", "task_id", "UTF-8"),
-        ("info", "task_id=%C3%28", "task_id", "UTF-8"),
-        ("info", "task_id=%ED%A0%80", "task_id", "UTF-8"),
-        ("list", "embedding_model_id=%F0%9F", "embedding_model_id", "UTF-8"),
-        ("list", "limit=%3", "limit", "%25"),
-        ("list", "%zz=1", "%zz", "%25"),
-    ]
-    .map(|(name, query, parameter, word)| (name, query, parameter, word)))
+    assert_refused(
+        &[
+            ("info", "task_id=%", "task_id", "%25"),
+            ("info", "task_id=100%", "task_id", "%25"),
+            ("restart", "task_id=%zz", "task_id", "%25"),
+            ("cancel", "task_id=a%2", "task_id", "%25"),
+            ("info", "task_id=%FF", "task_id", "UTF-8"),
+            ("info", "task_id=%C3%28", "task_id", "UTF-8"),
+            ("info", "task_id=%ED%A0%80", "task_id", "UTF-8"),
+            (
+                "list",
+                "embedding_model_id=%F0%9F",
+                "embedding_model_id",
+                "UTF-8",
+            ),
+            ("list", "limit=%3", "limit", "%25"),
+            ("list", "%zz=1", "%zz", "%25"),
+        ]
+        .map(|(name, query, parameter, word)| (name, query, parameter, word)),
+    )
     .await;
 }
 
 #[tokio::test]
 async fn an_unknown_parameter_is_named_with_the_known_ones() {
     assert_refused(&[
-        ("list", "page=2", "page", "status, embedding_model_id, limit, cursor"),
+        (
+            "list",
+            "page=2",
+            "page",
+            "status, embedding_model_id, limit, cursor",
+        ),
         ("list", "Limit=2", "Limit", "did you mean `limit`"),
         ("list", "model=m", "model", "not known"),
-        ("info", "task_id=t&scope=all", "scope", "task_id, outcome, cursor"),
-        ("restart", "task_id=t&outcome=all", "outcome", "task_id, scope, attempt"),
+        (
+            "info",
+            "task_id=t&scope=all",
+            "scope",
+            "task_id, outcome, cursor",
+        ),
+        (
+            "restart",
+            "task_id=t&outcome=all",
+            "outcome",
+            "task_id, scope, attempt",
+        ),
         ("cancel", "task_id=t&scope=all", "scope", "task_id, attempt"),
         ("cancel", "task_id=t&=", "", "not known"),
         ("run", "task_id=t", "task_id", "takes no parameters"),
@@ -95,10 +117,25 @@ async fn a_repeated_parameter_is_named_however_it_is_spelt() {
     assert_refused(&[
         ("info", "task_id=t&task_id=t", "task_id", "more than once"),
         ("info", "task_id=t&task_id=u", "task_id", "more than once"),
-        ("cancel", "task_id=t&%74ask_id=u", "task_id", "more than once"),
-        ("restart", "attempt=1&task_id=t&attempt=1", "attempt", "more than once"),
+        (
+            "cancel",
+            "task_id=t&%74ask_id=u",
+            "task_id",
+            "more than once",
+        ),
+        (
+            "restart",
+            "attempt=1&task_id=t&attempt=1",
+            "attempt",
+            "more than once",
+        ),
         ("list", "limit=1&limit=1", "limit", "more than once"),
-        ("list", "status=done&status=failed", "status", "more than once"),
+        (
+            "list",
+            "status=done&status=failed",
+            "status",
+            "more than once",
+        ),
     ])
     .await;
 }
@@ -107,28 +144,64 @@ async fn a_repeated_parameter_is_named_however_it_is_spelt() {
 async fn a_value_that_breaks_a_rule_is_named_with_the_rule() {
     let long_model = format!("embedding_model_id={}", "m".repeat(129));
     let mut table = vec![
-        ("list", long_model.as_str(), "embedding_model_id", "128 bytes"),
+        (
+            "list",
+            long_model.as_str(),
+            "embedding_model_id",
+            "128 bytes",
+        ),
         ("list", "embedding_model_id=", "embedding_model_id", "empty"),
-        ("list", "embedding_model_id=a%00", "embedding_model_id", "control"),
+        (
+            "list",
+            "embedding_model_id=a%00",
+            "embedding_model_id",
+            "control",
+        ),
     ];
     for query in [
-        "limit=0", "limit=-1", "limit=abc", "limit=", "limit=1001", "limit=1.5", "limit=1e2", "limit=%2B1",
-        "limit=+1", "limit=0x10", "limit=99999999999999999999999",
+        "limit=0",
+        "limit=-1",
+        "limit=abc",
+        "limit=",
+        "limit=1001",
+        "limit=1.5",
+        "limit=1e2",
+        "limit=%2B1",
+        "limit=+1",
+        "limit=0x10",
+        "limit=99999999999999999999999",
     ] {
         table.push(("list", query, "limit", "whole number from 1 to 1000"));
     }
-    for query in ["status=", "status=Pending", "status=cancelled", "status=done,failed", "status=all"] {
+    for query in [
+        "status=",
+        "status=Pending",
+        "status=cancelled",
+        "status=done,failed",
+        "status=all",
+    ] {
         let words = "pending, processing, done, failed, canceled";
         table.push(("list", query, "status", words));
     }
-    for query in ["outcome=", "outcome=Deleted", "outcome=not_found", "outcome=all,failed"] {
+    for query in [
+        "outcome=",
+        "outcome=Deleted",
+        "outcome=not_found",
+        "outcome=all,failed",
+    ] {
         table.push(("info", query, "outcome", "deleted, failed, remaining, all"));
     }
     for query in ["scope=", "scope=failed", "scope=ALL"] {
         table.push(("restart", query, "scope", "`all`"));
     }
     for query in [
-        "attempt=", "attempt=0", "attempt=abc", "attempt=-1", "attempt=1.0", "attempt=+1", "attempt=4294967296",
+        "attempt=",
+        "attempt=0",
+        "attempt=abc",
+        "attempt=-1",
+        "attempt=1.0",
+        "attempt=+1",
+        "attempt=4294967296",
         "attempt=99999999999999999999999",
     ] {
         table.push(("restart", query, "attempt", "whole number"));
@@ -185,13 +258,36 @@ async fn a_cursor_is_good_only_as_it_was_given_and_for_its_own_query() {
         let good = format!("{query}&limit=2&cursor={own}");
         service.list(&good).await.ok(); // another limit is the same query
         let cut = &own[..own.len() - 1];
-        let damaged = [cut, &format!("{own}A"), &own.to_lowercase(), &format!("{own}=")];
-        let noise = ["", "0", "noise", "!!!", "%00", "AAAAAAAAAAAA", "%F0%9F%97%91", "null"];
+        let damaged = [
+            cut,
+            &format!("{own}A"),
+            &own.to_lowercase(),
+            &format!("{own}="),
+        ];
+        let noise = [
+            "",
+            "0",
+            "noise",
+            "!!!",
+            "%00",
+            "AAAAAAAAAAAA",
+            "%F0%9F%97%91",
+            "null",
+        ];
         let others = cursors.iter().filter(|other| *other != own);
-        for cursor in damaged.into_iter().chain(noise).chain(others.map(String::as_str)) {
+        for cursor in damaged
+            .into_iter()
+            .chain(noise)
+            .chain(others.map(String::as_str))
+        {
             let bad = format!("{query}&cursor={cursor}");
             let problem = service.list(&bad).await.problem(422);
-            assert_faults(&problem, "parameter", &[("cursor", "damaged or belongs to another query")], &bad);
+            assert_faults(
+                &problem,
+                "parameter",
+                &[("cursor", "damaged or belongs to another query")],
+                &bad,
+            );
         }
     }
     let other = &cursors[0];
@@ -201,7 +297,10 @@ async fn a_cursor_is_good_only_as_it_was_given_and_for_its_own_query() {
         (format!("cursor={other}"), "goes with `outcome`"),
         ("cursor=".into(), "goes with `outcome`"),
     ] {
-        let problem = service.info(&format!("task_id=task-1&{query}")).await.problem(422);
+        let problem = service
+            .info(&format!("task_id=task-1&{query}"))
+            .await
+            .problem(422);
         assert_faults(&problem, "parameter", &[("cursor", word)], &query);
     }
 }

@@ -8,9 +8,45 @@ use tests::{Service, run_body};
 /// Ids that are allowed, and awkward on their way through JSON, queries and keys.
 fn awkward() -> Vec<String> {
     let mut ids: Vec<String> = [
-        "🗑️", "a/b", "/", "..", ".", "%", "100%25", "%2e%2e", "%00", "a+b", "+", "a#b", "#", "a&task_id=b", "=", "?",
-        "a;b", "\"", "\\", "\\u0041", "'", "<script>", "{}", "[0]", "null", "T#x", "pending#0", "日本語", "e\u{301}",
-        "é", "\u{200b}", "\u{feff}", "\u{202e}abc", "-", "0", "$ref", "a:b", "a,b", "a|b",
+        "🗑️",
+        "a/b",
+        "/",
+        "..",
+        ".",
+        "%",
+        "100%25",
+        "%2e%2e",
+        "%00",
+        "a+b",
+        "+",
+        "a#b",
+        "#",
+        "a&task_id=b",
+        "=",
+        "?",
+        "a;b",
+        "\"",
+        "\\",
+        "\\u0041",
+        "'",
+        "<script>",
+        "{}",
+        "[0]",
+        "null",
+        "T#x",
+        "pending#0",
+        "日本語",
+        "e\u{301}",
+        "é",
+        "\u{200b}",
+        "\u{feff}",
+        "\u{202e}abc",
+        "-",
+        "0",
+        "$ref",
+        "a:b",
+        "a,b",
+        "a|b",
     ]
     .map(str::to_owned)
     .to_vec();
@@ -48,7 +84,9 @@ async fn every_allowed_task_id_works_in_every_call() {
     }
     let listed = service.list("limit=1000").await.ok();
     let listed = listed["tasks"].as_array().unwrap().iter();
-    let listed: BTreeSet<_> = listed.map(|task| task["id"].as_str().unwrap().to_owned()).collect();
+    let listed: BTreeSet<_> = listed
+        .map(|task| task["id"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(listed, awkward().into_iter().collect());
 }
 
@@ -56,7 +94,10 @@ async fn every_allowed_task_id_works_in_every_call() {
 async fn every_allowed_task_id_is_carried_out() {
     let service = Service::start().await;
     for id in awkward() {
-        service.run(&run_body("embed-456", &id, &["obj-2"])).await.ok();
+        service
+            .run(&run_body("embed-456", &id, &["obj-2"]))
+            .await
+            .ok();
     }
     service.work().await;
     for id in awkward() {
@@ -95,7 +136,9 @@ async fn an_absent_task_is_not_found_in_just_these_words() {
             service.info(&query).await,
             service.info(&format!("{query}&outcome=failed")).await,
             service.restart(&query).await,
-            service.restart(&format!("{query}&scope=all&attempt=1")).await,
+            service
+                .restart(&format!("{query}&scope=all&attempt=1"))
+                .await,
             service.cancel(&query).await,
             service.cancel(&format!("{query}&attempt=4294967295")).await,
         ] {

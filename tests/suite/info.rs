@@ -1,0 +1,264 @@
+//! What a task looks like, and what `/info` says of its objects.
+
+use chrono::{DateTime, TimeDelta};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tests::wire::Fault;
+use tests::{DEMO_INDEX, Service, example, run_body};
+
+const GET_TASK: &str = "DynamoDB.GetItem";
+const DELETE: &str = "S3Vectors.DeleteVectors";
+const NOT_FOUND: &str = "Object not found in index";
+
+/// Items as `/info` shows them.
+fn items(of: &[(&str, &str)]) -> Value {
+    of.iter()
+        .map(|(id, outcome)| {
+            let detail = (*outcome == "failed").then_some(NOT_FOUND);
+            json!({"object_id": id, "outcome": outcome, "detail": detail})
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_published_fields_come_first_and_in_their_order_in_every_answer() {
+    let service = Service::start().await;
+    let created = service.run(&example()).await;
+    let replayed = service.run(&example()).await;
+    let canceled = service.cancel("task_id=delete-xyz").await;
+    let restarted = service.restart("task_id=delete-xyz").await;
+    service.work().await;
+    let shown = service.info("task_id=delete-xyz&outcome=all").await;
+    let listed = service.list("").await;
+    for reply in [created, replayed, canceled, restarted, shown, listed] {
+        let text = reply
+            .text
+            .strip_prefix(r#"{"tasks":["#)
+            .unwrap_or(&reply.text);
+        let fields = [
+            "id",
+            "embedding_model_id",
+            "status",
+            "created_at",
+            "updated_at",
+            "failed_item_ids",
+            "detail",
+            "attempt",
+            "progress",
+        ];
+        // The detail of a failed item comes before the task's own.
+        let (before, after) = text.split_once(']').unwrap();
+        let text = format!("{}]{after}", before.split_once('[').unwrap().0);
+        assert!(text.starts_with(r#"{"id":"delete-xyz","#), "{text}");
+        let places: Vec<_> = fields
+            .iter()
+            .map(|name| text.find(&format!(r#""{name}":"#)))
+            .collect();
+        assert!(places.iter().all(Option::is_some), "{text}");
+        assert!(places.is_sorted(), "{text}");
+        reply.ok();
+    }
+}
+
+#[tokio::test]
+async fn every_field_has_its_type_in_every_status() {
+    let service = Arc::new(Service::start().await);
+    let bodies = [
+        run_body(DEMO_INDEX, "done", &["obj-3", "missing"]),
+        run_body("no-such-index", "failed", &["obj-4"]),
+        run_body(DEMO_INDEX, "canceled", &["obj-5"]),
+        run_body(DEMO_INDEX, "pending", &["obj-6"]),
+    ];
+    for body in &bodies[..2] {
+        service.run(body).await.ok();
+    }
+    service.work().await;
+    for body in &bodies[2..] {
+        service.run(body).await.ok();
+    }
+    service.cancel("task_id=canceled").await.ok();
+    for status in ["done", "failed", "canceled", "pending"] {
+        let task = service.task(status).await;
+        assert_eq!(task["status"], status);
+        let failed = task["failed_item_ids"].as_array().unwrap();
+        for item in failed {
+            assert_eq!(item.as_object().unwrap().len(), 2, "{item}");
+            assert!(
+                item["object_id"].is_string() && item["detail"].is_string(),
+                "{item}"
+            );
+        }
+        for name in [
+            "id",
+            "embedding_model_id",
+            "status",
+            "created_at",
+            "updated_at",
+        ] {
+            assert!(task[name].is_string(), "{name}: {task}");
+        }
+        assert_eq!(task["detail"].is_string(), status == "failed", "{task}");
+        assert_eq!(task["detail"].is_null(), status != "failed", "{task}");
+        assert!(task["attempt"].is_u64(), "{task}");
+        let progress = task["progress"].as_object().unwrap();
+        let sum = ["deleted", "failed", "remaining"].map(|name| progress[name].as_u64().unwrap());
+        assert_eq!(progress["total"], sum.iter().sum::<u64>(), "{task}");
+        assert_eq!(failed.len() as u64, sum[1], "{task}");
+        assert_eq!(
+            (task.as_object().unwrap().len(), progress.len()),
+            (9, 4),
+            "{task}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn times_are_utc_in_whole_seconds() {
+    let service = Service::start().await;
+    service.pass(TimeDelta::milliseconds(1999));
+    let created = service.run(&example()).await.ok();
+    assert_eq!(created["created_at"], "2024-05-21T12:00:01Z");
+    assert_eq!(created["updated_at"], "2024-05-21T12:00:01Z");
+    service.pass(TimeDelta::milliseconds(3500));
+    let canceled = service.cancel("task_id=delete-xyz").await.ok();
+    assert_eq!(canceled["created_at"], "2024-05-21T12:00:01Z");
+    assert_eq!(canceled["updated_at"], "2024-05-21T12:00:05Z");
+    let task = service.task("delete-xyz").await;
+    assert_eq!(task, canceled, "what is stored is what was answered");
+    let time = DateTime::parse_from_rfc3339(task["updated_at"].as_str().unwrap()).unwrap();
+    assert_eq!(time.timestamp(), service.now().timestamp());
+}
+
+#[tokio::test]
+async fn a_pending_task_shows_all_its_objects_as_remaining_in_request_order() {
+    let service = Service::start().await;
+    let objects = ["z", "a", "m", "a", "B", "🗑️", "z"];
+    service.run(&run_body(DEMO_INDEX, "t", &objects)).await.ok();
+    let remaining = items(&["z", "a", "m", "B", "🗑️"].map(|id| (id, "remaining")));
+    for (outcome, expected) in [
+        ("all", &remaining),
+        ("remaining", &remaining),
+        ("deleted", &json!([])),
+        ("failed", &json!([])),
+    ] {
+        let task = service
+            .info(&format!("task_id=t&outcome={outcome}"))
+            .await
+            .ok();
+        assert_eq!(&task["items"], expected, "{outcome}");
+        assert_eq!(task.get("items_cursor"), Some(&Value::Null), "{outcome}");
+        let progress = json!({"total": 5, "deleted": 0, "failed": 0, "remaining": 5});
+        assert_eq!(task["progress"], progress);
+    }
+}
+
+#[tokio::test]
+async fn each_outcome_filter_shows_just_its_objects_in_request_order() {
+    let service = Arc::new(Service::start().await);
+    let objects = [
+        "stuck-2", "obj-9", "absent-2", "obj-3", "stuck-1", "absent-1",
+    ];
+    service.run(&run_body(DEMO_INDEX, "t", &objects)).await.ok();
+    service.work().await; // what is there is deleted
+    service.insert(DEMO_INDEX, &["stuck-1", "stuck-2"]).await;
+    service.restart("task_id=t").await.ok();
+    service
+        .wire
+        .next(DELETE, Fault::Refused(503, "ServiceUnavailableException"));
+    let first_read = service.wire.hold_answer(GET_TASK);
+    let work = service.start_work();
+    first_read.reached().await;
+    let second_read = service.wire.hold(GET_TASK);
+    first_read.release();
+    second_read.reached().await; // before the refused delete is tried again
+    service.cancel("task_id=t").await.ok();
+    second_read.release();
+    work.await.unwrap();
+
+    let all = [
+        ("stuck-2", "remaining"),
+        ("obj-9", "deleted"),
+        ("absent-2", "failed"),
+        ("obj-3", "deleted"),
+        ("stuck-1", "remaining"),
+        ("absent-1", "failed"),
+    ];
+    for outcome in ["all", "deleted", "failed", "remaining"] {
+        let task = service
+            .info(&format!("task_id=t&outcome={outcome}"))
+            .await
+            .ok();
+        let wanted: Vec<_> = all
+            .into_iter()
+            .filter(|(_, is)| outcome == "all" || *is == outcome)
+            .collect();
+        assert_eq!(task["items"], items(&wanted), "{outcome}");
+        assert_eq!(task.get("items_cursor"), Some(&Value::Null), "{outcome}");
+    }
+    let failed = ["absent-2", "absent-1"].map(|id| json!({"object_id": id, "detail": NOT_FOUND}));
+    assert_eq!(service.task("t").await["failed_item_ids"], json!(failed));
+}
+
+#[tokio::test]
+async fn objects_are_shown_only_when_they_are_asked_for() {
+    let service = Service::start().await;
+    let created = service.run(&example()).await.ok();
+    let replayed = service.run(&example()).await.ok();
+    let listed = service.list("").await.ok()["tasks"][0].take();
+    let shown = service.task("delete-xyz").await;
+    let canceled = service.cancel("task_id=delete-xyz").await.ok();
+    let restarted = service.restart("task_id=delete-xyz").await.ok();
+    for task in [created, replayed, listed, shown, canceled, restarted] {
+        assert_eq!(task.get("items"), None, "{task}");
+        assert_eq!(task.get("items_cursor"), None, "{task}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_task_is_absent_to_every_call_and_its_id_is_free() {
+    for status in ["pending", "done", "canceled"] {
+        let service = Service::start().await;
+        service.run(&example()).await.ok();
+        match status {
+            "done" => service.work().await,
+            "canceled" => drop(service.cancel("task_id=delete-xyz").await.ok()),
+            _ => {}
+        }
+        service.lose_messages().await;
+        service.pass(TimeDelta::days(90) - TimeDelta::seconds(1));
+        assert_eq!(service.task("delete-xyz").await["status"], status);
+        service.pass(TimeDelta::seconds(1));
+
+        for reply in [
+            service.info("task_id=delete-xyz").await,
+            service.info("task_id=delete-xyz&outcome=all").await,
+            service.cancel("task_id=delete-xyz").await,
+            service.cancel("task_id=delete-xyz&attempt=1").await,
+            service.cancel("task_id=delete-xyz&attempt=2").await,
+            service.restart("task_id=delete-xyz").await,
+            service.restart("task_id=delete-xyz&attempt=2").await,
+            service.restart("task_id=delete-xyz&scope=all").await,
+        ] {
+            let detail = &reply.problem(404)["detail"];
+            assert_eq!(detail, "Task with ID `delete-xyz` not found", "{status}");
+        }
+        for query in ["".into(), format!("status={status}")] {
+            let page = service.list(&query).await.ok();
+            assert_eq!(page, json!({"tasks": [], "next_cursor": null}), "{status}");
+        }
+        assert_eq!(
+            service.stored_items().await,
+            1,
+            "Time to Live has not removed it"
+        );
+
+        let created = service.run(&example()).await;
+        assert_eq!(created.header("idempotent-replayed"), None, "{status}");
+        let created = created.ok();
+        assert_eq!(
+            (&created["status"], &created["attempt"]),
+            (&json!("pending"), &json!(1))
+        );
+        assert_eq!(service.task("delete-xyz").await, created);
+    }
+}
