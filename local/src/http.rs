@@ -97,7 +97,9 @@ where
                 .insert(CONNECTION, HeaderValue::from_static("close"));
             return response;
         }
-        Err(Unread::Lost) => return empty(StatusCode::BAD_REQUEST),
+        Err(Unread::Lost) => {
+            return problem(StatusCode::BAD_REQUEST, "The body did not arrive whole");
+        }
     };
     let body = match body.is_empty() {
         true => Body::Empty,
@@ -112,9 +114,12 @@ where
     });
     match handled.await {
         Ok(Some(response)) => to_hyper(response),
-        Ok(None) => empty(StatusCode::SERVICE_UNAVAILABLE),
-        // It panicked. API Gateway words what a function that died leaves behind no better.
-        Err(_) => problem_500(),
+        Ok(None) => problem(StatusCode::SERVICE_UNAVAILABLE, "The service is stopping"),
+        // It panicked.
+        Err(_) => problem(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Something went wrong on our side",
+        ),
     }
 }
 
@@ -169,16 +174,14 @@ fn to_hyper(response: lambda_http::Response<Body>) -> Response<Full<Bytes>> {
     })
 }
 
-fn empty(status: StatusCode) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
+/// What API Gateway would answer by itself.
+fn problem(status: StatusCode, detail: &str) -> Response<Full<Bytes>> {
+    let title = status.canonical_reason();
+    let body = serde_json::json!({
+        "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail
+    });
+    let mut response = Response::new(Full::from(body.to_string()));
     *response.status_mut() = status;
-    response
-}
-
-fn problem_500() -> Response<Full<Bytes>> {
-    let body = r#"{"type":"about:blank","title":"Internal Server Error","status":500}"#;
-    let mut response = Response::new(Full::from(body));
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     let kind = HeaderValue::from_static("application/problem+json");
     response.headers_mut().insert(CONTENT_TYPE, kind);
     response
