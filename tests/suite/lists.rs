@@ -100,6 +100,6 @@ async fn walk_from(
         if cursor.is_none() {
             return pages;
         }
-        assert!(pages.len() < 2000, "the walk does not end");
+        assert!(pages.len() < 100, "the walk does not end");
     }
 }

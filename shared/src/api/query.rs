@@ -97,8 +97,8 @@ impl Query {
         let text = self.take("attempt")?;
         let attempt = whole_number(&text).and_then(|n| u32::try_from(n).ok());
         if attempt.is_none_or(|n| n == 0) {
-            self.faults
-                .in_query("attempt", "must be a whole number from 1");
+            let detail = format!("must be a whole number from 1 to {}", u32::MAX);
+            self.faults.in_query("attempt", detail);
         }
         attempt
     }

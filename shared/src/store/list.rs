@@ -35,6 +35,14 @@ pub struct ListFilter {
     pub model: Option<ModelId>,
 }
 
+impl ListFilter {
+    /// Whether a task of one of the partitions read is to be shown.
+    fn wants(&self, task: &Task, now: DateTime<Utc>) -> bool {
+        let model = self.model.as_ref();
+        model.is_none_or(|model| *model == task.model) && !task.is_expired(now)
+    }
+}
+
 /// One row of a list.
 #[derive(Clone, Debug)]
 pub struct ListRow {
@@ -111,13 +119,8 @@ impl TaskStore {
             }
             // A task that changed its status between two fetches may show up in both partitions.
             let repeated = last.as_ref() == Some(&position);
-            let wanted = filter
-                .model
-                .as_ref()
-                .is_none_or(|model| *model == row.task.model);
-            if wanted && !repeated && !row.task.is_expired(now) {
-                page.rows.push(row);
-            }
+            page.rows
+                .extend(row.filter(|row| !repeated && filter.wants(&row.task, now)));
             last = Some(position);
         }
     }
@@ -126,7 +129,8 @@ impl TaskStore {
 /// One partition of the index, read piece by piece.
 struct Run {
     partition: String,
-    rows: VecDeque<(Position, ListRow)>,
+    /// `None` where a row is damaged: it has its place, and is not shown.
+    rows: VecDeque<(Position, Option<ListRow>)>,
     /// Rows before this one are still to be read.
     before: Option<Position>,
     ended: bool,
@@ -178,9 +182,8 @@ impl Run {
                 continue;
             };
             self.before = Some(position.clone());
-            if let Some(row) = item::or_skip(list_row(item)) {
-                self.rows.push_back((position, row));
-            }
+            self.rows
+                .push_back((position, item::or_skip(list_row(item))));
         }
         Ok(read)
     }
