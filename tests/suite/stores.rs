@@ -1,6 +1,7 @@
 //! Vector stores that fail, throttle or refuse.
 
 use chrono::TimeDelta;
+use std::sync::Arc;
 use tests::wire::Fault;
 use tests::{Service, example, ids, run_body};
 
@@ -218,4 +219,25 @@ async fn a_store_that_throttles_puts_a_task_off_by_one_two_four_minutes_and_so_o
         service.pass(TimeDelta::seconds(1));
         assert_eq!(service.sweep().await, 1, "{minutes}");
     }
+}
+
+#[tokio::test]
+async fn a_worker_whose_time_is_up_after_its_look_hands_the_message_back_and_no_try_counts() {
+    let service = Arc::new(Service::start().await);
+    service.run(&example()).await.ok();
+    for round in 0..6 {
+        let look = service.wire.hold_answer(LOOK);
+        let work = service.start_delivery(r#"{"task_id":"delete-xyz","attempt":1}"#);
+        look.reached().await;
+        service.pass(TimeDelta::seconds(29)); // of the invocation's 30
+        look.release();
+        assert_eq!(
+            work.await.unwrap(),
+            1,
+            "round {round}: to be delivered again"
+        );
+        assert_eq!(service.task("delete-xyz").await["status"], "pending");
+    }
+    service.work().await;
+    service.assert_documented_outcome("in time").await;
 }

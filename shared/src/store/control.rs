@@ -66,6 +66,9 @@ impl TaskStore {
         let op = new_op();
         let status = TaskStatus::Pending;
         let mut update = GuardedUpdate::default()
+            // Where the SDK sends this again after its answer was lost, it must not act twice.
+            .set("restart_op", s(&op))
+            .when("attribute_not_exists(#restart_op) OR #restart_op <> :restart_op")
             .compute("attempt", "#attempt + :one")
             .value("one", n(1))
             .set("status", s(status.as_str()))
@@ -112,6 +115,9 @@ impl TaskStore {
         let op = new_op();
         let status = TaskStatus::Canceled;
         let update = GuardedUpdate::default()
+            // As for a restart.
+            .set("cancel_op", s(&op))
+            .when("attribute_not_exists(#cancel_op) OR #cancel_op <> :cancel_op")
             .set("status", s(status.as_str()))
             .set(INDEX_HASH_KEY, s(self.list_key(status, id)))
             .remove("due_at")
@@ -139,22 +145,9 @@ impl TaskStore {
         op: &str,
         now: DateTime<Utc>,
     ) -> Result<Decided, ControlError> {
-        // Where the SDK sends the update again after its answer was lost, it must not act twice.
-        let (token, unless_done) = match event {
-            Event::Restart => (
-                "restart_op",
-                "attribute_not_exists(#restart_op) OR #restart_op <> :restart_op",
-            ),
-            Event::Cancel | Event::Claim | Event::Finish | Event::Fail => (
-                "cancel_op",
-                "attribute_not_exists(#cancel_op) OR #cancel_op <> :cancel_op",
-            ),
-        };
         let mut update = update
-            .set(token, s(op))
             .set("updated_at", n(now.timestamp()))
             .when("attribute_exists(#pk)")
-            .when(unless_done)
             .when_moved_by(event);
         if let Some(attempt) = attempt {
             update = update

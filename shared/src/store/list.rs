@@ -21,7 +21,9 @@ impl Position {
     pub fn is_well_formed(&self) -> bool {
         let parts = self.0.split_once('#');
         parts.is_some_and(|(time, id)| {
-            DateTime::parse_from_rfc3339(time).is_ok() && TaskId::new(id).is_ok()
+            time.len() == "2024-05-21T12:00:00Z".len()
+                && DateTime::parse_from_rfc3339(time).is_ok()
+                && TaskId::new(id).is_ok()
         })
     }
 }
@@ -85,7 +87,6 @@ impl TaskStore {
             .map(|partition| Run::new(partition, from.clone()))
             .collect();
         // Small fetches: a page's rows are spread over the shards, and what is fetched beyond the page is read in vain.
-        // Each round fetches twice as much: a filter may leave little of what was read.
         let most = MAX_ROWS_READ / runs.len();
         let mut step = (limit / runs.len() + 2).min(most);
         let mut budget = MAX_ROWS_READ;
@@ -100,7 +101,9 @@ impl TaskStore {
                     page.next = last;
                     return Ok(page);
                 }
-                step = (step * 2).min(most);
+                if filter.model.is_some() {
+                    step = (step * 2).min(most); // the filter may leave little of what was read
+                }
                 let fetches = dry.into_iter().map(|run| run.fetch(self, affordable));
                 let read = try_join_all(fetches).await?;
                 budget = budget.saturating_sub(read.into_iter().sum());

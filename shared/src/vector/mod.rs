@@ -40,6 +40,8 @@ pub enum VectorErrorKind {
     Throttled,
     /// The store failed in a way that may pass.
     Temporary,
+    /// The caller's own time was up too soon to blame the store.
+    OutOfTime,
     /// One of the ids is one that the store will never take.
     InvalidId,
 }

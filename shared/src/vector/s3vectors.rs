@@ -140,13 +140,14 @@ trait NamesFields {
     /// The fields that a `ValidationException` names.
     fn fields(&self) -> &[ValidationExceptionField];
 
-    /// Whether it is a key that is invalid. Where no field is named, it is not: a refused bucket or index must never
-    /// pass for a refused id, since that would count as a definite outcome.
+    /// Whether keys are invalid and nothing else. Where no field is named, they are not: a refused bucket or index must
+    /// never pass for a refused id, since that would count as a definite outcome.
     fn blames_keys(&self) -> bool {
-        self.fields().iter().any(|field| {
+        let is_keys = |field: &ValidationExceptionField| {
             let mut parts = field.path().split(|c: char| !c.is_ascii_alphanumeric());
             parts.find(|part| !part.is_empty()) == Some("keys")
-        })
+        };
+        !self.fields().is_empty() && self.fields().iter().all(is_keys)
     }
 }
 

@@ -127,6 +127,7 @@ impl Worker {
                 (Deferral::Failed, "the vector store failed")
             }
             VectorErrorKind::Throttled => (Deferral::Throttled, "the vector store throttled"),
+            VectorErrorKind::OutOfTime => (Deferral::NoTime, "there was no time"),
         };
         let claim = new_claim(&read.chunk, [], deadline);
         let now = self.clock.now();

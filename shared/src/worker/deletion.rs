@@ -16,6 +16,8 @@ use tracing::warn;
 const MAX_CALLS: u32 = 4;
 /// The longest wait before the second call; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// A store that does not answer within less than this is not to blame.
+const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
 /// With less time than this no call is begun.
 const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
 
@@ -39,16 +41,21 @@ impl Budget {
         self.left() >= MIN_TIME
     }
 
-    /// Makes a call in bounded time. One that takes longer counts as a temporary failure: it may have happened.
+    /// Makes a call in bounded time. One that takes longer may have happened. It is the store's failure only if the store
+    /// had a fair time to answer.
     async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, VectorError>>,
     ) -> Result<T, VectorError> {
         let half = (self.left() / 2).to_std().unwrap_or(Duration::ZERO);
         let time = half.min(VECTOR_CALL_TIMEOUT);
+        let kind = match time < FAIR_CALL_TIME {
+            true => VectorErrorKind::OutOfTime,
+            false => VectorErrorKind::Temporary,
+        };
         tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
             Err(VectorError {
-                kind: VectorErrorKind::Temporary,
+                kind,
                 detail: "The vector store did not answer in time".to_owned(),
                 code: "timeout".to_owned(),
                 source: None,
@@ -113,8 +120,7 @@ pub(super) async fn look(
     let mut batches = vec![positions.to_vec()];
     let mut calls = 0;
     while let Some(batch) = batches.pop().filter(|batch| !batch.is_empty()) {
-        if !found.refused.is_empty() && !budget.allows_a_call() {
-            // Splitting may take longer than there is time; what came of it so far is progress.
+        if !budget.allows_a_call() {
             found.unknown.extend(batch);
             continue;
         }
@@ -134,10 +140,15 @@ pub(super) async fn look(
             }
             Err(error) => {
                 calls += 1;
-                if !may_pass(error.kind) || calls == MAX_CALLS || !budget.back_off(calls).await {
+                batches.push(batch);
+                if may_pass(error.kind) && calls < MAX_CALLS && budget.back_off(calls).await {
+                    continue;
+                }
+                if !may_pass(error.kind) || found.refused.is_empty() {
                     return Err(error);
                 }
-                batches.push(batch);
+                // Ids that were split off and refused are progress, and go on record.
+                found.unknown.extend(batches.drain(..).flatten());
             }
         }
     }
@@ -245,6 +256,7 @@ impl Deletion<'_> {
             batches.push(batch);
             let why = match error.kind {
                 VectorErrorKind::Throttled => Deferral::Throttled,
+                VectorErrorKind::OutOfTime => Deferral::NoTime,
                 VectorErrorKind::IndexMissing
                 | VectorErrorKind::Denied
                 | VectorErrorKind::Temporary
@@ -294,7 +306,9 @@ impl Deletion<'_> {
 /// Whether the same call may succeed later.
 fn may_pass(kind: VectorErrorKind) -> bool {
     match kind {
-        VectorErrorKind::Throttled | VectorErrorKind::Temporary => true,
+        VectorErrorKind::Throttled | VectorErrorKind::Temporary | VectorErrorKind::OutOfTime => {
+            true
+        }
         VectorErrorKind::IndexMissing | VectorErrorKind::Denied | VectorErrorKind::InvalidId => {
             false
         }

@@ -64,6 +64,9 @@ impl Sweeper {
                     Err(error) => {
                         report.errors += 1;
                         warn!(cause = %error, "could not read a partition");
+                        if self.is_late(deadline) {
+                            break 'sweep;
+                        }
                         break;
                     }
                 };
@@ -85,7 +88,8 @@ impl Sweeper {
         }
         let duration_ms = (self.clock.now() - began).num_milliseconds();
         let SweepReport { due, sent, errors } = report;
-        info!(due, sent, errors, duration_ms, "swept");
+        let cut_short = self.is_late(deadline);
+        info!(due, sent, errors, cut_short, duration_ms, "swept");
         report
     }
 
