@@ -192,11 +192,12 @@ async fn the_create_event_stores_a_task_sends_a_message_and_is_idempotent() {
     let first = create.call(&event).await;
     assert_eq!(first.header("idempotent-replayed"), None);
     let created_at = first.json["created_at"].as_str().unwrap();
-    // To the letter: the first six fields are published in this order.
+    // To the letter: the first six fields are published in this order, and a terminal wants the line feed.
     let published = concat!(
         r#"{"id":"delete-xyz","embedding_model_id":"embed-456","status":"pending","#,
         r#""created_at":"NOW","updated_at":"NOW","failed_item_ids":[],"detail":null,"#,
-        r#""attempt":1,"progress":{"total":2,"deleted":0,"failed":0,"remaining":2}}"#
+        r#""attempt":1,"progress":{"total":2,"deleted":0,"failed":0,"remaining":2}}"#,
+        "\n"
     );
     assert_eq!(first.text, published.replace("NOW", created_at));
 

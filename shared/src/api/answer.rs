@@ -126,7 +126,8 @@ pub(super) fn body_too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
-fn response(status: StatusCode, content_type: &'static str, json: Vec<u8>) -> Response<Body> {
+fn response(status: StatusCode, content_type: &'static str, mut json: Vec<u8>) -> Response<Body> {
+    json.push(b'\n'); // so that one answer in a terminal ends before the next begins
     // JSON from serde_json is UTF-8.
     let mut response = Response::new(Body::Text(String::from_utf8(json).unwrap_or_default()));
     *response.status_mut() = status;

@@ -258,18 +258,14 @@ impl TaskStore {
     ) -> GuardedUpdate {
         let progress = claimed.task.progress;
         let moved = end.deleted + end.failed > progress.deleted + progress.failed;
-        let (tries, sends, due_at) = match (moved, why) {
-            (true, _) => (0, 0, now),
-            (false, Deferral::Throttled | Deferral::NoTime) => (
-                claimed.chunk.tries.saturating_sub(1),
-                claimed.sends,
-                now + resend_delay(claimed.sends),
-            ),
-            (false, Deferral::Failed) => (
-                claimed.chunk.tries,
-                claimed.sends,
-                now + resend_delay(claimed.sends),
-            ),
+        let tries = match why {
+            _ if moved => 0,
+            Deferral::Throttled | Deferral::NoTime => claimed.chunk.tries.saturating_sub(1),
+            Deferral::Failed => claimed.chunk.tries,
+        };
+        let (sends, due_at) = match moved {
+            true => (0, now),
+            false => (claimed.sends, now + resend_delay(claimed.sends)),
         };
         update
             .set("tries", n(tries))
