@@ -17,6 +17,15 @@ pub enum Clock {
     System,
     /// A clock that stands still until it is moved.
     Manual(ManualClock),
+    /// Tokio's clock, which a simulation pauses: it runs as fast as everything waits.
+    Tokio(TokioClock),
+}
+
+/// The time on tokio's clock since it was made, counted from a given moment.
+#[derive(Clone, Copy, Debug)]
+pub struct TokioClock {
+    epoch: DateTime<Utc>,
+    start: tokio::time::Instant,
 }
 
 /// A clock that stands still until it is moved. Clones share the time.
@@ -30,6 +39,20 @@ impl Clock {
         match self {
             Self::System => Utc::now(),
             Self::Manual(clock) => *clock.0.lock().unwrap_or_else(PoisonError::into_inner),
+            Self::Tokio(clock) => {
+                let passed = TimeDelta::from_std(clock.start.elapsed());
+                clock.epoch + passed.unwrap_or(TimeDelta::MAX)
+            }
+        }
+    }
+}
+
+impl TokioClock {
+    /// A clock that stands at `time` now.
+    pub fn starting_at(time: DateTime<Utc>) -> Self {
+        Self {
+            epoch: time,
+            start: tokio::time::Instant::now(),
         }
     }
 }
