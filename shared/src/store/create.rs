@@ -53,7 +53,7 @@ impl TaskStore {
         let total = u32::try_from(new.object_ids.len()).unwrap_or(u32::MAX);
         let chunks = new.object_ids.chunks(self.chunk_limits);
         let objects = match chunks.len() {
-            0 | 1 => Objects::Inline(Chunk::new(new.object_ids)),
+            0 | 1 => Objects::Inline(Box::new(Chunk::new(new.object_ids))),
             count => {
                 let existing = self.load(&new.id).await?;
                 if let Some(existing) = existing.filter(|task| !task.task.is_expired(now)) {

@@ -75,7 +75,7 @@ pub struct StoredTask {
 #[derive(Clone, Debug)]
 pub enum Objects {
     /// In the task's item, as its only chunk.
-    Inline(Chunk),
+    Inline(Box<Chunk>),
     /// In so many chunks, each an item of its own.
     Chunks(u32),
 }
@@ -191,7 +191,7 @@ impl StoredTask {
             None => {
                 let ids = item.ids()?;
                 let state = item.chunk_state(Some(ids.len()))?;
-                Objects::Inline(Chunk { ids, state })
+                Objects::Inline(Box::new(Chunk { ids, state }))
             }
         };
         Ok(Self {
