@@ -157,6 +157,14 @@ impl Function {
         }
     }
 
+    /// The most memory that the process ever took, in kilobytes, where the system tells it.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.process.id()?);
+        let status = std::fs::read_to_string(path).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    }
+
     /// Kills the function, as Lambda does with one that it needs no more, and answers all that it said.
     pub async fn end(mut self) -> Ended {
         self.process.start_kill().expect("it can be killed");
