@@ -10,6 +10,7 @@
 )]
 
 pub mod http;
+pub mod kills;
 pub mod runtime_api;
 mod service;
 pub mod wire;
