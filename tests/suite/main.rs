@@ -15,6 +15,7 @@ mod functions;
 mod idempotency;
 mod info;
 mod kills;
+mod large;
 mod lifecycle;
 mod lists;
 mod races;
