@@ -1,9 +1,10 @@
 //! The wire from one worker to the services: slow, so that there is time to be killed at each step, and with a memory of what
 //! is under way.
 //!
-//! A request that has arrived here goes on to its service, be its sender dead or not: so a killed worker's delete may be
-//! carried out after its death, as in a real network.
+//! A request that has arrived here goes on to its service, be its sender dead or not, and one whose sender is dead may take long:
+//! so a killed worker's delete may be carried out well after its death, as in a real network.
 
+use super::World;
 use fastrand::Rng;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -14,9 +15,10 @@ use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use local::Running;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -73,84 +75,84 @@ impl Step {
     /// How long its calls take on average.
     fn time(self) -> Duration {
         Duration::from_millis(match self {
-            Self::ReadTask | Self::ReadChunks => 15,
-            Self::Look => 30,
-            Self::Claim | Self::FanOut | Self::Send => 80,
-            Self::Delete | Self::Settle => 150,
+            Self::ReadTask | Self::ReadChunks | Self::Look => 10,
+            Self::Claim | Self::Send => 150,
+            Self::FanOut | Self::Delete | Self::Settle => 250,
         })
     }
 }
 
-/// The calls under way, by number.
-type Calls = Arc<Mutex<BTreeMap<u64, (Step, Way)>>>;
+/// The longest that a call without a sender is under way. No call of a worker takes longer than 10 seconds.
+const STRAY: Duration = Duration::from_secs(9);
 
 /// One worker's wire.
 #[derive(Debug)]
 pub(super) struct Line {
     address: SocketAddr,
-    calls: Calls,
+    state: Arc<State>,
     /// Aborted when dropped, unlike the calls.
     _serving: JoinSet<()>,
 }
 
-#[derive(Clone, Copy)]
-struct Services {
-    dynamodb: SocketAddr,
-    sqs: SocketAddr,
-    s3vectors: SocketAddr,
+struct State {
+    world: Arc<World>,
+    rng: Mutex<Rng>,
+    /// The calls under way, by number.
+    calls: Mutex<BTreeMap<u64, (Step, Way)>>,
+    is_dead: AtomicBool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
 }
 
 impl Line {
-    pub(super) async fn start(running: &Running, seed: u64) -> Self {
+    pub(super) async fn start(world: &Arc<World>, seed: u64) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let services = Services {
-            dynamodb: running.dynamodb,
-            sqs: running.sqs,
-            s3vectors: running.s3vectors,
-        };
-        let calls = Calls::default();
+        let state = Arc::new(State {
+            world: Arc::clone(world),
+            rng: Rng::with_seed(seed).into(),
+            calls: Mutex::default(),
+            is_dead: false.into(),
+        });
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, services, Arc::clone(&calls), seed));
+        serving.spawn(serve(listener, Arc::clone(&state)));
         Self {
             address,
-            calls,
+            state,
             _serving: serving,
         }
     }
 
     /// The variables that lead a function here.
     pub(super) fn variables(&self) -> [(&'static str, String); 3] {
-        let names = ["DYNAMODB", "SQS", "S3VECTORS"].map(|name| match name {
-            "DYNAMODB" => "AWS_ENDPOINT_URL_DYNAMODB",
-            "SQS" => "AWS_ENDPOINT_URL_SQS",
-            _ => "AWS_ENDPOINT_URL_S3VECTORS",
-        });
+        let names = [
+            "AWS_ENDPOINT_URL_DYNAMODB",
+            "AWS_ENDPOINT_URL_SQS",
+            "AWS_ENDPOINT_URL_S3VECTORS",
+        ];
         names.map(|name| (name, format!("http://{}", self.address)))
     }
 
-    /// The calls that are under way now.
-    pub(super) fn under_way(&self) -> Vec<(Step, Way)> {
-        let calls = self.calls.lock().expect("not poisoned");
+    /// The worker is about to be killed: answers the calls that are under way.
+    pub(super) fn cut(&self) -> Vec<(Step, Way)> {
+        self.state.is_dead.store(true, Ordering::Relaxed);
+        let calls = self.state.calls.lock().expect("not poisoned");
         calls.values().copied().collect()
     }
 }
 
-async fn serve(listener: TcpListener, services: Services, calls: Calls, seed: u64) {
-    let rng = Arc::new(Mutex::new(Rng::with_seed(seed)));
+async fn serve(listener: TcpListener, state: Arc<State>) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.expect("a connection");
-        let (calls, rng) = (Arc::clone(&calls), Arc::clone(&rng));
+        let state = Arc::clone(&state);
         connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let random = {
-                    let mut rng = rng.lock().expect("not poisoned");
-                    (rng.u64(..), rng.f64() * 2.0, rng.f64())
-                };
-                carry(request, services, Arc::clone(&calls), random)
-            });
+            let service = service_fn(move |request| Arc::clone(&state).carry(request));
             // It ends when the worker does.
             let _ = server::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -159,43 +161,70 @@ async fn serve(listener: TcpListener, services: Services, calls: Calls, seed: u6
     }
 }
 
-/// Carries one call to its service, and the answer back.
-async fn carry(
-    request: Request<Incoming>,
-    services: Services,
-    calls: Calls,
-    (number, slowness, share): (u64, f64, f64),
-) -> Result<Response<Full<Bytes>>, Failure> {
-    let (parts, body) = request.into_parts();
-    let body = body.collect().await?.to_bytes();
-    let step = Step::of(&parts, &body);
-    let mark = move |calls: &Calls, way| {
-        let mut calls = calls.lock().expect("not poisoned");
-        match way {
-            Some(way) => calls.insert(number, (step, way)),
+impl State {
+    /// Carries one call to its service, and the answer back.
+    async fn carry(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Failure> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let step = Step::of(&parts, &body);
+        let (number, time, share) = {
+            let mut rng = self.rng.lock().expect("not poisoned");
+            (rng.u64(..), step.time().mul_f64(rng.f64() * 2.0), rng.f64())
+        };
+        self.mark(number, Some((step, Way::Out)));
+        // Nobody aborts this one.
+        let arrival = tokio::spawn({
+            let state = Arc::clone(&self);
+            async move {
+                sleep(time.mul_f64(share)).await;
+                if state.is_dead.load(Ordering::Relaxed) {
+                    let stray = state.rng.lock().expect("not poisoned").f64();
+                    sleep(STRAY.mul_f64(stray)).await;
+                }
+                let answer = state.arrive(step, parts, body).await;
+                state.mark(number, Some((step, Way::Back)));
+                answer
+            }
+        });
+        let answer = arrival.await?;
+        sleep(time.mul_f64(1.0 - share)).await;
+        self.mark(number, None);
+        answer
+    }
+
+    fn mark(&self, number: u64, call: Option<(Step, Way)>) {
+        let mut calls = self.calls.lock().expect("not poisoned");
+        match call {
+            Some(call) => calls.insert(number, call),
             None => calls.remove(&number),
         };
-    };
-    let time = step.time().mul_f64(slowness);
-    mark(&calls, Some(Way::Out));
-    let arrival = tokio::spawn({
-        let calls = Arc::clone(&calls);
-        async move {
-            sleep(time.mul_f64(share)).await;
-            let address = match step {
-                Step::Look | Step::Delete => services.s3vectors,
-                Step::Send => services.sqs,
-                _ => services.dynamodb,
-            };
-            let answer = pass_on(address, parts, body).await;
-            mark(&calls, Some(Way::Back));
-            answer
-        }
-    });
-    let answer = arrival.await?;
-    sleep(time.mul_f64(1.0 - share)).await;
-    mark(&calls, None);
-    answer
+    }
+
+    async fn arrive(
+        &self,
+        step: Step,
+        parts: Parts,
+        body: Bytes,
+    ) -> Result<Response<Full<Bytes>>, Failure> {
+        let running = &self.world.service.running;
+        let address = match step {
+            Step::Look => running.s3vectors,
+            Step::Delete => {
+                let call: Value = serde_json::from_slice(&body)?;
+                let index = call["indexName"].as_str().unwrap_or_default();
+                self.world.deletes_from(index);
+                running.s3vectors
+            }
+            Step::Send => running.sqs,
+            Step::ReadTask | Step::ReadChunks | Step::FanOut | Step::Claim | Step::Settle => {
+                running.dynamodb
+            }
+        };
+        pass_on(address, parts, body).await
+    }
 }
 
 async fn pass_on(

@@ -24,9 +24,9 @@ struct Process {
 }
 
 impl Process {
-    async fn start(world: &World, seed: u64) -> Self {
+    async fn start(world: &Arc<World>, seed: u64) -> Self {
         let running = &world.service.running;
-        let line = Line::start(running, seed).await;
+        let line = Line::start(world, seed).await;
         let mut changes = line.variables().to_vec();
         changes.push(("LOG_LEVEL", "info".to_owned()));
         let function = Function::start_changed("deletion-worker", running, &changes).await;
@@ -58,7 +58,7 @@ pub(super) async fn work(world: Arc<World>, number: u64) {
             process = Some(worker);
             continue;
         }
-        let calls = worker.line.under_way();
+        let calls = worker.line.cut();
         worker.function.end().await;
         let mut report = world.report();
         match doom {
