@@ -2,9 +2,10 @@
 //!
 //! The services are embedded, DynamoDB on disk. The workers and the sweeper are the built functions, each a process.
 //! `workers.rs` feeds the workers what is on the queue and kills them, `line.rs` is the wire from a worker to the services and
-//! knows at which step it was killed, `load.rs` makes tasks and cancels and restarts some, `truth.rs` compares what the service
+//! knows at which step it was killed, `holders.rs` whose claim each delete comes under, `load.rs` makes tasks and cancels and restarts some, `truth.rs` compares what the service
 //! says with what is true.
 
+mod holders;
 mod line;
 mod load;
 mod report;
@@ -16,6 +17,7 @@ pub use report::Report;
 use crate::runtime_api::Function;
 use crate::wire::Wire;
 use crate::{Service, runtime_api};
+use holders::Holders;
 use load::Known;
 use local::Options;
 use serde_json::Value;
@@ -88,6 +90,7 @@ struct World {
     service: Service,
     tasks: Mutex<Vec<Known>>,
     report: Mutex<Report>,
+    holders: Mutex<Holders>,
 }
 
 impl World {
@@ -131,6 +134,7 @@ pub async fn run(plan: Plan, tell: impl Fn(&str)) -> Report {
         plan,
         tasks: Mutex::default(),
         report: Mutex::default(),
+        holders: Mutex::default(),
     });
     // Killed when dropped, with their processes.
     let mut crew = JoinSet::new();

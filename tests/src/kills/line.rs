@@ -15,7 +15,6 @@ use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,7 +81,8 @@ impl Step {
     }
 }
 
-/// The longest that a call without a sender is under way. No call of a worker takes longer than 10 seconds.
+/// The longest that a call without a sender is under way; the shortest is half of it. No call of a worker takes longer than 10
+/// seconds.
 const STRAY: Duration = Duration::from_secs(9);
 
 /// One worker's wire.
@@ -96,6 +96,8 @@ pub(super) struct Line {
 
 struct State {
     world: Arc<World>,
+    /// Which worker this is.
+    worker: u64,
     rng: Mutex<Rng>,
     /// The calls under way, by number.
     calls: Mutex<BTreeMap<u64, (Step, Way)>>,
@@ -109,12 +111,14 @@ impl std::fmt::Debug for State {
 }
 
 impl Line {
+    /// `seed`: of the random choices, and the worker's name.
     pub(super) async fn start(world: &Arc<World>, seed: u64) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let state = Arc::new(State {
             world: Arc::clone(world),
+            worker: seed,
             rng: Rng::with_seed(seed).into(),
             calls: Mutex::default(),
             is_dead: false.into(),
@@ -182,7 +186,7 @@ impl State {
                 sleep(time.mul_f64(share)).await;
                 if state.is_dead.load(Ordering::Relaxed) {
                     let stray = state.rng.lock().expect("not poisoned").f64();
-                    sleep(STRAY.mul_f64(stray)).await;
+                    sleep(STRAY.mul_f64(stray.max(0.5))).await;
                 }
                 let answer = state.arrive(step, parts, body).await;
                 state.mark(number, Some((step, Way::Back)));
@@ -211,19 +215,22 @@ impl State {
     ) -> Result<Response<Full<Bytes>>, Failure> {
         let running = &self.world.service.running;
         let address = match step {
-            Step::Look => running.s3vectors,
-            Step::Delete => {
-                let call: Value = serde_json::from_slice(&body)?;
-                let index = call["indexName"].as_str().unwrap_or_default();
-                self.world.deletes_from(index);
-                running.s3vectors
-            }
+            Step::Look | Step::Delete => running.s3vectors,
             Step::Send => running.sqs,
             Step::ReadTask | Step::ReadChunks | Step::FanOut | Step::Claim | Step::Settle => {
                 running.dynamodb
             }
         };
-        pass_on(address, parts, body).await
+        if step == Step::Delete {
+            self.world
+                .deletes(self.worker, &serde_json::from_slice(&body)?);
+        }
+        let answer = pass_on(address, parts, body.clone()).await?;
+        if step == Step::Claim && answer.status().is_success() {
+            self.world
+                .claimed(self.worker, &serde_json::from_slice(&body)?);
+        }
+        Ok(answer)
     }
 }
 

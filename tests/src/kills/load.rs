@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 /// An object that each index holds and no task names.
 pub(super) const BYSTANDER: &str = "bystander";
 /// With fewer messages on the queue than this another task is created.
-const BACKLOG: usize = 30;
+const BACKLOG: usize = 12;
 /// How many tasks there are before the queue is looked at.
 const FIRST_TASKS: usize = 6;
 /// Canceled and restarted are tasks among so many that were created last.

@@ -28,7 +28,7 @@ pub struct Report {
     pub dead_letters: usize,
     /// How long it took.
     pub took: Duration,
-    /// Deletes that arrived after their task was done.
+    /// Deletes that arrived under a claim that was not the newest any more.
     pub(super) late: Vec<String>,
     /// Calls that were under way when their worker was killed.
     calls: BTreeMap<(Step, Way), usize>,

@@ -56,19 +56,6 @@ impl World {
     }
 }
 
-impl World {
-    /// Takes note of a delete from the index of this name, which is a task's, as it arrives there.
-    pub(super) fn deletes_from(&self, index: &str) {
-        let tasks = self.tasks();
-        let known = tasks.iter().find(|known| known.id == index);
-        // Of a task that was done nothing is left to be deleted, even after a restart.
-        if known.expect("a task's index").status() == "done" {
-            let fault = format!("{index}: a delete arrived after it was done");
-            self.report().late.push(fault);
-        }
-    }
-}
-
 /// A task without its many failures.
 fn brief(task: &Value) -> Value {
     let fields = [
