@@ -1,0 +1,494 @@
+//! A state of the whole: what is stored, what is on the queue, what is in the index, and what everybody is in the middle of.
+//!
+//! Beside it stand a few *ghosts*: facts that no process can read and that the invariants need.
+
+/// Claims of one attempt without progress after which a chunk's objects are given up. The service allows five.
+pub const MAX_TRIES: u8 = 2;
+/// Delete calls that one claim makes at most. The service allows four, one after another.
+pub const MAX_CALLS: u8 = 2;
+
+/// One of two: chunks, workers or creators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// The first.
+    A,
+    /// The second.
+    B,
+}
+
+impl Side {
+    /// Both of them.
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// A thing for each side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pair<T> {
+    a: T,
+    b: T,
+}
+
+impl<T: Copy> Pair<T> {
+    /// The two of them.
+    pub fn new(a: T, b: T) -> Self {
+        Self { a, b }
+    }
+
+    /// The one on `side`.
+    pub fn at(&self, side: Side) -> &T {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    /// The one on `side`, to change it.
+    pub fn at_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
+    /// With the sides exchanged.
+    pub fn swapped(self) -> Self {
+        Self::new(self.b, self.a)
+    }
+
+    /// Both, the first one first.
+    pub fn both(&self) -> [T; 2] {
+        [self.a, self.b]
+    }
+}
+
+/// The status of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Stored, and nobody has begun.
+    Pending,
+    /// At work.
+    Processing,
+    /// Every outcome is definite.
+    Done,
+    /// Something was given up.
+    Failed,
+    /// Stopped.
+    Canceled,
+}
+
+impl Status {
+    /// Whether only a restart leads on from here.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Processing => false,
+            Self::Done | Self::Failed | Self::Canceled => true,
+        }
+    }
+}
+
+/// The task's item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Whose request is stored. It stands for the nonce too, which is different for each create.
+    pub request: Side,
+    /// Where it stands.
+    pub status: Status,
+    /// Counts from 1.
+    pub attempt: u8,
+    /// Outcomes recorded in earlier attempts than this one are void.
+    pub baseline: u8,
+    /// How many objects count as deleted.
+    pub deleted: u8,
+    /// How many were tried and not deleted.
+    pub failed: u8,
+    /// How many are open.
+    pub remaining: u8,
+    /// Something was given up in this attempt.
+    pub detail: bool,
+}
+
+/// What is on record for an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Nothing yet.
+    Remaining,
+    /// Deleted by this service.
+    Deleted,
+    /// Not in the index.
+    NotFound,
+    /// Tried for too long.
+    GaveUp,
+}
+
+/// The lease of the newest claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lease {
+    /// There is no unsettled claim.
+    None,
+    /// The claim is not settled, and nobody else may make one.
+    InForce,
+    /// The claim is not settled, and its time is over.
+    Over,
+}
+
+/// A chunk's state item. A chunk holds one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Chunk {
+    /// Grows with each claim.
+    pub fence: u8,
+    /// The name of the newest claim.
+    pub claim: u8,
+    /// Of the newest claim.
+    pub lease: Lease,
+    /// The attempt of the newest claim; 0 before the first.
+    pub claim_attempt: u8,
+    /// Claims of that attempt without progress, one under way included.
+    pub tries: u8,
+    /// An unsettled claim saw the object in the index.
+    pub seen: bool,
+    /// What happened to the object.
+    pub outcome: Outcome,
+    /// The attempt that `outcome` was recorded in.
+    pub outcome_attempt: u8,
+}
+
+impl Chunk {
+    const NEW: Self = Self {
+        fence: 1,
+        claim: 1,
+        lease: Lease::None,
+        claim_attempt: 0,
+        tries: 0,
+        seen: false,
+        outcome: Outcome::Remaining,
+        outcome_attempt: 0,
+    };
+
+    /// What the record says to one who reads it in `attempt` with `baseline`.
+    pub fn outcome_at(&self, attempt: u8, baseline: u8) -> Outcome {
+        if self.outcome_attempt < baseline {
+            return Outcome::Remaining;
+        }
+        match self.outcome {
+            Outcome::Deleted => Outcome::Deleted,
+            _ if self.outcome_attempt < attempt => Outcome::Remaining,
+            Outcome::Remaining => Outcome::Remaining,
+            Outcome::NotFound => Outcome::NotFound,
+            Outcome::GaveUp => Outcome::GaveUp,
+        }
+    }
+
+    /// Whether the object is still to be dealt with.
+    pub fn is_open(&self, attempt: u8, baseline: u8) -> bool {
+        match self.outcome_at(attempt, baseline) {
+            Outcome::Remaining => true,
+            Outcome::Deleted | Outcome::NotFound | Outcome::GaveUp => false,
+        }
+    }
+}
+
+/// An object in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Object {
+    /// It is there.
+    pub present: bool,
+    /// A delete call of this claim is under way though nobody waits for it any more.
+    pub late: Option<u8>,
+    /// Ghost: this service deleted it, and no outcome says so yet.
+    pub deleted_by_us: bool,
+    /// Ghost: since everything was last restarted it was deleted, or seen absent.
+    pub gone: bool,
+}
+
+/// What a worker knows of a chunk that it read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Job {
+    /// Which chunk.
+    pub chunk: Side,
+    /// The task's attempt.
+    pub attempt: u8,
+    /// The chunk's fence.
+    pub fence: u8,
+    /// The chunk's lease.
+    pub lease: Lease,
+    /// The tries of this attempt.
+    pub tries: u8,
+    /// What earlier claims saw.
+    pub seen: bool,
+}
+
+/// What a look came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sight {
+    /// The object is there.
+    Present,
+    /// It is not.
+    Absent,
+    /// The vector store throttled.
+    Throttled,
+    /// The vector store failed.
+    Unavailable,
+}
+
+/// A claim, as its holder knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Claim {
+    /// Of which chunk.
+    pub chunk: Side,
+    /// In which attempt it was made.
+    pub attempt: u8,
+    /// Its name.
+    pub token: u8,
+    /// It is the last try.
+    pub last_try: bool,
+    /// How many delete calls it has begun.
+    pub calls: u8,
+}
+
+/// What a claim's holder wants on record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Finding {
+    /// An outcome.
+    Is(Outcome),
+    /// Nothing: the vector store throttled.
+    Throttled,
+}
+
+/// How far a claim's holder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// The object was there, and no delete call has been made.
+    Claimed,
+    /// A delete call is under way.
+    OnWire,
+    /// A delete call was throttled.
+    Throttled,
+    /// A delete call failed, and may have been carried out.
+    Unsure,
+    /// It is known what is to be recorded.
+    Settling(Finding),
+    /// It was recorded and the answer lost: it is sent again.
+    SettlingAgain(Finding),
+    /// The chunk's part is recorded, the counters' is not. Only where a variant settles in two writes.
+    Counting(Outcome),
+}
+
+/// A worker, between two of its calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Worker {
+    /// It waits for a message.
+    #[default]
+    Idle,
+    /// A message for the whole task: it has read the task.
+    FanOut(FanOut),
+    /// It has read the chunks too, and sends those that are marked once its write has succeeded.
+    FanOutWrite(FanOut, [bool; 2]),
+    /// The write succeeded and the answer was lost: it is sent again.
+    FanOutAgain(FanOut, [bool; 2]),
+    /// A message for this chunk: it has read the task's attempt and baseline.
+    TaskRead(Side, u8, u8),
+    /// It has read the chunk.
+    ChunkRead(Job),
+    /// It has looked.
+    Looked(Job, Sight),
+    /// It has claimed the chunk, by this name, and the answer was lost: the claim is sent again.
+    ClaimAgain(Job, Sight, u8),
+    /// It holds a claim.
+    Holds(Claim, Stage),
+}
+
+impl Worker {
+    /// The chunk whose claim it holds, and by which name.
+    pub fn claim(&self) -> Option<(Side, u8)> {
+        match self {
+            Self::Holds(claim, _) => Some((claim.chunk, claim.token)),
+            Self::ClaimAgain(job, _, token) => Some((job.chunk, *token)),
+            Self::Idle
+            | Self::FanOut(_)
+            | Self::FanOutWrite(..)
+            | Self::FanOutAgain(..)
+            | Self::TaskRead(..)
+            | Self::ChunkRead(_)
+            | Self::Looked(..) => None,
+        }
+    }
+}
+
+/// What a worker that fans out knows of the task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FanOut {
+    /// The attempt.
+    pub attempt: u8,
+    /// The status was `pending`; else it was `processing`.
+    pub pending: bool,
+    /// Nothing remained.
+    pub empty: bool,
+    /// The token of the task's newest fan-out is the one it read, or after its write its own.
+    pub newest: bool,
+}
+
+/// One who creates the task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Creator {
+    /// It has done nothing yet.
+    #[default]
+    Idle,
+    /// Its ids are written.
+    IdsWritten,
+    /// It saw that there is no such task. Only where a variant checks first.
+    SawNone,
+    /// Its put succeeded and the answer was lost: it is sent again.
+    PutAgain,
+    /// It answered that the task is new.
+    New,
+    /// It answered with the task that was there.
+    Existing,
+}
+
+/// What a caller asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// To cancel.
+    Cancel,
+    /// To restart what was not deleted.
+    Restart,
+    /// To restart everything.
+    RestartAll,
+}
+
+/// A call that succeeded and whose answer was lost: it is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LostCall {
+    /// What it is.
+    pub call: Call,
+    /// The attempt that it named, if it did.
+    pub attempt: Option<u8>,
+    /// The task still bears its token.
+    pub on_record: bool,
+}
+
+/// The queue. Two equal messages are one here, and every message may be delivered more than once, in any order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Messages(u16);
+
+/// The highest attempt that there is room for.
+pub const MAX_ATTEMPT: u8 = 4;
+
+/// A message: an attempt, and a chunk or the whole task.
+pub type Message = (u8, Option<Side>);
+
+impl Messages {
+    fn bit((attempt, chunk): Message) -> u16 {
+        let within = match chunk {
+            None => 0,
+            Some(Side::A) => 1,
+            Some(Side::B) => 2,
+        };
+        1 << (3 * u16::from(attempt.min(MAX_ATTEMPT)) + within)
+    }
+
+    /// Sends one.
+    pub fn send(&mut self, message: Message) {
+        self.0 |= Self::bit(message);
+    }
+
+    /// Takes one away.
+    pub fn remove(&mut self, message: Message) {
+        self.0 &= !Self::bit(message);
+    }
+
+    /// Whether it is on the queue.
+    pub fn has(self, message: Message) -> bool {
+        self.0 & Self::bit(message) != 0
+    }
+
+    /// All that are on the queue.
+    pub fn all(self) -> impl Iterator<Item = Message> {
+        (1..=MAX_ATTEMPT)
+            .flat_map(|attempt| [None, Some(Side::A), Some(Side::B)].map(|chunk| (attempt, chunk)))
+            .filter(move |message| self.has(*message))
+    }
+
+    /// Only those of `attempt`.
+    #[must_use]
+    pub fn of(self, attempt: u8) -> Self {
+        let mut of = Self::default();
+        self.all()
+            .filter(|message| message.0 == attempt)
+            .for_each(|message| of.send(message));
+        of
+    }
+}
+
+/// Everything at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// The task's item.
+    pub task: Option<Task>,
+    /// The chunks' items.
+    pub chunks: Pair<Chunk>,
+    /// The index.
+    pub objects: Pair<Object>,
+    /// The queue.
+    pub messages: Messages,
+    /// The workers.
+    pub workers: Pair<Worker>,
+    /// The creators.
+    pub creators: Pair<Creator>,
+    /// A call that is about to be sent again.
+    pub lost_call: Option<LostCall>,
+    /// Ghost: whose create was the first to succeed.
+    pub winner: Option<Side>,
+}
+
+impl State {
+    /// Nothing has happened, and the objects are there or not.
+    pub fn new(present: [bool; 2]) -> Self {
+        let object = |present| Object {
+            present,
+            late: None,
+            deleted_by_us: false,
+            gone: false,
+        };
+        let [a, b] = present;
+        Self {
+            task: None,
+            chunks: Pair::new(Chunk::NEW, Chunk::NEW),
+            objects: Pair::new(object(a), object(b)),
+            messages: Messages::default(),
+            workers: Pair::default(),
+            creators: Pair::default(),
+            lost_call: None,
+            winner: None,
+        }
+    }
+
+    /// Puts the task of `creator`'s request, and sends its message.
+    pub fn create(&mut self, creator: Side) {
+        self.task = Some(Task {
+            request: creator,
+            status: Status::Pending,
+            attempt: 1,
+            baseline: 1,
+            deleted: 0,
+            failed: 0,
+            remaining: 2,
+            detail: false,
+        });
+        self.winner.get_or_insert(creator);
+    }
+
+    /// Whether the task is there and may be worked on in `attempt`.
+    pub fn is_processing(&self, attempt: u8) -> bool {
+        self.task
+            .is_some_and(|task| task.status == Status::Processing && task.attempt == attempt)
+    }
+}
