@@ -113,7 +113,8 @@ fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps
         claim: token,
         lease: Lease::InForce,
         claim_attempt: job.attempt,
-        tries: job.tries + 1,
+        // More than all tries are as many as all.
+        tries: (job.tries + 1).min(MAX_TRIES),
         seen: job.seen || sight == Sight::Present,
         ..stored
     };

@@ -7,20 +7,21 @@ use crate::variant::Variant;
 /// An idle worker takes any message, which is then gone, or is delivered again. It reads the task.
 pub fn deliveries(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     for message in state.messages.all() {
-        let mut next = *state;
         let worker = on_message(model, state, message);
-        *next.workers.at_mut(side) = worker;
         let (who, about) = (Who::Worker(side), About::Message(message));
-        if model.scenario.duplicates && worker != Worker::Idle {
-            let what = "gets a message that will be delivered again, and reads the task";
-            steps.fault(who, what, about, next);
-        }
+        let mut again = *state;
+        *again.workers.at_mut(side) = worker;
+        let mut next = again;
         next.messages.remove(message);
-        let what = match worker {
-            Worker::Idle => "gets a message and drops it",
-            _ => "gets a message and reads the task",
-        };
-        steps.add(who, what, about, next);
+        if worker == Worker::Idle {
+            steps.add(who, "gets a message and drops it", about, next);
+            continue;
+        }
+        steps.add(who, "gets a message and reads the task", about, next);
+        if model.scenario.duplicates {
+            let what = "gets a message that will be delivered again, and reads the task";
+            steps.fault(who, what, about, again);
+        }
     }
 }
 
@@ -113,20 +114,21 @@ pub fn write(
     {
         rival.newest = false;
     }
+    let unsent = next;
+    sent(&mut next, side, read, send);
+    steps.add(who, what, About::Task, next);
     if model.scenario.lost_answers {
-        let mut lost = next;
+        let mut lost = unsent;
         *lost.workers.at_mut(side) = Worker::FanOutAgain(read, send);
         let what = "fans out, and the answer is lost";
         steps.fault(who, what, About::Task, lost);
     }
     if model.scenario.kills {
-        let mut dead = next;
+        let mut dead = unsent;
         *dead.workers.at_mut(side) = Worker::Idle;
         let what = "fans out and is killed before it sends";
         steps.fault(who, what, About::Task, dead);
     }
-    sent(&mut next, side, read, send);
-    steps.add(who, what, About::Task, next);
 }
 
 /// The write once more: if the token there is its own, it had succeeded.

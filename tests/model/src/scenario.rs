@@ -143,7 +143,7 @@ impl Scenario {
     };
 
     /// What the tests search.
-    pub const SMALL: [Self; 9] = [
+    pub const ALL: [Self; 9] = [
         Self::CREATES,
         Self::CRASHES,
         Self::RESTART,

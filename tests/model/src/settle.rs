@@ -43,8 +43,7 @@ pub fn steps(
 
 /// Whether the task as it is now is still at work under this claim.
 fn is_still_ours(state: &State, claim: Claim) -> bool {
-    let chunk = state.chunks.at(claim.chunk);
-    state.is_processing(claim.attempt) && chunk.claim == claim.token && chunk.lease != Lease::None
+    state.is_processing(claim.attempt) && is_unsettled(state, claim.chunk, claim.token)
 }
 
 /// A delete call starts. The read before a further call and the call are one step.
@@ -57,24 +56,25 @@ fn call(state: &State, side: Side, claim: Claim, what: &'static str, steps: &mut
     steps.breaks(Invariant::Cancel, further);
     steps.breaks(
         Invariant::LateDelete,
-        !is_in_force(state, claim.chunk, claim.token),
+        !is_unsettled(state, claim.chunk, claim.token),
     );
 }
 
-fn is_in_force(state: &State, chunk: Side, token: u8) -> bool {
+/// Whether the claim is neither settled nor superseded.
+fn is_unsettled(state: &State, chunk: Side, token: u8) -> bool {
     let chunk = state.chunks.at(chunk);
-    chunk.claim == token && chunk.lease == Lease::InForce
+    chunk.claim == token && chunk.lease != Lease::None
 }
 
 /// The object goes by a delete call of `token`. Tells whether that call came too late.
 pub fn remove(state: &mut State, chunk: Side, token: u8) -> bool {
-    let in_force = is_in_force(state, chunk, token);
+    let unsettled = is_unsettled(state, chunk, token);
     let object = state.objects.at_mut(chunk);
     let removed = object.present;
     object.present = false;
     object.deleted_by_us |= removed;
     object.gone = true;
-    removed && !in_force
+    removed && !unsettled
 }
 
 /// How a delete call can end.
