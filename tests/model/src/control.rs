@@ -133,7 +133,7 @@ fn restart(model: &Model, next: &mut State, task: Task, all: bool) {
     if all {
         restarted.baseline = attempt;
         restarted.deleted = 0;
-        restarted.remaining = 2;
+        restarted.remaining = task.total;
     }
     next.task = Some(restarted);
     for side in Side::BOTH {

@@ -40,13 +40,13 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
 fn put(model: &Model, next: &impl Fn(Creator) -> State, side: Side, steps: &mut Steps) {
     let who = Who::Creator(side);
     let mut new = next(Creator::New);
-    new.create(side);
+    new.create(side, model.scenario.chunks);
     new.messages.send((1, None));
     steps.add(who, "puts the task and sends its message", About::Task, new);
     // One who dies between the put and the message is one who never sends the put again.
     if model.scenario.lost_answers || model.scenario.kills {
         let mut lost = next(Creator::PutAgain);
-        lost.create(side);
+        lost.create(side, model.scenario.chunks);
         let what = "puts the task, and the answer is lost";
         steps.fault(who, what, About::Task, lost);
     }

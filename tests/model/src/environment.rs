@@ -9,7 +9,7 @@ use crate::variant::Variant;
 /// What can happen by itself.
 pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     sweep(model, state, steps);
-    for side in Side::BOTH {
+    for side in State::sides(model.scenario.chunks) {
         lease(model, state, side, steps);
         object(model, state, side, steps);
     }

@@ -55,6 +55,9 @@ pub fn read_chunks(model: &Model, state: &State, side: Side, read: FanOut, steps
     let Some(task) = state.task else { return };
     let mut next = *state;
     let send = Side::BOTH.map(|side| {
+        if !State::sides(task.total).any(|one| one == side) {
+            return false;
+        }
         let chunk = state.chunks.at(side);
         let leased = chunk.lease == Lease::InForce
             && !(model.variant == Variant::LeaseIgnoredByRestart

@@ -132,8 +132,12 @@ fn status(before: &State, step: &Step) -> bool {
 fn counters(after: &State) -> bool {
     let Some(task) = after.task else { return true };
     let (mut deleted, mut failed, mut remaining) = (0, 0, 0);
-    for chunk in after.chunks.both() {
-        match chunk.outcome_at(task.attempt, task.baseline) {
+    for side in State::sides(task.total) {
+        match after
+            .chunks
+            .at(side)
+            .outcome_at(task.attempt, task.baseline)
+        {
             Outcome::Remaining => remaining += 1,
             Outcome::Deleted => deleted += 1,
             Outcome::NotFound | Outcome::GaveUp => failed += 1,
@@ -149,13 +153,17 @@ fn counters(after: &State) -> bool {
 /// `done` also means that nothing was given up in this attempt, and `failed` that something was.
 fn done(after: &State) -> bool {
     let Some(task) = after.task else { return true };
-    let gave_up = after
-        .chunks
-        .both()
-        .iter()
-        .any(|chunk| chunk.outcome_at(task.attempt, task.baseline) == Outcome::GaveUp);
+    let outcome_of = |side| {
+        after
+            .chunks
+            .at(side)
+            .outcome_at(task.attempt, task.baseline)
+    };
+    let gave_up = State::sides(task.total).any(|side| outcome_of(side) == Outcome::GaveUp);
     match task.status {
-        Status::Done => !gave_up && after.objects.both().iter().all(|object| object.gone),
+        Status::Done => {
+            !gave_up && State::sides(task.total).all(|side| after.objects.at(side).gone)
+        }
         Status::Failed => gave_up,
         Status::Pending | Status::Processing | Status::Canceled => true,
     }

@@ -2,6 +2,9 @@
 //!
 //! Within a scenario a fault that is allowed may happen any number of times, at any moment and to anybody; only restarts are
 //! counted. That the searches end all the same is due to the protocol: tries end, and attempts only come with restarts.
+//!
+//! Everything at once is searched for a task of one chunk. With two chunks there are too many states for that, so there each
+//! pair of faults that has to do with the other chunk, or with the fan-out, comes together in one scenario at least.
 
 /// The setting of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +15,8 @@ pub struct Scenario {
     pub present: [bool; 2],
     /// How many creates there are, each with a request of its own; with none the task is there at first.
     pub creates: u8,
+    /// How many chunks.
+    pub chunks: u8,
     /// How many workers.
     pub workers: u8,
     /// The task may be canceled.
@@ -43,7 +48,8 @@ impl Scenario {
         name: "",
         present: [true, false],
         creates: 0,
-        workers: 1,
+        chunks: 2,
+        workers: 2,
         cancels: false,
         restarts: 0,
         all: false,
@@ -61,55 +67,46 @@ impl Scenario {
         name: "two creates",
         creates: 2,
         workers: 1,
-        kills: true,
-        lost_answers: true,
-        losses: true,
-        duplicates: true,
-        ..Self::NOTHING
+        ..Self::CRASHES
     };
-    /// Two workers that die and whose answers are lost, while somebody inserts the objects again.
+    /// Two workers that die and whose messages and answers are lost.
     pub const CRASHES: Self = Self {
         name: "crashes",
-        workers: 2,
         kills: true,
         lost_answers: true,
         losses: true,
         duplicates: true,
-        inserts: true,
         ..Self::NOTHING
     };
-    /// A task that is canceled and restarted under its workers, which die.
-    pub const RESTART: Self = Self {
-        name: "cancel and restart",
-        workers: 2,
-        cancels: true,
-        restarts: 1,
-        kills: true,
-        duplicates: true,
-        ..Self::NOTHING
+    /// One chunk, and everything but lost answers.
+    pub const ONE_CHUNK: Self = Self {
+        name: "one chunk, no answer lost",
+        lost_answers: false,
+        ..Self::EVERYTHING
     };
-    /// The same with restarts of everything, and objects that are inserted again.
-    pub const RESTART_ALL: Self = Self {
-        name: "restart of everything",
-        all: true,
-        inserts: true,
-        ..Self::RESTART
+    /// One chunk, and everything but a store that fails.
+    pub const LOST_ANSWERS: Self = Self {
+        name: "one chunk, sound store",
+        failures: false,
+        throttling: false,
+        ..Self::EVERYTHING
+    };
+    /// One chunk, one worker and everything, with two restarts.
+    pub const TWICE: Self = Self {
+        name: "one chunk, restarted twice",
+        workers: 1,
+        restarts: 2,
+        ..Self::EVERYTHING
     };
     /// A vector store that fails and throttles, under a task that is canceled and restarted.
     pub const STORE_FAILURES: Self = Self {
         name: "store failures",
-        workers: 2,
-        cancels: true,
-        restarts: 1,
-        failures: true,
-        throttling: true,
-        inserts: true,
-        ..Self::NOTHING
+        workers: 1,
+        ..Self::TWO_AND_STORE_FAILURES
     };
     /// Throttling alone, which must not fail anything.
     pub const THROTTLING: Self = Self {
         name: "throttling alone",
-        workers: 2,
         throttling: true,
         duplicates: true,
         ..Self::NOTHING
@@ -117,7 +114,6 @@ impl Scenario {
     /// Messages that are lost.
     pub const LOSSES: Self = Self {
         name: "lost messages",
-        workers: 2,
         losses: true,
         cancels: true,
         restarts: 1,
@@ -138,20 +134,89 @@ impl Scenario {
     /// The same, without naming it.
     pub const UNNAMED_CALLS: Self = Self {
         name: "calls sent again, unnamed",
+        restarts: 2,
         named: false,
         ..Self::CALLS
     };
 
+    const EVERYTHING: Self = Self {
+        name: "one chunk, everything",
+        chunks: 1,
+        cancels: true,
+        restarts: 1,
+        all: true,
+        kills: true,
+        lost_answers: true,
+        losses: true,
+        duplicates: true,
+        failures: true,
+        throttling: true,
+        inserts: true,
+        ..Self::NOTHING
+    };
+    const EVERYTHING_TWICE: Self = Self {
+        name: "one chunk, everything, twice",
+        restarts: 2,
+        lost_answers: false,
+        ..Self::EVERYTHING
+    };
+    const CRASHES_AND_INSERTS: Self = Self {
+        name: "crashes and inserts",
+        inserts: true,
+        ..Self::CRASHES
+    };
+    const CRASHES_AND_STORE_FAILURES: Self = Self {
+        name: "crashes and store failures",
+        lost_answers: false,
+        failures: true,
+        throttling: true,
+        ..Self::CRASHES
+    };
+    const RESTART: Self = Self {
+        name: "cancel and restart",
+        cancels: true,
+        restarts: 1,
+        kills: true,
+        duplicates: true,
+        ..Self::NOTHING
+    };
+    const RESTART_ALL: Self = Self {
+        name: "restart of everything",
+        workers: 1,
+        all: true,
+        inserts: true,
+        ..Self::RESTART
+    };
+    const TWO_AND_STORE_FAILURES: Self = Self {
+        name: "two workers and store failures",
+        cancels: true,
+        restarts: 1,
+        failures: true,
+        throttling: true,
+        ..Self::NOTHING
+    };
+
     /// What the tests search.
-    pub const ALL: [Self; 9] = [
+    pub const SMALL: [Self; 10] = [
         Self::CREATES,
         Self::CRASHES,
-        Self::RESTART,
-        Self::RESTART_ALL,
+        Self::ONE_CHUNK,
+        Self::LOST_ANSWERS,
+        Self::TWICE,
         Self::STORE_FAILURES,
         Self::THROTTLING,
         Self::LOSSES,
         Self::CALLS,
         Self::UNNAMED_CALLS,
+    ];
+    /// What only the command searches.
+    pub const LARGE: [Self; 7] = [
+        Self::EVERYTHING,
+        Self::EVERYTHING_TWICE,
+        Self::CRASHES_AND_INSERTS,
+        Self::CRASHES_AND_STORE_FAILURES,
+        Self::RESTART,
+        Self::RESTART_ALL,
+        Self::TWO_AND_STORE_FAILURES,
     ];
 }

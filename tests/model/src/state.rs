@@ -105,6 +105,8 @@ pub struct Task {
     pub attempt: u8,
     /// Outcomes recorded in earlier attempts than this one are void.
     pub baseline: u8,
+    /// How many objects it has, which is how many chunks.
+    pub total: u8,
     /// How many objects count as deleted.
     pub deleted: u8,
     /// How many were tried and not deleted.
@@ -471,19 +473,25 @@ impl State {
         }
     }
 
-    /// Puts the task of `creator`'s request, and sends its message.
-    pub fn create(&mut self, creator: Side) {
+    /// Puts the task of `creator`'s request.
+    pub fn create(&mut self, creator: Side, total: u8) {
         self.task = Some(Task {
             request: creator,
             status: Status::Pending,
             attempt: 1,
             baseline: 1,
+            total,
             deleted: 0,
             failed: 0,
-            remaining: 2,
+            remaining: total,
             detail: false,
         });
         self.winner.get_or_insert(creator);
+    }
+
+    /// The chunks that `total` objects make.
+    pub fn sides(total: u8) -> impl Iterator<Item = Side> {
+        Side::BOTH.into_iter().take(usize::from(total))
     }
 
     /// Whether the task is there and may be worked on in `attempt`.

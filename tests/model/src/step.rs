@@ -106,7 +106,7 @@ impl Model {
     pub fn first(&self) -> State {
         let mut state = State::new(self.scenario.present);
         if self.scenario.creates == 0 {
-            state.create(Side::A);
+            state.create(Side::A, self.scenario.chunks);
             state.messages.send((1, None));
         }
         state

@@ -89,10 +89,10 @@ impl Variant {
             Self::CheckThenPut => Invariant::OneCreate,
             Self::RestartKeepsAttempt => Invariant::Attempt,
             Self::UnconditionalCancel | Self::PendingToDone => Invariant::Status,
-            Self::NoAttemptCheck | Self::CounterWithoutGuard | Self::TwoWrites => {
+            Self::NoAttemptCheck | Self::NoFence | Self::CounterWithoutGuard | Self::TwoWrites => {
                 Invariant::Counters
             }
-            Self::NoFence | Self::FenceResetByRestart | Self::StalePutOff => Invariant::Fence,
+            Self::FenceResetByRestart | Self::StalePutOff => Invariant::Fence,
             Self::ClaimIgnoresStatus | Self::NoReadBetweenCalls => Invariant::Cancel,
             Self::LeaseRunsOut
             | Self::LeaseWithoutMargin
@@ -108,24 +108,23 @@ impl Variant {
     pub fn scenario(self) -> Scenario {
         match self {
             Self::CheckThenPut | Self::RetryTakenForRival => Scenario::CREATES,
+            Self::NoFence | Self::CounterWithoutGuard => Scenario::CRASHES,
             Self::Faithful
-            | Self::NoFence
+            | Self::NoAttemptCheck
+            | Self::FenceResetByRestart
             | Self::LeaseRunsOut
             | Self::LeaseWithoutMargin
-            | Self::CounterWithoutGuard
-            | Self::TwoWrites
-            | Self::LooksAgain => Scenario::CRASHES,
-            Self::NoAttemptCheck
-            | Self::FenceResetByRestart
             | Self::LeaseIgnoredByRestart
+            | Self::TwoWrites
             | Self::UnconditionalCancel
             | Self::RestartKeepsAttempt
+            | Self::LooksAgain
             | Self::ClaimIgnoresStatus
+            | Self::NoReadBetweenCalls
+            | Self::AbandonedCall
+            | Self::StalePutOff
             | Self::PendingToDone
-            | Self::RestartForgetsSeen => Scenario::RESTART_ALL,
-            Self::NoReadBetweenCalls | Self::AbandonedCall | Self::StalePutOff => {
-                Scenario::STORE_FAILURES
-            }
+            | Self::RestartForgetsSeen => Scenario::ONE_CHUNK,
             Self::NoSweeper => Scenario::LOSSES,
             Self::ThrottlingCounts => Scenario::THROTTLING,
             Self::AttemptNotNamed => Scenario::CALLS,
