@@ -1,10 +1,8 @@
 //! A worker on a chunk, up to its claim: read, look, and one guarded write.
 
 use crate::invariants::Invariant;
-use crate::state::{
-    Chunk, Claim, Finding, Job, Lease, MAX_TRIES, Outcome, Side, Sight, Stage, State, Status,
-    Worker,
-};
+use crate::process::{Claim, Finding, Job, Sight, Stage, Worker};
+use crate::state::{Chunk, Lease, MAX_TRIES, Outcome, Side, State, Status};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
@@ -74,6 +72,9 @@ pub fn write(model: &Model, state: &State, side: Side, job: Job, sight: Sight, s
     let last_try = job.tries + 1 >= MAX_TRIES;
     match sight {
         Sight::Present | Sight::Absent => claim(model, state, side, job, sight, steps),
+        Sight::Unavailable if model.variant == Variant::ErrorTakenForAbsence => {
+            claim(model, state, side, job, sight, steps);
+        }
         Sight::Unavailable if last_try => give_up(state, side, job, steps),
         Sight::Throttled if model.variant == Variant::ThrottlingCounts && last_try => {
             give_up(state, side, job, steps);

@@ -1,7 +1,8 @@
 //! Cancel and restart: one guarded update each.
 
 use crate::invariants::Invariant;
-use crate::state::{Call, LostCall, Side, State, Status, Task, Worker};
+use crate::process::{Call, LostCall, Worker};
+use crate::state::{Side, State, Status, Task};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
@@ -94,8 +95,9 @@ fn take_effect(model: &Model, state: &State, task: Task, call: Call) -> Option<S
     let mut next = *state;
     match call {
         Call::Cancel => {
-            let unconditional = model.variant == Variant::UnconditionalCancel;
-            if !open && !(unconditional && task.status != Status::Canceled) {
+            let unconditional =
+                model.variant == Variant::UnconditionalCancel && task.status != Status::Canceled;
+            if !(open || unconditional) {
                 return None;
             }
             next.task = Some(Task {

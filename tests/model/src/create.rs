@@ -1,7 +1,8 @@
 //! Creating the task: the ids under a name of their own first, then one put if there is no such task, then the message.
 
 use crate::invariants::Invariant;
-use crate::state::{Creator, Side, State};
+use crate::process::Creator;
+use crate::state::{Side, State};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 

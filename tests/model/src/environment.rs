@@ -1,8 +1,9 @@
 //! What nobody in particular does: time passes, requests arrive, messages get lost, processes die, the sweeper sweeps.
 
 use crate::invariants::Invariant;
+use crate::process::{Stage, Worker};
 use crate::settle;
-use crate::state::{Lease, Side, Stage, State, Status, Worker};
+use crate::state::{Lease, Side, State, Status};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 

@@ -1,6 +1,8 @@
 //! A worker takes a message. One for the whole task it answers with one for each chunk that there is work on.
 
-use crate::state::{FanOut, Lease, Message, Side, State, Status, Worker};
+use crate::process::{FanOut, Worker};
+use crate::queue::Message;
+use crate::state::{Lease, Side, State, Status};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 

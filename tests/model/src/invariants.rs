@@ -4,7 +4,8 @@
 //! made: a claim or a call after a cancel, a late delete, a wrong *not found*, a retried write. Whether a task can end is
 //! checked once all states are known.
 
-use crate::state::{Call, Creator, Outcome, Side, State, Status, Task};
+use crate::process::{Call, Creator};
+use crate::state::{Outcome, Side, State, Status, Task};
 use crate::step::{Model, Step, Who};
 use std::fmt;
 
@@ -36,6 +37,21 @@ pub enum Invariant {
 }
 
 impl Invariant {
+    /// All that the model checks. The tenth is about reads, which it has none of.
+    pub const ALL: [Self; 11] = [
+        Self::OneCreate,
+        Self::Attempt,
+        Self::Status,
+        Self::Counters,
+        Self::Done,
+        Self::Fence,
+        Self::Cancel,
+        Self::LateDelete,
+        Self::Ends,
+        Self::ExactOutcomes,
+        Self::Retries,
+    ];
+
     /// Its number.
     pub fn number(self) -> u8 {
         match self {

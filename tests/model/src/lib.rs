@@ -18,9 +18,10 @@
 //!
 //! # What is left out
 //!
-//! Expiry, ids that a store refuses, an index that is missing, several objects in a chunk (so a claim that is settled in part), reads
-//! by callers, the delays between sends (what is due later may be due at once), and the times themselves: a lease is in force or over.
-//! DynamoDB fails only in that an answer is lost, or in that the worker that called it is killed.
+//! Invariant 10, which is about reads. Expiry, ids that a store refuses, an index that is missing, several objects in a chunk (so a claim that is settled in part), a
+//! restart of a pending task (it does what the sweeper does), the delays between sends (what is due later may be due at once), and the times themselves: a lease is in force or over.
+//! A delete call that does not answer is waited for as long as it may still arrive; a worker that stops waiting earlier must
+//! end as if it were killed, without a settlement: the variant *a delete call not waited for* shows why. DynamoDB fails only in that an answer is lost, or in that the worker that called it is killed.
 
 pub mod chunk_work;
 pub mod control;
@@ -28,8 +29,11 @@ pub mod create;
 pub mod environment;
 pub mod fan_out;
 pub mod invariants;
+pub mod process;
+pub mod queue;
 pub mod scenario;
 pub mod search;
+mod seen;
 pub mod settle;
 pub mod state;
 pub mod step;

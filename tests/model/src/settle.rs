@@ -1,9 +1,8 @@
 //! A worker that holds a claim: its delete calls, and its settlement.
 
 use crate::invariants::Invariant;
-use crate::state::{
-    Chunk, Claim, Finding, Lease, MAX_CALLS, Outcome, Side, Stage, State, Status, Task, Worker,
-};
+use crate::process::{Claim, Finding, Stage, Worker};
+use crate::state::{Chunk, Lease, MAX_CALLS, Outcome, Side, State, Status, Task};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 

@@ -1,8 +1,10 @@
 //! What can happen next.
 
 use crate::invariants::Invariant;
+use crate::process::{Call, Worker};
+use crate::queue::{Message, Messages};
 use crate::scenario::Scenario;
-use crate::state::{Call, Message, Messages, Pair, Side, State, Status, Worker};
+use crate::state::{Pair, Side, State, Status};
 use crate::variant::Variant;
 use crate::{chunk_work, control, create, environment, fan_out, settle};
 use std::fmt;

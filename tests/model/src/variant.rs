@@ -49,6 +49,8 @@ pub enum Variant {
     StalePutOff,
     /// A task that nothing remains of when its whole message arrives goes straight from `pending` to `done`.
     PendingToDone,
+    /// A look that the store does not answer counts as one that finds nothing.
+    ErrorTakenForAbsence,
     /// A restart of everything forgets what unsettled claims saw.
     RestartForgetsSeen,
     /// A call that named its attempt does not name it in the condition of its write.
@@ -57,7 +59,7 @@ pub enum Variant {
 
 impl Variant {
     /// All that leave something out.
-    pub const BROKEN: [Self; 22] = [
+    pub const BROKEN: [Self; 23] = [
         Self::CheckThenPut,
         Self::NoAttemptCheck,
         Self::NoFence,
@@ -78,6 +80,7 @@ impl Variant {
         Self::ThrottlingCounts,
         Self::StalePutOff,
         Self::PendingToDone,
+        Self::ErrorTakenForAbsence,
         Self::RestartForgetsSeen,
         Self::AttemptNotNamed,
     ];
@@ -89,6 +92,7 @@ impl Variant {
             Self::CheckThenPut => Invariant::OneCreate,
             Self::RestartKeepsAttempt => Invariant::Attempt,
             Self::UnconditionalCancel | Self::PendingToDone => Invariant::Status,
+            Self::ErrorTakenForAbsence => Invariant::Done,
             Self::NoAttemptCheck | Self::NoFence | Self::CounterWithoutGuard | Self::TwoWrites => {
                 Invariant::Counters
             }
@@ -124,6 +128,7 @@ impl Variant {
             | Self::AbandonedCall
             | Self::StalePutOff
             | Self::PendingToDone
+            | Self::ErrorTakenForAbsence
             | Self::RestartForgetsSeen => Scenario::ONE_CHUNK,
             Self::NoSweeper => Scenario::LOSSES,
             Self::ThrottlingCounts => Scenario::THROTTLING,
@@ -156,6 +161,7 @@ impl fmt::Display for Variant {
             Self::ThrottlingCounts => "throttling counts as a try",
             Self::StalePutOff => "a chunk put off by an earlier attempt",
             Self::PendingToDone => "straight from pending to done",
+            Self::ErrorTakenForAbsence => "a failed look taken for absence",
             Self::RestartForgetsSeen => "a restart of everything forgets what was seen",
             Self::AttemptNotNamed => "a named attempt left out of the condition",
         })
