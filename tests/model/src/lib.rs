@@ -13,15 +13,22 @@
 //!
 //! # What is bounded
 //!
-//! One task of two chunks with one object each, two creates, two workers, three restarts, two tries. All else may happen any
-//! number of times. [`Scenario`](scenario::Scenario) says which faults come together.
+//! One task of two chunks with one object each, two creates, two workers, three restarts, two tries, two delete calls a claim. All else
+//! may happen any number of times. [`Scenario`](scenario::Scenario) says which faults come together.
 //!
 //! # What is left out
 //!
-//! Invariant 10, which is about reads. Expiry, ids that a store refuses, an index that is missing, several objects in a chunk (so a claim that is settled in part), a
-//! restart of a pending task (it does what the sweeper does), the delays between sends (what is due later may be due at once), and the times themselves: a lease is in force or over.
-//! A delete call that does not answer is waited for as long as it may still arrive; a worker that stops waiting earlier must
-//! end as if it were killed, without a settlement: the variant *a delete call not waited for* shows why. DynamoDB fails only in that an answer is lost, or in that the worker that called it is killed.
+//! - Invariant 10, which is about reads.
+//! - Expiry, ids that a store refuses, an index that is missing.
+//! - Several objects in a chunk, and so a claim that is settled in part.
+//! - A restart of a pending task, which does what the sweeper does.
+//! - The delays between sends: what is due later may be due at once. The times themselves: a lease is in force or over.
+//! - Failures of DynamoDB other than a lost answer. A worker whose write fails for good is one that is killed.
+//! - A delete call that nobody waits for though it may still arrive. A worker that stops waiting has to end as if it were
+//!   killed, without a settlement; [`AbandonedCall`](variant::Variant::AbandonedCall) shows why.
+//!
+//! Where the protocol was first written down otherwise, the model has it as it has to be, and the first version is a variant:
+//! [`PendingToDone`](variant::Variant::PendingToDone), [`StalePutOff`](variant::Variant::StalePutOff).
 
 pub mod chunk_work;
 pub mod control;

@@ -15,7 +15,7 @@ fn main() -> io::Result<ExitCode> {
     let word = std::env::args().nth(1).unwrap_or_default();
     writeln!(
         out,
-        "{:<32} {:>10} {:>11} {:>6} {:>8}",
+        "{:<34} {:>10} {:>11} {:>6} {:>8}",
         "scenario", "states", "steps", "depth", "seconds"
     )?;
     for scenario in Scenario::SMALL.into_iter().chain(Scenario::LARGE) {
@@ -26,7 +26,7 @@ fn main() -> io::Result<ExitCode> {
         let (report, seconds) = timed(&Model { scenario, variant }, true);
         writeln!(
             out,
-            "{:<32} {:>10} {:>11} {:>6} {seconds:>8.1}",
+            "{:<34} {:>10} {:>11} {:>6} {seconds:>8.1}",
             scenario.name, report.states, report.steps, report.depth
         )?;
         as_expected &= report.violation.is_none();

@@ -155,7 +155,7 @@ impl Scenario {
         ..Self::NOTHING
     };
     const EVERYTHING_TWICE: Self = Self {
-        name: "one chunk, everything, twice",
+        name: "one chunk, no answer lost, twice",
         restarts: 2,
         lost_answers: false,
         ..Self::EVERYTHING
@@ -195,6 +195,19 @@ impl Scenario {
         throttling: true,
         ..Self::NOTHING
     };
+    const TWO_AND_RESTART_ALL: Self = Self {
+        name: "two workers and restart of all",
+        workers: 2,
+        inserts: false,
+        ..Self::RESTART_ALL
+    };
+    const ONE_WORKER: Self = Self {
+        name: "one worker, no inserts",
+        chunks: 2,
+        workers: 1,
+        inserts: false,
+        ..Self::EVERYTHING
+    };
 
     /// What the tests search.
     pub const SMALL: [Self; 10] = [
@@ -210,7 +223,7 @@ impl Scenario {
         Self::UNNAMED_CALLS,
     ];
     /// What only the command searches.
-    pub const LARGE: [Self; 7] = [
+    pub const LARGE: [Self; 9] = [
         Self::EVERYTHING,
         Self::EVERYTHING_TWICE,
         Self::CRASHES_AND_INSERTS,
@@ -218,5 +231,7 @@ impl Scenario {
         Self::RESTART,
         Self::RESTART_ALL,
         Self::TWO_AND_STORE_FAILURES,
+        Self::TWO_AND_RESTART_ALL,
+        Self::ONE_WORKER,
     ];
 }
