@@ -47,9 +47,9 @@ pub struct Plan {
     pub seed: u64,
     /// How many workers there are at a time.
     pub workers: u64,
-    /// How long a received message stays invisible, in seconds. Where that is less than [`LEASE`], the message comes back while
+    /// How long a received message stays invisible, at least and at most. Where that is less than [`LEASE`], the message comes back while
     /// the killed worker's claim is in force and is dropped: then only the sweeper helps, a minute or more later.
-    visibility: RangeInclusive<i32>,
+    visibility: (Duration, Duration),
     /// When a task that was canceled is restarted, in seconds. Within [`LEASE`] the same holds.
     restart: RangeInclusive<u64>,
     /// Whether workers that fan a large task out are left alone: the sweeper needs up to three minutes.
@@ -65,7 +65,7 @@ impl Plan {
             kills,
             seed,
             workers: 6,
-            visibility: 6..=20,
+            visibility: (WORKER_TIMEOUT, Duration::from_secs(20)),
             restart: 0..=20,
             spares_fan_outs: false,
             patience: Duration::from_secs(30 * 60),
@@ -75,7 +75,7 @@ impl Plan {
     /// Only what is recovered from soon.
     pub fn brief(kills: usize, seed: u64) -> Self {
         Self {
-            visibility: 17..=18,
+            visibility: (Duration::from_secs(17), Duration::from_secs(18)),
             restart: 16..=17,
             spares_fan_outs: true,
             patience: Duration::from_secs(4 * 60),

@@ -35,6 +35,7 @@ pub(super) enum Step {
     Send,
     Look,
     Claim,
+    PutOff,
     Delete,
     Settle,
 }
@@ -58,10 +59,16 @@ impl Step {
             // The names of what they write tell the guarded writes apart.
             (Some("UpdateItem" | "TransactWriteItems"), _) => {
                 let text = String::from_utf8_lossy(body);
-                match (text.contains("#fan_out"), text.contains("#outcomes")) {
-                    (true, _) => Self::FanOut,
-                    (_, true) => Self::Settle,
-                    (false, false) => Self::Claim,
+                let names = |name| text.contains(name);
+                match (
+                    names("#fan_out"),
+                    names("#outcomes"),
+                    names("\":lease_until\""),
+                ) {
+                    (true, _, _) => Self::FanOut,
+                    (_, true, _) => Self::Settle,
+                    (_, _, true) => Self::Claim,
+                    (false, false, false) => Self::PutOff,
                 }
             }
             (Some("SendMessage" | "SendMessageBatch"), _) => Self::Send,
@@ -75,8 +82,9 @@ impl Step {
     fn time(self) -> Duration {
         Duration::from_millis(match self {
             Self::ReadTask | Self::ReadChunks | Self::Look => 10,
-            Self::Claim | Self::Send => 150,
-            Self::FanOut | Self::Delete | Self::Settle => 250,
+            Self::Claim | Self::PutOff | Self::Send => 150,
+            Self::FanOut | Self::Settle => 250,
+            Self::Delete => 400,
         })
     }
 }
@@ -217,18 +225,15 @@ impl State {
         let address = match step {
             Step::Look | Step::Delete => running.s3vectors,
             Step::Send => running.sqs,
-            Step::ReadTask | Step::ReadChunks | Step::FanOut | Step::Claim | Step::Settle => {
-                running.dynamodb
-            }
+            Step::ReadTask | Step::ReadChunks | Step::FanOut => running.dynamodb,
+            Step::Claim | Step::PutOff | Step::Settle => running.dynamodb,
         };
         if step == Step::Delete {
-            self.world
-                .deletes(self.worker, &serde_json::from_slice(&body)?);
+            self.world.deletes(self.worker, &body);
         }
         let answer = pass_on(address, parts, body.clone()).await?;
         if step == Step::Claim && answer.status().is_success() {
-            self.world
-                .claimed(self.worker, &serde_json::from_slice(&body)?);
+            self.world.claimed(self.worker, &body);
         }
         Ok(answer)
     }

@@ -28,8 +28,8 @@ pub struct Report {
     pub dead_letters: usize,
     /// How long it took.
     pub took: Duration,
-    /// Deletes that arrived under a claim that was not the newest any more.
-    pub(super) late: Vec<String>,
+    /// What should not have happened on the way.
+    pub(super) faults: Vec<String>,
     /// Calls that were under way when their worker was killed.
     calls: BTreeMap<(Step, Way), usize>,
 }
@@ -81,6 +81,7 @@ impl fmt::Display for Report {
             (Step::Send, "send chunks"),
             (Step::Look, "look"),
             (Step::Claim, "claim"),
+            (Step::PutOff, "put off"),
             (Step::Delete, "delete"),
             (Step::Settle, "settle"),
         ] {

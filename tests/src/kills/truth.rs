@@ -146,7 +146,7 @@ pub(super) async fn check_all(world: &World, finally: bool) {
         first.join("\n")
     );
     let mut report = world.report();
-    assert!(report.late.is_empty(), "{:?}", report.late);
+    assert!(report.faults.is_empty(), "{}", report.faults.join("\n"));
     report.outcomes = (0, 0);
     for ([deleted, absent], _) in checks {
         report.outcomes.0 += deleted;

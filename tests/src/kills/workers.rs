@@ -70,11 +70,15 @@ pub(super) async fn work(world: Arc<World>, number: u64) {
 
 async fn receive(world: &World, rng: &mut Rng) -> Vec<Message> {
     let running = &world.service.running;
+    let (shortest, longest) = world.plan.visibility;
+    // Rather short: where a lease were too short, the message would come back in time to show it.
+    let visibility = shortest + (longest - shortest).mul_f64(rng.f64().powi(2));
+    let visibility = i32::try_from(visibility.as_secs()).expect("a small number");
     let receive = running.clients.sqs.receive_message();
     let received = receive
         .queue_url(&running.queue_url)
         .max_number_of_messages(rng.i32(1..=MAX_BATCH))
-        .visibility_timeout(rng.i32(world.plan.visibility.clone()))
+        .visibility_timeout(visibility)
         .wait_time_seconds(1)
         .message_system_attribute_names(MessageSystemAttributeName::All)
         .send()
