@@ -1,0 +1,244 @@
+//! Rows of figures, and the tables made of them.
+
+use crate::meter::Tally;
+use crate::setup::median;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// A row of one task size: when the create had answered and when all was done, by the median; the peak of the first time;
+/// what the counted time cost.
+pub(crate) fn timed(
+    what: &str,
+    objects: usize,
+    answered: &[f64],
+    totals: &[f64],
+    peak_mb: f64,
+    tally: &Tally,
+) -> Value {
+    let total = median(totals.to_vec());
+    json!({
+        "what": what,
+        "objects": objects,
+        "times": totals.len(),
+        "create_s": median(answered.to_vec()),
+        "total_s": total,
+        "total_min_s": totals.iter().copied().fold(f64::INFINITY, f64::min),
+        "total_max_s": totals.iter().copied().fold(0.0, f64::max),
+        "objects_per_s": objects as f64 / total,
+        "peak_mb": peak_mb,
+        "tally": tally.to_json(),
+    })
+}
+
+/// The exponent k of the power law `y = c · x^k` that fits the points best: least squares of log y on log x.
+pub(crate) fn exponent(points: &[(f64, f64)]) -> f64 {
+    let logs: Vec<_> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
+    let count = logs.len() as f64;
+    let (mean_x, mean_y) = logs.iter().fold((0.0, 0.0), |sum, log| {
+        (sum.0 + log.0 / count, sum.1 + log.1 / count)
+    });
+    let slope = |pick: fn(f64, f64) -> f64| {
+        let terms = logs.iter().map(|(x, y)| pick(x - mean_x, y - mean_y));
+        terms.sum::<f64>()
+    };
+    slope(|x, y| x * y) / slope(|x, _| x * x)
+}
+
+/// The exponents of the rows' total time: over all sizes, and over those of 1,000 objects and more.
+pub(crate) fn exponents(what: &str, rows: &[Value]) -> Value {
+    let points = rows.iter().filter(|row| row["what"] == what);
+    let points: Vec<_> = points
+        .map(|row| (number(row, "/objects"), number(row, "/total_s")))
+        .collect();
+    let large: Vec<_> = points
+        .iter()
+        .copied()
+        .filter(|(n, _)| *n >= 1000.0)
+        .collect();
+    json!({"what": "exponent", "of": what, "all": exponent(&points), "from_1000": exponent(&large)})
+}
+
+fn number(row: &Value, pointer: &str) -> f64 {
+    row.pointer(pointer)
+        .and_then(Value::as_f64)
+        .unwrap_or(f64::NAN)
+}
+
+fn of<'a>(rows: &'a [Value], what: &'a str) -> impl Iterator<Item = &'a Value> {
+    rows.iter().filter(move |row| row["what"] == what)
+}
+
+/// All tables, as Markdown.
+pub(crate) fn tables(rows: &[Value]) -> String {
+    let parts = [
+        times(rows),
+        memory(rows),
+        calls(rows),
+        units(rows),
+        pages(rows),
+    ];
+    parts.join("\n")
+}
+
+fn times(rows: &[Value]) -> String {
+    let mut table = Table::new(
+        "Time: from `/run` sent until it answered, and until the task was done (median; least to most)",
+        "objects|times|`/run` s|done s|least to most|objects/s|bare s|least to most|service ÷ bare",
+    );
+    for (service, bare) in of(rows, "service").zip(of(rows, "bare")) {
+        let range = |row| {
+            let (least, most) = (number(row, "/total_min_s"), number(row, "/total_max_s"));
+            format!("{least:.3} to {most:.3}")
+        };
+        let (ours, theirs) = (number(service, "/total_s"), number(bare, "/total_s"));
+        table.row([
+            service["objects"].to_string(),
+            service["times"].to_string(),
+            format!("{:.3}", number(service, "/create_s")),
+            format!("{ours:.3}"),
+            range(service),
+            format!("{:.0}", number(service, "/objects_per_s")),
+            format!("{theirs:.3}"),
+            range(bare),
+            format!("{:.2}", ours / theirs),
+        ]);
+    }
+    let mut text = table.text;
+    for row in of(rows, "exponent") {
+        let (all, large) = (number(row, "/all"), number(row, "/from_1000"));
+        let what = row["of"].as_str().unwrap_or_default();
+        text.push_str(&format!(
+            "\nFitted exponent, {what}: {all:.2}; from 1,000 objects on {large:.2}."
+        ));
+    }
+    text.push('\n');
+    text
+}
+
+fn memory(rows: &[Value]) -> String {
+    let mut table = Table::new(
+        "Peak memory in MB (VmHWM): all in one process; and the handlers and the bare client in processes of their own, with what was resident before",
+        "objects|service, all|bare, all|÷|create|before|bare create|before|worker|before|bare worker|before",
+    );
+    let all = of(rows, "service").zip(of(rows, "bare"));
+    for ((service, bare), alone) in all.zip(of(rows, "handlers")) {
+        let (ours, theirs) = (number(service, "/peak_mb"), number(bare, "/peak_mb"));
+        let mut cells = vec![
+            service["objects"].to_string(),
+            format!("{ours:.0}"),
+            format!("{theirs:.0}"),
+            format!("{:.2}", ours / theirs),
+        ];
+        for half in ["create", "bare-create", "work", "bare-work"] {
+            for field in ["peak_mb", "before_mb"] {
+                cells.push(format!("{:.1}", number(alone, &format!("/{half}/{field}"))));
+            }
+        }
+        table.row(cells);
+    }
+    table.text
+}
+
+fn calls(rows: &[Value]) -> String {
+    let sized: Vec<_> = of(rows, "service").chain(of(rows, "bare")).collect();
+    let heads = sized.iter().map(|row| {
+        let what = row["what"].as_str().unwrap_or_default();
+        format!("{what} {}", row["objects"])
+    });
+    let heads: Vec<_> = std::iter::once("call".to_owned()).chain(heads).collect();
+    let title = "Calls to AWS of one task, as they are on the wire";
+    let mut table = Table::new(title, &heads.join("|"));
+    let names: BTreeSet<_> = sized
+        .iter()
+        .flat_map(|row| row["tally"]["calls"].as_object().into_iter().flatten())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let count = |row: &Value, name: &str| row["tally"]["calls"][name].as_u64().unwrap_or_default();
+    for name in &names {
+        let counts = sized.iter().map(|row| count(row, name).to_string());
+        table.row(std::iter::once((*name).to_owned()).chain(counts));
+    }
+    let sum = |row: &Value| names.iter().map(|name| count(row, name)).sum::<u64>();
+    let sums = sized.iter().map(|row| sum(row).to_string());
+    table.row(std::iter::once("all".to_owned()).chain(sums));
+    let each = sized
+        .iter()
+        .map(|row| format!("{:.4}", sum(row) as f64 / number(row, "/objects")));
+    table.row(std::iter::once("per object".to_owned()).chain(each));
+    table.text
+}
+
+fn units(rows: &[Value]) -> String {
+    let mut table = Table::new(
+        "DynamoDB request units of one task",
+        "what|objects|read|write|of these the index's|of these for refused writes|read per object|write per object|answers checked|differing",
+    );
+    for row in of(rows, "service").chain(of(rows, "bare")) {
+        let unit = |name: &str| number(row, &format!("/tally/{name}"));
+        let objects = number(row, "/objects");
+        table.row([
+            row["what"].as_str().unwrap_or_default().to_owned(),
+            row["objects"].to_string(),
+            format!("{:.1}", unit("read_units")),
+            format!("{:.1}", unit("write_units")),
+            format!("{:.1}", unit("index_write_units")),
+            format!("{:.1}", unit("refused_write_units")),
+            format!("{:.4}", unit("read_units") / objects),
+            format!("{:.4}", unit("write_units") / objects),
+            format!("{:.0}", unit("units_checked")),
+            format!("{:.0}", unit("units_differing")),
+        ]);
+    }
+    table.text
+}
+
+fn pages(rows: &[Value]) -> String {
+    let mut table = Table::new(
+        "A list page, `limit=100`",
+        "filter|page|tasks stored|rows shown|ms (median)|queries|rows read|read units",
+    );
+    let mut pages: Vec<_> = of(rows, "page").collect();
+    let place = |row: &Value| {
+        let places = ["first", "middle", "last"];
+        places.iter().position(|place| row["place"] == *place)
+    };
+    let filter = |row: &Value| row["filter"].as_str().unwrap_or_default().to_owned();
+    pages.sort_by_key(|row| (filter(row), place(row), row["tasks"].as_u64()));
+    for row in pages {
+        let tally = |name: &str| number(row, &format!("/tally/{name}"));
+        table.row([
+            match filter(row).as_str() {
+                "" => "none".to_owned(),
+                filter => format!("`{filter}`"),
+            },
+            row["place"].as_str().unwrap_or_default().to_owned(),
+            row["tasks"].to_string(),
+            row["rows"].to_string(),
+            format!("{:.2}", number(row, "/median_ms")),
+            format!("{:.0}", tally("calls/DynamoDB.Query")),
+            format!("{:.0}", tally("rows_read")),
+            format!("{:.1}", tally("read_units")),
+        ]);
+    }
+    table.text
+}
+
+/// A table in Markdown.
+struct Table {
+    text: String,
+}
+
+impl Table {
+    fn new(title: &str, heads: &str) -> Self {
+        let line = heads.split('|').map(|_| "---:").collect::<Vec<_>>();
+        let heads = heads.replace('|', " | ");
+        Self {
+            text: format!("{title}:\n\n| {heads} |\n| {} |\n", line.join(" | ")),
+        }
+    }
+
+    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let cells: Vec<_> = cells.into_iter().collect();
+        self.text.push_str(&format!("| {} |\n", cells.join(" | ")));
+    }
+}
