@@ -51,7 +51,14 @@ pub(crate) async fn measure(objects: usize) -> Value {
         }
         let objects = objects.to_string();
         let addresses = addresses(&running).to_string();
-        let arguments = ["half", name, "--objects", &objects, "--services", &addresses];
+        let arguments = [
+            "half",
+            name,
+            "--objects",
+            &objects,
+            "--services",
+            &addresses,
+        ];
         row[name] = crate::child(&arguments).await;
         if half == Half::Work {
             assert_eq!(attribute(&running, "task", "status").await, "done");

@@ -167,10 +167,7 @@ impl Bare {
         let receive = receive.max_number_of_messages(10);
         // No longer than the SDK client's timeouts allow.
         let received = receive.wait_time_seconds(3).send().await;
-        let messages = received
-            .expect("SQS answers")
-            .messages
-            .unwrap_or_default();
+        let messages = received.expect("SQS answers").messages.unwrap_or_default();
         if messages.is_empty() {
             return;
         }

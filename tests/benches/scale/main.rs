@@ -112,10 +112,16 @@ async fn measure(part: Part) -> Value {
 
 /// Measures everything and prints it.
 async fn all(quick: bool, json: bool) {
-    // Objects, and how often a task of so many is timed.
+    // Objects, and how often a task of so many is timed. 500 is the largest task that is one item.
     let sizes: &[(&str, &str)] = match quick {
-        true => &[("100", "5"), ("1000", "3"), ("10000", "1")],
-        false => &[("100", "21"), ("1000", "11"), ("10000", "5"), ("100000", "3")],
+        true => &[("100", "21"), ("1000", "11"), ("10000", "5")],
+        false => &[
+            ("100", "101"),
+            ("500", "101"),
+            ("1000", "51"),
+            ("10000", "21"),
+            ("100000", "7"),
+        ],
     };
     let (tables, times) = match quick {
         true => (["1000", "10000"], "5"),

@@ -22,9 +22,11 @@ use tests::wire::name_of;
 pub(crate) struct Tally {
     /// Calls by `Service.Operation`.
     pub(crate) calls: BTreeMap<String, u64>,
-    /// Read units, those of the index included.
+    /// Units by `Service.Operation`, as all units here those of the index included.
+    pub(crate) units: BTreeMap<String, f64>,
+    /// Read units.
     pub(crate) read_units: f64,
-    /// Write units, those of the index included.
+    /// Write units.
     pub(crate) write_units: f64,
     /// Of these, the index's.
     pub(crate) index_write_units: f64,
@@ -42,6 +44,7 @@ impl Tally {
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "calls": self.calls,
+            "units": self.units,
             "read_units": self.read_units,
             "write_units": self.write_units,
             "index_write_units": self.index_write_units,
@@ -55,11 +58,13 @@ impl Tally {
     fn add(&mut self, call: &str, request: &Value, answer: &Value, is_success: bool) {
         if !is_success {
             let units = units::of_refusal(request, answer);
+            *self.units.entry(call.to_owned()).or_default() += units;
             self.write_units += units;
             self.refused_write_units += units;
             return;
         }
         let (units, index_units) = units::reported(answer);
+        *self.units.entry(call.to_owned()).or_default() += units;
         match units::reads(call) {
             true => self.read_units += units,
             false => {

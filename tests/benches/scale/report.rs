@@ -73,7 +73,12 @@ pub(crate) fn tables(rows: &[Value]) -> String {
     let parts = [
         times(rows),
         memory(rows),
-        calls(rows),
+        by_call(
+            rows,
+            "calls",
+            "Calls to AWS of one task, as they are on the wire",
+        ),
+        by_call(rows, "units", "DynamoDB request units of one task, by call"),
         units(rows),
         pages(rows),
     ];
@@ -139,31 +144,31 @@ fn memory(rows: &[Value]) -> String {
     table.text
 }
 
-fn calls(rows: &[Value]) -> String {
+/// What the tallies hold under `field` for each call, its sum, and its sum per object.
+fn by_call(rows: &[Value], field: &str, title: &str) -> String {
     let sized: Vec<_> = of(rows, "service").chain(of(rows, "bare")).collect();
     let heads = sized.iter().map(|row| {
         let what = row["what"].as_str().unwrap_or_default();
         format!("{what} {}", row["objects"])
     });
     let heads: Vec<_> = std::iter::once("call".to_owned()).chain(heads).collect();
-    let title = "Calls to AWS of one task, as they are on the wire";
     let mut table = Table::new(title, &heads.join("|"));
     let names: BTreeSet<_> = sized
         .iter()
-        .flat_map(|row| row["tally"]["calls"].as_object().into_iter().flatten())
+        .flat_map(|row| row["tally"][field].as_object().into_iter().flatten())
         .map(|(name, _)| name.as_str())
         .collect();
-    let count = |row: &Value, name: &str| row["tally"]["calls"][name].as_u64().unwrap_or_default();
+    let count = |row: &Value, name: &str| row["tally"][field][name].as_f64().unwrap_or_default();
     for name in &names {
         let counts = sized.iter().map(|row| count(row, name).to_string());
         table.row(std::iter::once((*name).to_owned()).chain(counts));
     }
-    let sum = |row: &Value| names.iter().map(|name| count(row, name)).sum::<u64>();
+    let sum = |row: &Value| names.iter().map(|name| count(row, name)).sum::<f64>();
     let sums = sized.iter().map(|row| sum(row).to_string());
     table.row(std::iter::once("all".to_owned()).chain(sums));
     let each = sized
         .iter()
-        .map(|row| format!("{:.4}", sum(row) as f64 / number(row, "/objects")));
+        .map(|row| format!("{:.4}", sum(row) / number(row, "/objects")));
     table.row(std::iter::once("per object".to_owned()).chain(each));
     table.text
 }

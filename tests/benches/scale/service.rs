@@ -66,7 +66,10 @@ async fn carry_out(running: &Running, number: usize, objects: usize) -> (f64, f6
     let answered = began.elapsed();
     assert_eq!(reply.status, 200, "{}", reply.text);
     // Asked past the meter: waiting is no part of the task's cost.
-    setup::until(began, async || attribute(running, &id, "status").await != "pending").await;
+    setup::until(began, async || {
+        attribute(running, &id, "status").await != "pending"
+    })
+    .await;
     setup::until(began, async || {
         attribute(running, &id, "status").await != "processing"
     })
