@@ -5,6 +5,7 @@
 //! that a crash could be recovered by. Concurrency and batch sizes are the service's.
 
 use crate::meter::Meter;
+use crate::report::{Sample, timed};
 use crate::setup::{self, BUCKET};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry};
@@ -56,14 +57,12 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     bare.seed_and_time(&running, 0, 2).await;
     setup::forget_peak();
     let mut peak = 0.0;
-    let (mut answered, mut totals) = (Vec::new(), Vec::new());
+    let mut samples = Vec::new();
     for number in 1..=times {
-        let (created, total) = bare.seed_and_time(&running, number, objects).await;
+        samples.push(bare.seed_and_time(&running, number, objects).await);
         if number == 1 {
             peak = setup::peak_megabytes();
         }
-        answered.push(created);
-        totals.push(total);
     }
     let number = times + 1;
     let index = format!("index-{number}");
@@ -74,7 +73,7 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let tally = meter.turn_off();
     receivers.shutdown().await;
     running.shutdown().await;
-    crate::report::timed("bare", objects, &answered, &totals, peak, &tally)
+    timed("bare", objects, &samples, peak, &tally)
 }
 
 impl Bare {
@@ -94,22 +93,27 @@ impl Bare {
         }
     }
 
-    async fn seed_and_time(&self, running: &Running, number: usize, objects: usize) -> (f64, f64) {
+    async fn seed_and_time(&self, running: &Running, number: usize, objects: usize) -> Sample {
         let index = format!("index-{number}");
         let seed = u64::try_from(number).unwrap_or_default();
         setup::seed_index(&running.clients.s3vectors, &index, seed, objects).await;
         self.time(&index, seed, objects).await
     }
 
-    /// Answers when all was on the queue and when all was handled, in seconds.
-    async fn time(&self, index: &str, seed: u64, objects: usize) -> (f64, f64) {
+    /// The create ends when all is on the queue, the whole when all is handled.
+    async fn time(&self, index: &str, seed: u64, objects: usize) -> Sample {
         self.handled.store(0, Ordering::SeqCst);
+        let processor = setup::processor_seconds();
         let began = Instant::now();
         let chunks = self.create(index, seed, objects).await;
         let created = began.elapsed();
         let is_done = async || self.handled.load(Ordering::SeqCst) == chunks;
         setup::until(began, is_done).await;
-        (created.as_secs_f64(), began.elapsed().as_secs_f64())
+        Sample {
+            created: created.as_secs_f64(),
+            total: began.elapsed().as_secs_f64(),
+            processor: setup::processor_seconds() - processor,
+        }
     }
 
     /// Puts the items and sends the messages; answers how many.

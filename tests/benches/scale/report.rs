@@ -5,25 +5,36 @@ use crate::setup::median;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// A row of one task size: when the create had answered and when all was done, by the median; the peak of the first time;
-/// what the counted time cost.
+/// One task, or what the baseline does in its place, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sample {
+    /// When the create had answered.
+    pub(crate) created: f64,
+    /// When all was done.
+    pub(crate) total: f64,
+    /// The processor time that it took in this process.
+    pub(crate) processor: f64,
+}
+
+/// A row of one task size: the medians, the peak of the first time, and what the counted time cost.
 pub(crate) fn timed(
     what: &str,
     objects: usize,
-    answered: &[f64],
-    totals: &[f64],
+    samples: &[Sample],
     peak_mb: f64,
     tally: &Tally,
 ) -> Value {
-    let total = median(totals.to_vec());
+    let totals = samples.iter().map(|sample| sample.total);
+    let total = median(totals.clone().collect());
     json!({
         "what": what,
         "objects": objects,
-        "times": totals.len(),
-        "create_s": median(answered.to_vec()),
+        "times": samples.len(),
+        "create_s": median(samples.iter().map(|sample| sample.created).collect()),
         "total_s": total,
-        "total_min_s": totals.iter().copied().fold(f64::INFINITY, f64::min),
-        "total_max_s": totals.iter().copied().fold(0.0, f64::max),
+        "total_min_s": totals.clone().fold(f64::INFINITY, f64::min),
+        "total_max_s": totals.fold(0.0, f64::max),
+        "processor_s": median(samples.iter().map(|sample| sample.processor).collect()),
         "objects_per_s": objects as f64 / total,
         "peak_mb": peak_mb,
         "tally": tally.to_json(),
@@ -44,18 +55,21 @@ pub(crate) fn exponent(points: &[(f64, f64)]) -> f64 {
     slope(|x, y| x * y) / slope(|x, _| x * x)
 }
 
-/// The exponents of the rows' total time: over all sizes, and over those of 1,000 objects and more.
+/// The exponents of the rows' time, total and processor's: over all sizes, and over those of 1,000 objects and more.
 pub(crate) fn exponents(what: &str, rows: &[Value]) -> Value {
-    let points = rows.iter().filter(|row| row["what"] == what);
-    let points: Vec<_> = points
-        .map(|row| (number(row, "/objects"), number(row, "/total_s")))
-        .collect();
-    let large: Vec<_> = points
-        .iter()
-        .copied()
-        .filter(|(n, _)| *n >= 1000.0)
-        .collect();
-    json!({"what": "exponent", "of": what, "all": exponent(&points), "from_1000": exponent(&large)})
+    let fit = |field: &str, least: f64| {
+        let points = of(rows, what).map(|row| (number(row, "/objects"), number(row, field)));
+        let points: Vec<_> = points.filter(|(objects, _)| *objects >= least).collect();
+        exponent(&points)
+    };
+    json!({
+        "what": "exponent",
+        "of": what,
+        "total_all": fit("/total_s", 0.0),
+        "total_from_1000": fit("/total_s", 1000.0),
+        "processor_all": fit("/processor_s", 0.0),
+        "processor_from_1000": fit("/processor_s", 1000.0),
+    })
 }
 
 fn number(row: &Value, pointer: &str) -> f64 {
@@ -87,37 +101,46 @@ pub(crate) fn tables(rows: &[Value]) -> String {
 
 fn times(rows: &[Value]) -> String {
     let mut table = Table::new(
-        "Time: from `/run` sent until it answered, and until the task was done (median; least to most)",
-        "objects|times|`/run` s|done s|least to most|objects/s|bare s|least to most|service ÷ bare",
+        "Seconds from `/run` sent until it answered, and until the task was done (median, and least to most); of processor time (median)",
+        "objects|times|`/run`|done|least to most|objects/s|bare done|least to most|service ÷ bare|processor|bare processor|service ÷ bare",
     );
     for (service, bare) in of(rows, "service").zip(of(rows, "bare")) {
         let range = |row| {
             let (least, most) = (number(row, "/total_min_s"), number(row, "/total_max_s"));
-            format!("{least:.3} to {most:.3}")
+            format!("{least:.4} to {most:.4}")
         };
-        let (ours, theirs) = (number(service, "/total_s"), number(bare, "/total_s"));
+        let ratio = |field| format!("{:.2}", number(service, field) / number(bare, field));
         table.row([
             service["objects"].to_string(),
             service["times"].to_string(),
-            format!("{:.3}", number(service, "/create_s")),
-            format!("{ours:.3}"),
+            format!("{:.4}", number(service, "/create_s")),
+            format!("{:.4}", number(service, "/total_s")),
             range(service),
             format!("{:.0}", number(service, "/objects_per_s")),
-            format!("{theirs:.3}"),
+            format!("{:.4}", number(bare, "/total_s")),
             range(bare),
-            format!("{:.2}", ours / theirs),
+            ratio("/total_s"),
+            format!("{:.4}", number(service, "/processor_s")),
+            format!("{:.4}", number(bare, "/processor_s")),
+            ratio("/processor_s"),
         ]);
     }
-    let mut text = table.text;
+    let mut fits = Table::new(
+        "Fitted exponents of these times",
+        "of|done, all sizes|done, from 1,000 on|processor, all sizes|processor, from 1,000 on",
+    );
     for row in of(rows, "exponent") {
-        let (all, large) = (number(row, "/all"), number(row, "/from_1000"));
-        let what = row["of"].as_str().unwrap_or_default();
-        text.push_str(&format!(
-            "\nFitted exponent, {what}: {all:.2}; from 1,000 objects on {large:.2}."
-        ));
+        let fields = [
+            "total_all",
+            "total_from_1000",
+            "processor_all",
+            "processor_from_1000",
+        ];
+        let fields = fields.map(|field| format!("{:.2}", number(row, &format!("/{field}"))));
+        let what = row["of"].as_str().unwrap_or_default().to_owned();
+        fits.row(std::iter::once(what).chain(fields));
     }
-    text.push('\n');
-    text
+    format!("{}\n{}", table.text, fits.text)
 }
 
 fn memory(rows: &[Value]) -> String {

@@ -1,6 +1,7 @@
 //! The whole path: `/run` over HTTP, the queue, the worker, the store, all of them in this process as `cargo run` has them.
 
 use crate::meter::Meter;
+use crate::report::{Sample, timed};
 use crate::setup::{self, ROOT};
 use local::{NAME, Running};
 use serde_json::{Value, json};
@@ -15,14 +16,12 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     task(&running, 0, 2).await;
     setup::forget_peak();
     let mut peak = 0.0;
-    let (mut answered, mut totals) = (Vec::new(), Vec::new());
+    let mut samples = Vec::new();
     for number in 1..=times {
-        let (run, total) = task(&running, number, objects).await;
+        samples.push(task(&running, number, objects).await);
         if number == 1 {
             peak = setup::peak_megabytes();
         }
-        answered.push(run);
-        totals.push(total);
     }
     let number = times + 1;
     setup::seed_index(
@@ -38,7 +37,7 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let tally = meter.turn_off();
     running.shutdown().await;
-    crate::report::timed("service", objects, &answered, &totals, peak, &tally)
+    timed("service", objects, &samples, peak, &tally)
 }
 
 fn index(number: usize) -> String {
@@ -49,16 +48,17 @@ fn seed(number: usize) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
-/// Seeds an index and carries a task out on it; answers when `/run` had answered and when the task was done, in seconds.
-async fn task(running: &Running, number: usize, objects: usize) -> (f64, f64) {
+/// Seeds an index and carries a task out on it.
+async fn task(running: &Running, number: usize, objects: usize) -> Sample {
     let client = &running.clients.s3vectors;
     setup::seed_index(client, &index(number), seed(number), objects).await;
     carry_out(running, number, objects).await
 }
 
-async fn carry_out(running: &Running, number: usize, objects: usize) -> (f64, f64) {
+async fn carry_out(running: &Running, number: usize, objects: usize) -> Sample {
     let id = format!("task-{number}");
     let body = setup::run_body(&index(number), &id, seed(number), objects);
+    let processor = setup::processor_seconds();
     let began = Instant::now();
     let path = format!("{ROOT}/run");
     let json = Some("application/json");
@@ -74,7 +74,11 @@ async fn carry_out(running: &Running, number: usize, objects: usize) -> (f64, f6
         attribute(running, &id, "status").await != "processing"
     })
     .await;
-    let total = began.elapsed();
+    let sample = Sample {
+        created: answered.as_secs_f64(),
+        total: began.elapsed().as_secs_f64(),
+        processor: setup::processor_seconds() - processor,
+    };
     let found = (
         attribute(running, &id, "status").await,
         attribute(running, &id, "deleted").await,
@@ -83,7 +87,7 @@ async fn carry_out(running: &Running, number: usize, objects: usize) -> (f64, f6
     let half = objects / 2;
     let expected = ("done".into(), half.to_string(), half.to_string());
     assert_eq!(found, expected, "a task of {objects} objects");
-    (answered.as_secs_f64(), total.as_secs_f64())
+    sample
 }
 
 /// An attribute of a task's item: text, or digits.

@@ -119,6 +119,17 @@ pub(crate) fn forget_peak() {
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
 }
 
+/// The processor time that this process's threads have had, in seconds (`schedstat`, the first field, in nanoseconds).
+pub(crate) fn processor_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux lists a process's threads");
+    let nanoseconds = threads.filter_map(|thread| {
+        let path = thread.ok()?.path().join("schedstat");
+        let text = std::fs::read_to_string(path).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
+}
+
 /// Waits until a condition holds, asking rarely enough that the asking is no great part of the time.
 ///
 /// # Panics
