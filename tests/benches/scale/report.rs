@@ -223,7 +223,7 @@ fn units(rows: &[Value]) -> String {
 fn pages(rows: &[Value]) -> String {
     let mut table = Table::new(
         "A list page, `limit=100`",
-        "filter|page|tasks stored|rows shown|ms (median)|queries|rows read|read units",
+        "filter|page|tasks stored|rows shown|ms (median)|processor ms (mean)|queries|rows read|read units",
     );
     let mut pages: Vec<_> = of(rows, "page").collect();
     let place = |row: &Value| {
@@ -242,7 +242,8 @@ fn pages(rows: &[Value]) -> String {
             row["place"].as_str().unwrap_or_default().to_owned(),
             row["tasks"].to_string(),
             row["rows"].to_string(),
-            format!("{:.2}", number(row, "/median_ms")),
+            format!("{:.1}", number(row, "/median_ms")),
+            format!("{:.1}", number(row, "/processor_ms")),
             format!("{:.0}", tally("calls/DynamoDB.Query")),
             format!("{:.0}", tally("rows_read")),
             format!("{:.1}", tally("read_units")),
