@@ -43,14 +43,13 @@ pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
         for (place, cursor) in places(&running, filter).await {
             let query = format!("limit={LIMIT}&{filter}{cursor}");
             list(&running, &query).await;
-            let mut taken = Vec::new();
-            let processor = setup::processor_seconds();
+            let (mut taken, mut processor) = (Vec::new(), Vec::new());
             for _ in 0..times {
-                let began = Instant::now();
+                let (before, began) = (setup::processor_seconds(), Instant::now());
                 list(&running, &query).await;
                 taken.push(began.elapsed().as_secs_f64() * 1e3);
+                processor.push((setup::processor_seconds() - before) * 1e3);
             }
-            let processor = setup::processor_seconds() - processor;
             meter.turn_on();
             let page = list(&running, &query).await;
             let tally = meter.turn_off();
@@ -62,7 +61,7 @@ pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
                 "rows": rows_of(&page),
                 "times": times,
                 "median_ms": median(taken),
-                "processor_ms": processor * 1e3 / times as f64,
+                "processor_ms": median(processor),
                 "tally": tally.to_json(),
             }));
         }

@@ -223,7 +223,7 @@ fn units(rows: &[Value]) -> String {
 fn pages(rows: &[Value]) -> String {
     let mut table = Table::new(
         "A list page, `limit=100`",
-        "filter|page|tasks stored|rows shown|ms (median)|processor ms (mean)|queries|rows read|read units",
+        "filter|page|tasks stored|rows shown|ms (median)|processor ms (median)|queries|rows read|read units",
     );
     let mut pages: Vec<_> = of(rows, "page").collect();
     let place = |row: &Value| {
