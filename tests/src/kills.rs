@@ -78,7 +78,7 @@ impl Plan {
             visibility: (Duration::from_secs(17), Duration::from_secs(18)),
             restart: 16..=17,
             spares_fan_outs: true,
-            patience: Duration::from_secs(4 * 60),
+            patience: Duration::from_secs(10 * 60),
             ..Self::thorough(kills, seed)
         }
     }
