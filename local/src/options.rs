@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::clock::Clock;
+use shared::task::ChunkLimits;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub struct Options {
     pub sweep_interval: Option<Duration>,
     /// Where the handlers, and DynamoDB's Time to Live in memory, get the time from.
     pub clock: Clock,
+    /// How large a chunk of a task may be. As deployed, unless a test wants large tasks of few objects.
+    pub chunk_limits: ChunkLimits,
     /// Settings by their environment variables' names, such as `VECTOR_STORES`. The process's environment is not read.
     pub settings: Vec<(String, String)>,
     /// The HTTP client under the handlers' SDK clients, for tests that count or break calls on the wire. What the runner
@@ -64,6 +67,7 @@ impl Default for Options {
             max_receive_count: 20,
             sweep_interval: Some(Duration::from_secs(60)),
             clock: Clock::System,
+            chunk_limits: ChunkLimits::default(),
             settings: Vec::new(),
             http_client: None,
         }

@@ -119,7 +119,8 @@ impl Settings {
 /// # Errors
 /// Says what to change, in one line; a line each for settings.
 pub async fn start(options: Options) -> Result<Running, StartError> {
-    let settings = Settings::read(&options.settings)?;
+    let mut settings = Settings::read(&options.settings)?;
+    settings.store.chunk_limits = options.chunk_limits;
     let listener = listen(options.ports.api, "--port").await?;
     let embedded = Embedded::start(&options).await?;
     let clients = embedded.clients(None);

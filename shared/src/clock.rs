@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The moment `millis` milliseconds after 1970 began: how Lambda tells an invocation's deadline.
 pub fn from_millis(millis: u64) -> DateTime<Utc> {
@@ -42,6 +43,19 @@ impl Clock {
             Self::Tokio(clock) => {
                 let passed = TimeDelta::from_std(clock.start.elapsed());
                 clock.epoch + passed.unwrap_or(TimeDelta::MAX)
+            }
+        }
+    }
+}
+
+impl Clock {
+    /// Waits. On a clock that is moved by hand nobody waits: it is moved on by as much.
+    pub async fn sleep(&self, time: Duration) {
+        match self {
+            Self::System | Self::Tokio(_) => tokio::time::sleep(time).await,
+            Self::Manual(clock) => {
+                clock.advance(TimeDelta::from_std(time).unwrap_or_default());
+                tokio::task::yield_now().await;
             }
         }
     }

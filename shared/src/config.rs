@@ -12,6 +12,7 @@
 //!
 //! Endpoints, region and credentials are the AWS SDK's own variables.
 
+use crate::task::ChunkLimits;
 use crate::telemetry::LogLevel;
 use crate::vector::VectorStoreRules;
 use chrono::TimeDelta;
@@ -26,6 +27,9 @@ pub struct StoreConfig {
     pub table_name: String,
     /// Index partitions a status.
     pub list_shards: u32,
+    /// How large a chunk of a task may be. No variable sets it: it follows from what a vector store's delete and a
+    /// DynamoDB item take. Tests make it small.
+    pub chunk_limits: ChunkLimits,
 }
 
 /// How the API creates tasks.
@@ -110,6 +114,7 @@ impl Environment {
         StoreConfig {
             table_name: self.required("TABLE_NAME", "the name of the DynamoDB table"),
             list_shards: self.number("LIST_SHARDS", 4, 1, 64),
+            chunk_limits: ChunkLimits::default(),
         }
     }
 

@@ -207,8 +207,9 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
     let store = &service.running.handlers.store;
     let id = TaskId::new("delete-xyz").unwrap();
     let read = store.load(&id).await.unwrap().unwrap();
+    let read = store.load_work(read, None).await.unwrap().unwrap();
     let lease_until = service.now() + TimeDelta::seconds(40);
-    let claim = read.chunk.claim("token".into(), [0], lease_until);
+    let claim = read.chunk.claim("token".into(), 1, [0], lease_until);
     store
         .claim_if_unmoved(&read, &claim, service.now())
         .await
@@ -221,7 +222,7 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
     let settled = store
         .settle_if_newest(read.under(claim), &results, Deferral::Failed, service.now())
         .await;
-    assert_eq!(settled.unwrap().0.status, TaskStatus::Done);
+    assert_eq!(settled.unwrap().work.task.status, TaskStatus::Done);
 }
 
 #[tokio::test]
@@ -230,15 +231,10 @@ async fn the_fence_grows_with_every_claim_and_no_restart_resets_it() {
     let id = TaskId::new("delete-xyz").unwrap();
     for (claims, scope) in [(1, ""), (2, "&scope=all"), (3, "")] {
         service.work().await;
-        let read = service
-            .running
-            .handlers
-            .store
-            .load(&id)
-            .await
-            .unwrap()
-            .unwrap();
-        assert_eq!(read.chunk.fence, claims);
+        let store = &service.running.handlers.store;
+        let read = store.load(&id).await.unwrap().unwrap();
+        let work = store.load_work(read, None).await.unwrap().unwrap();
+        assert_eq!(work.chunk.state.fence, claims);
         service
             .restart(&format!("task_id=delete-xyz{scope}"))
             .await

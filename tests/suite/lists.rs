@@ -8,13 +8,13 @@ mod rows;
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 use shared::store::NewTask;
-use shared::task::{Fingerprint, ModelId, ObjectId, TaskId};
+use shared::task::{Fingerprint, ModelId, ObjectIds, TaskId};
 use tests::Service;
 
 /// Stores a task that was created so many seconds ago, without HTTP or a queue.
 async fn store(service: &Service, id: &str, model: &str, object: &str, seconds_ago: i64) {
     let model = ModelId::new(model).unwrap();
-    let object_ids = vec![ObjectId::new(object).unwrap()];
+    let object_ids = ObjectIds::from_text(object).unwrap();
     let new = NewTask {
         id: TaskId::new(id).unwrap(),
         fingerprint: Fingerprint::of(&model, &object_ids),

@@ -1,14 +1,10 @@
 //! The published shapes of a task.
 
-use crate::store::{ListPage, ListRow, StoredTask};
-use crate::task::{FailedItem, Outcome, Progress, Task};
+use super::shown::Shown;
+use crate::store::{ListPage, ListRow, OutcomePage, Place};
+use crate::task::{FailedItem, Outcome, Progress, Task, TaskStatus};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-
-/// The most failures that `/info` and its like show in `failed_item_ids`.
-const MAX_FAILED_ITEMS: usize = 1000;
-/// The most objects in one page of `items`.
-const MAX_ITEMS: usize = 1000;
 
 /// RFC 3339, UTC, whole seconds.
 pub(super) fn timestamp(time: DateTime<Utc>) -> String {
@@ -66,33 +62,6 @@ pub(super) struct ListBody {
     next_cursor: Option<String>,
 }
 
-/// Which objects `outcome=` asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OutcomeFilter {
-    Deleted,
-    Failed,
-    Remaining,
-    All,
-}
-
-impl OutcomeFilter {
-    pub(super) const WORDS: [(&'static str, Self); 4] = [
-        ("deleted", Self::Deleted),
-        ("failed", Self::Failed),
-        ("remaining", Self::Remaining),
-        ("all", Self::All),
-    ];
-
-    fn lets_through(self, outcome: &Outcome) -> bool {
-        match self {
-            Self::Deleted => *outcome == Outcome::Deleted,
-            Self::Failed => matches!(outcome, Outcome::Failed(_)),
-            Self::Remaining => *outcome == Outcome::Remaining,
-            Self::All => true,
-        }
-    }
-}
-
 impl ProgressBody {
     fn of(progress: Progress) -> Self {
         Self {
@@ -115,27 +84,21 @@ impl TaskBody {
             failed_item_ids: failed
                 .into_iter()
                 .map(|item| FailedBody {
-                    object_id: item.object_id.to_string(),
+                    object_id: item.object_id,
                     detail: item.detail,
                 })
                 .collect(),
-            detail: task.detail,
+            // What was given up on is on record before the task has failed.
+            detail: task.detail.filter(|_| task.status == TaskStatus::Failed),
             attempt: task.attempt,
             progress: ProgressBody::of(task.progress),
             items: None,
         }
     }
 
-    /// A task with its first 1,000 failures.
-    pub(super) fn of(stored: &StoredTask) -> Self {
-        let failed = outcomes(stored).filter_map(|(position, outcome)| match outcome {
-            Outcome::Failed(reason) => Some(FailedItem {
-                object_id: stored.chunk.ids.get(position)?.clone(),
-                detail: reason.detail().to_owned(),
-            }),
-            Outcome::Remaining | Outcome::Deleted => None,
-        });
-        Self::new(stored.task.clone(), failed.take(MAX_FAILED_ITEMS))
+    /// A task with its first failures.
+    pub(super) fn of(shown: Shown) -> Self {
+        Self::new(shown.stored.task, shown.failures)
     }
 
     /// Adds a page of `items`.
@@ -145,40 +108,20 @@ impl TaskBody {
     }
 }
 
-fn outcomes(stored: &StoredTask) -> impl Iterator<Item = (usize, Outcome)> {
-    let (chunk, attempt, baseline) = (&stored.chunk, stored.task.attempt, stored.baseline);
-    (0..chunk.ids.len()).map(move |i| (i, chunk.outcomes.at(i, attempt, baseline)))
-}
-
 impl ItemsBody {
-    /// The page of objects from position `from` on; `cursor` makes a position into the next page's cursor.
-    pub(super) fn page(
-        stored: &StoredTask,
-        filter: OutcomeFilter,
-        from: usize,
-        cursor: impl Fn(usize) -> String,
-    ) -> Self {
-        let mut wanted = outcomes(stored)
-            .skip(from)
-            .filter(|(_, outcome)| filter.lets_through(outcome));
-        let items = wanted
-            .by_ref()
-            .take(MAX_ITEMS)
-            .filter_map(|(position, outcome)| {
-                Some(ItemBody {
-                    object_id: stored.chunk.ids.get(position)?.to_string(),
-                    outcome: outcome.as_str(),
-                    detail: match outcome {
-                        Outcome::Failed(reason) => Some(reason.detail().to_owned()),
-                        Outcome::Remaining | Outcome::Deleted => None,
-                    },
-                })
-            })
-            .collect();
-        let next = wanted.next().map(|(position, _)| position);
+    /// A page of objects; `cursor` makes a place into the next page's cursor.
+    pub(super) fn of(page: OutcomePage, cursor: impl Fn(Place) -> String) -> Self {
+        let items = page.items.into_iter().map(|item| ItemBody {
+            outcome: item.outcome.as_str(),
+            detail: match item.outcome {
+                Outcome::Failed(reason) => Some(reason.detail().to_owned()),
+                Outcome::Remaining | Outcome::Deleted => None,
+            },
+            object_id: item.object_id,
+        });
         Self {
-            items,
-            items_cursor: next.map(cursor),
+            items: items.collect(),
+            items_cursor: page.next.map(cursor),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `PUT /cancel`: `canceled`, and the worker stops.
 
 use super::answer::{Answer, respond};
-use super::body::TaskBody;
 use super::problem::Problem;
 use super::query::Query;
+use super::shown::answer_with;
 use crate::clock::Clock;
 use crate::store::{Controlled, TaskStore};
 use lambda_http::{Body, Request, Response};
@@ -36,7 +36,7 @@ impl Cancel {
             .await;
         match canceled {
             Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => {
-                Ok(Answer::json(&TaskBody::of(&stored))?.about(&stored.task))
+                answer_with(&self.store, stored).await
             }
             Err(error) => Err(Problem::from_control(error, &id, "canceled").about(&id)),
         }

@@ -5,8 +5,9 @@ use super::body::{ItemsBody, TaskBody};
 use super::cursor;
 use super::problem::Problem;
 use super::query::Query;
+use super::shown::Shown;
 use crate::clock::Clock;
-use crate::store::TaskStore;
+use crate::store::{Place, TaskStore};
 use lambda_http::{Body, Request, Response};
 
 /// Shows one deletion task.
@@ -43,19 +44,17 @@ impl Info {
             None => None,
         };
         let id = query.finish_with(id)?;
-        let loaded = self.store.load(&id).await;
-        let stored = loaded.map_err(|error| Problem::from(error).about(&id))?;
-        let stored = stored
-            .filter(|stored| !stored.task.is_expired(self.clock.now()))
-            .ok_or_else(|| Problem::task_not_found(&id).about(&id))?;
-        let mut body = TaskBody::of(&stored);
-        if let Some(filter) = filter {
-            let from = place.and_then(|place| place.parse().ok()).unwrap_or(0);
-            let items = ItemsBody::page(&stored, filter, from, |next| {
-                cursor::encode(&listing, &next.to_string())
-            });
-            body = body.with_items(items);
+        let place = place.and_then(|place| place.parse().ok());
+        let asked = filter.map(|filter| (filter, place.unwrap_or_default()));
+        let shown = Shown::load(&self.store, &id, asked, self.clock.now()).await;
+        let mut shown = shown.map_err(|problem| problem.about(&id))?;
+        let task = shown.stored.task.clone();
+        let page = shown.page.take();
+        let mut body = TaskBody::of(shown);
+        if let Some(page) = page {
+            let next = |place: Place| cursor::encode(&listing, &place.to_string());
+            body = body.with_items(ItemsBody::of(page, next));
         }
-        Ok(Answer::json(&body)?.about(&stored.task))
+        Ok(Answer::json(&body)?.about(&task))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each is a struct with a `handle` that takes an API Gateway request and always answers; its function's `main` wires
 //! it, and [`Api`] puts all five behind one router for the one-machine server. `query.rs` and `run_request.rs` are the
-//! request rules, `body.rs` the published shapes, `problem.rs` every error.
+//! request rules, `shown.rs` is what an answer shows of a task, `body.rs` the published shapes, `problem.rs` every error.
 
 mod answer;
 mod body;
@@ -16,6 +16,7 @@ mod query;
 mod restart;
 mod run;
 mod run_request;
+mod shown;
 
 pub use answer::too_large;
 pub use cancel::Cancel;

@@ -1,10 +1,9 @@
 //! The query string, read strictly: an unknown, repeated or oddly encoded parameter is a fault, not a surprise.
 
-use super::body::OutcomeFilter;
 use super::cursor;
 use super::problem::{Faults, Problem, did_you_mean};
 use crate::store::Scope;
-use crate::task::{ModelId, TaskId, TaskStatus};
+use crate::task::{ModelId, OutcomeFilter, TaskId, TaskStatus};
 use lambda_http::Request;
 use percent_encoding::percent_decode_str;
 
@@ -12,6 +11,14 @@ use percent_encoding::percent_decode_str;
 const DEFAULT_LIMIT: usize = 100;
 /// The most rows a list page has.
 const MAX_LIMIT: usize = 1000;
+
+/// What `outcome` may be.
+const OUTCOMES: [(&str, OutcomeFilter); 4] = [
+    ("deleted", OutcomeFilter::Deleted),
+    ("failed", OutcomeFilter::Failed),
+    ("remaining", OutcomeFilter::Remaining),
+    ("all", OutcomeFilter::All),
+];
 
 /// A request's query parameters, and what is wrong with them so far.
 pub(super) struct Query {
@@ -119,9 +126,9 @@ impl Query {
     /// `outcome`: which objects to show.
     pub(super) fn outcome(&mut self) -> Option<OutcomeFilter> {
         let text = self.take("outcome")?;
-        let found = OutcomeFilter::WORDS.iter().find(|(word, _)| *word == text);
+        let found = OUTCOMES.iter().find(|(word, _)| *word == text);
         if found.is_none() {
-            let words = OutcomeFilter::WORDS.map(|(word, _)| word).join(", ");
+            let words = OUTCOMES.map(|(word, _)| word).join(", ");
             self.faults
                 .in_query("outcome", format!("must be one of {words}"));
         }

@@ -1,10 +1,10 @@
 //! `PUT /restart`: back to `pending`, and onto the queue again.
 
 use super::answer::{Answer, respond};
-use super::body::TaskBody;
 use super::dispatch;
 use super::problem::Problem;
 use super::query::Query;
+use super::shown::answer_with;
 use crate::clock::Clock;
 use crate::queue::TaskQueue;
 use crate::store::{Controlled, TaskStore};
@@ -50,6 +50,6 @@ impl Restart {
         if stored.task.status == TaskStatus::Pending {
             dispatch(&self.queue, &stored.task).await;
         }
-        Ok(Answer::json(&TaskBody::of(&stored))?.about(&stored.task))
+        answer_with(&self.store, stored).await
     }
 }

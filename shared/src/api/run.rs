@@ -1,10 +1,10 @@
 //! `POST /run`: creates a task, or returns the one that already has this `task_id`.
 
 use super::answer::{Answer, body_too_large, respond};
-use super::body::TaskBody;
 use super::problem::Problem;
 use super::query::Query;
 use super::run_request::RunRequest;
+use super::shown::answer_with;
 use super::{MAX_BODY_BYTES, dispatch};
 use crate::clock::Clock;
 use crate::config::{ApiConfig, TaskIdReuse};
@@ -62,8 +62,9 @@ impl Run {
         match created.map_err(|error| Problem::from(error).about(&id))? {
             Created::New(stored) => {
                 dispatch(&self.queue, &stored.task).await;
-                let answer = Answer::json(&TaskBody::of(&stored))?;
-                Ok(answer.about(&stored.task).counting(stored.chunk.ids.len()))
+                let count = stored.task.progress.total as usize;
+                let answer = answer_with(&self.store, stored).await?;
+                Ok(answer.counting(count))
             }
             Created::Existing(stored) => {
                 let matches = stored.fingerprint == fingerprint;
@@ -73,9 +74,8 @@ impl Run {
                         stored.task.id
                     )));
                 }
-                let answer = Answer::json(&TaskBody::of(&stored))?
-                    .about(&stored.task)
-                    .flag("idempotent-replayed");
+                let answer = answer_with(&self.store, stored).await?;
+                let answer = answer.flag("idempotent-replayed");
                 Ok(match matches {
                     true => answer,
                     false => answer.flag("idempotent-mismatch"),

@@ -2,9 +2,8 @@
 
 use super::json::{Read, Reader, Skip};
 use super::problem::{Faults, Problem, did_you_mean};
-use crate::task::{InvalidName, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ModelId, ObjectId, TaskId};
+use crate::task::{InvalidName, ModelId, ObjectIds, TaskId};
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
-use std::collections::HashSet;
 
 const FIELDS: &[&str] = &["embedding_model_id", "task_id", "object_ids"];
 
@@ -14,7 +13,7 @@ pub(super) struct RunRequest {
     pub(super) model: ModelId,
     pub(super) task_id: Option<TaskId>,
     /// Each once, in the order of their first mention.
-    pub(super) object_ids: Vec<ObjectId>,
+    pub(super) object_ids: ObjectIds,
 }
 
 impl RunRequest {
@@ -56,7 +55,7 @@ struct Draft {
     faults: Faults,
     model: Option<ModelId>,
     task_id: Option<TaskId>,
-    object_ids: Vec<ObjectId>,
+    object_ids: ObjectIds,
     /// Fields that were given, well or badly.
     given: Vec<&'static str>,
     not_an_object: bool,
@@ -70,21 +69,6 @@ impl Draft {
                 self.faults.at(format!("/{field}"), "is required");
             }
         }
-        let object_ids = each_once(self.object_ids);
-        if object_ids.len() > MAX_CHUNK_OBJECTS {
-            let detail = format!(
-                "must name at most {MAX_CHUNK_OBJECTS} different objects, and names {}: split them over several tasks",
-                object_ids.len()
-            );
-            self.faults.at("/object_ids", detail);
-        }
-        let bytes: usize = object_ids.iter().map(|id| id.as_str().len()).sum();
-        if bytes > MAX_CHUNK_BYTES {
-            let detail = format!(
-                "must come to at most {MAX_CHUNK_BYTES} bytes of ids, and comes to {bytes}: split them over several tasks"
-            );
-            self.faults.at("/object_ids", detail);
-        }
         self.faults.finish()?;
         let model = self
             .model
@@ -92,18 +76,9 @@ impl Draft {
         Ok(RunRequest {
             model,
             task_id: self.task_id,
-            object_ids,
+            object_ids: self.object_ids.each_once(),
         })
     }
-}
-
-/// Drops repeated ids; the first mention stays.
-fn each_once(ids: Vec<ObjectId>) -> Vec<ObjectId> {
-    let mut known = HashSet::with_capacity(ids.len());
-    let first: Vec<bool> = ids.iter().map(|id| known.insert(id.as_str())).collect();
-    drop(known);
-    let both = ids.into_iter().zip(first);
-    both.filter_map(|(id, first)| first.then_some(id)).collect()
 }
 
 /// The whole body.
@@ -135,7 +110,7 @@ impl<'de> Reader<'de> for Root<'_> {
             draft.given.push(field);
             let faults = &mut draft.faults;
             match *field {
-                "object_ids" => object.next_value_seed(Read(ObjectIds(draft)))?,
+                "object_ids" => object.next_value_seed(Read(IdList(draft)))?,
                 "task_id" => {
                     let name = Name::optional(faults, &pointer, TaskId::new);
                     draft.task_id = object.next_value_seed(Read(name))?;
@@ -158,9 +133,9 @@ fn pointer_to(key: &str) -> String {
 }
 
 /// The value of `object_ids`. Its ids are checked as they come, so that a large request is held only once.
-struct ObjectIds<'a>(&'a mut Draft);
+struct IdList<'a>(&'a mut Draft);
 
-impl<'de> Reader<'de> for ObjectIds<'_> {
+impl<'de> Reader<'de> for IdList<'_> {
     type Output = ();
 
     fn other(self, kind: &'static str) {
@@ -171,19 +146,48 @@ impl<'de> Reader<'de> for ObjectIds<'_> {
     fn array<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
         let draft = self.0;
         for position in 0_usize.. {
-            let pointer = format!("/object_ids/{position}");
-            let name = Name::required(&mut draft.faults, &pointer, ObjectId::new);
-            match array.next_element_seed(Read(name))? {
-                Some(id) => draft.object_ids.extend(id),
-                None if position == 0 => {
-                    draft.faults.at("/object_ids", "must not be empty");
-                    break;
-                }
-                None => break,
+            let id = ObjectIdAt { position, draft };
+            if array.next_element_seed(Read(id))?.is_some() {
+                continue;
             }
+            if position == 0 {
+                draft.faults.at("/object_ids", "must not be empty");
+            }
+            break;
         }
         Ok(())
     }
+}
+
+/// One of the object ids.
+struct ObjectIdAt<'a> {
+    position: usize,
+    draft: &'a mut Draft,
+}
+
+impl ObjectIdAt<'_> {
+    fn fault(self, detail: String) {
+        let pointer = format!("/object_ids/{}", self.position);
+        self.draft.faults.at(pointer, detail);
+    }
+}
+
+impl Reader<'_> for ObjectIdAt<'_> {
+    type Output = ();
+
+    fn string(self, text: &str) {
+        if let Err(fault) = self.draft.object_ids.push(text) {
+            self.fault(fault.to_string());
+        }
+    }
+
+    fn other(self, kind: &'static str) {
+        self.fault(must_be_a_string(kind));
+    }
+}
+
+fn must_be_a_string(kind: &str) -> String {
+    format!("must be a string, and is {kind}")
 }
 
 /// A string that is a name; `None` where it is not, beside a fault.
@@ -238,8 +242,7 @@ impl<T> Reader<'_> for Name<'_, T> {
     }
 
     fn other(self, kind: &'static str) -> Option<T> {
-        let detail = format!("must be a string, and is {kind}");
-        self.faults.at(self.pointer, detail);
+        self.faults.at(self.pointer, must_be_a_string(kind));
         None
     }
 }

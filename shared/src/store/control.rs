@@ -74,17 +74,21 @@ impl TaskStore {
             .set("status", s(status.as_str()))
             .set(INDEX_HASH_KEY, s(self.list_key(status, id)))
             .set("failed", n(0))
-            .set("tries", n(0))
             .set("sends", n(0))
             .set("due_at", n((now + DISPATCH_GRACE).timestamp()));
-        if scope == Scope::All {
-            update = update
+        update = match scope {
+            Scope::NotDeleted => update.compute("remaining", "#remaining + #failed"),
+            Scope::All => update
                 .compute("baseline", "#attempt + :one")
-                .set("deleted", n(0));
-        }
+                .compute("remaining", "#total")
+                .set("deleted", n(0)),
+        };
         let update = update
             .remove("failed_head")
             .remove("detail")
+            // The new attempt fans out anew.
+            .remove("fan_outs")
+            .remove("fan_out_due_at")
             .when("#expires_at > :soon")
             .value("soon", n((now + LAST_DAY).timestamp()));
         let written = self

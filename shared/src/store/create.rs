@@ -1,9 +1,9 @@
-//! Creating a task: one put, which wins or answers the winner.
+//! Creating a task: one put, which wins or answers the winner. A task of several chunks has their ids written before it.
 
 use super::expression::{b, n, s};
-use super::item::{self, Item, StoredTask};
+use super::item::{self, FanOut, Item, Objects, StoredTask};
 use super::{DISPATCH_GRACE, INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY, StoreError, TaskStore};
-use crate::task::{Chunk, Fingerprint, ModelId, ObjectId, Progress, Task, TaskId, TaskStatus};
+use crate::task::{Chunk, Fingerprint, ModelId, ObjectIds, Progress, Task, TaskId, TaskStatus};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -16,8 +16,8 @@ pub struct NewTask {
     pub id: TaskId,
     /// The embedding model.
     pub model: ModelId,
-    /// The objects, each once: at most 500 and 128 KB of them.
-    pub object_ids: Vec<ObjectId>,
+    /// The objects, each once.
+    pub object_ids: ObjectIds,
     /// Of the model and the objects.
     pub fingerprint: Fingerprint,
     /// How long the task is kept.
@@ -34,7 +34,11 @@ pub enum Created {
 }
 
 impl TaskStore {
-    /// Creates a task unless there is one of its id, in one call either way.
+    /// Creates a task unless there is one of its id, in one call either way if its objects fit in one chunk.
+    ///
+    /// For a larger one the ids are written first, under a name nobody else can have, and the task last: its put is the
+    /// commit point. A create that dies or loses the race before leaves nothing that anybody reads, and that expires.
+    /// Whether there is such a task already is asked before all that; the put decides all the same.
     ///
     /// # Errors
     /// When DynamoDB does not answer; the task may have been created all the same, and the same call says so.
@@ -44,7 +48,22 @@ impl TaskStore {
         now: DateTime<Utc>,
     ) -> Result<Created, StoreError> {
         let created_at = now.trunc_subsecs(0);
+        let expires_at = created_at + new.retention;
         let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let total = u32::try_from(new.object_ids.len()).unwrap_or(u32::MAX);
+        let chunks = new.object_ids.chunks(self.chunk_limits);
+        let objects = match chunks.len() {
+            0 | 1 => Objects::Inline(Box::new(Chunk::new(new.object_ids))),
+            count => {
+                let existing = self.load(&new.id).await?;
+                if let Some(existing) = existing.filter(|task| !task.task.is_expired(now)) {
+                    return Ok(Created::Existing(existing));
+                }
+                self.write_ids(&nonce, &new.object_ids, &chunks, expires_at)
+                    .await?;
+                Objects::Chunks(u32::try_from(count).unwrap_or(u32::MAX))
+            }
+        };
         let stored = StoredTask {
             baseline: 1,
             fingerprint: new.fingerprint,
@@ -55,19 +74,19 @@ impl TaskStore {
                 attempt: 1,
                 created_at,
                 updated_at: created_at,
-                expires_at: created_at + new.retention,
+                expires_at,
                 progress: Progress {
-                    total: u32::try_from(new.object_ids.len()).unwrap_or(u32::MAX),
+                    total,
                     deleted: 0,
                     failed: 0,
                 },
                 detail: None,
             },
-            chunk: Chunk::new(new.object_ids),
+            objects,
             restart_op: None,
             cancel_op: None,
+            fan_out: FanOut::default(),
             nonce,
-            sends: 0,
         };
         let result = self
             .client
@@ -105,6 +124,10 @@ impl TaskStore {
     fn new_item(&self, stored: &StoredTask) -> Item {
         let task = &stored.task;
         let due_at = task.created_at + DISPATCH_GRACE;
+        let objects = match &stored.objects {
+            Objects::Inline(chunk) => ("ids", s(chunk.ids.text_of(0..chunk.ids.len()))),
+            Objects::Chunks(count) => ("chunks", n(count)),
+        };
         HashMap::from(
             [
                 (KEY, item::key_of(&task.id)),
@@ -117,14 +140,13 @@ impl TaskStore {
                 ("total", n(task.progress.total)),
                 ("deleted", n(0)),
                 ("failed", n(0)),
+                ("remaining", n(task.progress.total)),
                 ("created_at", n(task.created_at.timestamp())),
                 ("updated_at", n(task.updated_at.timestamp())),
                 ("expires_at", n(task.expires_at.timestamp())),
                 ("due_at", n(due_at.timestamp())),
                 ("sends", n(0)),
-                ("ids", s(item::ids_to_text(&stored.chunk.ids))),
-                ("fence", n(0)),
-                ("tries", n(0)),
+                objects,
                 (INDEX_HASH_KEY, s(self.list_key(task.status, &task.id))),
                 (
                     INDEX_RANGE_KEY,

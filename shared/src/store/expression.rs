@@ -1,15 +1,19 @@
-//! One guarded UpdateItem, written as its expression and its condition.
+//! Guarded writes, written as their expressions and conditions: one UpdateItem, or several in one transaction.
 
 use super::item::Item;
 use super::{KEY, StoreError};
 use crate::task::{Event, TaskStatus};
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure,
+    AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure,
+    TransactWriteItem, Update,
 };
 use std::collections::HashMap;
+use std::time::Duration;
 
 pub(super) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
@@ -56,6 +60,20 @@ impl GuardedUpdate {
         }
     }
 
+    /// Sets attribute `name` to `value`, if there is one, unless it has a value already.
+    pub(super) fn set_if_absent(
+        mut self,
+        name: &'static str,
+        value: Option<AttributeValue>,
+    ) -> Self {
+        if let Some(value) = value {
+            let set = format!("#{name} = if_not_exists(#{name}, :{name})");
+            self.sets.push(set);
+            self.values.insert(format!(":{name}"), value);
+        }
+        self
+    }
+
     /// Sets attribute `name` to what `expression` computes.
     pub(super) fn compute(mut self, name: &'static str, expression: &str) -> Self {
         self.sets.push(format!("#{name} = {expression}"));
@@ -92,6 +110,26 @@ impl GuardedUpdate {
         self.when(&format!("#status IN ({})", names.join(", ")))
     }
 
+    /// Both in one: what `self` and `other` write, if what both assume holds. They write different attributes.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.sets.extend(other.sets);
+        self.removes.extend(other.removes);
+        self.conditions.extend(other.conditions);
+        self.values.extend(other.values);
+        self
+    }
+
+    /// The update expression.
+    fn update(&self) -> String {
+        let mut update = format!("SET {}", self.sets.join(", "));
+        if !self.removes.is_empty() {
+            let removes: Vec<_> = self.removes.iter().map(|name| format!("#{name}")).collect();
+            update.push_str(" REMOVE ");
+            update.push_str(&removes.join(", "));
+        }
+        update
+    }
+
     /// Sends the update. `return_item`: answer the whole item as it is afterwards.
     pub(super) async fn send(
         self,
@@ -100,15 +138,10 @@ impl GuardedUpdate {
         key: AttributeValue,
         return_item: bool,
     ) -> Result<Written, StoreError> {
-        let mut update = format!("SET {}", self.sets.join(", "));
-        if !self.removes.is_empty() {
-            let removes: Vec<_> = self.removes.iter().map(|name| format!("#{name}")).collect();
-            update.push_str(" REMOVE ");
-            update.push_str(&removes.join(", "));
-        }
+        let update = self.update();
         let condition = self.conditions.join(" AND ");
         let names = names_in(&update).chain(names_in(&condition)).collect();
-        let result = client
+        let request = client
             .update_item()
             .table_name(table)
             .key(KEY, key)
@@ -120,21 +153,136 @@ impl GuardedUpdate {
                 true => ReturnValue::AllNew,
                 false => ReturnValue::None,
             })
-            .return_values_on_condition_check_failure(OnFailure::AllOld)
-            .send()
-            .await;
-        match result {
-            Ok(answer) => Ok(Written::Applied(answer.attributes)),
-            Err(error) => match error.as_service_error() {
-                Some(service) if service.is_conditional_check_failed_exception() => {
-                    Ok(Written::Refused(match error.into_service_error() {
-                        UpdateItemError::ConditionalCheckFailedException(refused) => refused.item,
-                        _ => None,
-                    }))
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        let mut sent = 1;
+        loop {
+            let error = match request.clone().send().await {
+                Ok(answer) => return Ok(Written::Applied(answer.attributes)),
+                Err(error) => error,
+            };
+            match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    return Ok(Written::Refused(refused.item.clone()));
                 }
-                _ => Err(error.into()),
-            },
+                // A transaction on the same item was under way.
+                Some(UpdateItemError::TransactionConflictException(_)) if sent < MAX_SENDS => {}
+                _ => return Err(error.into()),
+            }
+            pause_after_conflict(sent).await;
+            sent += 1;
         }
+    }
+}
+
+/// What a transaction came to.
+pub(super) enum Transacted {
+    /// All conditions held.
+    Applied,
+    /// A condition did not hold, and nothing was written. What became of each part's condition, in order.
+    Refused(Vec<Condition>),
+}
+
+/// What became of a part's condition in a transaction that was refused.
+pub(super) enum Condition {
+    /// It held.
+    Held,
+    /// It did not hold. The item that is there, if any.
+    Failed(Option<Item>),
+}
+
+/// Writes several items together, or none of them. A part without a write is a condition on its item.
+pub(super) async fn transact(
+    client: &Client,
+    table: &str,
+    parts: Vec<(AttributeValue, GuardedUpdate)>,
+) -> Result<Transacted, StoreError> {
+    let parts = parts
+        .into_iter()
+        .map(|(key, part)| part.into_part(table, key))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| StoreError::Refused {
+            code: "not built".to_owned(),
+            source: error.into(),
+        })?;
+    let request = client
+        .transact_write_items()
+        .set_transact_items(Some(parts));
+    let mut sent = 1;
+    loop {
+        let error = match request.clone().send().await {
+            Ok(_) => return Ok(Transacted::Applied),
+            Err(error) => error,
+        };
+        let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
+            error.as_service_error()
+        else {
+            return Err(error.into());
+        };
+        let reasons = canceled.cancellation_reasons();
+        if reasons.iter().any(|why| why.code() == Some(REFUSED)) {
+            let conditions = reasons.iter().map(|why| match why.code() {
+                Some(REFUSED) => Condition::Failed(why.item.clone()),
+                _ => Condition::Held,
+            });
+            return Ok(Transacted::Refused(conditions.collect()));
+        }
+        let mut why = reasons.iter().filter_map(|why| why.code());
+        let why = why
+            .find(|code| *code != "None")
+            .unwrap_or_default()
+            .to_owned();
+        // Another transaction on one of the items was under way.
+        if why != "TransactionConflict" || sent == MAX_SENDS {
+            let source = error.into();
+            return Err(match why.as_str() {
+                "ValidationError" | "ItemCollectionSizeLimitExceeded" => {
+                    StoreError::Refused { code: why, source }
+                }
+                _ => StoreError::Unavailable { code: why, source },
+            });
+        }
+        pause_after_conflict(sent).await;
+        sent += 1;
+    }
+}
+
+/// The reason of a canceled transaction whose condition did not hold.
+const REFUSED: &str = "ConditionalCheckFailed";
+/// How often a write is sent that meets a transaction under way on its item. DynamoDB answers at once in that case, and
+/// the SDK does not try again by itself.
+const MAX_SENDS: u32 = 8;
+
+/// Waits with full jitter, up to 20 ms at first and twice as long after each further conflict.
+async fn pause_after_conflict(sent: u32) {
+    let most = Duration::from_millis(10 << sent.min(6));
+    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+}
+
+impl GuardedUpdate {
+    fn into_part(self, table: &str, key: AttributeValue) -> Result<TransactWriteItem, BuildError> {
+        let condition = self.conditions.join(" AND ");
+        let part = TransactWriteItem::builder();
+        if self.sets.is_empty() {
+            let check = ConditionCheck::builder()
+                .table_name(table)
+                .key(KEY, key)
+                .set_expression_attribute_names(Some(names_in(&condition).collect()))
+                .condition_expression(condition)
+                .set_expression_attribute_values(Some(self.values))
+                .return_values_on_condition_check_failure(OnFailure::AllOld);
+            return Ok(part.condition_check(check.build()?).build());
+        }
+        let update = self.update();
+        let names = names_in(&update).chain(names_in(&condition)).collect();
+        let update = Update::builder()
+            .table_name(table)
+            .key(KEY, key)
+            .update_expression(update)
+            .condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(self.values))
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        Ok(part.update(update.build()?).build())
     }
 }
 

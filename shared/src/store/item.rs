@@ -1,26 +1,46 @@
-//! What a task looks like as a DynamoDB item.
+//! What a task looks like as DynamoDB items.
+//!
+//! A task whose objects fit in one chunk is one item. A larger one is an item without objects, and two more for each chunk:
+//! its ids, which never change, and how far the work on it has come, so that updates do not pay for the ids.
+//!
+//! | item | `pk` | made by |
+//! |---|---|---|
+//! | the task | `T#<task id>` | the create, last: it is the commit point |
+//! | a chunk's ids | `I#<nonce>#<number>` | the create, first: nobody else can have the name |
+//! | a chunk's state | `S#<nonce>#<number>` | the first claim, or what else is recorded first |
+//!
+//! A task has these attributes:
 //!
 //! | attribute | type | holds |
 //! |---|---|---|
-//! | `pk` | S | `T#<task id>` |
-//! | `model`, `status`, `detail` | S | as in the API |
+//! | `model`, `status`, `detail` | S | as in the API; `detail` from the first object given up on, shown once the task has failed |
 //! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
-//! | `nonce`, `restart_op`, `cancel_op`, `dispatch` | S | the tokens of the create, the newest restart, cancel, and send by the sweeper |
+//! | `nonce`, `restart_op`, `cancel_op`, `dispatch`, `fan_out` | S | the tokens of the create, the newest restart, cancel, send by the sweeper, and fan-out |
 //! | `fingerprint` | B | of the model and the set of ids |
-//! | `total`, `deleted`, `failed` | N | counters |
+//! | `total`, `deleted`, `failed`, `remaining` | N | counters; the last is what the first three leave, for conditions |
 //! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |
 //! | `sends` | N | how often the sweeper sent the work again since it last moved |
-//! | `ids` | S | the object ids, a line feed between two (no id can hold one) |
-//! | `fence`, `claim`, `lease_until`, `tries`, `seen` | N S N N B | the newest claim; `lease_until` in milliseconds since 1970, while it is not settled |
-//! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
 //! | `failed_head` | S | the first failures as JSON, for a list row |
 //! | `list_pk`, `list_sk` | S | the index's keys |
+//! | `chunks` | N | the number of chunks, where they are items of their own |
+//! | `fan_outs`, `fan_out_due_at` | N | how often chunks that nobody has taken up were sent in this attempt, and when they are sent again |
+//!
+//! A chunk's ids are one attribute, `ids` (S): a line feed between two, since no id can hold one. A chunk's state is these, in an item of their
+//! own or in the item of a task of one chunk:
+//!
+//! | attribute | type | holds |
+//! |---|---|---|
+//! | `fence`, `claim`, `lease_until`, `seen` | N S N B | the newest claim; `lease_until` in milliseconds since 1970, while it is not settled |
+//! | `claim_attempt`, `tries`, `put_offs` | N | the attempt it was made in; claims without progress and times put off in that attempt |
+//! | `due_at` | N | from when on it is to be sent again, seconds since 1970 |
+//! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
+//! | `size`, `expires_at` | N N | in an item of its own: the number of objects; a week after the task expires, for Time to Live |
 
 use super::StoreError;
 use super::expression::{b, n, s};
 use crate::task::{
-    Bitmap, Chunk, FailedItem, Fingerprint, ModelId, ObjectId, Outcomes, Progress, Task, TaskId,
-    TaskStatus,
+    Bitmap, Chunk, ChunkState, FailedItem, Fingerprint, ModelId, ObjectIds, Outcomes, Progress,
+    Task, TaskId, TaskStatus,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -30,7 +50,7 @@ use std::collections::HashMap;
 
 pub(super) type Item = HashMap<String, AttributeValue>;
 
-/// A task as it is stored, its objects included.
+/// A task as it is stored.
 #[derive(Clone, Debug)]
 pub struct StoredTask {
     /// What a list row shows.
@@ -39,20 +59,49 @@ pub struct StoredTask {
     pub baseline: u32,
     /// What the request asked for.
     pub fingerprint: Fingerprint,
-    /// The objects and the work on them.
-    pub chunk: Chunk,
+    /// Where its objects are.
+    pub objects: Objects,
     /// The create's own token: another task of the same id has another.
     pub(super) nonce: String,
     /// The token of the newest restart.
     pub(super) restart_op: Option<String>,
     /// The token of the newest cancel.
     pub(super) cancel_op: Option<String>,
-    /// How often the sweeper sent the work again since it last moved.
-    pub(super) sends: u32,
+    /// The newest fan-out.
+    pub(super) fan_out: FanOut,
+}
+
+/// Where a task's objects are.
+#[derive(Clone, Debug)]
+pub enum Objects {
+    /// In the task's item, as its only chunk.
+    Inline(Box<Chunk>),
+    /// In so many chunks, each an item of its own.
+    Chunks(u32),
+}
+
+/// The newest fan-out of a task into its chunks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FanOut {
+    pub(super) token: Option<String>,
+    /// How many there were in this attempt that sent chunks which nobody had taken up.
+    pub(super) count: u32,
+    /// When chunks that nobody has taken up are sent again.
+    pub(super) due_at: Option<DateTime<Utc>>,
 }
 
 pub(super) fn key_of(id: &TaskId) -> AttributeValue {
     s(format!("T#{id}"))
+}
+
+/// The key of a chunk's ids.
+pub(super) fn ids_key(nonce: &str, number: u32) -> AttributeValue {
+    s(format!("I#{nonce}#{number}"))
+}
+
+/// The key of a chunk's state.
+pub(super) fn state_key(nonce: &str, number: u32) -> AttributeValue {
+    s(format!("S#{nonce}#{number}"))
 }
 
 /// The index partition of a status and shard.
@@ -89,7 +138,7 @@ pub(super) fn head_to_json(head: &[FailedItem]) -> Option<AttributeValue> {
     let entries: Vec<_> = head
         .iter()
         .map(|item| HeadEntry {
-            object_id: item.object_id.to_string(),
+            object_id: item.object_id.clone(),
             detail: item.detail.clone(),
         })
         .collect();
@@ -101,21 +150,11 @@ pub(super) fn head_to_json(head: &[FailedItem]) -> Option<AttributeValue> {
 
 fn head_from_json(text: &str) -> Option<Vec<FailedItem>> {
     let entries: Vec<HeadEntry> = serde_json::from_str(text).ok()?;
-    entries
-        .into_iter()
-        .map(|entry| {
-            Some(FailedItem {
-                object_id: ObjectId::new(entry.object_id).ok()?,
-                detail: entry.detail,
-            })
-        })
-        .collect()
-}
-
-/// The object ids as one attribute: a line feed between two.
-pub(super) fn ids_to_text(ids: &[ObjectId]) -> String {
-    let ids: Vec<&str> = ids.iter().map(ObjectId::as_str).collect();
-    ids.join("\n")
+    let items = entries.into_iter().map(|entry| FailedItem {
+        object_id: entry.object_id,
+        detail: entry.detail,
+    });
+    Some(items.collect())
 }
 
 /// The attributes that record what happened to each object.
@@ -147,38 +186,39 @@ impl StoredTask {
         let task = item.task()?;
         let fingerprint = Fingerprint::from_bytes(&item.bytes("fingerprint")?.unwrap_or_default())
             .ok_or_else(|| item.damaged("fingerprint"))?;
-        let ids = item
-            .text("ids")?
-            .split('\n')
-            .map(ObjectId::new)
-            .collect::<Result<_, _>>()
-            .map_err(|_| item.damaged("ids"))?;
-        let chunk = Chunk {
-            ids,
-            fence: item.number("fence")?,
-            claim: item.optional_text("claim")?,
-            lease_until: item
-                .optional_number("lease_until")?
-                .and_then(DateTime::from_timestamp_millis),
-            tries: item.number("tries")?,
-            seen: Bitmap::from_bytes(item.bytes("seen")?.unwrap_or_default()),
-            outcomes: Outcomes::from_parts(
-                item.bytes("outcomes")?.unwrap_or_default(),
-                item.texts("reasons")?,
-                item.optional_number("outcomes_attempt")?.unwrap_or(1),
-            ),
+        let objects = match item.optional_number("chunks")? {
+            Some(count) => Objects::Chunks(count),
+            None => {
+                let ids = item.ids()?;
+                let state = item.chunk_state(Some(ids.len()))?;
+                Objects::Inline(Box::new(Chunk { ids, state }))
+            }
         };
         Ok(Self {
             baseline: item.number("baseline")?,
             fingerprint,
-            chunk,
+            objects,
             nonce: item.text("nonce")?,
             restart_op: item.optional_text("restart_op")?,
             cancel_op: item.optional_text("cancel_op")?,
-            sends: item.number("sends")?,
+            fan_out: FanOut {
+                token: item.optional_text("fan_out")?,
+                count: item.optional_number("fan_outs")?.unwrap_or(0),
+                due_at: item.optional_time("fan_out_due_at")?,
+            },
             task,
         })
     }
+}
+
+/// Reads a chunk's ids from their item.
+pub(super) fn ids_from_item(item: Item) -> Result<ObjectIds, StoreError> {
+    Reader::new(item).ids()
+}
+
+/// Reads a chunk's state from its item.
+pub(super) fn state_from_item(item: Item) -> Result<ChunkState, StoreError> {
+    Reader::new(item).chunk_state(None)
 }
 
 /// A row of a listing; one that is damaged is logged and skipped, so that it does not hide the others.
@@ -227,6 +267,35 @@ impl Reader {
         })
     }
 
+    fn ids(&mut self) -> Result<ObjectIds, StoreError> {
+        ObjectIds::from_text(&self.text("ids")?).map_err(|_| self.damaged("ids"))
+    }
+
+    /// A chunk's state. `size`: how many objects it has, where the item does not say so.
+    fn chunk_state(&mut self, size: Option<usize>) -> Result<ChunkState, StoreError> {
+        Ok(ChunkState {
+            size: match size {
+                Some(size) => size,
+                None => self.number("size")?,
+            },
+            fence: self.optional_number("fence")?.unwrap_or(0),
+            claim: self.optional_text("claim")?,
+            lease_until: self
+                .optional_number("lease_until")?
+                .and_then(DateTime::from_timestamp_millis),
+            attempt: self.optional_number("claim_attempt")?.unwrap_or(0),
+            tries: self.optional_number("tries")?.unwrap_or(0),
+            put_offs: self.optional_number("put_offs")?.unwrap_or(0),
+            due_at: self.optional_time("due_at")?,
+            seen: Bitmap::from_bytes(self.bytes("seen")?.unwrap_or_default()),
+            outcomes: Outcomes::from_parts(
+                self.bytes("outcomes")?.unwrap_or_default(),
+                self.texts("reasons")?,
+                self.optional_number("outcomes_attempt")?.unwrap_or(0),
+            ),
+        })
+    }
+
     pub(super) fn failed_head(&mut self) -> Result<Vec<FailedItem>, StoreError> {
         match self.optional_text("failed_head")? {
             Some(text) => head_from_json(&text).ok_or_else(|| self.damaged("failed_head")),
@@ -270,8 +339,16 @@ impl Reader {
     }
 
     fn time(&mut self, name: &str) -> Result<DateTime<Utc>, StoreError> {
-        let seconds = self.number(name)?;
-        DateTime::from_timestamp_secs(seconds).ok_or_else(|| self.damaged(name))
+        let time = self.optional_time(name)?;
+        time.ok_or_else(|| self.damaged(name))
+    }
+
+    fn optional_time(&mut self, name: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let Some(seconds) = self.optional_number(name)? else {
+            return Ok(None);
+        };
+        let time = DateTime::from_timestamp_secs(seconds);
+        time.map(Some).ok_or_else(|| self.damaged(name))
     }
 
     fn bytes(&mut self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

@@ -1,31 +1,41 @@
 //! Tasks in DynamoDB.
 //!
 //! `item.rs` says what an item looks like. Each other file is a family of guarded writes or reads: `create.rs`,
-//! `control.rs` (restart and cancel), `work.rs` (claim and settle), `sweep.rs`, `list.rs`. Every write is conditional on
-//! what it assumes, and its condition stands beside it.
+//! `control.rs` (restart and cancel), `fan_out.rs`, `work.rs` (claim, put off), `settle.rs`, `sweep.rs`, `list.rs`,
+//! `chunks.rs` (ids and states many at a time), `outcomes.rs` (what a caller asks of the objects). Every write is conditional
+//! on what it assumes, and its condition stands beside it; only a chunk's ids are not, which are written before anybody can
+//! know their name.
 
+mod chunks;
 mod control;
 mod create;
 mod expression;
+mod fan_out;
 mod item;
 mod list;
+mod outcomes;
+mod settle;
 mod sweep;
 mod work;
 
 pub use control::{ControlError, Controlled, Scope};
 pub use create::{Created, NewTask};
-pub use item::StoredTask;
+pub use fan_out::OpenChunks;
+pub use item::{Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
+pub use outcomes::{ObjectOutcome, OutcomePage, Place};
+pub use settle::Settled;
 pub use sweep::{DuePage, DueTask, PageStart};
-pub use work::{ClaimError, Deferral, SettleError};
+pub use work::{Deferral, Work, WorkError};
 
 use crate::aws::error_code;
 use crate::config::StoreConfig;
-use crate::task::{TaskId, TaskStatus};
+use crate::task::{ChunkLimits, TaskId, TaskStatus};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use chrono::TimeDelta;
 use std::error::Error;
+use std::ops::Range;
 
 /// The table's hash key: `T#` and the task's id.
 pub const KEY: &str = "pk";
@@ -64,6 +74,15 @@ fn resend_delay(sends: u32) -> TimeDelta {
     DISPATCH_GRACE
         .checked_mul(1 << sends.min(16))
         .map_or(MAX_RESEND_DELAY, |delay| delay.min(MAX_RESEND_DELAY))
+}
+
+/// The chunks from `from` on, as many at a time as one BatchGetItem takes.
+fn windows(from: u32, count: u32) -> impl Iterator<Item = Range<u32>> {
+    let most = u32::try_from(chunks::MAX_BATCH_GET).unwrap_or(1);
+    let start = move |n: &u32| *n < count;
+    std::iter::successors(Some(from), move |n| n.checked_add(most))
+        .take_while(start)
+        .map(move |n| n..n.saturating_add(most).min(count))
 }
 
 /// Why the store could not answer.
@@ -137,6 +156,7 @@ pub struct TaskStore {
     client: Client,
     table: String,
     shards: u32,
+    chunk_limits: ChunkLimits,
 }
 
 impl TaskStore {
@@ -146,6 +166,7 @@ impl TaskStore {
             client,
             table: config.table_name,
             shards: config.list_shards,
+            chunk_limits: config.chunk_limits,
         }
     }
 

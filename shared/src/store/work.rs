@@ -1,28 +1,41 @@
-//! The worker's guarded writes: claim, settle, and the two ends of work that could not be claimed.
+//! The worker's guarded writes before its first delete: the claim, and putting off what could not even be looked at.
+//! `settle.rs` has those that record how the work ended.
+//!
+//! Each consists of a part for the task and a part for the chunk. Where the task is one item they are one update;
+//! where the chunk is an item of its own they are one transaction.
 
-use super::expression::{GuardedUpdate, Written, n, s};
-use super::item::{self, StoredTask};
+use super::expression::{Condition, GuardedUpdate, Transacted, Written, n, s, transact};
+use super::item::{self, Item, Objects, StoredTask};
 use super::{INDEX_HASH_KEY, StoreError, TaskStore, resend_delay};
-use crate::task::{Claim, Event, Outcome, Settlement, TaskStatus};
-use chrono::{DateTime, Utc};
+use crate::task::{Chunk, Claim, Event, Task, TaskStatus};
+use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, TimeDelta, Utc};
 
-/// Why a claim, or another write that needs the work to be free, was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum ClaimError {
-    /// The task has moved since it was read: another worker, a restart or a cancel was first.
-    #[error("the task has moved")]
-    Lost,
-    /// The store did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// How much longer than its task a chunk is kept: it must not be gone while anybody may still read it.
+pub(super) const CHUNK_RETENTION: TimeDelta = TimeDelta::days(7);
+/// Put-offs after which one that throttling caused does not become longer: eight minutes.
+const MAX_THROTTLED_PUT_OFFS: u32 = 3;
+
+/// A chunk of a task, as a worker reads it and works on it.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// The task.
+    pub task: Task,
+    /// Outcomes recorded in attempts before this one no longer count.
+    pub baseline: u32,
+    /// The chunk's number; `None` where it is the only one, in the task's own item.
+    pub number: Option<u32>,
+    /// The objects and how far the work on them has come.
+    pub chunk: Chunk,
+    pub(super) nonce: String,
 }
 
-/// Why a settlement was not recorded.
+/// Why a write of the worker was not made.
 #[derive(Debug, thiserror::Error)]
-pub enum SettleError {
-    /// A newer claim has taken over; nothing was changed.
-    #[error("a newer claim has taken over")]
-    Superseded,
+pub enum WorkError {
+    /// The work has moved since it was read: another worker, a restart or a cancel was first. Nothing was changed.
+    #[error("the work has moved")]
+    Lost,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,259 +52,249 @@ pub enum Deferral {
     Failed,
 }
 
+impl Deferral {
+    /// How long work waits that has been put off `times` times since it last moved.
+    pub(super) fn delay(self, times: u32) -> TimeDelta {
+        match self {
+            Self::Throttled | Self::NoTime => resend_delay(times.min(MAX_THROTTLED_PUT_OFFS)),
+            Self::Failed => resend_delay(times),
+        }
+    }
+}
+
+/// What the two parts of a write came to.
+pub(super) enum Moved {
+    /// They were written.
+    No,
+    /// A condition did not hold. The items of the parts whose condition failed.
+    Yes {
+        task: Option<Item>,
+        chunk: Option<Item>,
+    },
+}
+
 impl TaskStore {
-    /// Takes the work of `read`, if nothing has moved since it was read and no other claim is in force.
+    /// Takes `read`, if nothing has moved since it was read and no other claim is in force.
     ///
     /// # Errors
-    /// [`ClaimError::Lost`] when somebody was first.
+    /// [`WorkError::Lost`] when somebody was first.
     pub async fn claim_if_unmoved(
         &self,
-        read: &StoredTask,
+        read: &Work,
         claim: &Claim,
         now: DateTime<Utc>,
-    ) -> Result<(), ClaimError> {
-        let status = TaskStatus::Processing;
-        let update = self
-            .guarded_by_read(read, claim, Event::Claim, now)
-            .set("status", s(status.as_str()))
-            .set(INDEX_HASH_KEY, s(self.list_key(status, &read.task.id)))
+    ) -> Result<(), WorkError> {
+        let task = read.task_unmoved().when_moved_by(Event::Claim);
+        // No lease outlives its task: another of the same id may come right after.
+        let task = task
+            .when("#expires_at > :lease_end")
+            .value("lease_end", n(claim.lease_until.timestamp() + 1));
+        let task = match read.number {
+            // The fan-out has made it `processing` already.
+            Some(_) => task,
+            None => {
+                let status = TaskStatus::Processing;
+                task.set("status", s(status.as_str()))
+                    .set(INDEX_HASH_KEY, s(self.list_key(status, &read.task.id)))
+                    .set("updated_at", n(now.timestamp()))
+            }
+        };
+        let chunk = read
+            .chunk_unmoved(claim)
             .set("lease_until", n(claim.lease_until.timestamp_millis()))
             .set_or_remove("seen", item::seen_to_attribute(&claim.seen))
             .set("tries", n(claim.tries))
+            .set("put_offs", n(read.chunk.state.put_offs_in(claim.attempt)))
             .set("due_at", n(claim.lease_until.timestamp() + 1));
-        self.send_guarded(read, claim, update).await
+        let moved = self.write(read, Some(task), chunk).await?;
+        unless_moved(moved, &claim.token)
     }
 
     /// Puts work off that could not even be looked at: it becomes due again later, ever more slowly.
     ///
     /// # Errors
-    /// [`ClaimError::Lost`] when somebody was first.
+    /// [`WorkError::Lost`] when somebody was first.
     pub async fn defer_if_unmoved(
         &self,
-        read: &StoredTask,
+        read: &Work,
         claim: &Claim,
         why: Deferral,
         now: DateTime<Utc>,
-    ) -> Result<(), ClaimError> {
+    ) -> Result<(), WorkError> {
+        let state = &read.chunk.state;
         let tries = match why {
-            Deferral::Throttled | Deferral::NoTime => read.chunk.tries,
+            Deferral::Throttled | Deferral::NoTime => state.tries_in(claim.attempt),
             Deferral::Failed => claim.tries,
         };
-        let update = self
-            .guarded_by_read(read, claim, Event::Claim, now)
+        let put_offs = state.put_offs_in(claim.attempt);
+        let chunk = read
+            .chunk_unmoved(claim)
             .set("tries", n(tries))
-            .set("due_at", n((now + resend_delay(read.sends)).timestamp()))
+            .set("put_offs", n(put_offs + 1))
+            .set("due_at", n((now + why.delay(put_offs)).timestamp()))
             .remove("lease_until");
-        self.send_guarded(read, claim, update).await
+        let task = match read.number {
+            Some(_) => None,
+            None => Some(
+                read.task_unmoved()
+                    .when_moved_by(Event::Claim)
+                    .set("updated_at", n(now.timestamp())),
+            ),
+        };
+        let moved = self.write(read, task, chunk).await?;
+        unless_moved(moved, &claim.token)
     }
 
-    /// Ends a task whose objects cannot even be looked for: every open object fails with one reason, and what earlier
-    /// claims saw stays on record.
+    /// Whether the task is still at work under the claim that `claimed` holds, read strongly consistent.
     ///
     /// # Errors
-    /// [`ClaimError::Lost`] when somebody was first.
-    pub async fn fail_if_unmoved(
-        &self,
-        read: &StoredTask,
-        claim: &Claim,
-        end: &Settlement,
-        now: DateTime<Utc>,
-    ) -> Result<(), ClaimError> {
-        let update = self.guarded_by_read(read, claim, Event::Fail, now);
-        let update = self.record(update, read, end, end.status);
-        self.send_guarded(read, claim, update).await
+    /// When DynamoDB does not answer.
+    pub async fn is_still_claimed(&self, claimed: &Work) -> Result<bool, StoreError> {
+        let Some(task) = self.load(&claimed.task.id).await? else {
+            return Ok(false);
+        };
+        let state = match (&task.objects, claimed.number) {
+            (Objects::Inline(chunk), None) => Some(chunk.state.clone()),
+            (Objects::Chunks(_), Some(number)) if task.nonce == claimed.nonce => {
+                self.chunk_state(&task, number).await?
+            }
+            (Objects::Inline(_) | Objects::Chunks(_), _) => None,
+        };
+        Ok(task.task.status == TaskStatus::Processing
+            && task.task.attempt == claimed.task.attempt
+            && state.is_some_and(|state| {
+                state.claim == claimed.chunk.state.claim && state.lease_until.is_some()
+            }))
     }
 
-    /// An update that takes the fence, on condition that the task is just as it was read: the same task, attempt and
-    /// claim, and that claim's lease (which was over when it was read) neither released nor renewed.
-    fn guarded_by_read(
+    /// Writes the part of the task, if there is one, and the part of the chunk together.
+    pub(super) async fn write(
         &self,
-        read: &StoredTask,
-        claim: &Claim,
-        event: Event,
-        now: DateTime<Utc>,
-    ) -> GuardedUpdate {
-        let update = GuardedUpdate::default()
+        work: &Work,
+        task: Option<GuardedUpdate>,
+        chunk: GuardedUpdate,
+    ) -> Result<Moved, StoreError> {
+        let (client, table) = (&self.client, self.table.as_str());
+        let task_key = item::key_of(&work.task.id);
+        let chunk_key = work
+            .number
+            .map(|number| item::state_key(&work.nonce, number));
+        match (task, chunk_key) {
+            (Some(task), Some(key)) => {
+                let parts = vec![(task_key, task), (key, chunk)];
+                match transact(client, table, parts).await? {
+                    Transacted::Applied => Ok(Moved::No),
+                    Transacted::Refused(conditions) => Ok(moved(conditions)),
+                }
+            }
+            (task, key) => {
+                let update = match task {
+                    Some(task) => task.and(chunk),
+                    None => chunk,
+                };
+                let key = key.unwrap_or(task_key);
+                match update.send(client, table, key, false).await? {
+                    Written::Applied(_) => Ok(Moved::No),
+                    Written::Refused(found) => Ok(Moved::Yes {
+                        task: found.clone().filter(|_| work.number.is_none()),
+                        chunk: found,
+                    }),
+                }
+            }
+        }
+    }
+}
+
+fn moved(conditions: Vec<Condition>) -> Moved {
+    let mut found = conditions.into_iter().map(|condition| match condition {
+        Condition::Held => None,
+        Condition::Failed(item) => item,
+    });
+    let task = found.next().flatten();
+    let chunk = found.next().flatten();
+    Moved::Yes { task, chunk }
+}
+
+/// A write that the SDK sent again after its answer was lost succeeded the first time: its token is there.
+fn unless_moved(moved: Moved, token: &str) -> Result<(), WorkError> {
+    match moved {
+        Moved::No => Ok(()),
+        Moved::Yes {
+            chunk: Some(chunk), ..
+        } if chunk.get("claim") == Some(&s(token)) => Ok(()),
+        Moved::Yes { .. } => Err(WorkError::Lost),
+    }
+}
+
+impl Work {
+    /// The work as it is once `claim` is made on it.
+    #[must_use]
+    pub fn under(mut self, claim: Claim) -> Self {
+        self.task.status = TaskStatus::Processing;
+        let state = &mut self.chunk.state;
+        state.put_offs = state.put_offs_in(claim.attempt);
+        state.fence = claim.fence;
+        state.claim = Some(claim.token);
+        state.attempt = claim.attempt;
+        state.lease_until = Some(claim.lease_until);
+        state.tries = claim.tries;
+        state.seen = claim.seen;
+        self
+    }
+
+    /// The positions of the objects that are to be tried.
+    pub fn open(&self) -> Vec<usize> {
+        self.chunk.open(self.task.attempt, self.baseline)
+    }
+
+    /// Takes over what a refused write found in the task's item.
+    pub(super) fn follow(&mut self, found: Item) -> Result<(), StoreError> {
+        let found = StoredTask::from_item(found)?;
+        self.task = found.task;
+        self.baseline = found.baseline;
+        Ok(())
+    }
+
+    /// A part that assumes that the task is the same, in the same attempt.
+    pub(super) fn task_unmoved(&self) -> GuardedUpdate {
+        GuardedUpdate::default()
+            .when("#nonce = :read_nonce AND #attempt = :read_attempt")
+            .value("read_nonce", s(&self.nonce))
+            .value("read_attempt", n(self.task.attempt))
+    }
+
+    /// A part that takes the fence, and assumes that the last claim is the one that was read, and that its lease (which
+    /// was over when it was read) has neither been released nor renewed.
+    pub(super) fn chunk_unmoved(&self, claim: &Claim) -> GuardedUpdate {
+        let state = &self.chunk.state;
+        let part = GuardedUpdate::default()
             .set("fence", n(claim.fence))
             .set("claim", s(&claim.token))
-            .set("updated_at", n(now.timestamp()))
-            .when("#nonce = :read_nonce AND #attempt = :read_attempt AND #fence = :read_fence")
-            .value("read_nonce", s(&read.nonce))
-            .value("read_attempt", n(read.task.attempt))
-            .value("read_fence", n(read.chunk.fence))
-            // No lease outlives its task: another of the same id may come right after.
-            .when("#expires_at > :lease_end")
-            .value("lease_end", n(claim.lease_until.timestamp() + 1))
-            .when_moved_by(event);
-        match read.chunk.lease_until {
-            None => update.when("attribute_not_exists(#lease_until)"),
-            Some(over) => update
+            .set("claim_attempt", n(claim.attempt));
+        let part = match self.number {
+            None => part,
+            Some(_) => {
+                let expires_at = self.task.expires_at + CHUNK_RETENTION;
+                part.set("size", n(state.size))
+                    .set("expires_at", n(expires_at.timestamp()))
+            }
+        };
+        let part = match state.fence {
+            0 => part.when("attribute_not_exists(#fence)"),
+            read => part
+                .when("#fence = :read_fence")
+                .value("read_fence", n(read)),
+        };
+        match state.lease_until {
+            None => part.when("attribute_not_exists(#lease_until)"),
+            Some(over) => part
                 .when("#lease_until = :read_lease")
                 .value("read_lease", n(over.timestamp_millis())),
         }
     }
-
-    async fn send_guarded(
-        &self,
-        read: &StoredTask,
-        claim: &Claim,
-        update: GuardedUpdate,
-    ) -> Result<(), ClaimError> {
-        let key = item::key_of(&read.task.id);
-        match update.send(&self.client, &self.table, key, false).await? {
-            Written::Applied(_) => Ok(()),
-            Written::Refused(None) => Err(ClaimError::Lost),
-            Written::Refused(Some(item)) => {
-                // Sent again by the SDK after its answer was lost: it succeeded the first time.
-                let stored = StoredTask::from_item(item)?;
-                match stored.chunk.claim.as_ref() == Some(&claim.token) {
-                    true => Ok(()),
-                    false => Err(ClaimError::Lost),
-                }
-            }
-        }
-    }
-
-    /// Records the end of a claim, whatever became of the task meanwhile, unless a newer claim has taken over. Answers
-    /// the status and attempt it was recorded under.
-    ///
-    /// `claimed` is the task as it is under the claim: as it was read, with the claim's fence and record in place.
-    ///
-    /// # Errors
-    /// [`SettleError::Superseded`] when a newer claim has taken over: nothing was changed.
-    pub async fn settle_if_newest(
-        &self,
-        mut claimed: StoredTask,
-        results: &[(usize, Outcome)],
-        why: Deferral,
-        now: DateTime<Utc>,
-    ) -> Result<(Settlement, StoredTask), SettleError> {
-        let claimed_attempt = claimed.task.attempt;
-        let token = claimed.chunk.claim.clone().unwrap_or_default();
-        loop {
-            let task = &claimed.task;
-            let end = claimed.chunk.settle(
-                results,
-                task.status,
-                claimed_attempt,
-                task.attempt,
-                claimed.baseline,
-            );
-            let status = match task.status {
-                TaskStatus::Processing => end.status,
-                // Canceled, or restarted and pending: the result is recorded, the status stays.
-                other => other,
-            };
-            let update = GuardedUpdate::default()
-                .set("updated_at", n(now.timestamp()))
-                .when("#claim = :token AND attribute_exists(#lease_until)")
-                .value("token", s(&token))
-                .when("#attempt = :read_attempt AND #status = :read_status")
-                .value("read_attempt", n(task.attempt))
-                .value("read_status", s(task.status.as_str()));
-            let update = self.record(update, &claimed, &end, status);
-            let update = match status {
-                TaskStatus::Processing => self.put_off(update, &claimed, &end, why, now),
-                TaskStatus::Pending
-                | TaskStatus::Done
-                | TaskStatus::Failed
-                | TaskStatus::Canceled => update,
-            };
-            let key = item::key_of(&task.id);
-            let found = match update.send(&self.client, &self.table, key, false).await? {
-                Written::Applied(_) => {
-                    claimed.task.status = status;
-                    return Ok((end, claimed));
-                }
-                Written::Refused(Some(item)) => StoredTask::from_item(item)?,
-                Written::Refused(None) => return Err(SettleError::Superseded),
-            };
-            if found.chunk.claim.as_ref() != Some(&token) {
-                return Err(SettleError::Superseded);
-            }
-            if found.chunk.lease_until.is_none() {
-                // Sent again by the SDK after its answer was lost: it succeeded the first time.
-                return Ok((end, found));
-            }
-            // Canceled or restarted meanwhile: the same results, seen from there. Each round of this loop needs another
-            // caller's call in between.
-            claimed = found;
-        }
-    }
-
-    /// Adds a settlement's parts to `update`.
-    fn record(
-        &self,
-        update: GuardedUpdate,
-        stored: &StoredTask,
-        end: &Settlement,
-        status: TaskStatus,
-    ) -> GuardedUpdate {
-        let mut update = update
-            .set("status", s(status.as_str()))
-            .set(INDEX_HASH_KEY, s(self.list_key(status, &stored.task.id)))
-            .set("deleted", n(end.deleted))
-            .set("failed", n(end.failed))
-            .set_or_remove("failed_head", item::head_to_json(&end.failed_head))
-            .set_or_remove("seen", item::seen_to_attribute(&end.seen))
-            .remove("lease_until");
-        for (name, value) in item::outcomes_to_attributes(&end.outcomes) {
-            update = update.set_or_remove(name, value);
-        }
-        if status.is_terminal() {
-            update = update.remove("due_at");
-        }
-        if status == TaskStatus::Failed {
-            update = update.set_or_remove("detail", end.detail.as_ref().map(s));
-        }
-        update
-    }
-
-    /// Work remains: it is due again at once where there was progress, and ever later where there was none.
-    fn put_off(
-        &self,
-        update: GuardedUpdate,
-        claimed: &StoredTask,
-        end: &Settlement,
-        why: Deferral,
-        now: DateTime<Utc>,
-    ) -> GuardedUpdate {
-        let progress = claimed.task.progress;
-        let moved = end.deleted + end.failed > progress.deleted + progress.failed;
-        let tries = match why {
-            _ if moved => 0,
-            Deferral::Throttled | Deferral::NoTime => claimed.chunk.tries.saturating_sub(1),
-            Deferral::Failed => claimed.chunk.tries,
-        };
-        let (sends, due_at) = match moved {
-            true => (0, now),
-            false => (claimed.sends, now + resend_delay(claimed.sends)),
-        };
-        update
-            .set("tries", n(tries))
-            .set("due_at", n(due_at.timestamp()))
-            .set("sends", n(sends))
-    }
 }
 
-impl StoredTask {
-    /// The task as it is once `claim` is made on it.
-    #[must_use]
-    pub fn under(mut self, claim: Claim) -> Self {
-        self.task.status = TaskStatus::Processing;
-        self.chunk.fence = claim.fence;
-        self.chunk.claim = Some(claim.token);
-        self.chunk.lease_until = Some(claim.lease_until);
-        self.chunk.tries = claim.tries;
-        self.chunk.seen = claim.seen;
-        self
-    }
-
-    /// Whether the task, as it is now, is still at work under the claim that `claimed` holds.
-    pub fn is_still_claimed_as(&self, claimed: &Self) -> bool {
-        self.chunk.claim == claimed.chunk.claim
-            && self.chunk.lease_until.is_some()
-            && self.task.status == TaskStatus::Processing
-            && self.task.attempt == claimed.task.attempt
-    }
+/// Whether an item carries a claim of this token.
+pub(super) fn is_claimed_as(item: &Item, token: &AttributeValue) -> bool {
+    item.get("claim") == Some(token)
 }

@@ -1,21 +1,36 @@
 //! The work on one chunk of a task's objects: what is open, what a claim records, what a settlement says.
 
-use super::{Bitmap, FailedItem, ObjectId, Outcome, Outcomes, Reason, TaskStatus};
+use super::{Bitmap, FailedItem, ObjectIds, Outcome, Outcomes, Reason, TaskStatus};
 use chrono::{DateTime, Utc};
 
 /// Up to 500 objects of a task, and how far the work on them has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// The objects, in the order of the request.
-    pub ids: Vec<ObjectId>,
+    pub ids: ObjectIds,
+    /// How far the work on them has come.
+    pub state: ChunkState,
+}
+
+/// How far the work on a chunk has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChunkState {
+    /// How many objects the chunk has.
+    pub size: usize,
     /// How many claims there have been. Grows by one with each, across restarts too.
     pub fence: u64,
     /// The newest claim's token.
     pub claim: Option<String>,
     /// While set, the newest claim is not settled. While in the future, no other claim may be made.
     pub lease_until: Option<DateTime<Utc>>,
-    /// Claims of this attempt that ended without progress, the one under way included.
+    /// The attempt that the newest claim was made in; 0 when there was none. `tries` and `put_offs` are of that attempt.
+    pub attempt: u32,
+    /// Claims that ended without progress, the one under way included: see [`Self::tries_in`].
     pub tries: u32,
+    /// How often the work was put off since it last moved: see [`Self::put_offs_in`].
+    pub put_offs: u32,
+    /// From when on work that was put off, or whose worker died, is to be sent again.
+    pub due_at: Option<DateTime<Utc>>,
     /// Objects that a claim saw in the index and whose deletion is not settled. If such an object is gone now, this
     /// service deleted it.
     pub seen: Bitmap,
@@ -30,12 +45,30 @@ pub struct Claim {
     pub token: String,
     /// The claim's number: one more than the fence the worker read.
     pub fence: u64,
+    /// The attempt it is made in.
+    pub attempt: u32,
     /// Until when no other claim may be made.
     pub lease_until: DateTime<Utc>,
     /// The claims without progress, this one counted.
     pub tries: u32,
     /// What was in the index, together with what earlier unsettled claims saw there.
     pub seen: Bitmap,
+}
+
+/// How many objects have an outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Objects that count as deleted.
+    pub deleted: u32,
+    /// Objects that were tried and not deleted.
+    pub failed: u32,
+}
+
+impl Counts {
+    /// Objects that have an outcome.
+    pub fn sum(self) -> u32 {
+        self.deleted + self.failed
+    }
 }
 
 /// What a claim's end says of its chunk.
@@ -45,15 +78,13 @@ pub struct Settlement {
     pub outcomes: Outcomes,
     /// What was seen and is still not settled.
     pub seen: Bitmap,
-    /// How many objects of the chunk count as deleted.
-    pub deleted: u32,
-    /// How many were tried and not deleted.
-    pub failed: u32,
-    /// Where the whole chunk stands: `Done`, `Failed`, or `Processing` when objects remain.
-    pub status: TaskStatus,
-    /// Why a `Failed` one failed.
-    pub detail: Option<String>,
-    /// The first failures, as many as a list row may show.
+    /// How many objects have an outcome now and had none before: what the task's counters grow by.
+    pub newly: Counts,
+    /// Whether no object of the chunk remains.
+    pub is_complete: bool,
+    /// Why objects of the chunk were given up, if any were.
+    pub gave_up: Option<String>,
+    /// The chunk's first failures, as many as a list row may show.
     pub failed_head: Vec<FailedItem>,
 }
 
@@ -62,48 +93,87 @@ const MAX_HEAD_ITEMS: usize = 10;
 /// The most bytes of JSON that a list row's failures take.
 const MAX_HEAD_BYTES: usize = 1024;
 
-impl Chunk {
-    /// A chunk nobody has worked on.
-    pub fn new(ids: Vec<ObjectId>) -> Self {
-        Self {
-            ids,
-            fence: 0,
-            claim: None,
-            lease_until: None,
-            tries: 0,
-            seen: Bitmap::default(),
-            outcomes: Outcomes::none(1),
-        }
-    }
-
+impl ChunkState {
     /// Whether a claim is in force at `now`, so that nobody else may make one.
     pub fn is_leased(&self, now: DateTime<Utc>) -> bool {
         self.lease_until.is_some_and(|until| now < until)
     }
 
+    /// How many claims of `attempt` ended without progress.
+    pub fn tries_in(&self, attempt: u32) -> u32 {
+        match self.attempt == attempt {
+            true => self.tries,
+            false => 0,
+        }
+    }
+
+    /// How often the work was put off in `attempt` since it last moved.
+    pub fn put_offs_in(&self, attempt: u32) -> u32 {
+        match self.attempt == attempt {
+            true => self.put_offs,
+            false => 0,
+        }
+    }
+
+    /// What each object counts as in `attempt`, in order.
+    pub fn outcomes_in(&self, attempt: u32, baseline: u32) -> impl Iterator<Item = Outcome> {
+        (0..self.size).map(move |position| self.outcomes.at(position, attempt, baseline))
+    }
+
+    /// How many objects have an outcome in `attempt`.
+    pub fn counts(&self, attempt: u32, baseline: u32) -> Counts {
+        let mut counts = Counts::default();
+        for outcome in self.outcomes_in(attempt, baseline) {
+            match outcome {
+                Outcome::Remaining => {}
+                Outcome::Deleted => counts.deleted += 1,
+                Outcome::Failed(_) => counts.failed += 1,
+            }
+        }
+        counts
+    }
+}
+
+impl Chunk {
+    /// A chunk nobody has worked on.
+    pub fn new(ids: ObjectIds) -> Self {
+        let size = ids.len();
+        Self {
+            ids,
+            state: ChunkState {
+                size,
+                ..ChunkState::default()
+            },
+        }
+    }
+
     /// The positions of the objects that are to be tried in `attempt`.
     pub fn open(&self, attempt: u32, baseline: u32) -> Vec<usize> {
-        (0..self.ids.len())
-            .filter(|i| self.outcomes.at(*i, attempt, baseline) == Outcome::Remaining)
+        let outcomes = self.state.outcomes_in(attempt, baseline).enumerate();
+        outcomes
+            .filter(|(_, outcome)| *outcome == Outcome::Remaining)
+            .map(|(position, _)| position)
             .collect()
     }
 
-    /// The claim a worker makes after it has looked and found `present`.
+    /// The claim a worker makes in `attempt` after it has looked and found `present`.
     pub fn claim(
         &self,
         token: String,
+        attempt: u32,
         present: impl IntoIterator<Item = usize>,
         lease_until: DateTime<Utc>,
     ) -> Claim {
-        let mut seen = self.seen.clone();
+        let mut seen = self.state.seen.clone();
         for position in present {
             seen.insert(position);
         }
         Claim {
             token,
-            fence: self.fence + 1,
+            fence: self.state.fence + 1,
+            attempt,
             lease_until,
-            tries: self.tries + 1,
+            tries: self.state.tries_in(attempt) + 1,
             seen,
         }
     }
@@ -131,8 +201,8 @@ impl Chunk {
         };
         let canceled = status == TaskStatus::Canceled;
         let mut outcomes = Outcomes::none(attempt);
-        for position in 0..self.ids.len() {
-            outcomes.set(position, &self.outcomes.at(position, attempt, baseline));
+        for (position, outcome) in self.state.outcomes_in(attempt, baseline).enumerate() {
+            outcomes.set(position, &outcome);
         }
         let mut settled = Bitmap::default();
         for (position, outcome) in results {
@@ -155,18 +225,19 @@ impl Chunk {
             }
         }
         let seen = (0..self.ids.len())
-            .filter(|i| self.seen.contains(*i) && !settled.contains(*i))
+            .filter(|i| self.state.seen.contains(*i) && !settled.contains(*i))
             .collect();
         self.sum_up(outcomes, seen, attempt, baseline)
     }
 
     fn sum_up(&self, outcomes: Outcomes, seen: Bitmap, attempt: u32, baseline: u32) -> Settlement {
-        let (mut deleted, mut failed, mut remaining) = (0, 0, 0);
+        let before = self.state.counts(attempt, baseline);
+        let (mut deleted, mut failed) = (0, 0);
         let mut given_up: Vec<String> = Vec::new();
         let mut head = FailedHead::default();
         for (position, id) in self.ids.iter().enumerate() {
             match outcomes.at(position, attempt, baseline) {
-                Outcome::Remaining => remaining += 1,
+                Outcome::Remaining => {}
                 Outcome::Deleted => deleted += 1,
                 Outcome::Failed(reason) => {
                     failed += 1;
@@ -177,18 +248,16 @@ impl Chunk {
                 }
             }
         }
-        let (status, detail) = match (remaining, given_up.first()) {
-            (0, None) => (TaskStatus::Done, None),
-            (0, Some(first)) => (TaskStatus::Failed, Some(in_one_sentence(first, &given_up))),
-            (_, _) => (TaskStatus::Processing, None),
-        };
+        let gave_up = given_up.first();
         Settlement {
             outcomes,
             seen,
-            deleted,
-            failed,
-            status,
-            detail,
+            newly: Counts {
+                deleted: u32::saturating_sub(deleted, before.deleted),
+                failed: u32::saturating_sub(failed, before.failed),
+            },
+            is_complete: (deleted + failed) as usize == self.ids.len(),
+            gave_up: gave_up.map(|first| in_one_sentence(first, &given_up)),
             failed_head: head.items,
         }
     }
@@ -213,16 +282,15 @@ struct FailedHead {
 }
 
 impl FailedHead {
-    fn push(&mut self, id: &ObjectId, detail: &str) {
+    fn push(&mut self, id: &str, detail: &str) {
         // {"object_id":"…","detail":"…"} and a comma, or the closing bracket; the opening one is the 1 below. Only quotes and backslashes are escaped, to two bytes each.
         let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
-        let bytes =
-            escaped(id.as_str()) + escaped(detail) + r#"{"object_id":"","detail":""},"#.len();
+        let bytes = escaped(id) + escaped(detail) + r#"{"object_id":"","detail":""},"#.len();
         self.full |= self.items.len() == MAX_HEAD_ITEMS || self.bytes + bytes + 1 > MAX_HEAD_BYTES;
         if !self.full {
             self.bytes += bytes;
             self.items.push(FailedItem {
-                object_id: id.clone(),
+                object_id: id.to_owned(),
                 detail: detail.to_owned(),
             });
         }
@@ -234,11 +302,13 @@ mod tests {
     use super::*;
 
     fn chunk(count: usize) -> Chunk {
-        Chunk::new(
-            (0..count)
-                .map(|i| ObjectId::new(format!("obj-{i}")).unwrap())
-                .collect(),
-        )
+        of((0..count).map(|i| format!("obj-{i}")))
+    }
+
+    fn of(names: impl IntoIterator<Item = String>) -> Chunk {
+        let mut ids = ObjectIds::default();
+        names.into_iter().for_each(|id| ids.push(&id).unwrap());
+        Chunk::new(ids)
     }
 
     fn gave_up() -> Outcome {
@@ -250,37 +320,47 @@ mod tests {
     #[test]
     fn a_claim_adds_what_it_saw_to_what_was_seen_and_raises_the_fence() {
         let mut chunk = chunk(4);
-        chunk.seen.insert(1);
-        chunk.fence = 7;
-        let claim = chunk.claim("token".into(), [2], DateTime::UNIX_EPOCH);
+        chunk.state.seen.insert(1);
+        chunk.state.fence = 7;
+        let claim = chunk.claim("token".into(), 1, [2], DateTime::UNIX_EPOCH);
         assert_eq!(claim.fence, 8);
         assert_eq!(claim.seen, [1, 2].into_iter().collect());
     }
 
     #[test]
-    fn all_definite_is_done_and_anything_given_up_is_failed() {
-        let chunk = chunk(3);
-        let settle = |results: &[_]| chunk.settle(results, TaskStatus::Processing, 1, 1, 1);
-        let done = settle(&[(0, Outcome::Deleted), (1, NOT_FOUND), (2, Outcome::Deleted)]);
-        assert_eq!(
-            (done.status, done.deleted, done.failed),
-            (TaskStatus::Done, 2, 1)
-        );
-        assert_eq!(done.detail, None);
-        let failed = settle(&[(0, Outcome::Deleted), (1, NOT_FOUND), (2, gave_up())]);
-        assert_eq!(
-            (failed.status, failed.deleted, failed.failed),
-            (TaskStatus::Failed, 1, 2)
-        );
-        assert_eq!(failed.detail.as_deref(), Some("The store kept failing"));
-        let open = settle(&[(0, Outcome::Deleted)]);
-        assert_eq!(open.status, TaskStatus::Processing);
+    fn a_settlement_says_what_is_new_whether_all_is_there_and_why_anything_was_given_up() {
+        let mut chunk = chunk(3);
+        chunk.state.outcomes = Outcomes::none(1);
+        let settle =
+            |chunk: &Chunk, results: &[_]| chunk.settle(results, TaskStatus::Processing, 1, 1, 1);
+        let part = settle(&chunk, &[(0, Outcome::Deleted)]);
+        let counts = |deleted, failed| Counts { deleted, failed };
+        assert_eq!((part.newly, part.is_complete), (counts(1, 0), false));
+        chunk.state.outcomes = part.outcomes;
+        let done = settle(&chunk, &[(1, NOT_FOUND), (2, Outcome::Deleted)]);
+        assert_eq!((done.newly, done.is_complete), (counts(1, 1), true));
+        assert_eq!(done.gave_up, None);
+        let failed = settle(&chunk, &[(1, NOT_FOUND), (2, gave_up())]);
+        assert_eq!((failed.newly, failed.is_complete), (counts(0, 2), true));
+        assert_eq!(failed.gave_up.as_deref(), Some("The store kept failing"));
+    }
+
+    #[test]
+    fn tries_and_put_offs_are_of_one_attempt() {
+        let state = ChunkState {
+            attempt: 2,
+            tries: 3,
+            put_offs: 4,
+            ..ChunkState::default()
+        };
+        assert_eq!((state.tries_in(2), state.put_offs_in(2)), (3, 4));
+        assert_eq!((state.tries_in(3), state.put_offs_in(3)), (0, 0));
     }
 
     #[test]
     fn what_was_given_up_stays_seen_so_that_a_later_attempt_knows_who_deleted_it() {
         let mut chunk = chunk(2);
-        chunk.seen = [0, 1].into_iter().collect();
+        chunk.state.seen = [0, 1].into_iter().collect();
         let end = chunk.settle(
             &[(0, Outcome::Deleted), (1, gave_up())],
             TaskStatus::Processing,
@@ -300,19 +380,24 @@ mod tests {
             1,
             1,
         );
-        assert_eq!((end.deleted, end.failed), (1, 1));
+        assert_eq!((end.newly.deleted, end.newly.failed), (1, 1));
     }
 
     #[test]
     fn after_a_restart_only_deletions_count_and_after_one_of_everything_nothing_does() {
         let mut chunk = chunk(3);
-        chunk.outcomes.set(2, &Outcome::Deleted);
+        chunk.state.outcomes = Outcomes::none(1);
+        chunk.state.outcomes.set(2, &Outcome::Deleted);
         let results = [(0, Outcome::Deleted), (1, NOT_FOUND)];
         let end = chunk.settle(&results, TaskStatus::Pending, 1, 2, 1);
-        assert_eq!((end.deleted, end.failed), (2, 0));
-        chunk.seen.insert(0);
+        assert_eq!(
+            (end.newly.deleted, end.newly.failed),
+            (1, 0),
+            "beside the one of before"
+        );
+        chunk.state.seen.insert(0);
         let end = chunk.settle(&results, TaskStatus::Pending, 1, 2, 2);
-        assert_eq!((end.deleted, end.failed), (0, 0));
+        assert_eq!((end.newly.deleted, end.newly.failed), (0, 0));
         assert!(
             end.seen.contains(0),
             "what is gone at the next look was deleted"
@@ -328,13 +413,9 @@ mod tests {
                 .failed_head
         };
         assert_eq!(none_found(&chunk(500)).len(), 10);
-        let long = Chunk::new(
-            (0..9)
-                .map(|i| ObjectId::new(format!("{i}{}", "x".repeat(400))).unwrap())
-                .collect(),
-        );
+        let long = of((0..9).map(|i| format!("{i}{}", "x".repeat(400))));
         assert_eq!(none_found(&long).len(), 2);
-        let too_long = Chunk::new(vec![ObjectId::new("x".repeat(1024)).unwrap()]);
+        let too_long = of(["x".repeat(1024)]);
         assert_eq!(none_found(&too_long).len(), 0);
     }
 }

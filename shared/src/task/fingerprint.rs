@@ -1,6 +1,6 @@
 //! What a request asks for, as a number: two requests with the same fingerprint ask for the same.
 
-use super::{ModelId, ObjectId};
+use super::{ModelId, ObjectIds};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 (FIPS 180-4) over a request's model and its *set* of object ids, cut to 128 bits.
@@ -8,16 +8,14 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a request. The order of the ids makes no difference.
-    pub fn of(model: &ModelId, ids: &[ObjectId]) -> Self {
-        let mut sorted: Vec<&str> = ids.iter().map(ObjectId::as_str).collect();
-        sorted.sort_unstable();
+    /// The fingerprint of a request whose ids stand once each. Their order makes no difference.
+    pub fn of(model: &ModelId, ids: &ObjectIds) -> Self {
         let mut hash = Sha256::new();
         hash.update(model.as_str());
-        for id in sorted {
+        for position in ids.sorted() {
             // No name holds a control character, so a line feed separates them unmistakably.
             hash.update("\n");
-            hash.update(id);
+            hash.update(ids.get(position as usize).unwrap_or_default());
         }
         let digest = hash.finalize();
         let mut short = [0; 16];
@@ -43,7 +41,7 @@ mod tests {
     use super::*;
 
     fn of(model: &str, ids: &[&str]) -> Fingerprint {
-        let ids: Vec<_> = ids.iter().map(|id| ObjectId::new(*id).unwrap()).collect();
+        let ids = ObjectIds::from_text(&ids.join("\n")).unwrap();
         Fingerprint::of(&ModelId::new(model).unwrap(), &ids)
     }
 

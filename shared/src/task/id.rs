@@ -2,11 +2,6 @@
 
 use std::fmt;
 
-/// The most objects in one chunk: what one S3 Vectors delete takes ("Limitations and restrictions", Amazon S3 User
-/// Guide).
-pub const MAX_CHUNK_OBJECTS: usize = 500;
-/// The most bytes of object ids in one chunk, so that an item stays well below DynamoDB's 400 KB.
-pub const MAX_CHUNK_BYTES: usize = 128 * 1024;
 /// The longest task id, in bytes of UTF-8.
 pub const MAX_TASK_ID_BYTES: usize = 255;
 /// The longest embedding model id, in bytes of UTF-8.
@@ -112,31 +107,9 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// The name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectId(String);
-
-impl ObjectId {
-    /// Checks `text` and takes it as an object's name.
-    ///
-    /// # Errors
-    /// Says which rule the text breaks.
-    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
-        let text = text.into();
-        check(&text, MAX_OBJECT_ID_BYTES)?;
-        Ok(Self(text))
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ObjectId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// Checks the name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control characters.
+pub(super) fn check_object_id(text: &str) -> Result<(), InvalidName> {
+    check(text, MAX_OBJECT_ID_BYTES)
 }
 
 #[cfg(test)]
@@ -158,9 +131,9 @@ mod tests {
         ] {
             assert!(TaskId::new(name).is_ok(), "{name:?}");
             assert!(ModelId::new(name).is_ok(), "{name:?}");
-            assert!(ObjectId::new(name).is_ok(), "{name:?}");
+            assert!(check_object_id(name).is_ok(), "{name:?}");
         }
-        assert!(ObjectId::new("white space is fine here").is_ok());
+        assert!(check_object_id("white space is fine here").is_ok());
         assert!(ModelId::new("and here").is_ok());
     }
 
@@ -176,8 +149,8 @@ mod tests {
         );
         assert!(ModelId::new("m".repeat(128)).is_ok());
         assert!(ModelId::new("m".repeat(129)).is_err());
-        assert!(ObjectId::new("o".repeat(1024)).is_ok());
-        assert!(ObjectId::new("o".repeat(1025)).is_err());
+        assert!(check_object_id(&"o".repeat(1024)).is_ok());
+        assert!(check_object_id(&"o".repeat(1025)).is_err());
     }
 
     #[test]
@@ -186,7 +159,10 @@ mod tests {
             let name = format!("a{c}b");
             assert_eq!(TaskId::new(&*name), Err(InvalidName::ControlCharacter(c)));
             assert_eq!(ModelId::new(&*name), Err(InvalidName::ControlCharacter(c)));
-            assert_eq!(ObjectId::new(&*name), Err(InvalidName::ControlCharacter(c)));
+            assert_eq!(
+                check_object_id(&name),
+                Err(InvalidName::ControlCharacter(c))
+            );
         }
         for c in [' ', '\u{a0}', '\u{2003}', '\u{3000}'] {
             assert_eq!(

@@ -24,6 +24,14 @@ impl Message {
             chunk: None,
         }
     }
+
+    /// The message for a chunk of a task, in the attempt the task is in.
+    pub fn of_chunk(task: &Task, chunk: Option<u32>) -> Self {
+        Self {
+            chunk,
+            ..Self::whole(task)
+        }
+    }
 }
 
 #[cfg(test)]

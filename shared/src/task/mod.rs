@@ -1,7 +1,8 @@
 //! The task and its rules. Pure: no I/O, no clock, no AWS.
 //!
 //! [`TaskStatus`] and its transitions are in `status.rs`, what happened to each object in `outcome.rs`, the work on a
-//! chunk of objects (what to delete, what to record) in `chunk.rs`, the rules for names in `id.rs`.
+//! chunk of objects (what to delete, what to record) in `chunk.rs`, the rules for names in `id.rs`, many object ids in
+//! `object_ids.rs`.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod bitmap;
@@ -9,18 +10,19 @@ mod chunk;
 mod fingerprint;
 mod id;
 mod message;
+mod object_ids;
 mod outcome;
 mod status;
 
 pub use bitmap::Bitmap;
-pub use chunk::{Chunk, Claim, Settlement};
+pub use chunk::{Chunk, ChunkState, Claim, Counts, Settlement};
 pub use fingerprint::Fingerprint;
 pub use id::{
-    InvalidName, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES,
-    MAX_TASK_ID_BYTES, ModelId, ObjectId, TaskId,
+    InvalidName, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_TASK_ID_BYTES, ModelId, TaskId,
 };
 pub use message::Message;
-pub use outcome::{NOT_FOUND, Outcome, Outcomes, Reason};
+pub use object_ids::{ChunkLimits, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ObjectIds};
+pub use outcome::{NOT_FOUND, Outcome, OutcomeFilter, Outcomes, Reason};
 pub use status::{Effect, Event, TaskStatus};
 
 use chrono::{DateTime, Utc};
@@ -44,7 +46,7 @@ pub struct Task {
     pub expires_at: DateTime<Utc>,
     /// How many objects stand where.
     pub progress: Progress,
-    /// Why a `failed` task failed, in one sentence for a person.
+    /// The first reason of something given up in this attempt, in one sentence for a person: why a `failed` task failed.
     pub detail: Option<String>,
 }
 
@@ -79,7 +81,7 @@ impl Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailedItem {
     /// The object.
-    pub object_id: ObjectId,
+    pub object_id: String,
     /// The reason, for a person.
     pub detail: String,
 }

@@ -56,6 +56,31 @@ impl Outcome {
     }
 }
 
+/// Which objects a caller asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutcomeFilter {
+    /// Those that were deleted.
+    Deleted,
+    /// Those that were tried and not deleted.
+    Failed,
+    /// Those that have no outcome yet.
+    Remaining,
+    /// Every object.
+    All,
+}
+
+impl OutcomeFilter {
+    /// Whether an object of this outcome is asked for.
+    pub fn lets_through(self, outcome: &Outcome) -> bool {
+        match self {
+            Self::Deleted => *outcome == Outcome::Deleted,
+            Self::Failed => matches!(outcome, Outcome::Failed(_)),
+            Self::Remaining => *outcome == Outcome::Remaining,
+            Self::All => true,
+        }
+    }
+}
+
 /// An outcome as it is stored: one byte.
 ///
 /// 0 remaining, 1 deleted, 2 not found, 3 to 127 refused with reason `n - 3`, 128 to 252 given up with reason

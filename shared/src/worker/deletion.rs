@@ -3,8 +3,8 @@
 use super::carry_out::MAX_TRIES;
 use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::clock::Clock;
-use crate::store::{Deferral, StoredTask, TaskStore};
-use crate::task::{ObjectId, Outcome, Reason};
+use crate::store::{Deferral, TaskStore, Work};
+use crate::task::{ObjectIds, Outcome, Reason};
 use crate::vector::{VectorError, VectorErrorKind, VectorStore};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +12,13 @@ use std::future::Future;
 use std::time::Duration;
 use tracing::warn;
 
-/// Times a call is made before its work is handed back.
+/// Times a call is made that keeps failing, before its work is handed back. One that is throttled is made as long as there
+/// is time.
 const MAX_CALLS: u32 = 4;
 /// The longest wait before the second call; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest wait before any call.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// A store that does not answer within less than this is not to blame.
 const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
 /// With less time than this no call is begun.
@@ -67,11 +70,11 @@ impl Budget {
     /// AWS Architecture Blog). `false`: no time is left for it.
     async fn back_off(&self, calls: u32) -> bool {
         let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
-        let pause = bound.mul_f64(fastrand::f64());
+        let pause = bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());
         if self.left() < MIN_TIME + TimeDelta::from_std(pause).unwrap_or(MIN_TIME) {
             return false;
         }
-        tokio::time::sleep(pause).await;
+        self.clock.sleep(pause).await;
         true
     }
 }
@@ -112,7 +115,7 @@ impl Found {
 /// When the store would not say in the time there is.
 pub(super) async fn look(
     store: &dyn VectorStore,
-    ids: &[ObjectId],
+    ids: &ObjectIds,
     positions: &[usize],
     budget: &Budget,
 ) -> Result<Found, VectorError> {
@@ -141,7 +144,7 @@ pub(super) async fn look(
             Err(error) => {
                 calls += 1;
                 batches.push(batch);
-                if may_pass(error.kind) && calls < MAX_CALLS && budget.back_off(calls).await {
+                if may_call_again(error.kind, calls) && budget.back_off(calls).await {
                     continue;
                 }
                 if !may_pass(error.kind) || found.refused.is_empty() {
@@ -206,7 +209,7 @@ pub(super) fn after_all_tries(detail: &str) -> String {
 pub(super) struct Deletion<'a> {
     pub(super) store: &'a dyn VectorStore,
     pub(super) tasks: &'a TaskStore,
-    pub(super) claimed: &'a StoredTask,
+    pub(super) claimed: &'a Work,
     pub(super) budget: &'a Budget,
 }
 
@@ -266,7 +269,7 @@ impl Deletion<'_> {
             warn!(%task_id, ?kind, code, "could not delete");
             ended.is_final = !may_pass(error.kind);
             ended.why_open = Some((why, error.detail));
-            if ended.is_final || calls == MAX_CALLS || !self.budget.back_off(calls).await {
+            if !may_call_again(error.kind, calls) || !self.budget.back_off(calls).await {
                 break;
             }
         }
@@ -276,8 +279,8 @@ impl Deletion<'_> {
     }
 
     async fn is_still_ours(&self) -> bool {
-        let now = self.tasks.load(&self.claimed.task.id).await;
-        now.is_ok_and(|now| now.is_some_and(|now| now.is_still_claimed_as(self.claimed)))
+        let still = self.tasks.is_still_claimed(self.claimed).await;
+        still.unwrap_or(false)
     }
 
     /// A delete whose answer failed may have been carried out: what is gone now was deleted.
@@ -315,9 +318,13 @@ fn may_pass(kind: VectorErrorKind) -> bool {
     }
 }
 
-fn names<'a>(ids: &'a [ObjectId], positions: &[usize]) -> Vec<&'a str> {
-    let ids = positions.iter().filter_map(|at| ids.get(*at));
-    ids.map(ObjectId::as_str).collect()
+/// Whether to make a call once more that has failed so many times.
+fn may_call_again(kind: VectorErrorKind, calls: u32) -> bool {
+    kind == VectorErrorKind::Throttled || (may_pass(kind) && calls < MAX_CALLS)
+}
+
+fn names<'a>(ids: &'a ObjectIds, positions: &[usize]) -> Vec<&'a str> {
+    positions.iter().filter_map(|at| ids.get(*at)).collect()
 }
 
 /// Halves a batch that holds an invalid id, until the invalid ones stand alone.

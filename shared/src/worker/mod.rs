@@ -1,10 +1,11 @@
 //! Carrying out messages, and sweeping up what was lost.
 //!
 //! `carry_out.rs` is one message from read to settlement, `deletion.rs` the calls to the vector store within it,
-//! `sweeper.rs` the schedule's job. Here: a batch of messages, and which of them come back.
+//! `fan_out.rs` the first message of a large task, `sweeper.rs` the schedule's job. Here: a batch of messages, and which of them come back.
 
 mod carry_out;
 mod deletion;
+mod fan_out;
 mod sweeper;
 
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
@@ -46,6 +47,8 @@ enum Verdict {
         deleted: u32,
         failed: u32,
     },
+    /// A large task's chunks were sent, or those of them that the queue took: acknowledged, the sweeper sees to the rest.
+    FannedOut { sent: usize, unsent: usize },
     /// The work is on record as due later: acknowledged, the sweeper sends it again.
     Deferred(&'static str),
     /// There was no time left to begin: the message comes back.
@@ -128,6 +131,17 @@ impl Worker {
                     chunk,
                     outcome = "dropped",
                     why,
+                    duration_ms
+                );
+                None
+            }
+            Ok(Ok(Verdict::FannedOut { sent, unsent })) => {
+                info!(
+                    task_id,
+                    attempt,
+                    outcome = "fanned out",
+                    sent,
+                    unsent,
                     duration_ms
                 );
                 None

@@ -1,0 +1,228 @@
+//! Chunks that are items of their own: writing their ids, and reading ids and states many at a time.
+
+use super::expression::{n, s};
+use super::item::{self, Item, Objects, StoredTask};
+use super::work::{CHUNK_RETENTION, Work};
+use super::{KEY, StoreError, TaskStore};
+use crate::task::{Chunk, ChunkState, ObjectIds};
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The most items one BatchWriteItem takes ("Service, account, and table quotas in Amazon DynamoDB").
+const MAX_BATCH_WRITE: usize = 25;
+/// The most items one BatchGetItem takes (the same page).
+pub(super) const MAX_BATCH_GET: usize = 100;
+/// BatchWriteItem calls under way at once. Each holds a copy of its ids, so few bound the memory of a create.
+const CONCURRENT_WRITES: usize = 4;
+/// How often a batch is sent whose items DynamoDB did not all process.
+const MAX_SENDS: u32 = 8;
+
+impl TaskStore {
+    /// Writes the ids of a task's chunks under a name nobody else can have. Until the task itself is stored nobody reads
+    /// them; should it never be, they expire.
+    pub(super) async fn write_ids(
+        &self,
+        nonce: &str,
+        ids: &ObjectIds,
+        chunks: &[Range<usize>],
+        task_expires_at: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let expires_at = (task_expires_at + CHUNK_RETENTION).timestamp();
+        let numbered: Vec<_> = (0_u32..).zip(chunks.iter().cloned()).collect();
+        let batches: Vec<_> = numbered
+            .chunks(MAX_BATCH_WRITE)
+            .map(<[_]>::to_vec)
+            .collect();
+        let put = |(number, range): (u32, Range<usize>)| {
+            PutRequest::builder()
+                .item(KEY, item::ids_key(nonce, number))
+                .item("ids", s(ids.text_of(range)))
+                .item("expires_at", n(expires_at))
+                .build()
+                .map(|put| WriteRequest::builder().put_request(put).build())
+        };
+        stream::iter(batches)
+            .map(|batch| async move {
+                let puts = batch.into_iter().map(put);
+                let puts = puts.collect::<Result<Vec<_>, _>>().map_err(not_built)?;
+                self.put_all(puts).await
+            })
+            .buffer_unordered(CONCURRENT_WRITES)
+            .try_collect()
+            .await
+    }
+
+    async fn put_all(&self, mut puts: Vec<WriteRequest>) -> Result<(), StoreError> {
+        for sent in 1..=MAX_SENDS {
+            let request = self.client.batch_write_item();
+            let answer = request.request_items(&self.table, puts).send().await?;
+            puts = answer
+                .unprocessed_items
+                .and_then(|mut left| left.remove(&self.table))
+                .unwrap_or_default();
+            if puts.is_empty() {
+                return Ok(());
+            }
+            pause_for_the_unprocessed(sent).await;
+        }
+        Err(unprocessed())
+    }
+
+    /// Reads items, strongly consistent, by their keys. Those that are not there are left out.
+    async fn get_all(
+        &self,
+        keys: Vec<AttributeValue>,
+    ) -> Result<HashMap<String, Item>, StoreError> {
+        let mut found = HashMap::with_capacity(keys.len());
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|key| HashMap::from([(KEY.to_owned(), key)]))
+            .collect();
+        for batch in keys.chunks(MAX_BATCH_GET) {
+            let ask = KeysAndAttributes::builder()
+                .set_keys(Some(batch.to_vec()))
+                .consistent_read(true);
+            let mut ask = Some(ask.build().map_err(not_built)?);
+            let mut sent = 0;
+            while let Some(keys) = ask.take() {
+                if sent > 0 {
+                    pause_for_the_unprocessed(sent).await;
+                }
+                if sent == MAX_SENDS {
+                    return Err(unprocessed());
+                }
+                sent += 1;
+                let request = self.client.batch_get_item();
+                let answer = request.request_items(&self.table, keys).send().await?;
+                let items = answer
+                    .responses
+                    .and_then(|mut tables| tables.remove(&self.table));
+                for item in items.unwrap_or_default() {
+                    if let Some(AttributeValue::S(key)) = item.get(KEY) {
+                        found.insert(key.clone(), item);
+                    }
+                }
+                ask = answer
+                    .unprocessed_keys
+                    .and_then(|mut left| left.remove(&self.table));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads chunk `number` of `task` to work on it. `None`: the task has no such chunk.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer or an item is damaged.
+    pub async fn load_work(
+        &self,
+        task: StoredTask,
+        number: Option<u32>,
+    ) -> Result<Option<Work>, StoreError> {
+        let nonce = task.nonce.clone();
+        let chunk = match (task.objects, number) {
+            (Objects::Inline(chunk), None) => *chunk,
+            (Objects::Chunks(count), Some(number)) if number < count => {
+                let (ids_key, state_key) = (
+                    item::ids_key(&nonce, number),
+                    item::state_key(&nonce, number),
+                );
+                let keys = vec![ids_key.clone(), state_key.clone()];
+                let mut items = self.get_all(keys).await?;
+                let ids = item::ids_from_item(take(&mut items, &ids_key).unwrap_or_default())?;
+                match take(&mut items, &state_key) {
+                    None => Chunk::new(ids),
+                    Some(state) => Chunk {
+                        ids,
+                        state: item::state_from_item(state)?,
+                    },
+                }
+            }
+            (Objects::Inline(_) | Objects::Chunks(_), _) => return Ok(None),
+        };
+        Ok(Some(Work {
+            task: task.task,
+            baseline: task.baseline,
+            number,
+            chunk,
+            nonce,
+        }))
+    }
+
+    /// How far the work on each of the chunks `numbers` of `task` has come; `None` where nobody has taken it up yet.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer or an item is damaged.
+    pub async fn chunk_states(
+        &self,
+        task: &StoredTask,
+        numbers: Range<u32>,
+    ) -> Result<Vec<Option<ChunkState>>, StoreError> {
+        let keys: Vec<_> = numbers
+            .map(|number| item::state_key(&task.nonce, number))
+            .collect();
+        let mut items = self.get_all(keys.clone()).await?;
+        let states = keys.iter().map(|key| {
+            let item = take(&mut items, key);
+            item.map(item::state_from_item).transpose()
+        });
+        states.collect()
+    }
+
+    /// How far the work on one chunk has come.
+    pub(super) async fn chunk_state(
+        &self,
+        task: &StoredTask,
+        number: u32,
+    ) -> Result<Option<ChunkState>, StoreError> {
+        let states = self.chunk_states(task, number..number + 1).await?;
+        Ok(states.into_iter().next().flatten())
+    }
+
+    /// The ids of the chunks `numbers` of `task`.
+    pub(super) async fn chunk_ids(
+        &self,
+        task: &StoredTask,
+        numbers: &[u32],
+    ) -> Result<Vec<ObjectIds>, StoreError> {
+        let keys: Vec<_> = numbers
+            .iter()
+            .map(|number| item::ids_key(&task.nonce, *number))
+            .collect();
+        let mut items = self.get_all(keys.clone()).await?;
+        let ids = keys
+            .iter()
+            .map(|key| item::ids_from_item(take(&mut items, key).unwrap_or_default()));
+        ids.collect()
+    }
+}
+
+fn take(items: &mut HashMap<String, Item>, key: &AttributeValue) -> Option<Item> {
+    items.remove(key.as_s().ok()?)
+}
+
+fn not_built(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
+    StoreError::Refused {
+        code: "not built".to_owned(),
+        source: error.into(),
+    }
+}
+
+/// DynamoDB processed part of a batch, again and again.
+fn unprocessed() -> StoreError {
+    StoreError::Unavailable {
+        code: "unprocessed items".to_owned(),
+        source: "DynamoDB did not process all items of a batch".into(),
+    }
+}
+
+/// Waits with full jitter, up to 100 ms at first and twice as long after each further answer ("Error handling with
+/// DynamoDB", batch operations and error handling).
+async fn pause_for_the_unprocessed(sent: u32) {
+    let most = Duration::from_millis(50 << sent.min(6));
+    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+}

@@ -1,0 +1,246 @@
+//! What happened to each object, in the order of the request, a page at a time.
+
+use super::item::{Objects, StoredTask};
+use super::{StoreError, TaskStore};
+use crate::task::{ChunkState, FailedItem, MAX_CHUNK_OBJECTS, ObjectIds, Outcome, OutcomeFilter};
+use std::fmt;
+use std::str::FromStr;
+
+/// Chunks of which one page reads the ids. A page that has read so many ends, full or not.
+const MAX_CHUNKS_READ: usize = 40;
+/// The most bytes that a page's objects may take in an answer, however they have to be escaped in it. With the first
+/// thousand failures beside it, it stays below the 6 MB of a Lambda answer.
+const MAX_PAGE_BYTES: usize = 1_000_000;
+
+/// A place in the order of a task's objects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The chunk's number.
+    pub chunk: u32,
+    /// The position in it.
+    pub position: usize,
+}
+
+/// One object, and what happened to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectOutcome {
+    /// The object.
+    pub object_id: String,
+    /// What happened to it.
+    pub outcome: Outcome,
+}
+
+/// Some of a task's objects, in the order of the request.
+#[derive(Debug, Default)]
+pub struct OutcomePage {
+    /// The objects.
+    pub items: Vec<ObjectOutcome>,
+    /// Where the next page begins; `None` when nothing follows.
+    pub next: Option<Place>,
+    /// Whether the task was restarted while it was read: what was read may be of a later attempt.
+    pub restarted: bool,
+}
+
+impl TaskStore {
+    /// The objects of `task` that `filter` asks for, from `from` on: at most `most` of them. A page may have fewer and
+    /// still be followed by another.
+    ///
+    /// The cost of a page does not depend on where it begins: the states of chunks are small, and ids are read only of
+    /// chunks that have something to show.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn outcomes(
+        &self,
+        task: &StoredTask,
+        filter: OutcomeFilter,
+        from: Place,
+        most: usize,
+    ) -> Result<OutcomePage, StoreError> {
+        let mut page = Filling::new(task, filter, most);
+        let count = match &task.objects {
+            Objects::Inline(chunk) if from.chunk == 0 => {
+                page.take(from, &chunk.ids, Some(&chunk.state));
+                return Ok(page.done);
+            }
+            Objects::Inline(_) => return Ok(page.done),
+            Objects::Chunks(count) => *count,
+        };
+        let mut may_read = MAX_CHUNKS_READ;
+        for window in super::windows(from.chunk, count) {
+            let states = self.chunk_states(task, window.clone()).await?;
+            let mut wanted: Vec<_> = window
+                .zip(states)
+                .filter(|(_, state)| page.matches(state.as_ref()) > 0)
+                .collect();
+            while let Some((next, _)) = wanted.first() {
+                if may_read == 0 {
+                    page.end_before(Place {
+                        chunk: *next,
+                        position: 0,
+                    });
+                    return Ok(page.done);
+                }
+                // As many as it takes to fill the page, as far as their states tell.
+                let mut expected = 0;
+                let enough = wanted.iter().position(|(_, state)| {
+                    expected += page.matches(state.as_ref());
+                    expected > page.left()
+                });
+                let reads = enough.map_or(wanted.len(), |at| at + 1).min(may_read);
+                let rest = wanted.split_off(reads);
+                may_read -= reads;
+                let numbers: Vec<u32> = wanted.iter().map(|(number, _)| *number).collect();
+                let ids = self.chunk_ids(task, &numbers).await?;
+                for ((chunk, state), ids) in wanted.iter().zip(&ids) {
+                    let position = match *chunk == from.chunk {
+                        true => from.position,
+                        false => 0,
+                    };
+                    let place = Place {
+                        chunk: *chunk,
+                        position,
+                    };
+                    if page.take(place, ids, state.as_ref()) {
+                        return Ok(page.done);
+                    }
+                }
+                wanted = rest;
+            }
+        }
+        Ok(page.done)
+    }
+
+    /// The first `most` objects of `task` that were tried and not deleted. Where its counter says that there are none,
+    /// nothing is read.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn failures(
+        &self,
+        task: &StoredTask,
+        most: usize,
+    ) -> Result<Vec<FailedItem>, StoreError> {
+        let mut failures = Vec::new();
+        let mut from = match task.task.progress.failed {
+            0 => None,
+            _ => Some(Place::default()),
+        };
+        while let Some(place) = from {
+            let left = most - failures.len();
+            let page = self.outcomes(task, OutcomeFilter::Failed, place, left);
+            let page = page.await?;
+            failures.extend(page.items.into_iter().filter_map(|item| {
+                let Outcome::Failed(reason) = item.outcome else {
+                    return None;
+                };
+                Some(FailedItem {
+                    object_id: item.object_id,
+                    detail: reason.detail().to_owned(),
+                })
+            }));
+            from = page.next.filter(|_| failures.len() < most);
+        }
+        Ok(failures)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.chunk, self.position)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (chunk, position) = text.split_once('.').ok_or(())?;
+        Ok(Self {
+            chunk: chunk.parse().map_err(drop)?,
+            position: position.parse().map_err(drop)?,
+        })
+    }
+}
+
+/// A page that is being filled.
+struct Filling {
+    attempt: u32,
+    baseline: u32,
+    filter: OutcomeFilter,
+    most: usize,
+    bytes: usize,
+    done: OutcomePage,
+}
+
+impl Filling {
+    fn new(task: &StoredTask, filter: OutcomeFilter, most: usize) -> Self {
+        Self {
+            attempt: task.task.attempt,
+            baseline: task.baseline,
+            filter,
+            most,
+            bytes: 0,
+            done: OutcomePage::default(),
+        }
+    }
+
+    /// How many objects the page may still take.
+    fn left(&self) -> usize {
+        self.most - self.done.items.len()
+    }
+
+    fn end_before(&mut self, place: Place) {
+        self.done.next = Some(place);
+    }
+
+    /// How many objects of a chunk the page asks for. Without a state its size is not known: as many as it may have.
+    fn matches(&mut self, state: Option<&ChunkState>) -> usize {
+        let Some(state) = state else {
+            return match self.filter.lets_through(&Outcome::Remaining) {
+                true => MAX_CHUNK_OBJECTS,
+                false => 0,
+            };
+        };
+        self.done.restarted |= state.outcomes.attempt() > self.attempt;
+        let outcomes = state.outcomes_in(self.attempt, self.baseline);
+        outcomes
+            .filter(|outcome| self.filter.lets_through(outcome))
+            .count()
+    }
+
+    /// Takes in a chunk's objects from `from` on. Whether the page is full and there is one more.
+    fn take(&mut self, from: Place, ids: &ObjectIds, state: Option<&ChunkState>) -> bool {
+        for (position, id) in ids.iter().enumerate().skip(from.position) {
+            let outcome = state.map_or(Outcome::Remaining, |state| {
+                state.outcomes.at(position, self.attempt, self.baseline)
+            });
+            if !self.filter.lets_through(&outcome) {
+                continue;
+            }
+            let bytes = size_in_an_answer(id, &outcome);
+            if self.left() == 0 || self.bytes + bytes > MAX_PAGE_BYTES {
+                let chunk = from.chunk;
+                self.end_before(Place { chunk, position });
+                return true;
+            }
+            self.bytes += bytes;
+            self.done.items.push(ObjectOutcome {
+                object_id: id.to_owned(),
+                outcome,
+            });
+        }
+        false
+    }
+}
+
+/// At most how many bytes an object takes in the body of an answer within the JSON that a function hands to Lambda: a quote
+/// or backslash becomes two bytes in the body, and four in the JSON around it.
+fn size_in_an_answer(id: &str, outcome: &Outcome) -> usize {
+    let detail = match outcome {
+        Outcome::Failed(reason) => reason.detail(),
+        Outcome::Remaining | Outcome::Deleted => "",
+    };
+    let escaped = |text: &str| text.len() + 3 * text.matches(['"', '\\']).count();
+    escaped(id) + escaped(detail) + 80
+}

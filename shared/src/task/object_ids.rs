@@ -1,0 +1,224 @@
+//! Many object ids in one text, so that a request of a million is not a million allocations.
+
+use super::id::{InvalidName, check_object_id};
+use std::ops::Range;
+
+/// The most objects in one chunk: what one S3 Vectors delete takes ("Limitations and restrictions", Amazon S3 User
+/// Guide).
+pub const MAX_CHUNK_OBJECTS: usize = 500;
+/// The most bytes of object ids in one chunk, so that an item stays well below DynamoDB's 400 KB.
+pub const MAX_CHUNK_BYTES: usize = 128 * 1024;
+
+/// How many objects, and bytes of their ids, a chunk may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkLimits {
+    /// The most objects.
+    pub objects: usize,
+    /// The most bytes of ids.
+    pub bytes: usize,
+}
+
+impl Default for ChunkLimits {
+    fn default() -> Self {
+        Self {
+            objects: MAX_CHUNK_OBJECTS,
+            bytes: MAX_CHUNK_BYTES,
+        }
+    }
+}
+
+/// Object ids in order: each 1 to 1,024 bytes of UTF-8 without control characters.
+///
+/// They stand in one text, a line feed after each, since no id can hold one. That text is also what is stored.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectIds {
+    text: String,
+    /// Where each id ends in the text.
+    ends: Vec<u32>,
+}
+
+impl ObjectIds {
+    /// Adds an id at the end.
+    ///
+    /// # Errors
+    /// Says which rule the id breaks; then nothing is added.
+    pub fn push(&mut self, id: &str) -> Result<(), InvalidName> {
+        check_object_id(id)?;
+        self.text.push_str(id);
+        // Ids come in a request of 6 MB or an item of 400 KB, far below four gigabytes.
+        self.ends
+            .push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
+        self.text.push('\n');
+        Ok(())
+    }
+
+    /// Ids from the text that [`Self::text_of`] made.
+    ///
+    /// # Errors
+    /// When a line of it is no object id.
+    pub fn from_text(text: &str) -> Result<Self, InvalidName> {
+        let mut ids = Self::default();
+        for id in text.split('\n') {
+            ids.push(id)?;
+        }
+        Ok(ids)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The id at `position`.
+    pub fn get(&self, position: usize) -> Option<&str> {
+        let end = *self.ends.get(position)? as usize;
+        self.text.get(self.start_of(position)..end)
+    }
+
+    /// The ids in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
+        (0..self.len()).map(|position| self.get(position).unwrap_or_default())
+    }
+
+    /// The ids at `positions` as one text: a line feed between two.
+    pub fn text_of(&self, positions: Range<usize>) -> &str {
+        let Some(end) = positions.end.checked_sub(1).and_then(|i| self.ends.get(i)) else {
+            return "";
+        };
+        let whole = self.start_of(positions.start)..*end as usize;
+        self.text.get(whole).unwrap_or_default()
+    }
+
+    fn start_of(&self, position: usize) -> usize {
+        match position.checked_sub(1).and_then(|i| self.ends.get(i)) {
+            Some(end) => *end as usize + 1,
+            None => 0,
+        }
+    }
+
+    /// Drops repeated ids; the first mention stays.
+    #[must_use]
+    pub fn each_once(self) -> Self {
+        let sorted = self.sorted();
+        let mut is_repeated = vec![false; self.len()];
+        let mut repeated = 0;
+        for pair in sorted.windows(2) {
+            if let [before, this] = *pair
+                && self.get(before as usize) == self.get(this as usize)
+                && let Some(flag) = is_repeated.get_mut(this as usize)
+            {
+                *flag = true;
+                repeated += 1;
+            }
+        }
+        if repeated == 0 {
+            return self;
+        }
+        let mut once = Self::default();
+        for (id, _) in self.iter().zip(is_repeated).filter(|(_, again)| !again) {
+            let _ = once.push(id); // it was valid before
+        }
+        once
+    }
+
+    /// The positions in the order of the ids' bytes, equal ids in the order of their positions.
+    pub(super) fn sorted(&self) -> Vec<u32> {
+        let mut positions: Vec<u32> = (0..).take(self.len()).collect();
+        positions.sort_unstable_by_key(|at| (self.get(*at as usize), *at));
+        positions
+    }
+
+    /// The positions cut into chunks within `limits`, each as full as it can be.
+    pub fn chunks(&self, limits: ChunkLimits) -> Vec<Range<usize>> {
+        let mut chunks = Vec::new();
+        let (mut start, mut bytes) = (0, 0);
+        for (position, id) in self.iter().enumerate() {
+            let full = position - start == limits.objects || bytes + id.len() > limits.bytes;
+            if full && position > start {
+                chunks.push(start..position);
+                (start, bytes) = (position, 0);
+            }
+            bytes += id.len();
+        }
+        if start < self.len() {
+            chunks.push(start..self.len());
+        }
+        chunks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ids: &[&str]) -> ObjectIds {
+        let mut all = ObjectIds::default();
+        for id in ids {
+            all.push(id).unwrap();
+        }
+        all
+    }
+
+    #[test]
+    fn ids_come_back_as_they_were_put_in_and_any_range_of_them_from_its_text() {
+        let names = ["a", "日本語", "c c", "🗑️", "e"];
+        let ids = of(&names);
+        assert_eq!(ids.iter().collect::<Vec<_>>(), names);
+        assert_eq!((ids.get(2), ids.get(5)), (Some("c c"), None));
+        for start in 0..names.len() {
+            for end in start + 1..=names.len() {
+                let back = ObjectIds::from_text(ids.text_of(start..end)).unwrap();
+                assert_eq!(back.iter().collect::<Vec<_>>(), names[start..end]);
+            }
+        }
+        assert_eq!(ids.text_of(0..0), "");
+        assert!(ObjectIds::from_text("").is_err());
+    }
+
+    #[test]
+    fn an_invalid_id_is_not_added() {
+        let mut ids = of(&["a"]);
+        for bad in ["", "a\nb", &"x".repeat(1025)] {
+            assert!(ids.push(bad).is_err());
+        }
+        assert_eq!(ids, of(&["a"]));
+    }
+
+    #[test]
+    fn a_repeated_id_counts_once_and_keeps_its_first_place() {
+        assert_eq!(
+            of(&["b", "a", "b", "c", "a", "b"]).each_once(),
+            of(&["b", "a", "c"])
+        );
+        assert_eq!(of(&["b", "a"]).each_once(), of(&["b", "a"]));
+        assert!(ObjectIds::default().each_once().is_empty());
+    }
+
+    #[test]
+    fn chunks_are_as_full_as_their_limits_allow_and_miss_nothing() {
+        let limits = ChunkLimits {
+            objects: 3,
+            bytes: 10,
+        };
+        let sizes = |ids: &[&str]| {
+            let chunks = of(ids).chunks(limits);
+            let mut next = 0;
+            for chunk in &chunks {
+                assert_eq!(chunk.start, next);
+                next = chunk.end;
+            }
+            assert_eq!(next, ids.len());
+            chunks.into_iter().map(|c| c.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&["a"; 3]), [3]);
+        assert_eq!(sizes(&["a"; 7]), [3, 3, 1]);
+        assert_eq!(sizes(&["aaaaa"; 5]), [2, 2, 1]);
+        assert_eq!(sizes(&["aaaaaaaaaaaa", "b", "aaaaaaaaaa"]), [1, 1, 1]);
+    }
+}

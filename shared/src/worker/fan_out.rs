@@ -1,0 +1,83 @@
+//! The first message of a large task: a message for each of its chunks that is to be worked on.
+
+use super::deletion::Budget;
+use super::{Verdict, Worker};
+use crate::queue::MAX_BATCH;
+use crate::store::{StoreError, StoredTask, WorkError};
+use crate::task::{Message, TaskStatus};
+use futures_util::{StreamExt, stream};
+use tracing::warn;
+
+/// Batches of messages that are sent at once.
+const CONCURRENT_SENDS: usize = 5;
+
+impl Worker {
+    /// Sends a message for each open chunk of `read`. Done twice, it sends messages twice, which does no harm: a chunk is
+    /// claimed by one worker, and one that has ended is left alone.
+    ///
+    /// The write that guards it comes first. Should this worker die before all messages are sent, the sweeper finds the
+    /// task due, and chunks that nobody has taken up are sent again.
+    pub(super) async fn fan_out(
+        &self,
+        read: StoredTask,
+        budget: &Budget,
+    ) -> Result<Verdict, StoreError> {
+        let now = self.clock.now();
+        let mut read = read;
+        let open = self.store.open_chunks(&read, now).await?;
+        let begins = read.task.status == TaskStatus::Pending;
+        let is_complete = read.task.progress.remaining() == 0;
+        if open.numbers.is_empty() && !begins && !is_complete {
+            return Ok(Verdict::Dropped("all its chunks are on their way"));
+        }
+        loop {
+            match self.store.fan_out_if_unmoved(&read, &open, now).await {
+                Ok(TaskStatus::Processing) if is_complete => {}
+                Ok(TaskStatus::Processing) => break,
+                Ok(status) => {
+                    return Ok(Verdict::Recorded {
+                        status: status.as_str(),
+                        deleted: 0,
+                        failed: 0,
+                    });
+                }
+                Err(WorkError::Lost) => return Ok(Verdict::Dropped("moved before it was begun")),
+                Err(WorkError::Store(error)) => return Err(error),
+            }
+            // It was pending with nothing left to try: now that it is `processing`, it ends.
+            read = match self.store.load(&read.task.id).await? {
+                Some(again) if again.task.status == TaskStatus::Processing => again,
+                _ => return Ok(Verdict::Dropped("moved before it was begun")),
+            };
+        }
+        let messages = open.numbers.iter();
+        let messages: Vec<_> = messages
+            .map(|number| Message::of_chunk(&read.task, Some(*number)))
+            .collect();
+        let batches: Vec<_> = messages.chunks(MAX_BATCH).map(<[_]>::to_vec).collect();
+        let sent: usize = stream::iter(batches)
+            .map(|batch| self.send_chunks(batch, budget))
+            .buffer_unordered(CONCURRENT_SENDS)
+            .fold(0, |sum, sent| async move { sum + sent })
+            .await;
+        Ok(Verdict::FannedOut {
+            sent,
+            unsent: messages.len() - sent,
+        })
+    }
+
+    /// Sends a batch and answers how many were taken. Those that were not are sent again when the sweeper finds the task
+    /// due.
+    async fn send_chunks(&self, batch: Vec<Message>, budget: &Budget) -> usize {
+        if !budget.allows_a_call() {
+            return 0;
+        }
+        match self.queue.send_batch(&batch).await {
+            Ok(sent) => sent,
+            Err(error) => {
+                warn!(cause = %error, "chunks were not sent");
+                0
+            }
+        }
+    }
+}
