@@ -69,11 +69,6 @@ impl Table {
         }
     }
 
-    /// Every item as it is now, by its key.
-    pub(crate) fn items(&self) -> &BTreeMap<String, Value> {
-        &self.items
-    }
-
     fn written(&mut self, keys: Vec<String>, rng: &mut Rng) -> Vec<Change> {
         let mut changes = Vec::new();
         for key in keys {

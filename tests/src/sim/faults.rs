@@ -80,6 +80,8 @@ pub(crate) enum Planner {
     Chances(Chances),
     /// This befalls the call of this number, counted from 0, and no other.
     At(usize, Fate, Option<Death>),
+    /// Whoever makes this call dies before it is sent.
+    DeathAt(&'static str),
 }
 
 impl Planner {
@@ -98,7 +100,11 @@ impl Planner {
                 death: *death,
                 ..calm
             },
-            Self::At(..) => calm,
+            Self::DeathAt(call) if *call == name => Plan {
+                death: Some(Death::Before),
+                ..calm
+            },
+            Self::At(..) | Self::DeathAt(_) => calm,
             Self::Chances(chances) => Plan {
                 before: chances.way(rng),
                 after: chances.way(rng),

@@ -76,6 +76,11 @@ impl Queue {
         self.messages.retain(|message| message.id != id);
     }
 
+    /// Loses every message.
+    pub(crate) fn lose_all(&mut self) {
+        self.messages.clear();
+    }
+
     /// When the next message is there to be received.
     pub(crate) fn next_visible(&self) -> Option<DateTime<Utc>> {
         self.messages.iter().map(|message| message.visible_at).min()
