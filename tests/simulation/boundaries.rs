@@ -7,14 +7,22 @@ use tests::sim::boundary::{Fault, Scenario, play};
 fn at_every_call(scenario: Scenario) {
     for is_large in [false, true] {
         let (calm, calls) = play(scenario, is_large, None);
-        assert_eq!(calm.violation, None, "{scenario:?}: {}", calm.trace.join("\n"));
+        assert_eq!(
+            calm.violation,
+            None,
+            "{scenario:?}: {}",
+            calm.trace.join("\n")
+        );
         assert!(calls > 0, "{scenario:?} makes no call");
         for call in 0..calls {
             for fault in Fault::ALL {
                 let (report, _) = play(scenario, is_large, Some((call, fault)));
                 if let Some(violation) = report.violation {
                     let mut story = report.trace.join("\n");
-                    let _ = write!(story, "\n\n{scenario:?}, large: {is_large}, {fault:?} at call {call}: {violation}");
+                    let _ = write!(
+                        story,
+                        "\n\n{scenario:?}, large: {is_large}, {fault:?} at call {call}: {violation}"
+                    );
                     panic!("{story}");
                 }
             }

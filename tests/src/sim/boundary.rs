@@ -159,9 +159,13 @@ impl Stage {
         match scenario {
             Scenario::CancelProcessing | Scenario::SweepAfterDeath => {
                 // As far as the claims: every delete call finds its worker dead.
-                self.service.world.with(|state| state.planner = Planner::DeathAt("DeleteVectors"));
+                self.service
+                    .world
+                    .with(|state| state.planner = Planner::DeathAt("DeleteVectors"));
                 self.work().await;
-                self.service.world.with(|state| state.planner = Planner::Calm);
+                self.service
+                    .world
+                    .with(|state| state.planner = Planner::Calm);
             }
             Scenario::Restart | Scenario::RestartAll | Scenario::Info => {
                 self.work().await;
@@ -172,7 +176,9 @@ impl Stage {
         }
         if matches!(scenario, Scenario::Sweep | Scenario::SweepAfterDeath) {
             self.service.world.with(|state| state.queue.lose_all());
-            self.service.wait_until(self.service.now() + TimeDelta::minutes(2)).await;
+            self.service
+                .wait_until(self.service.now() + TimeDelta::minutes(2))
+                .await;
         }
     }
 
@@ -198,7 +204,8 @@ impl Stage {
                 self.work().await;
             }
             Scenario::RestartAll => {
-                self.control("restart?task_id=task&attempt=1&scope=all").await;
+                self.control("restart?task_id=task&attempt=1&scope=all")
+                    .await;
                 self.work().await;
             }
             Scenario::Sweep | Scenario::SweepAfterDeath => {
@@ -224,7 +231,10 @@ impl Stage {
             Scenario::CancelPending | Scenario::CancelProcessing => TaskStatus::Canceled,
             _ => TaskStatus::Done,
         };
-        self.expect(status == Some(expected), &format!("the task is {status:?} in the end"));
+        self.expect(
+            status == Some(expected),
+            &format!("the task is {status:?} in the end"),
+        );
         if expected == TaskStatus::Canceled {
             self.control("restart?task_id=task").await;
             self.service.recover().await;
@@ -244,7 +254,10 @@ impl Stage {
                 false => (key, "failed"),
             })
             .collect();
-        let items = self.service.world.with(|state| state.checks.expected_items(ID));
+        let items = self
+            .service
+            .world
+            .with(|state| state.checks.expected_items(ID));
         self.expect(items == expected, &format!("the outcomes are {items:?}"));
     }
 

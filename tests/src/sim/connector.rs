@@ -167,20 +167,26 @@ impl State {
         let number = usize::try_from(self.stats.calls).expect("few calls");
         self.stats.calls += 1;
         if self.life(process) == Life::Returned {
-            self.violated(format!("{} is called after the handler returned", call.name));
+            self.violated(format!(
+                "{} is called after the handler returned",
+                call.name
+            ));
         }
         if call.name == "DeleteVectors" {
             let now = self.now();
-            let checked = self
-                .checks
-                .delete_starts(process, super::index::keys_of(&call.body), now);
+            let checked =
+                self.checks
+                    .delete_starts(process, super::index::keys_of(&call.body), now);
             self.expect(checked);
         }
         let plan = self
             .planner
             .plan(number, call.target, &call.name, &mut self.rng);
         let what = self.describe(call);
-        self.note(process, &format!("{what} is sent ({:?}, {:?})", plan.fate, plan.death));
+        self.note(
+            process,
+            &format!("{what} is sent ({:?}, {:?})", plan.fate, plan.death),
+        );
         let kind = match plan.fate {
             Fate::Served => None,
             Fate::Unsent { .. } => Some("request lost"),
@@ -197,12 +203,10 @@ impl State {
     /// Serves a request that has arrived.
     fn serve(&mut self, process: ProcessId, call: &Call, fate: Fate) -> Answer {
         let answer = match fate {
-            Fate::Refused(status, "TransactionCanceledException") => {
-                Answer {
-                    status,
-                    body: super::dynamodb::conflict(&call.body, &mut self.rng).to_string(),
-                }
-            }
+            Fate::Refused(status, "TransactionCanceledException") => Answer {
+                status,
+                body: super::dynamodb::conflict(&call.body, &mut self.rng).to_string(),
+            },
             Fate::Refused(status, kind) => Answer::refusal(status, kind),
             Fate::Served | Fate::AnswerLost { .. } | Fate::Unsent { .. } | Fate::Partly => {
                 let partly = fate == Fate::Partly;

@@ -89,7 +89,10 @@ impl Table {
                 let lag = rng.i64(0..=lag.max(1));
                 let due = self.clock.now() + TimeDelta::milliseconds(lag);
                 let earlier = copy.on_the_way.iter().filter(|(_, other, _)| *other == key);
-                let due = earlier.map(|(due, ..)| *due).max().map_or(due, |last| last.max(due));
+                let due = earlier
+                    .map(|(due, ..)| *due)
+                    .max()
+                    .map_or(due, |last| last.max(due));
                 copy.on_the_way.push((due, key.clone(), after.clone()));
             }
             changes.push(Change { key, before, after });
@@ -193,14 +196,21 @@ pub(super) fn conflict(body: &Value, rng: &mut Rng) -> Value {
 
 /// The keys of the items a call is about.
 pub(super) fn keys_of(name: &str, body: &Value) -> Vec<String> {
-    let key = |value: &Value| value.pointer(&format!("/{KEY}/S")).and_then(Value::as_str).map(str::to_owned);
+    let key = |value: &Value| {
+        value
+            .pointer(&format!("/{KEY}/S"))
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
     match name {
         "PutItem" => key(&body["Item"]).into_iter().collect(),
         "GetItem" | "UpdateItem" => key(&body["Key"]).into_iter().collect(),
         "BatchWriteItem" => {
             let puts = list(body.pointer(&format!("/RequestItems/{TABLE}")));
-            puts.iter().filter_map(|put| key(&put["PutRequest"]["Item"])).collect()
+            puts.iter()
+                .filter_map(|put| key(&put["PutRequest"]["Item"]))
+                .collect()
         }
         "BatchGetItem" => {
             let keys = list(body.pointer(&format!("/RequestItems/{TABLE}/Keys")));
@@ -208,8 +218,12 @@ pub(super) fn keys_of(name: &str, body: &Value) -> Vec<String> {
         }
         "TransactWriteItems" => {
             let parts = list(body.get("TransactItems"));
-            let parts = parts.iter().filter_map(|part| part.as_object()?.values().next());
-            parts.filter_map(|part| key(part.get("Key").or(part.get("Item"))?)).collect()
+            let parts = parts
+                .iter()
+                .filter_map(|part| part.as_object()?.values().next());
+            parts
+                .filter_map(|part| key(part.get("Key").or(part.get("Item"))?))
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -220,7 +234,9 @@ fn is_weak(name: &str, body: &Value) -> bool {
     match name {
         "Query" => true,
         "GetItem" => body["ConsistentRead"] != true,
-        "BatchGetItem" => body.pointer(&format!("/RequestItems/{TABLE}/ConsistentRead")) != Some(&true.into()),
+        "BatchGetItem" => {
+            body.pointer(&format!("/RequestItems/{TABLE}/ConsistentRead")) != Some(&true.into())
+        }
         _ => false,
     }
 }

@@ -31,5 +31,5 @@ mod service;
 mod shape;
 mod world;
 
-pub use schedule::{Report, run};
+pub use schedule::{Report, replay_command, run};
 pub use world::Stats;

@@ -103,7 +103,8 @@ impl State {
                 for entry in call.body["Entries"].as_array().into_iter().flatten() {
                     let id = text(&entry["Id"]);
                     if partly && self.rng.bool() {
-                        failed.push(json!({"Id": id, "Code": "InternalError", "SenderFault": false}));
+                        failed
+                            .push(json!({"Id": id, "Code": "InternalError", "SenderFault": false}));
                         continue;
                     }
                     let body = text(&entry["MessageBody"]);

@@ -37,7 +37,12 @@ impl Service {
             if next_message.is_none() && open.is_empty() {
                 break;
             }
-            let Some(due) = open.iter().map(|(_, due)| *due).min().unwrap_or(Some(i64::MAX)) else {
+            let Some(due) = open
+                .iter()
+                .map(|(_, due)| *due)
+                .min()
+                .unwrap_or(Some(i64::MAX))
+            else {
                 let what = format!("an open task is never due: {open:?}");
                 self.world.with(|state| state.violated(what));
                 return;
@@ -110,7 +115,9 @@ impl Service {
         }
         self.world.with(|state| {
             let expected = state.checks.expected_items(id);
-            let expected = expected.into_iter().map(|(key, word)| (key, word.to_owned()));
+            let expected = expected
+                .into_iter()
+                .map(|(key, word)| (key, word.to_owned()));
             if !expected.eq(items) {
                 state.violated(format!("the pages of {id} do not show what is stored"));
             }

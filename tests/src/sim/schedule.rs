@@ -24,6 +24,12 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
+/// The command that runs this seed's schedule again and shows all of it.
+#[must_use]
+pub fn replay_command(seed: u64) -> String {
+    format!("cargo run --profile simulate -p tests --bin simulate -- --seed {seed}")
+}
+
 /// Runs the schedule of this seed, on this thread.
 ///
 /// # Panics
@@ -91,7 +97,10 @@ async fn play(world: &World, shape: Shape) {
             while service.now() < end && !service.is_violated() {
                 service.invoke(timeout).await;
                 let wait = service.world.with(|state| {
-                    let next = state.queue.next_visible().map_or(TimeDelta::MAX, |at| at - state.now());
+                    let next = state
+                        .queue
+                        .next_visible()
+                        .map_or(TimeDelta::MAX, |at| at - state.now());
                     let most = state.rng.i64(100..=5_000);
                     next.num_milliseconds().clamp(1, most)
                 });
@@ -124,9 +133,13 @@ async fn play(world: &World, shape: Shape) {
     if shape.is_gentle {
         world.with(|state| {
             let statuses = state.checks.statuses();
-            let failed = statuses.iter().find(|(_, status)| *status == TaskStatus::Failed);
+            let failed = statuses
+                .iter()
+                .find(|(_, status)| *status == TaskStatus::Failed);
             if let Some((id, _)) = failed {
-                state.violated(format!("{id} has failed though nothing but throttling befell it"));
+                state.violated(format!(
+                    "{id} has failed though nothing but throttling befell it"
+                ));
             }
         });
     }
@@ -156,14 +169,22 @@ fn task_of(shape: &Shape, act: &Act) -> Option<super::shape::TaskShape> {
 async fn perform(service: &Service, act: Act, task: Option<super::shape::TaskShape>) {
     match (act, task) {
         (Act::Run { other, .. }, Some(task)) => {
-            let ids = if other { &task.other_ids } else { &task.object_ids };
+            let ids = if other {
+                &task.other_ids
+            } else {
+                &task.object_ids
+            };
             service.run(&task.id, task.model, ids).await;
         }
         (Act::Cancel { query, .. }, Some(task)) => {
-            service.shows(&task.id, "PUT", &format!("cancel?{query}"), None).await;
+            service
+                .shows(&task.id, "PUT", &format!("cancel?{query}"), None)
+                .await;
         }
         (Act::Restart { query, .. }, Some(task)) => {
-            service.shows(&task.id, "PUT", &format!("restart?{query}"), None).await;
+            service
+                .shows(&task.id, "PUT", &format!("restart?{query}"), None)
+                .await;
         }
         (Act::Info { query, .. }, Some(task)) => {
             let path = format!("info?task_id={}{query}", task.id);

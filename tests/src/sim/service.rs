@@ -119,7 +119,12 @@ impl Service {
     }
 
     /// Makes a request as a caller would. `None` if its process died.
-    pub(crate) async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Reply> {
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Reply> {
         let request = Request::builder()
             .method(method)
             .uri(format!("http://simulation/internal/deletion-tasks/{path}"))

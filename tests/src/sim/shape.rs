@@ -150,7 +150,9 @@ impl Shape {
 fn task(rng: &mut Rng, number: usize, is_large: bool, is_gentle: bool) -> TaskShape {
     let count = rng.usize(1..=if is_large { 14 } else { 8 });
     let ids = |letter: char, count: usize| -> Vec<String> {
-        (0..count).map(|at| format!("{letter}{number}-{at}")).collect()
+        (0..count)
+            .map(|at| format!("{letter}{number}-{at}"))
+            .collect()
     };
     TaskShape {
         id: format!("task-{number}"),
@@ -202,7 +204,9 @@ fn acts(
                 Act::Restart { task, query }
             }
             5..=6 => {
-                let query = *rng.choice(&["", "&outcome=all", "&outcome=failed"]).unwrap_or(&"");
+                let query = *rng
+                    .choice(&["", "&outcome=all", "&outcome=failed"])
+                    .unwrap_or(&"");
                 Act::Info { task, query }
             }
             7 => Act::List,

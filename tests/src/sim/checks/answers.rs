@@ -86,12 +86,15 @@ impl Checks {
     /// An answer that shows a task. `before`: what had been told when it was asked for.
     pub(crate) fn shown(&mut self, id: &str, shown: Shown, before: &Told) -> Result<(), String> {
         let checked = match &before.newest {
-            Some(newest) if !shown.follows(newest) => {
-                Err(format!("{id} is shown as {shown:?} after it was shown as {newest:?}"))
-            }
+            Some(newest) if !shown.follows(newest) => Err(format!(
+                "{id} is shown as {shown:?} after it was shown as {newest:?}"
+            )),
             Some(newest) if shown.attempt == newest.attempt => {
                 let changed = newest.outcomes.iter().find(|(key, outcome)| {
-                    shown.outcomes.get(*key).is_some_and(|shown| shown != *outcome)
+                    shown
+                        .outcomes
+                        .get(*key)
+                        .is_some_and(|shown| shown != *outcome)
                 });
                 match changed {
                     Some((key, was)) => Err(format!("{key} of {id} was shown as {was} before")),

@@ -43,7 +43,10 @@ impl Checks {
         let image = &chunk.image;
         let place = format!("a delete for task {id}, chunk {number}");
         if chunk.owner != process {
-            return Err(format!("{place} starts under a claim that {} took over", chunk.owner));
+            return Err(format!(
+                "{place} starts under a claim that {} took over",
+                chunk.owner
+            ));
         }
         match image.lease_until {
             None => return Err(format!("{place} starts after its claim is settled")),
@@ -67,7 +70,9 @@ impl Checks {
             let found = reads.unwrap_or_default().iter();
             let attempt = Some(image.claim_attempt);
             if !found.rev().any(|(at, work)| *at > last && *work == attempt) {
-                return Err(format!("{place} starts though the task was not seen at work before"));
+                return Err(format!(
+                    "{place} starts though the task was not seen at work before"
+                ));
             }
         }
         chunk.last_delete = Some(self.steps);
@@ -100,9 +105,10 @@ impl Checks {
 
     /// Whether the claim under which `process` deletes the object is settled or superseded.
     fn is_over(&self, process: ProcessId, key: &str) -> bool {
-        let chunk = self.homes.get(key).and_then(|(id, number)| {
-            self.tasks.get(id)?.chunks.get(*number as usize)
-        });
+        let chunk = self
+            .homes
+            .get(key)
+            .and_then(|(id, number)| self.tasks.get(id)?.chunks.get(*number as usize));
         chunk.is_none_or(|chunk| chunk.owner != process || chunk.image.lease_until.is_none())
     }
 }

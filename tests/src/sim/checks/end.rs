@@ -17,8 +17,10 @@ impl Checks {
             }
             for (chunk, outcomes) in task.chunks.iter().zip(self.outcomes(id)) {
                 for (at, (key, outcome)) in chunk.ids.iter().zip(outcomes).enumerate() {
-                    let is_gone =
-                        matches!(outcome, Outcome::Deleted | Outcome::Failed(Reason::NotFound));
+                    let is_gone = matches!(
+                        outcome,
+                        Outcome::Deleted | Outcome::Failed(Reason::NotFound)
+                    );
                     let decided = chunk.decided.get(&at).copied().unwrap_or(u64::MAX);
                     if is_gone && self.objects.was_left(key, decided) {
                         return Err(format!("{key} of {id} is {outcome:?}, but it is there"));

@@ -78,7 +78,9 @@ impl Objects {
         self.object(key).seen = true;
         match self.saw.contains_key(&(process, key.to_owned())) {
             true => Ok(()),
-            false => Err(format!("{key} is recorded as seen by process {process}, which never saw it")),
+            false => Err(format!(
+                "{key} is recorded as seen by process {process}, which never saw it"
+            )),
         }
     }
 
@@ -96,13 +98,17 @@ impl Objects {
         match outcome {
             Outcome::Deleted => {
                 if !object.removed && !object.seen {
-                    return Err(format!("{key} counts as deleted, but nobody saw or removed it"));
+                    return Err(format!(
+                        "{key} counts as deleted, but nobody saw or removed it"
+                    ));
                 }
                 (object.removed, object.seen) = (false, false);
             }
             Outcome::Failed(Reason::NotFound) => {
                 if object.removed {
-                    return Err(format!("{key} counts as not found, but the service removed it"));
+                    return Err(format!(
+                        "{key} counts as not found, but the service removed it"
+                    ));
                 }
             }
             Outcome::Failed(Reason::Refused(_)) if !is_bad => {
@@ -111,7 +117,9 @@ impl Objects {
             Outcome::Failed(_) | Outcome::Remaining => return Ok(None),
         }
         match decided {
-            None => Err(format!("{key} counts as {outcome:?} by one who never looked")),
+            None => Err(format!(
+                "{key} counts as {outcome:?} by one who never looked"
+            )),
             Some(decided) if object.present && object.inserted < decided => {
                 Err(format!("{key} counts as {outcome:?}, but it is there"))
             }

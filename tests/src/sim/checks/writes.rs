@@ -52,7 +52,10 @@ impl Checks {
                     if self.nonces.contains_key(nonce) {
                         return Err("ids are written after their task".to_owned());
                     }
-                    self.ids.entry(nonce.to_owned()).or_default().insert(number, ids);
+                    self.ids
+                        .entry(nonce.to_owned())
+                        .or_default()
+                        .insert(number, ids);
                 }
                 other => return Err(format!("an item of kind {other}")),
             }
@@ -69,7 +72,12 @@ impl Checks {
     }
 
     /// A task's item was written for the first time.
-    fn created(&mut self, id: &str, image: &TaskImage, item: &serde_json::Value) -> Result<(), String> {
+    fn created(
+        &mut self,
+        id: &str,
+        image: &TaskImage,
+        item: &serde_json::Value,
+    ) -> Result<(), String> {
         let chunks: Vec<Vec<String>> = match image.chunks {
             None => vec![ids_of(item).ok_or("a task without ids")?],
             Some(count) => {
@@ -124,16 +132,19 @@ impl Checks {
             (Done | Failed | Canceled, Pending) => is_restart,
             _ if is_restart => false,
             (from, to) if from == to => true,
-            (Pending, Processing | Failed | Canceled)
-            | (Processing, Done | Failed | Canceled) => true,
+            (Pending, Processing | Failed | Canceled) | (Processing, Done | Failed | Canceled) => {
+                true
+            }
             _ => false,
         };
         if !is_legal {
             let (before, after) = (before.status, after.status);
-            return Err(format!("task {id} goes from {before} to {after}, restart: {is_restart}"));
+            return Err(format!(
+                "task {id} goes from {before} to {after}, restart: {is_restart}"
+            ));
         }
-        let is_baseline_legal = after.baseline == before.baseline
-            || (is_restart && after.baseline == after.attempt);
+        let is_baseline_legal =
+            after.baseline == before.baseline || (is_restart && after.baseline == after.attempt);
         if !is_baseline_legal || after.baseline < before.baseline {
             return Err(format!("the baseline of {id} is {} by now", after.baseline));
         }
@@ -159,7 +170,10 @@ impl Checks {
         let before = std::mem::replace(&mut chunk.image, after);
         let after = &chunk.image;
         if after.fence < before.fence {
-            return Err(format!("the fence falls from {} to {}", before.fence, after.fence));
+            return Err(format!(
+                "the fence falls from {} to {}",
+                before.fence, after.fence
+            ));
         }
         let is_claim = after.claim != before.claim;
         if is_claim {
@@ -172,23 +186,34 @@ impl Checks {
             // A put-off has no lease and no effect beyond itself: only a claim needs the task at work.
             let may_work = !at_work.status.is_terminal() && after.claim_attempt == at_work.attempt;
             if after.lease_until.is_some() && !may_work {
-                return Err(format!("a claim is made on a task that is {}", at_work.status));
+                return Err(format!(
+                    "a claim is made on a task that is {}",
+                    at_work.status
+                ));
             }
             chunk.owner = process;
             chunk.last_delete = None;
         } else if after.fence != before.fence {
             return Err("the fence moves without a claim".to_owned());
         }
-        let is_settlement = !is_claim && before.lease_until.is_some() && after.lease_until.is_none();
+        let is_settlement =
+            !is_claim && before.lease_until.is_some() && after.lease_until.is_none();
         if !is_claim && !is_settlement && after.lease_until != before.lease_until {
             return Err("a lease changes without a claim".to_owned());
         }
         if is_settlement && chunk.owner != process {
-            return Err(format!("process {process} settles the claim of {}", chunk.owner));
+            return Err(format!(
+                "process {process} settles the claim of {}",
+                chunk.owner
+            ));
         }
         for (at, key) in chunk.ids.iter().enumerate() {
-            let was = before.outcomes.at(at, task.image.attempt, task.image.baseline);
-            let is = after.outcomes.at(at, task.image.attempt, task.image.baseline);
+            let was = before
+                .outcomes
+                .at(at, task.image.attempt, task.image.baseline);
+            let is = after
+                .outcomes
+                .at(at, task.image.attempt, task.image.baseline);
             let is_bad = self.bad.contains(key);
             let (was_seen, is_seen) = (before.seen.contains(at), after.seen.contains(at));
             if was != is {
@@ -247,12 +272,12 @@ impl Checks {
         }
         let is_complete = deleted + failed == image.total;
         match image.status {
-            TaskStatus::Done if !is_complete || gave_up > 0 => {
-                Err(format!("is done with {gave_up} given up, complete: {is_complete}"))
-            }
-            TaskStatus::Failed if !is_complete || gave_up == 0 => {
-                Err(format!("has failed with {gave_up} given up, complete: {is_complete}"))
-            }
+            TaskStatus::Done if !is_complete || gave_up > 0 => Err(format!(
+                "is done with {gave_up} given up, complete: {is_complete}"
+            )),
+            TaskStatus::Failed if !is_complete || gave_up == 0 => Err(format!(
+                "has failed with {gave_up} given up, complete: {is_complete}"
+            )),
             _ => Ok(()),
         }
     }
