@@ -14,6 +14,9 @@ use std::future::pending;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
+/// No process of ours needs more calls than this.
+const MOST_CALLS: u32 = 1_000;
+
 tokio::task_local! {
     /// The process that the running future is a part of. The SDK polls its connector within the caller's task.
     pub(crate) static PROCESS: ProcessId;
@@ -106,6 +109,7 @@ async fn carry(world: &World, request: &HttpRequest) -> Result<HttpResponse, Con
     tokio::spawn(async move {
         sleep(before).await;
         let answer = server.with(|state| state.serve(process, &call, fate));
+        insert_again(&server);
         let _ = done.send(answer); // its sender may not wait any more
     });
     if plan.death == Some(Death::OnTheWay) {
@@ -124,6 +128,17 @@ async fn carry(world: &World, request: &HttpRequest) -> Result<HttpResponse, Con
         return lost(noticed, "the answer was lost").await;
     }
     response(answer)
+}
+
+/// Others like to insert again, soon, what the service has just deleted.
+fn insert_again(world: &World) {
+    for (key, after) in world.with(State::take_insertions) {
+        let world = world.clone();
+        tokio::spawn(async move {
+            sleep(after).await;
+            world.with(|state| state.insert_object(&key));
+        });
+    }
 }
 
 async fn lost(noticed: bool, what: &'static str) -> Result<HttpResponse, ConnectorError> {
@@ -166,6 +181,10 @@ impl State {
     fn begin_call(&mut self, process: ProcessId, call: &Call) -> super::faults::Plan {
         let number = usize::try_from(self.stats.calls).expect("few calls");
         self.stats.calls += 1;
+        if self.one_more_call(process) > MOST_CALLS {
+            self.violated(format!("process {process} goes on and on"));
+            self.kill(process);
+        }
         if self.life(process) == Life::Returned {
             self.violated(format!(
                 "{} is called after the handler returned",

@@ -17,6 +17,7 @@ impl State {
     pub(crate) fn heal(&mut self) {
         self.note(0, "faults stop");
         self.planner = Planner::Calm;
+        self.inserted_again = 0.0;
         self.queue.heal();
         self.table.stop_lagging();
     }

@@ -80,6 +80,7 @@ async fn play(world: &World, shape: Shape) {
         state.checks.bad = shape.bad.iter().map(|(key, _)| key.clone()).collect();
         state.index.bad = shape.bad.iter().cloned().collect();
         state.planner = Planner::Chances(shape.chances);
+        state.inserted_again = shape.inserted_again;
         state.queue.lost = shape.messages_lost;
         state.queue.repeated = shape.messages_repeated;
         state.queue.late = shape.messages_late;

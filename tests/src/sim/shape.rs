@@ -48,6 +48,7 @@ pub(crate) struct Shape {
     pub(crate) missed_sweeps: f64,
     pub(crate) lag: Option<TimeDelta>,
     pub(crate) keep_tokens: bool,
+    pub(crate) inserted_again: f64,
     pub(crate) messages_lost: f64,
     pub(crate) messages_repeated: f64,
     pub(crate) messages_late: TimeDelta,
@@ -126,6 +127,7 @@ impl Shape {
             missed_sweeps: level(rng, &[0.1, 0.5]),
             lag: rng.bool().then(|| TimeDelta::seconds(rng.i64(1..=300))),
             keep_tokens: rng.u8(0..5) == 0,
+            inserted_again: level(rng, &[0.1, 0.5]),
             messages_lost: level(rng, CALLS),
             messages_repeated: level(rng, CALLS),
             messages_late: TimeDelta::milliseconds(match rng.u8(0..3) {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 /// A process's number. 0 is nobody's: the simulation itself.
@@ -57,6 +58,8 @@ pub(crate) struct State {
     pub(crate) index: Index,
     pub(crate) checks: Checks,
     pub(crate) stats: Stats,
+    /// How likely others insert an object again that the service has just deleted.
+    pub(crate) inserted_again: f64,
     processes: BTreeMap<ProcessId, Process>,
     trace: Vec<String>,
     hash: DefaultHasher,
@@ -67,6 +70,7 @@ struct Process {
     kind: &'static str,
     life: Life,
     abort: Option<AbortHandle>,
+    calls: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +98,7 @@ impl World {
             index: Index::default(),
             checks: Checks::default(),
             stats: Stats::default(),
+            inserted_again: 0.0,
             processes: BTreeMap::new(),
             trace: Vec::new(),
             hash: DefaultHasher::new(),
@@ -124,6 +129,7 @@ impl State {
             kind,
             life: Life::Running,
             abort: None,
+            calls: 0,
         };
         self.processes.insert(id, process);
         id
@@ -162,6 +168,26 @@ impl State {
         }
         self.stats.kills += 1;
         self.note(id, "killed");
+    }
+
+    /// Counts a call of a process, and answers how many it has made.
+    pub(crate) fn one_more_call(&mut self, process: ProcessId) -> u32 {
+        self.processes.get_mut(&process).map_or(0, |process| {
+            process.calls += 1;
+            process.calls
+        })
+    }
+
+    /// What others are to insert again, and after how long.
+    pub(crate) fn take_insertions(&mut self) -> Vec<(String, Duration)> {
+        let gone = self.checks.take_gone();
+        let mut insertions = Vec::new();
+        for key in gone {
+            if self.chance(self.inserted_again) {
+                insertions.push((key, Duration::from_millis(self.rng.u64(0..10_000))));
+            }
+        }
+        insertions
     }
 
     /// Counts a fault.

@@ -32,6 +32,8 @@ pub(crate) struct Checks {
     reads: BTreeMap<(ProcessId, String), Vec<(u64, Option<u32>)>>,
     /// Ids that the store refuses in some call.
     pub(crate) bad: std::collections::BTreeSet<String>,
+    /// Objects that counted as deleted since this was last asked for.
+    gone: Vec<String>,
     /// Counts reads and deletes.
     steps: u64,
 }
@@ -74,6 +76,11 @@ impl Checks {
         open.filter(|(_, task)| !task.image.status.is_terminal())
             .map(|(id, task)| (id.clone(), task.image.due_at))
             .collect()
+    }
+
+    /// Objects that counted as deleted since this was last asked.
+    pub(crate) fn take_gone(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.gone)
     }
 
     /// Every task's status.

@@ -191,6 +191,9 @@ impl Checks {
                     at_work.status
                 ));
             }
+            if after.claim_attempt < before.claim_attempt {
+                return Err("a worker of an earlier attempt takes the chunk over".to_owned());
+            }
             chunk.owner = process;
             chunk.last_delete = None;
         } else if after.fence != before.fence {
@@ -228,6 +231,7 @@ impl Checks {
                 }
                 if let Some(decided) = self.objects.counted(process, key, &is, is_bad)? {
                     chunk.decided.insert(at, decided);
+                    self.gone.push(key.clone());
                 }
             }
             if is_seen && !was_seen {
