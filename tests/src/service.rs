@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use local::{NAME, Options, Running};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
+use shared::task::ChunkLimits;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,19 @@ impl Service {
 
     /// Starts the service with these settings, by their variables' names.
     pub async fn start_with(settings: Vec<(&str, &str)>) -> Self {
+        Self::start_chunked(ChunkLimits::default(), settings).await
+    }
+
+    /// Starts the service with chunks of so many objects: large tasks of few.
+    pub async fn start_with_chunks_of(objects: usize) -> Self {
+        let limits = ChunkLimits {
+            objects,
+            ..ChunkLimits::default()
+        };
+        Self::start_chunked(limits, Vec::new()).await
+    }
+
+    async fn start_chunked(chunk_limits: ChunkLimits, settings: Vec<(&str, &str)>) -> Self {
         let noon = DateTime::parse_from_rfc3339("2024-05-21T12:00:00Z").expect("a valid time");
         let clock = ManualClock::at(noon.to_utc());
         let wire = Wire::default();
@@ -66,6 +80,7 @@ impl Service {
             worker_concurrency: 0,
             sweep_interval: None,
             clock: Clock::Manual(clock.clone()),
+            chunk_limits,
             settings: settings.into_iter().map(own).collect(),
             http_client: Some(wire.http_client()),
             ..Options::default()
@@ -143,12 +158,25 @@ impl Service {
 
     /// The task's objects with their outcomes, as `/info` pages through them.
     pub async fn outcomes(&self, id: &str) -> Vec<(String, String)> {
-        let page = self.info(&format!("task_id={id}&outcome=all")).await.ok();
+        self.outcomes_of(id, "all").await
+    }
+
+    /// Those of the task's objects that `outcome` asks for, as `/info` pages through them.
+    pub async fn outcomes_of(&self, id: &str, outcome: &str) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let items = page["items"].as_array().expect("a page of items").iter();
-        items
-            .map(|item| (text(&item["object_id"]), text(&item["outcome"])))
-            .collect()
+        let mut found = Vec::new();
+        let mut query = format!("task_id={id}&outcome={outcome}");
+        loop {
+            let page = self.info(&query).await.ok();
+            let items = page["items"].as_array().expect("a page of items").iter();
+            found.extend(items.map(|item| (text(&item["object_id"]), text(&item["outcome"]))));
+            match page["items_cursor"].as_str() {
+                Some(cursor) => {
+                    query = format!("task_id={id}&outcome={outcome}&cursor={cursor}");
+                }
+                None => return found,
+            }
+        }
     }
 
     /// Hands the worker what is on the queue, as Lambda does: one batch, acknowledged where it succeeds. Answers how
@@ -272,6 +300,17 @@ impl Service {
         let scan = self.running.clients.dynamodb.scan();
         let answer = scan.table_name(NAME).consistent_read(true).send().await;
         answer.expect("DynamoDB answers").items().len()
+    }
+
+    /// This attribute of every item that has it as a number.
+    pub async fn stored_numbers(&self, attribute: &str) -> Vec<i64> {
+        let scan = self.running.clients.dynamodb.scan();
+        let answer = scan.table_name(NAME).consistent_read(true).send().await;
+        let answer = answer.expect("DynamoDB answers");
+        let numbers = answer.items().iter().filter_map(|item| item.get(attribute));
+        numbers
+            .filter_map(|value| value.as_n().ok()?.parse().ok())
+            .collect()
     }
 
     /// How many messages wait on a queue, in flight ones not counted.

@@ -6,6 +6,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use serde_json::Value;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
@@ -19,6 +20,10 @@ pub enum Fault {
     AnswerLost,
     /// It is answered with this status and error type, and not carried out.
     Refused(u16, &'static str),
+    /// DynamoDB answers a batch and has processed none of it.
+    Unprocessed,
+    /// DynamoDB answers that a transaction on the same item is under way, and does not carry it out.
+    Conflict,
     /// It is answered as S3 Vectors answers a call that names an invalid key, and not carried out.
     InvalidKeys,
     /// It waits before it is sent, until it is let go.
@@ -190,6 +195,8 @@ impl HttpConnector for WatchingConnector {
                     Err(lost("the answer was lost"))
                 }
                 Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind, "[]")),
+                Some(Fault::Unprocessed) => Ok(unprocessed(&request)),
+                Some(Fault::Conflict) => Ok(conflict(&request)),
                 Some(Fault::InvalidKeys) => {
                     let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
                     Ok(refusal(400, "ValidationException", fields))
@@ -210,6 +217,28 @@ impl HttpConnector for WatchingConnector {
 
 fn lost(what: &str) -> ConnectorError {
     ConnectorError::io(what.into())
+}
+
+/// The answer to a batch of which nothing was processed.
+fn unprocessed(request: &HttpRequest) -> HttpResponse {
+    let field = match name_of(request).as_str() {
+        "DynamoDB.BatchGetItem" => "UnprocessedKeys",
+        _ => "UnprocessedItems",
+    };
+    let asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())
+        .expect("the SDK sends JSON");
+    let body = serde_json::json!({ field: asked["RequestItems"] }).to_string();
+    HttpResponse::new(200.try_into().expect("a status code"), body.into())
+}
+
+/// A conflict as DynamoDB words it: of a transaction it gives the reason of each of its parts.
+fn conflict(request: &HttpRequest) -> HttpResponse {
+    if name_of(request) != "DynamoDB.TransactWriteItems" {
+        return refusal(400, "TransactionConflictException", "[]");
+    }
+    let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message":"Transaction cancelled","CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]}"#;
+    HttpResponse::new(400.try_into().expect("a status code"), body.into())
 }
 
 fn refusal(status: u16, kind: &str, fields: &str) -> HttpResponse {

@@ -1,0 +1,78 @@
+//! Tasks of several chunks. The chunks are small here, so that large tasks have few objects.
+
+mod claims;
+mod control;
+mod create;
+mod pages;
+mod recovery;
+
+use serde_json::Value;
+use std::sync::Arc;
+use tests::{Service, ids, run_body};
+
+const GET_TASK: &str = "DynamoDB.GetItem";
+const WRITE_TASK: &str = "DynamoDB.UpdateItem";
+const CLAIM: &str = "DynamoDB.TransactWriteItems";
+const SETTLE: &str = CLAIM;
+const DELETE: &str = "S3Vectors.DeleteVectors";
+const SEND_CHUNKS: &str = "SQS.SendMessageBatch";
+
+const WHOLE: &str = r#"{"task_id":"large","attempt":1}"#;
+const CHUNKS: [&str; 4] = [
+    r#"{"task_id":"large","attempt":1,"chunk":0}"#,
+    r#"{"task_id":"large","attempt":1,"chunk":1}"#,
+    r#"{"task_id":"large","attempt":1,"chunk":2}"#,
+    r#"{"task_id":"large","attempt":1,"chunk":3}"#,
+];
+
+/// A service with the task `large` of the objects `o-0` to `o-6` in chunks of two, of which the index `big` has all but
+/// `o-1` and `o-6`.
+async fn with_large_task() -> Arc<Service> {
+    let service = Service::start_with_chunks_of(2).await;
+    service
+        .seed("big", &["o-0", "o-2", "o-3", "o-4", "o-5"])
+        .await;
+    let body = run_body("big", "large", &ids("o", 7));
+    service.run(&body).await.ok();
+    service.wire.calls();
+    Arc::new(service)
+}
+
+/// As [`with_large_task`], and fanned out: its chunks' messages were sent, and are lost.
+async fn fanned_out() -> Arc<Service> {
+    let service = with_large_task().await;
+    assert_eq!(service.work_once().await, 1);
+    assert_eq!(service.lose_messages().await, 4);
+    service.wire.calls();
+    service
+}
+
+fn count(service: &Service, call: &str) -> usize {
+    let calls = service.wire.calls();
+    calls.into_iter().filter(|made| made == call).count()
+}
+
+fn progress(task: &Value) -> (u64, u64, u64) {
+    let number = |name: &str| task["progress"][name].as_u64().unwrap();
+    (number("deleted"), number("failed"), number("remaining"))
+}
+
+/// Fails the test unless every object of the task has come out as it stood in the index at first.
+async fn assert_exact(service: &Service, story: &str) {
+    let task = service.task("large").await;
+    assert_eq!(task["status"], "done", "{story}");
+    assert_eq!(progress(&task), (5, 2, 0), "{story}");
+    let outcomes = service.outcomes("large").await;
+    let expected = ids("o", 7).into_iter().map(|id| {
+        let outcome = match id.as_str() {
+            "o-1" | "o-6" => "failed",
+            _ => "deleted",
+        };
+        (id, outcome.to_owned())
+    });
+    assert_eq!(outcomes, expected.collect::<Vec<_>>(), "{story}");
+    for item in task["failed_item_ids"].as_array().unwrap() {
+        assert_eq!(item["detail"], "Object not found in index", "{story}");
+    }
+    assert!(service.present("big", &ids("o", 7)).await.is_empty());
+}

@@ -1,0 +1,210 @@
+//! Fan-out, claims and settlements of chunks.
+
+use super::*;
+use chrono::TimeDelta;
+use tests::wire::Fault;
+
+#[tokio::test]
+async fn a_large_task_is_carried_out_chunk_by_chunk_and_the_last_one_ends_it() {
+    let service = with_large_task().await;
+    assert_eq!(
+        service.work_once().await,
+        1,
+        "the message of the whole task"
+    );
+    let task = service.task("large").await;
+    assert_eq!(
+        (&task["status"], progress(&task)),
+        (&"processing".into(), (0, 0, 7))
+    );
+    assert_eq!(service.lose_messages().await, 4, "a message a chunk");
+    for (chunk, after) in [
+        (3, (0, 1, 6)),
+        (1, (2, 1, 4)),
+        (0, (3, 2, 2)),
+        (2, (5, 2, 0)),
+    ] {
+        assert_eq!(service.deliver(&[CHUNKS[chunk]]).await, 0);
+        assert_eq!(
+            progress(&service.task("large").await),
+            after,
+            "chunk {chunk}"
+        );
+    }
+    assert_exact(&service, "in any order").await;
+    let row = &service.list("status=done").await.ok()["tasks"][0];
+    assert_eq!(progress(row), (5, 2, 0));
+    assert_eq!(
+        row["failed_item_ids"][0]["object_id"], "o-6",
+        "whichever came first"
+    );
+}
+
+#[tokio::test]
+async fn chunks_and_fan_outs_delivered_again_and_again_change_nothing() {
+    let service = with_large_task().await;
+    for _ in 0..3 {
+        assert_eq!(service.deliver(&[WHOLE, WHOLE]).await, 0);
+        assert_eq!(service.deliver(&CHUNKS).await, 0);
+        assert_eq!(service.deliver(&CHUNKS).await, 0);
+    }
+    service.work().await;
+    // The last chunk has nothing to delete.
+    assert_eq!(count(&service, DELETE), 3);
+    assert_exact(&service, "repeated").await;
+}
+
+#[tokio::test]
+async fn messages_of_no_chunk_of_the_task_are_dropped() {
+    let service = with_large_task().await;
+    let early = CHUNKS[0];
+    assert_eq!(service.deliver(&[early]).await, 0);
+    assert_eq!(count(&service, DELETE), 0, "before the task has begun");
+    service.deliver(&[WHOLE]).await;
+    let unknown = r#"{"task_id":"large","attempt":1,"chunk":4}"#;
+    let stale = r#"{"task_id":"large","attempt":2,"chunk":0}"#;
+    assert_eq!(service.deliver(&[unknown, stale]).await, 0);
+    assert_eq!(count(&service, DELETE), 0);
+    service.run(&run_body("big", "small", &["o-0"])).await.ok();
+    let chunk_of_a_small_task = r#"{"task_id":"small","attempt":1,"chunk":0}"#;
+    assert_eq!(service.deliver(&[chunk_of_a_small_task]).await, 0);
+    assert_eq!(count(&service, DELETE), 0);
+}
+
+#[tokio::test]
+async fn two_workers_with_one_chunk_claim_once_and_delete_once() {
+    let service = fanned_out().await;
+    let claims = service.wire.hold_times(2, CLAIM);
+    let works: Vec<_> = (0..2).map(|_| service.start_delivery(CHUNKS[1])).collect();
+    for _ in 0..2 {
+        claims.reached().await; // both have read, looked, and are about to claim
+    }
+    claims.release();
+    claims.release();
+    for work in works {
+        assert_eq!(work.await.unwrap(), 0);
+    }
+    assert_eq!(count(&service, DELETE), 1);
+    assert_eq!(progress(&service.task("large").await), (2, 0, 5));
+}
+
+#[tokio::test]
+async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
+    let service = fanned_out().await;
+    service.deliver(&CHUNKS[..2]).await;
+    let deleted = service.wire.hold_times(1, DELETE);
+    let one = service.start_delivery(CHUNKS[2]);
+    deleted.reached().await;
+    let settle = service.wire.hold(SETTLE);
+    deleted.release();
+    settle.reached().await; // it has read that more than its own objects remain
+    assert_eq!(service.deliver(&[CHUNKS[3]]).await, 0);
+    assert_eq!(service.task("large").await["status"], "processing");
+    settle.release();
+    assert_eq!(one.await.unwrap(), 0);
+    assert_exact(&service, "the last two at once").await;
+}
+
+#[tokio::test]
+async fn a_claim_and_a_settlement_sent_again_by_the_sdk_are_recognized_as_their_own() {
+    let service = fanned_out().await;
+    for chunk in CHUNKS {
+        service.wire.next_times(2, CLAIM, Fault::AnswerLost);
+        assert_eq!(service.deliver(&[chunk]).await, 0);
+    }
+    assert_eq!(
+        count(&service, DELETE),
+        3,
+        "the last chunk has nothing to delete"
+    );
+    assert_exact(&service, "answers lost").await;
+}
+
+#[tokio::test]
+async fn transactions_that_conflict_are_sent_again() {
+    let service = with_large_task().await;
+    service.wire.next_times(3, CLAIM, Fault::Conflict);
+    service.wire.next_times(2, WRITE_TASK, Fault::Conflict);
+    service.work().await;
+    assert_exact(&service, "conflicts").await;
+    // A conflict that does not end is an outage, not a verdict.
+    let service = fanned_out().await;
+    service.wire.next_times(usize::MAX, CLAIM, Fault::Conflict);
+    assert_eq!(service.deliver(&[CHUNKS[0]]).await, 1, "it comes back");
+    service
+        .wire
+        .next_times(usize::MAX, WRITE_TASK, Fault::Conflict);
+    service.cancel("task_id=large").await.problem(503);
+}
+
+#[tokio::test]
+async fn a_stale_worker_changes_nothing() {
+    let service = fanned_out().await;
+    let deleted = service.wire.hold_answer(DELETE);
+    let work = service.start_delivery(CHUNKS[1]);
+    deleted.reached().await;
+    let settle = service.wire.hold(SETTLE);
+    deleted.release();
+    settle.reached().await; // it has deleted and stands still before it settles
+    service.pass(TimeDelta::seconds(41));
+    assert_eq!(service.deliver(&[CHUNKS[1]]).await, 0);
+    let task = service.task("large").await;
+    assert_eq!(progress(&task), (2, 0, 5));
+    settle.release();
+    work.await.unwrap();
+    assert_eq!(service.task("large").await, task);
+}
+
+#[tokio::test]
+async fn while_a_claim_on_a_chunk_is_in_force_nobody_else_works_on_it_and_others_go_on() {
+    let service = fanned_out().await;
+    let delete = service.wire.hold(DELETE);
+    let work = service.start_delivery(CHUNKS[1]);
+    delete.reached().await;
+    service.pass(TimeDelta::seconds(39)); // the invocation's 30 s, and not yet the 10 s more
+    service.wire.calls();
+    assert_eq!(service.deliver(&CHUNKS).await, 0);
+    assert_eq!(count(&service, DELETE), 2, "chunks 0 and 2");
+    assert_eq!(progress(&service.task("large").await), (3, 2, 2));
+    delete.release();
+    work.await.unwrap();
+    assert_exact(&service, "one chunk late").await;
+}
+
+#[tokio::test]
+async fn a_model_without_a_store_or_index_fails_every_chunk_and_says_why_once() {
+    let service = Service::start_with_chunks_of(2).await;
+    service
+        .run(&run_body("nowhere", "large", &ids("o", 7)))
+        .await
+        .ok();
+    service.work().await;
+    let task = service.task("large").await;
+    assert_eq!(task["status"], "failed");
+    assert_eq!(task["detail"], "Vector index `nowhere` does not exist");
+    assert_eq!(progress(&task), (0, 7, 0));
+    assert_eq!(task["failed_item_ids"].as_array().unwrap().len(), 7);
+}
+
+#[tokio::test]
+async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last() {
+    let service = fanned_out().await;
+    for _ in 0..5 {
+        let failing = Fault::Refused(503, "ServiceUnavailableException");
+        service.wire.next_times(4, "S3Vectors.GetVectors", failing);
+        assert_eq!(service.deliver(&[CHUNKS[0]]).await, 0);
+        service.wire.heal();
+    }
+    let task = service.task("large").await;
+    assert_eq!(task["status"], "processing");
+    assert_eq!(task["detail"], Value::Null, "it has not failed yet");
+    assert_eq!(progress(&task), (0, 2, 5));
+    service.deliver(&CHUNKS[1..]).await;
+    let task = service.task("large").await;
+    assert_eq!(task["status"], "failed");
+    let detail = task["detail"].as_str().unwrap();
+    assert!(detail.starts_with("Gave up after 5 tries"), "{detail}");
+    service.restart("task_id=large").await.ok();
+    service.work().await;
+    assert_exact(&service, "after a restart").await;
+}

@@ -1,0 +1,114 @@
+//! What `/info` shows of large tasks.
+
+use super::*;
+use tests::wire::Fault;
+
+const GET_MANY: &str = "DynamoDB.BatchGetItem";
+
+#[tokio::test]
+async fn outcomes_are_paged_in_the_order_of_the_request_whatever_is_asked_for() {
+    let service = Service::start_with_chunks_of(20).await;
+    let objects = ids("o", 2500);
+    let there: Vec<_> = objects.iter().step_by(3).cloned().collect();
+    service.seed("big", &there).await;
+    service.run(&run_body("big", "large", &objects)).await.ok();
+    let remaining = service.outcomes_of("large", "remaining").await;
+    assert_eq!(remaining.len(), 2500);
+    service.work().await;
+    let all = service.outcomes("large").await;
+    let named: Vec<_> = all.iter().map(|(id, _)| id.clone()).collect();
+    assert_eq!(named, objects);
+    for outcome in ["deleted", "failed", "remaining"] {
+        let expected: Vec<_> = all
+            .iter()
+            .filter(|(_, is)| is == outcome)
+            .cloned()
+            .collect();
+        assert_eq!(
+            service.outcomes_of("large", outcome).await,
+            expected,
+            "{outcome}"
+        );
+    }
+    let task = service.task("large").await;
+    assert_eq!(progress(&task), (834, 1666, 0));
+    let first: Vec<_> = all
+        .iter()
+        .filter(|(_, is)| is == "failed")
+        .take(1000)
+        .collect();
+    let shown = task["failed_item_ids"].as_array().unwrap();
+    assert_eq!(shown.len(), 1000);
+    assert!(
+        shown
+            .iter()
+            .zip(first)
+            .all(|(item, (id, _))| item["object_id"] == **id)
+    );
+}
+
+#[tokio::test]
+async fn a_task_without_failures_is_shown_in_one_call_and_a_page_costs_two_more_wherever_it_begins()
+{
+    let service = Service::start_with_chunks_of(500).await;
+    let objects = ids("o", 4000);
+    service.seed("big", &objects).await;
+    service.run(&run_body("big", "large", &objects)).await.ok();
+    service.work().await;
+    service.wire.calls();
+    service.task("large").await;
+    assert_eq!(service.wire.calls(), [GET_TASK]);
+    service.outcomes("large").await;
+    // The states of the chunks from there on, and the ids of those on the page.
+    let page = [GET_TASK, GET_MANY, GET_MANY];
+    assert_eq!(service.wire.calls(), page.repeat(4));
+}
+
+#[tokio::test]
+async fn objects_that_are_spread_thinly_are_found_page_by_page() {
+    let service = Service::start_with_chunks_of(2).await;
+    let objects = ids("o", 300);
+    let there: Vec<_> = objects.iter().step_by(2).cloned().collect();
+    service.seed("big", &there).await;
+    service.run(&run_body("big", "large", &objects)).await.ok();
+    service.work().await;
+    let found = service.outcomes_of("large", "deleted").await;
+    let names: Vec<_> = found.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(names, there);
+    let failed = service.task("large").await;
+    assert_eq!(failed["failed_item_ids"].as_array().unwrap().len(), 150);
+}
+
+#[tokio::test]
+async fn a_page_of_ids_that_are_long_however_they_are_escaped_fits_in_an_answer() {
+    let service = Service::start().await;
+    let objects: Vec<_> = (0..1500)
+        .map(|i| format!("{i}{}", "\"".repeat(1000)))
+        .collect();
+    service
+        .run(&run_body("nowhere", "large", &objects))
+        .await
+        .ok();
+    service.work().await;
+    let reply = service.info("task_id=large&outcome=all").await;
+    // As the function hands it to Lambda, the body is a JSON string.
+    let bytes = serde_json::to_string(&reply.text).unwrap().len();
+    assert!(bytes < 6_000_000, "{bytes} bytes");
+    reply.ok();
+    let all = service.outcomes("large").await;
+    assert!(all.iter().map(|(id, _)| id).eq(&objects));
+}
+
+#[tokio::test]
+async fn items_that_dynamodb_leaves_out_of_a_batch_are_asked_for_again() {
+    let service = with_large_task().await;
+    service.wire.next_times(2, GET_MANY, Fault::Unprocessed);
+    service
+        .wire
+        .next_times(2, "DynamoDB.BatchWriteItem", Fault::Unprocessed);
+    let body = run_body("big", "other", &ids("o", 7));
+    service.run(&body).await.ok();
+    assert_eq!(service.outcomes("other").await.len(), 7);
+    service.work().await;
+    assert_exact(&service, "left out").await;
+}
