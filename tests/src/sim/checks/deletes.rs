@@ -1,6 +1,6 @@
 //! What must hold at every delete call. [7, 8]
 
-use super::Checks;
+use super::{Checks, TaskRead};
 use crate::sim::images::TaskImage;
 use crate::sim::world::ProcessId;
 use chrono::{DateTime, Utc};
@@ -16,7 +16,10 @@ impl Checks {
         self.steps += 1;
         let image = item.map(TaskImage::of);
         let at_work = image.filter(|image| image.status == TaskStatus::Processing);
-        let read = (self.steps, at_work.map(|image| image.attempt));
+        let read = TaskRead {
+            step: self.steps,
+            at_work_in: at_work.map(|image| image.attempt),
+        };
         self.reads
             .entry((process, id.to_owned()))
             .or_default()
@@ -68,8 +71,8 @@ impl Checks {
         if let Some(last) = chunk.last_delete {
             let reads = self.reads.get(&(process, id)).map(Vec::as_slice);
             let found = reads.unwrap_or_default().iter();
-            let attempt = Some(image.claim_attempt);
-            if !found.rev().any(|(at, work)| *at > last && *work == attempt) {
+            let (mut found, attempt) = (found.rev(), Some(image.claim_attempt));
+            if !found.any(|read| read.step > last && read.at_work_in == attempt) {
                 return Err(format!(
                     "{place} starts though the task was not seen at work before"
                 ));

@@ -14,7 +14,8 @@ pub(crate) use objects::Objects;
 
 use super::images::{ChunkImage, TaskImage};
 use super::world::ProcessId;
-use std::collections::BTreeMap;
+use shared::task::TaskStatus;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known about everything, and what of it must hold.
 #[derive(Default)]
@@ -28,14 +29,21 @@ pub(crate) struct Checks {
     nonces: BTreeMap<String, String>,
     /// Which chunk an object belongs to.
     homes: BTreeMap<String, (String, u32)>,
-    /// Task reads of a process, and whether they found the task at work in which attempt.
-    reads: BTreeMap<(ProcessId, String), Vec<(u64, Option<u32>)>>,
+    /// A process's reads of a task.
+    reads: BTreeMap<(ProcessId, String), Vec<TaskRead>>,
     /// Ids that the store refuses in some call.
-    pub(crate) bad: std::collections::BTreeSet<String>,
+    pub(crate) bad: BTreeSet<String>,
     /// Objects that counted as deleted since this was last asked for.
     gone: Vec<String>,
     /// Counts reads and deletes.
     steps: u64,
+}
+
+/// A read of a task.
+struct TaskRead {
+    step: u64,
+    /// The attempt, if it was found at work.
+    at_work_in: Option<u32>,
 }
 
 /// A task as it is now.
@@ -84,7 +92,7 @@ impl Checks {
     }
 
     /// Every task's status.
-    pub(crate) fn statuses(&self) -> Vec<(String, shared::task::TaskStatus)> {
+    pub(crate) fn statuses(&self) -> Vec<(String, TaskStatus)> {
         let tasks = self.tasks.iter();
         tasks
             .map(|(id, task)| (id.clone(), task.image.status))
