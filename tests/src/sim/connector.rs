@@ -1,6 +1,6 @@
 //! The way of a call from the SDK to its service and back, with what befalls it.
 
-use super::faults::{Death, Fate, LONGEST_WAY, Target};
+use super::faults::{Death, Fate, Target};
 use super::world::{Life, ProcessId, State, World};
 use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
 use aws_smithy_runtime_api::client::http::{
@@ -105,7 +105,7 @@ async fn carry(world: &World, request: &HttpRequest) -> Result<HttpResponse, Con
     }
     let (done, answered) = oneshot::channel();
     let server = world.clone();
-    let (before, fate) = (plan.before.min(LONGEST_WAY), plan.fate);
+    let (before, fate) = (plan.before, plan.fate);
     tokio::spawn(async move {
         sleep(before).await;
         let answer = server.with(|state| state.serve(process, &call, fate));

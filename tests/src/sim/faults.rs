@@ -3,9 +3,11 @@
 use fastrand::Rng;
 use std::time::Duration;
 
-/// The longest that a request takes to arrive, whether or not its sender still waits or lives. The lease's margin rests
-/// on it.
-pub(crate) const LONGEST_WAY: Duration = Duration::from_secs(10);
+/// The longest that a request to the store takes to arrive, whether or not its sender still waits or lives. The lease's
+/// margin rests on it.
+const LONGEST_WAY_TO_THE_STORE: Duration = Duration::from_secs(10);
+/// The same for all others: what guards them does not depend on time.
+pub(crate) const LONGEST_WAY: Duration = Duration::from_secs(180);
 
 /// Which service a call is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +108,8 @@ impl Planner {
             },
             Self::At(..) | Self::DeathAt(_) => calm,
             Self::Chances(chances) => Plan {
-                before: chances.way(rng),
-                after: chances.way(rng),
+                before: chances.way(target, rng),
+                after: chances.way(target, rng),
                 fate: chances.fate(target, name, rng),
                 death: chances.death(rng),
             },
@@ -116,10 +118,13 @@ impl Planner {
 }
 
 impl Chances {
-    fn way(&self, rng: &mut Rng) -> Duration {
+    fn way(&self, target: Target, rng: &mut Rng) -> Duration {
         let drawn = rng.f64();
         let most = if drawn < self.very_slow {
-            LONGEST_WAY.as_millis()
+            match target == Target::S3Vectors || rng.bool() {
+                true => LONGEST_WAY_TO_THE_STORE.as_millis(),
+                false => LONGEST_WAY.as_millis(),
+            }
         } else if drawn < self.very_slow + self.slow {
             2_000
         } else {

@@ -28,7 +28,7 @@ impl Service {
     pub(crate) async fn recover(&self) {
         self.world.with(State::heal);
         // What is on its way arrives; who is at work comes to an end.
-        tokio::time::sleep(LONGEST_WAY * 2 + TIMEOUT.to_std().expect("not negative")).await;
+        tokio::time::sleep(LONGEST_WAY + TIMEOUT.to_std().expect("not negative") * 2).await;
         let began = self.now();
         while !self.is_violated() {
             while self.invoke(TIMEOUT).await {}
