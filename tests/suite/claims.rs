@@ -232,6 +232,24 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
 }
 
 #[tokio::test]
+async fn a_settlement_of_a_part_sent_again_by_the_sdk_counts_once() {
+    let service = with_example().await;
+    service.wire.next_times(4, DELETE, FAILING);
+    let claim = service.wire.hold(WRITE_TASK);
+    let work = service.start_delivery(MESSAGE);
+    claim.reached().await;
+    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    claim.release();
+    assert_eq!(work.await.unwrap(), 0);
+    let progress = &service.task("delete-xyz").await["progress"];
+    assert_eq!(
+        (&progress["failed"], &progress["remaining"]),
+        (&1.into(), &1.into()),
+        "obj-2 is absent, obj-1 remains"
+    );
+}
+
+#[tokio::test]
 async fn the_fence_grows_with_every_claim_and_no_restart_resets_it() {
     let service = with_example().await;
     let id = TaskId::new("delete-xyz").unwrap();
