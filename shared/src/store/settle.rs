@@ -162,11 +162,10 @@ impl TaskStore {
         };
         let part = match status {
             _ if task.status.is_terminal() => part,
-            // The last one, whoever it is, ends the task.
-            TaskStatus::Done => part
-                .when("#remaining = :newly")
-                .when("attribute_not_exists(#detail)"),
-            TaskStatus::Failed => part.when("#remaining = :newly"),
+            // The last one, whoever it is, ends the task. Within an attempt what remains only shrinks, and its own objects
+            // are among it: that no more than these remain is so for good.
+            TaskStatus::Done => part.when("attribute_not_exists(#detail)"),
+            TaskStatus::Failed => part,
             TaskStatus::Processing if work.number.is_some() => part
                 .when("#remaining > :newly")
                 // There was progress: what is left is on the queue, and is looked at again if there is no more.
