@@ -84,7 +84,7 @@ impl Shape {
                 partly: level(rng, CALLS),
                 death: level(rng, &[0.01, 0.03, 0.1]),
                 slow: level(rng, CALLS),
-                very_slow: level(rng, RARE),
+                very_slow: level(rng, &[0.01, 0.05, 0.2]),
                 no_index: level(rng, RARE) / 2.0,
                 ..chances
             };
