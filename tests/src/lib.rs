@@ -10,6 +10,7 @@
 )]
 
 pub mod http;
+pub mod postgres;
 pub mod runtime_api;
 mod service;
 pub mod wire;

@@ -20,3 +20,4 @@ mod lists;
 mod races;
 mod stores;
 mod sweeps;
+mod vectors;

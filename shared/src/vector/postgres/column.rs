@@ -125,6 +125,7 @@ impl Columns {
         Ok(None)
     }
 
+    #[cfg(feature = "embedding-studio")]
     pub(in crate::vector) fn has(&self, name: &str) -> Result<bool, Failure> {
         Ok(self.row(name)?.is_some())
     }

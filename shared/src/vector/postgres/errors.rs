@@ -19,6 +19,7 @@ pub(in crate::vector) enum Failure {
 
 impl Failure {
     /// Whether the server does not accept the password.
+    #[cfg(feature = "secrets-manager")]
     pub(super) fn is_authentication(&self) -> bool {
         let code = match self {
             Self::Server(error) => error.code(),

@@ -136,7 +136,7 @@ mod tests {
         let rds = r#"{"username": "ann", "password": "p w", "engine": "postgres", "port": 5432}"#;
         for (text, user, password) in [
             (rds, Some("ann"), "p w"),
-            (r#"{"password": "p"}"#, None, "p"),
+            (r#"{"password": "p-1"}"#, None, "p-1"),
             ("plain", None, "plain"),
             ("12345", None, "12345"),
         ] {
