@@ -2,11 +2,11 @@
 
 #[macro_use]
 mod contract;
-//mod embedding_studio;
-//mod logging_in;
+mod embedding_studio;
+mod logging_in;
 mod postgres;
 mod s3vectors;
-//mod whole;
+mod whole;
 
 use shared::task::ModelId;
 use shared::vector::{Services, VectorStore, VectorStoreRules, VectorStores};
