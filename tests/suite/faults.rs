@@ -280,3 +280,36 @@ async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_look() {
     recover(&service).await;
     service.assert_documented_outcome("confirmed later").await;
 }
+
+#[tokio::test]
+async fn nothing_is_settled_while_a_delete_that_nobody_answered_may_still_arrive() {
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    let began = service.now();
+    service.wire.next(DELETE, Fault::AnswerLost);
+    service.work().await;
+    let waited = service.now() - began;
+    assert!(waited >= TimeDelta::seconds(10), "{waited}");
+    service.assert_documented_outcome("after a wait").await;
+}
+
+#[tokio::test]
+async fn a_worker_without_the_time_to_wait_for_a_lost_delete_leaves_its_claim_to_the_lease() {
+    let service = Arc::new(Service::start().await);
+    service.run(&example()).await.ok();
+    let look = service.wire.hold_answer(LOOK);
+    let work = service.start_work();
+    look.reached().await;
+    service.pass(TimeDelta::seconds(20)); // of 30
+    service.wire.next(DELETE, Fault::Unsent);
+    look.release();
+    work.await.unwrap();
+    assert_eq!(service.task("delete-xyz").await["status"], "processing");
+    // Nobody works on it before the lost call is over for good.
+    service.pass(TimeDelta::seconds(9));
+    service.wire.calls();
+    assert_eq!(service.deliver(&[FIRST_ATTEMPT]).await, 0);
+    assert_eq!(service.wire.calls(), [GET_TASK]);
+    recover(&service).await;
+    service.assert_documented_outcome("after the lease").await;
+}

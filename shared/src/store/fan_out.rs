@@ -106,7 +106,9 @@ impl TaskStore {
             let due_at = now + resend_delay(read.fan_out.count);
             update = update
                 .set("fan_outs", n(read.fan_out.count + 1))
-                .set("fan_out_due_at", n(due_at.timestamp()));
+                .set("fan_out_due_at", n(due_at.timestamp()))
+                // Unless there is progress before, nothing is to be looked for until then; and then there is.
+                .set("due_at", n(due_at.timestamp()));
         }
         let key = item::key_of(&task.id);
         match update.send(&self.client, &self.table, key, false).await? {

@@ -279,6 +279,9 @@ impl Work {
                     .set("expires_at", n(expires_at.timestamp()))
             }
         };
+        // A worker of an earlier attempt leaves a later one alone, also where the task itself is not asked.
+        let part =
+            part.when("attribute_not_exists(#claim_attempt) OR #claim_attempt <= :claim_attempt");
         let part = match state.fence {
             0 => part.when("attribute_not_exists(#fence)"),
             read => part

@@ -34,7 +34,11 @@ pub trait VectorStore: Send + Sync {
 
     /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call. Absent ones do no harm.
     ///
-    /// After an error some may be deleted and some not.
+    /// After an error some may be deleted and some not. Where no answer came (see [`VectorErrorKind::Unanswered`]) the call
+    /// may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after it was made: the adapter and its service
+    /// end it by then.
+    ///
+    /// [`VECTOR_CALL_TIMEOUT`]: crate::aws::VECTOR_CALL_TIMEOUT
     fn delete<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<(), VectorError>>;
 
     /// The most ids that one delete call takes.
@@ -50,8 +54,10 @@ pub enum VectorErrorKind {
     Denied,
     /// The store asks to go slower.
     Throttled,
-    /// The store failed in a way that may pass.
+    /// The store answered that it failed, in a way that may pass.
     Temporary,
+    /// No answer came: out of reach, cut off, or too slow. A call that was sent may still be carried out.
+    Unanswered,
     /// The caller's own time was up too soon to blame the store.
     OutOfTime,
     /// One of the ids is one that the store will never take.

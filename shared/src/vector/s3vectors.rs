@@ -138,7 +138,15 @@ impl S3Vectors {
         E: ProvideErrorMetadata + NamesFields + Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
+        let unanswered = matches!(
+            error,
+            SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_)
+        );
         let (kind, detail) = match error.code() {
+            _ if unanswered => (
+                VectorErrorKind::Unanswered,
+                "The vector store did not answer".to_owned(),
+            ),
             Some("NotFoundException") => (VectorErrorKind::IndexMissing, self.index_missing()),
             Some("AccessDeniedException") => (
                 VectorErrorKind::Denied,
@@ -167,7 +175,7 @@ impl S3Vectors {
             ),
             _ => (
                 VectorErrorKind::Temporary,
-                "The vector store kept failing or did not answer".to_owned(),
+                "The vector store kept failing".to_owned(),
             ),
         };
         VectorError {

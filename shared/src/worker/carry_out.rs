@@ -117,6 +117,12 @@ impl Worker {
             }
             _ => Ended::gave_up(&found.present),
         };
+        if ended.may_still_delete {
+            // As if this worker had died: what was seen is on record, and the next claim waits for the lease.
+            return Ok(Verdict::Dropped(
+                "left to its lease: a delete may still arrive",
+            ));
+        }
         ended.open.extend(found.unknown);
         results.append(&mut ended.results);
         let last_try = claimed.chunk.state.tries >= MAX_TRIES && results.is_empty();
@@ -139,14 +145,18 @@ impl Worker {
             VectorErrorKind::IndexMissing | VectorErrorKind::Denied => {
                 return self.fail(read, deadline, error.detail).await;
             }
-            VectorErrorKind::Temporary | VectorErrorKind::InvalidId if last_try => {
+            VectorErrorKind::Temporary
+            | VectorErrorKind::Unanswered
+            | VectorErrorKind::InvalidId
+                if last_try =>
+            {
                 return self
                     .fail(read, deadline, after_all_tries(&error.detail))
                     .await;
             }
-            VectorErrorKind::Temporary | VectorErrorKind::InvalidId => {
-                (Deferral::Failed, "the vector store failed")
-            }
+            VectorErrorKind::Temporary
+            | VectorErrorKind::Unanswered
+            | VectorErrorKind::InvalidId => (Deferral::Failed, "the vector store failed"),
             VectorErrorKind::Throttled => (Deferral::Throttled, "the vector store throttled"),
             VectorErrorKind::OutOfTime => (Deferral::NoTime, "there was no time"),
         };

@@ -54,7 +54,7 @@ impl Budget {
         let time = half.min(VECTOR_CALL_TIMEOUT);
         let kind = match time < FAIR_CALL_TIME {
             true => VectorErrorKind::OutOfTime,
-            false => VectorErrorKind::Temporary,
+            false => VectorErrorKind::Unanswered,
         };
         tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
             Err(VectorError {
@@ -64,6 +64,18 @@ impl Budget {
                 source: None,
             })
         })
+    }
+
+    /// Waits until `time`. `false`: there would be no time left to record anything after it.
+    async fn wait_until(&self, time: DateTime<Utc>) -> bool {
+        let wait = time - self.clock.now();
+        if self.left() < wait + MIN_TIME {
+            return false;
+        }
+        if let Ok(wait) = wait.to_std() {
+            self.clock.sleep(wait).await;
+        }
+        true
     }
 
     /// Waits before call number `calls + 1`: full jitter over an exponential bound ("Exponential Backoff And Jitter",
@@ -170,6 +182,9 @@ pub(super) struct Ended {
     pub(super) why_open: Option<(Deferral, String)>,
     /// Trying again would not help.
     pub(super) is_final: bool,
+    /// A delete call that nobody answered may still be carried out. The claim must not be settled: what it may yet delete
+    /// could have been inserted again by then.
+    pub(super) may_still_delete: bool,
 }
 
 impl Ended {
@@ -226,6 +241,8 @@ impl Deletion<'_> {
         let mut first = true;
         let mut calls = 0;
         let mut unsure = Vec::new();
+        // By when every call that nobody answered has been carried out or never will be.
+        let mut quiet_at = None;
         while let Some(batch) = batches.pop() {
             let allowed = self.budget.allows_a_call();
             if !allowed || !(first || self.is_still_ours().await) {
@@ -238,6 +255,7 @@ impl Deletion<'_> {
             }
             first = false;
             let names = names(&self.claimed.chunk.ids, &batch);
+            let over_at = self.budget.clock.now() + VECTOR_CALL_TIMEOUT;
             let error = match self.budget.call(self.store.delete(&names)).await {
                 Ok(()) => {
                     calls = 0;
@@ -257,12 +275,19 @@ impl Deletion<'_> {
             calls += 1;
             unsure.clone_from(&batch);
             batches.push(batch);
+            if matches!(
+                error.kind,
+                VectorErrorKind::Unanswered | VectorErrorKind::OutOfTime
+            ) {
+                quiet_at = Some(over_at);
+            }
             let why = match error.kind {
                 VectorErrorKind::Throttled => Deferral::Throttled,
                 VectorErrorKind::OutOfTime => Deferral::NoTime,
                 VectorErrorKind::IndexMissing
                 | VectorErrorKind::Denied
                 | VectorErrorKind::Temporary
+                | VectorErrorKind::Unanswered
                 | VectorErrorKind::InvalidId => Deferral::Failed,
             };
             let (task_id, kind, code) = (&self.claimed.task.id, error.kind, error.code.as_str());
@@ -274,6 +299,12 @@ impl Deletion<'_> {
             }
         }
         ended.open = batches.into_iter().flatten().collect();
+        if let Some(quiet_at) = quiet_at
+            && !self.budget.wait_until(quiet_at).await
+        {
+            ended.may_still_delete = true;
+            return ended;
+        }
         self.learn_what_became_of(&unsure, &mut ended).await;
         ended
     }
@@ -309,9 +340,10 @@ impl Deletion<'_> {
 /// Whether the same call may succeed later.
 fn may_pass(kind: VectorErrorKind) -> bool {
     match kind {
-        VectorErrorKind::Throttled | VectorErrorKind::Temporary | VectorErrorKind::OutOfTime => {
-            true
-        }
+        VectorErrorKind::Throttled
+        | VectorErrorKind::Temporary
+        | VectorErrorKind::Unanswered
+        | VectorErrorKind::OutOfTime => true,
         VectorErrorKind::IndexMissing | VectorErrorKind::Denied | VectorErrorKind::InvalidId => {
             false
         }

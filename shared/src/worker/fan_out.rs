@@ -46,7 +46,12 @@ impl Worker {
             }
             // It was pending with nothing left to try: now that it is `processing`, it ends.
             read = match self.store.load(&read.task.id).await? {
-                Some(again) if again.task.status == TaskStatus::Processing => again,
+                Some(again)
+                    if again.task.status == TaskStatus::Processing
+                        && again.task.attempt == read.task.attempt =>
+                {
+                    again
+                }
                 _ => return Ok(Verdict::Dropped("moved before it was begun")),
             };
         }

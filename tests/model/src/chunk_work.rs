@@ -1,0 +1,251 @@
+//! A worker on a chunk, up to its claim: read, look, and one guarded write.
+
+use crate::invariants::Invariant;
+use crate::process::{Claim, Finding, Job, Sight, Stage, Worker};
+use crate::state::{Chunk, Lease, MAX_TRIES, Outcome, Side, State, Status};
+use crate::step::{About, Model, Steps, Who};
+use crate::variant::Variant;
+
+/// It reads the chunk: its fence, its lease, what was seen.
+pub fn read(
+    model: &Model,
+    state: &State,
+    side: Side,
+    (chunk, attempt, baseline): (Side, u8, u8),
+    steps: &mut Steps,
+) {
+    let stored = state.chunks.at(chunk);
+    let mut next = *state;
+    let leased = stored.lease == Lease::InForce
+        && !(model.variant == Variant::LeaseIgnoredByRestart && stored.claim_attempt < attempt);
+    let drop = leased || !stored.is_open(attempt, baseline);
+    let tries = match stored.claim_attempt == attempt {
+        true => stored.tries,
+        false => 0,
+    };
+    let job = Job {
+        chunk,
+        attempt,
+        fence: stored.fence,
+        lease: stored.lease,
+        tries,
+        seen: stored.seen,
+    };
+    *next.workers.at_mut(side) = match drop {
+        true => Worker::Idle,
+        false => Worker::ChunkRead(job),
+    };
+    let what = match drop {
+        true => "reads the chunk and finds nothing to do",
+        false => "reads the chunk",
+    };
+    steps.add(Who::Worker(side), what, About::Chunk(chunk), next);
+}
+
+/// It looks whether the object is there.
+pub fn look(model: &Model, state: &State, side: Side, job: Job, steps: &mut Steps) {
+    let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
+    let saw = |sight| {
+        let mut next = *state;
+        *next.workers.at_mut(side) = Worker::Looked(job, sight);
+        next
+    };
+    if state.objects.at(job.chunk).present {
+        steps.add(who, "sees the object", about, saw(Sight::Present));
+    } else {
+        let mut next = saw(Sight::Absent);
+        next.objects.at_mut(job.chunk).gone = true;
+        steps.add(who, "sees no object", about, next);
+    }
+    if model.scenario.throttling {
+        let next = saw(Sight::Throttled);
+        steps.fault(who, "looks and is throttled", about, next);
+    }
+    if model.scenario.failures {
+        let next = saw(Sight::Unavailable);
+        steps.fault(who, "looks, and the store fails", about, next);
+    }
+}
+
+/// What it writes after its look: a claim, or what becomes of a chunk that it could not look at.
+pub fn write(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps: &mut Steps) {
+    let last_try = job.tries + 1 >= MAX_TRIES;
+    match sight {
+        Sight::Present | Sight::Absent => claim(model, state, side, job, sight, steps),
+        Sight::Unavailable if model.variant == Variant::ErrorTakenForAbsence => {
+            claim(model, state, side, job, sight, steps);
+        }
+        Sight::Unavailable if last_try => give_up(state, side, job, steps),
+        Sight::Throttled if model.variant == Variant::ThrottlingCounts && last_try => {
+            give_up(state, side, job, steps);
+        }
+        Sight::Throttled | Sight::Unavailable => {
+            put_off(model, state, side, job, sight, steps);
+        }
+    }
+}
+
+/// The chunk is as it was read: the guard that all three writes share.
+fn is_as_read(chunk: &Chunk, job: Job) -> bool {
+    chunk.fence == job.fence && chunk.lease == job.lease && job.lease != Lease::InForce
+}
+
+fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps: &mut Steps) {
+    let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
+    let stored = *state.chunks.at(job.chunk);
+    let task_is_as_read = state.task.is_some_and(|task| {
+        (task.attempt == job.attempt || model.variant == Variant::NoAttemptCheck)
+            && (task.status == Status::Processing || model.variant == Variant::ClaimIgnoresStatus)
+    });
+    let chunk_is_as_read = match model.variant {
+        Variant::NoFence => stored.lease == job.lease,
+        Variant::LeaseIgnoredByRestart => stored.fence == job.fence && stored.lease == job.lease,
+        _ => is_as_read(&stored, job),
+    };
+    let mut next = *state;
+    if !task_is_as_read || !chunk_is_as_read {
+        *next.workers.at_mut(side) = Worker::Idle;
+        steps.add(who, "cannot claim: it has moved", about, next);
+        return;
+    }
+    let token = stored.claim + 1;
+    *next.chunks.at_mut(job.chunk) = Chunk {
+        fence: job.fence + 1,
+        claim: token,
+        lease: Lease::InForce,
+        claim_attempt: job.attempt,
+        // More than all tries are as many as all.
+        tries: (job.tries + 1).min(MAX_TRIES),
+        seen: job.seen || sight == Sight::Present,
+        ..stored
+    };
+    let what = match sight {
+        Sight::Present => "claims the chunk and records that it saw the object",
+        _ => "claims the chunk",
+    };
+    let canceled = !state
+        .task
+        .is_some_and(|task| task.status == Status::Processing);
+    let rival = state.workers.at(side.other());
+    let held = match rival {
+        Worker::Holds(claim, stage) => claim.chunk == job.chunk && is_unsettled(*stage),
+        Worker::ClaimAgain(rival, ..) => rival.chunk == job.chunk,
+        _ => false,
+    };
+    let mut outcomes = vec![held_after(model, job, sight, token)];
+    if model.scenario.lost_answers {
+        outcomes.push(Worker::ClaimAgain(job, sight, token));
+    }
+    for worker in outcomes {
+        *next.workers.at_mut(side) = worker;
+        match worker {
+            Worker::ClaimAgain(..) => {
+                let what = "claims the chunk, and the answer is lost";
+                steps.fault(who, what, about, next);
+            }
+            _ => steps.add(who, what, about, next),
+        }
+        steps.breaks(Invariant::Cancel, canceled);
+        steps.breaks(Invariant::LateDelete, held);
+    }
+}
+
+fn is_unsettled(stage: Stage) -> bool {
+    match stage {
+        Stage::Claimed | Stage::OnWire | Stage::Throttled | Stage::Unsure | Stage::Settling(_) => {
+            true
+        }
+        Stage::SettlingAgain(_) | Stage::Counting(_) => false,
+    }
+}
+
+/// The claim once more: if the name there is its own, it had succeeded.
+pub fn claim_again(
+    model: &Model,
+    state: &State,
+    side: Side,
+    job: Job,
+    sight: Sight,
+    token: u8,
+    steps: &mut Steps,
+) {
+    let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
+    let is_ours = state.chunks.at(job.chunk).claim == token;
+    let mut next = *state;
+    if is_ours && model.variant != Variant::RetryTakenForRival {
+        *next.workers.at_mut(side) = held_after(model, job, sight, token);
+        steps.add(who, "claims again, and finds its own name", about, next);
+    } else {
+        *next.workers.at_mut(side) = Worker::Idle;
+        steps.add(who, "claims again, and is refused", about, next);
+        steps.breaks(Invariant::Retries, is_ours);
+    }
+}
+
+/// Where a claim leads: to a delete call, or to what is known already.
+fn held_after(model: &Model, job: Job, sight: Sight, token: u8) -> Worker {
+    let stage = match sight {
+        Sight::Present if job.tries >= MAX_TRIES => Stage::Settling(Finding::Is(Outcome::GaveUp)),
+        Sight::Present => Stage::Claimed,
+        _ if job.seen && model.variant != Variant::LooksAgain => {
+            Stage::Settling(Finding::Is(Outcome::Deleted))
+        }
+        _ => Stage::Settling(Finding::Is(Outcome::NotFound)),
+    };
+    let claim = Claim {
+        chunk: job.chunk,
+        attempt: job.attempt,
+        token,
+        last_try: job.tries + 1 >= MAX_TRIES,
+        calls: 0,
+    };
+    Worker::Holds(claim, stage)
+}
+
+/// Could not look: the chunk is due again later. An answer that is lost here changes nothing: there is no more to do.
+fn put_off(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps: &mut Steps) {
+    let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
+    let stored = *state.chunks.at(job.chunk);
+    let mut next = *state;
+    *next.workers.at_mut(side) = Worker::Idle;
+    let newer = stored.claim_attempt > job.attempt && model.variant != Variant::StalePutOff;
+    if newer || !is_as_read(&stored, job) {
+        steps.add(who, "cannot put it off: it has moved", about, next);
+        return;
+    }
+    let counts = sight == Sight::Unavailable || model.variant == Variant::ThrottlingCounts;
+    *next.chunks.at_mut(job.chunk) = Chunk {
+        fence: job.fence + 1,
+        claim: stored.claim + 1,
+        lease: Lease::None,
+        claim_attempt: job.attempt,
+        tries: job.tries + u8::from(counts),
+        ..stored
+    };
+    steps.add(who, "puts the chunk off", about, next);
+}
+
+/// Could not look, and it was the last try: the object fails without a claim.
+fn give_up(state: &State, side: Side, job: Job, steps: &mut Steps) {
+    let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
+    let stored = *state.chunks.at(job.chunk);
+    let mut next = *state;
+    *next.workers.at_mut(side) = Worker::Idle;
+    let at_work = next.is_processing(job.attempt) && is_as_read(&stored, job);
+    let Some(task) = next.task.as_mut().filter(|_| at_work) else {
+        steps.add(who, "cannot give it up: it has moved", about, next);
+        return;
+    };
+    task.count(Outcome::GaveUp);
+    *next.chunks.at_mut(job.chunk) = Chunk {
+        fence: job.fence + 1,
+        claim: stored.claim + 1,
+        lease: Lease::None,
+        claim_attempt: job.attempt,
+        tries: job.tries + 1,
+        outcome: Outcome::GaveUp,
+        outcome_attempt: job.attempt,
+        ..stored
+    };
+    steps.add(who, "gives the object up", about, next);
+}

@@ -1,0 +1,112 @@
+//! What nobody in particular does: time passes, requests arrive, messages get lost, processes die, the sweeper sweeps.
+
+use crate::invariants::Invariant;
+use crate::process::{Stage, Worker};
+use crate::settle;
+use crate::state::{Lease, Side, State, Status};
+use crate::step::{About, Model, Steps, Who};
+use crate::variant::Variant;
+
+/// What can happen by itself.
+pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
+    sweep(model, state, steps);
+    for side in State::sides(model.scenario.chunks) {
+        lease(model, state, side, steps);
+        object(model, state, side, steps);
+    }
+    if model.scenario.kills {
+        for side in model.sides(model.scenario.workers) {
+            kill(state, side, steps);
+        }
+    }
+    if model.scenario.losses {
+        for message in state.messages.all() {
+            let mut next = *state;
+            next.messages.remove(message);
+            let what = "a message is lost";
+            steps.fault(Who::World, what, About::Message(message), next);
+        }
+    }
+}
+
+/// The sweeper sends the whole message of a task that is due, which an open task always is at some time. Where that
+/// message is on the queue already, another one is a duplicate.
+fn sweep(model: &Model, state: &State, steps: &mut Steps) {
+    let Some(task) = state.task.filter(|_| model.variant != Variant::NoSweeper) else {
+        return;
+    };
+    match task.status {
+        Status::Pending | Status::Processing => {}
+        Status::Done | Status::Failed | Status::Canceled => return,
+    }
+    let message = (task.attempt, None);
+    if !state.messages.has(message) {
+        let mut next = *state;
+        next.messages.send(message);
+        let what = "sends the task again";
+        steps.add(Who::Sweeper, what, About::Message(message), next);
+    }
+}
+
+/// A lease is over some time after its holder's invocation has ended. Until then what the holder sent may arrive; after
+/// that it cannot.
+fn lease(model: &Model, state: &State, side: Side, steps: &mut Steps) {
+    let chunk = state.chunks.at(side);
+    let held = Side::BOTH
+        .into_iter()
+        .any(|worker| state.workers.at(worker).claim() == Some((side, chunk.claim)));
+    if chunk.lease != Lease::InForce || (held && model.variant != Variant::LeaseRunsOut) {
+        return;
+    }
+    let mut next = *state;
+    next.chunks.at_mut(side).lease = Lease::Over;
+    if model.variant != Variant::LeaseWithoutMargin {
+        next.objects.at_mut(side).late = None;
+    }
+    let what = match held {
+        true => "the lease runs out under its holder",
+        false => "the lease of a dead worker is over",
+    };
+    steps.add(Who::World, what, About::Chunk(side), next);
+}
+
+fn object(model: &Model, state: &State, side: Side, steps: &mut Steps) {
+    let object = state.objects.at(side);
+    if let Some(token) = object.late {
+        let mut next = *state;
+        next.objects.at_mut(side).late = None;
+        let too_late = settle::remove(&mut next, side, token);
+        let what = "a delete call that nobody waits for is carried out";
+        steps.add(Who::World, what, About::Chunk(side), next);
+        steps.breaks(Invariant::LateDelete, too_late);
+    }
+    if model.scenario.inserts && !object.present {
+        let mut next = *state;
+        let object = next.objects.at_mut(side);
+        object.present = true;
+        object.deleted_by_us = false;
+        let what = "somebody inserts the object again";
+        steps.fault(Who::World, what, About::Chunk(side), next);
+    }
+}
+
+fn kill(state: &State, side: Side, steps: &mut Steps) {
+    let mut next = *state;
+    let what = match state.workers.at(side) {
+        Worker::Idle => return,
+        Worker::Holds(claim, Stage::OnWire) => {
+            next.objects.at_mut(claim.chunk).late = Some(claim.token);
+            "is killed during its delete call"
+        }
+        Worker::Holds(_, Stage::Settling(_)) => "is killed before it settles",
+        Worker::Holds(..) | Worker::ClaimAgain(..) => "is killed with its claim",
+        Worker::FanOut(_)
+        | Worker::FanOutWrite(..)
+        | Worker::FanOutAgain(..)
+        | Worker::TaskRead(..)
+        | Worker::ChunkRead(_)
+        | Worker::Looked(..) => "is killed",
+    };
+    *next.workers.at_mut(side) = Worker::Idle;
+    steps.fault(Who::Worker(side), what, About::Task, next);
+}

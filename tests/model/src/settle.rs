@@ -1,0 +1,281 @@
+//! A worker that holds a claim: its delete calls, and its settlement.
+
+use crate::invariants::Invariant;
+use crate::process::{Claim, Finding, Stage, Worker};
+use crate::state::{Chunk, Lease, MAX_CALLS, Outcome, Side, State, Status, Task};
+use crate::step::{About, Model, Steps, Who};
+use crate::variant::Variant;
+
+/// What the holder of a claim can do.
+pub fn steps(
+    model: &Model,
+    state: &State,
+    side: Side,
+    claim: Claim,
+    stage: Stage,
+    steps: &mut Steps,
+) {
+    let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
+    match stage {
+        Stage::Claimed => call(state, side, claim, "begins its delete call", steps),
+        Stage::OnWire => answers(model, state, side, claim, steps),
+        Stage::Throttled | Stage::Unsure => {
+            let ours = is_still_ours(state, claim);
+            if claim.calls < MAX_CALLS && (ours || model.variant == Variant::NoReadBetweenCalls) {
+                let what = "reads the task and begins another delete call";
+                call(state, side, claim, what, steps);
+            }
+            look_what_became(model, state, side, claim, stage, steps);
+        }
+        Stage::Settling(finding) => settle(model, state, side, claim, finding, steps),
+        Stage::SettlingAgain(finding) => settle(model, state, side, claim, finding, steps),
+        Stage::Counting(outcome) => {
+            let mut next = *state;
+            *next.workers.at_mut(side) = Worker::Idle;
+            if let Some(task) = &mut next.task {
+                task.count(outcome);
+            }
+            steps.add(who, "writes the counters", about, next);
+        }
+    }
+}
+
+/// Whether the task as it is now is still at work under this claim.
+fn is_still_ours(state: &State, claim: Claim) -> bool {
+    state.is_processing(claim.attempt) && is_unsettled(state, claim.chunk, claim.token)
+}
+
+/// A delete call starts. The read before a further call and the call are one step.
+fn call(state: &State, side: Side, claim: Claim, what: &'static str, steps: &mut Steps) {
+    let mut next = *state;
+    let calls = claim.calls + 1;
+    *next.workers.at_mut(side) = Worker::Holds(Claim { calls, ..claim }, Stage::OnWire);
+    steps.add(Who::Worker(side), what, About::Chunk(claim.chunk), next);
+    let further = claim.calls > 0 && !state.is_processing(claim.attempt);
+    steps.breaks(Invariant::Cancel, further);
+    steps.breaks(
+        Invariant::LateDelete,
+        !is_unsettled(state, claim.chunk, claim.token),
+    );
+}
+
+/// Whether the claim is neither settled nor superseded.
+fn is_unsettled(state: &State, chunk: Side, token: u8) -> bool {
+    let chunk = state.chunks.at(chunk);
+    chunk.claim == token && chunk.lease != Lease::None
+}
+
+/// The object goes by a delete call of `token`. Tells whether that call came too late.
+pub fn remove(state: &mut State, chunk: Side, token: u8) -> bool {
+    let unsettled = is_unsettled(state, chunk, token);
+    let object = state.objects.at_mut(chunk);
+    let removed = object.present;
+    object.present = false;
+    object.deleted_by_us |= removed;
+    object.gone = true;
+    removed && !unsettled
+}
+
+/// How a delete call can end.
+fn answers(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
+    let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
+    let with = |mut next: State, stage| {
+        *next.workers.at_mut(side) = Worker::Holds(claim, stage);
+        next
+    };
+    let mut gone = *state;
+    let late = remove(&mut gone, claim.chunk, claim.token);
+    let next = with(gone, Stage::Settling(Finding::Is(Outcome::Deleted)));
+    steps.add(who, "deletes the object", about, next);
+    steps.breaks(Invariant::LateDelete, late);
+    if model.scenario.throttling {
+        let next = with(*state, Stage::Throttled);
+        steps.fault(who, "is throttled at its delete call", about, next);
+    }
+    if model.scenario.failures {
+        let next = with(*state, Stage::Unsure);
+        steps.fault(who, "gets an error to its delete call", about, next);
+        let next = with(gone, Stage::Unsure);
+        let what = "gets an error to its delete call, which was carried out";
+        steps.fault(who, what, about, next);
+        steps.breaks(Invariant::LateDelete, late);
+        if model.variant == Variant::AbandonedCall {
+            let mut next = with(*state, Stage::Unsure);
+            next.objects.at_mut(claim.chunk).late = Some(claim.token);
+            let what = "stops waiting for its delete call, which is still under way";
+            steps.fault(who, what, about, next);
+        }
+    }
+}
+
+/// After its last delete call failed: what is gone now was deleted. The look may fail too.
+fn look_what_became(
+    model: &Model,
+    state: &State,
+    side: Side,
+    claim: Claim,
+    stage: Stage,
+    steps: &mut Steps,
+) {
+    let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
+    let finding = match stage {
+        Stage::Throttled if model.variant != Variant::ThrottlingCounts => Finding::Throttled,
+        _ if claim.last_try => Finding::Is(Outcome::GaveUp),
+        _ => Finding::Is(Outcome::Remaining),
+    };
+    let with = |finding| {
+        let mut next = *state;
+        *next.workers.at_mut(side) = Worker::Holds(claim, Stage::Settling(finding));
+        next
+    };
+    if state.objects.at(claim.chunk).present {
+        let what = "looks again and still sees the object";
+        steps.add(who, what, about, with(finding));
+    } else {
+        let deleted = Finding::Is(Outcome::Deleted);
+        steps.add(who, "looks again and sees it gone", about, with(deleted));
+        let what = "looks again, and the store fails";
+        steps.fault(who, what, about, with(finding));
+    }
+}
+
+/// What a finding comes to for the task as it is when it is recorded.
+fn what_counts(model: &Model, task: Task, claim: Claim, finding: Finding) -> Option<Outcome> {
+    let Finding::Is(outcome) = finding else {
+        return None;
+    };
+    let unaware = model.variant == Variant::NoAttemptCheck;
+    let restarted = task.attempt != claim.attempt && !unaware;
+    let all_restarted = task.baseline > claim.attempt && !unaware;
+    let canceled = task.status == Status::Canceled;
+    let counts = match outcome {
+        Outcome::Remaining => false,
+        Outcome::Deleted => !all_restarted,
+        Outcome::NotFound => !restarted,
+        Outcome::GaveUp => !restarted && !canceled,
+    };
+    counts.then_some(outcome)
+}
+
+/// The settlement: chunk and counters in one transaction, or the chunk alone where nothing counts.
+fn settle(
+    model: &Model,
+    state: &State,
+    side: Side,
+    claim: Claim,
+    finding: Finding,
+    steps: &mut Steps,
+) {
+    let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
+    let stored = *state.chunks.at(claim.chunk);
+    let mut next = *state;
+    *next.workers.at_mut(side) = Worker::Idle;
+    let Some(task) = state.task else { return };
+    let newest = stored.claim == claim.token;
+    let unsettled = stored.lease != Lease::None;
+    let guarded = match model.variant {
+        Variant::NoFence => unsettled,
+        Variant::CounterWithoutGuard => true,
+        _ => newest && unsettled,
+    };
+    if !guarded {
+        let what = match newest {
+            true => "settles, and finds that it had",
+            false => "settles, and finds a newer claim",
+        };
+        steps.add(who, what, about, next);
+        return;
+    }
+    let counted = what_counts(model, task, claim, finding);
+    let recorded = record(model, &stored, task, claim, finding, counted);
+    *next.chunks.at_mut(claim.chunk) = recorded;
+    if let Some(outcome) = counted {
+        match (&mut next.task, model.variant) {
+            (_, Variant::TwoWrites) => {
+                *next.workers.at_mut(side) = Worker::Holds(claim, Stage::Counting(outcome));
+            }
+            (Some(task), _) => task.count(outcome),
+            (None, _) => {}
+        }
+    }
+    let object = next.objects.at_mut(claim.chunk);
+    let wrongly_absent = counted == Some(Outcome::NotFound) && object.deleted_by_us;
+    if counted == Some(Outcome::Deleted) {
+        object.deleted_by_us = false;
+    }
+    let what = match (counted, finding) {
+        (Some(Outcome::Deleted), _) => "settles: deleted",
+        (Some(Outcome::NotFound), _) => "settles: not found",
+        (Some(Outcome::GaveUp), _) => "settles: given up",
+        (_, Finding::Is(Outcome::Deleted)) => "settles, and its deletion no longer counts",
+        _ => "settles: nothing to count",
+    };
+    if task.attempt > claim.attempt
+        && task.status == Status::Processing
+        && recorded.is_open(task.attempt, task.baseline)
+    {
+        next.messages.send((task.attempt, Some(claim.chunk)));
+    }
+    let check = |steps: &mut Steps| {
+        steps.breaks(Invariant::ExactOutcomes, wrongly_absent);
+        steps.breaks(Invariant::Fence, !newest);
+    };
+    steps.add(who, what, about, next);
+    check(steps);
+    if model.scenario.lost_answers {
+        let mut lost = next;
+        *lost.workers.at_mut(side) = Worker::Holds(claim, Stage::SettlingAgain(finding));
+        lost.messages = state.messages;
+        steps.fault(who, "settles, and the answer is lost", about, lost);
+        check(steps);
+    }
+}
+
+/// The chunk's part of a settlement.
+fn record(
+    model: &Model,
+    stored: &Chunk,
+    task: Task,
+    claim: Claim,
+    finding: Finding,
+    counted: Option<Outcome>,
+) -> Chunk {
+    let mut chunk = *stored;
+    chunk.lease = Lease::None;
+    let all_restarted = task.baseline > claim.attempt;
+    match finding {
+        Finding::Is(Outcome::Deleted | Outcome::NotFound) if !all_restarted => chunk.seen = false,
+        Finding::Is(_) => {}
+        Finding::Throttled => chunk.tries = chunk.tries.saturating_sub(1),
+    }
+    if let Some(outcome) = counted {
+        chunk.outcome = outcome;
+        chunk.outcome_attempt = match model.variant {
+            Variant::NoAttemptCheck => claim.attempt,
+            _ => task.attempt,
+        };
+        if outcome != Outcome::GaveUp {
+            chunk.tries = 0;
+        }
+    }
+    chunk
+}
+
+impl Task {
+    /// Moves one object from what remains to where `outcome` puts it. The last one ends a task that is at work.
+    pub fn count(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Remaining => return,
+            Outcome::Deleted => self.deleted += 1,
+            Outcome::NotFound | Outcome::GaveUp => self.failed += 1,
+        }
+        self.detail |= outcome == Outcome::GaveUp;
+        self.remaining = self.remaining.saturating_sub(1);
+        if self.remaining == 0 && self.status == Status::Processing {
+            self.status = match self.detail {
+                true => Status::Failed,
+                false => Status::Done,
+            };
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! A state of the whole: what is stored, what is on the queue, what is in the index, and what everybody is in the middle of.
+//!
+//! Beside it stand a few *ghosts*: facts that no process can read and that the invariants need.
+
+use crate::process::{Creator, LostCall, Worker};
+use crate::queue::Messages;
+
+/// Claims of one attempt without progress after which a chunk's objects are given up. The service allows five.
+pub const MAX_TRIES: u8 = 2;
+/// Delete calls that one claim makes at most. The service allows four, one after another.
+pub const MAX_CALLS: u8 = 2;
+
+/// One of two: chunks, workers or creators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// The first.
+    A,
+    /// The second.
+    B,
+}
+
+impl Side {
+    /// Both of them.
+    pub const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+}
+
+/// A thing for each side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Pair<T> {
+    a: T,
+    b: T,
+}
+
+impl<T: Copy> Pair<T> {
+    /// The two of them.
+    pub fn new(a: T, b: T) -> Self {
+        Self { a, b }
+    }
+
+    /// The one on `side`.
+    pub fn at(&self, side: Side) -> &T {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    /// The one on `side`, to change it.
+    pub fn at_mut(&mut self, side: Side) -> &mut T {
+        match side {
+            Side::A => &mut self.a,
+            Side::B => &mut self.b,
+        }
+    }
+
+    /// With the sides exchanged.
+    pub fn swapped(self) -> Self {
+        Self::new(self.b, self.a)
+    }
+
+    /// Both, the first one first.
+    pub fn both(&self) -> [T; 2] {
+        [self.a, self.b]
+    }
+}
+
+/// The status of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// Stored, and nobody has begun.
+    Pending,
+    /// At work.
+    Processing,
+    /// Every outcome is definite.
+    Done,
+    /// Something was given up.
+    Failed,
+    /// Stopped.
+    Canceled,
+}
+
+impl Status {
+    /// Whether only a restart leads on from here.
+    pub fn is_terminal(self) -> bool {
+        match self {
+            Self::Pending | Self::Processing => false,
+            Self::Done | Self::Failed | Self::Canceled => true,
+        }
+    }
+}
+
+/// The task's item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Task {
+    /// Whose request is stored. It stands for the nonce too, which is different for each create.
+    pub request: Side,
+    /// Where it stands.
+    pub status: Status,
+    /// Counts from 1.
+    pub attempt: u8,
+    /// Outcomes recorded in earlier attempts than this one are void.
+    pub baseline: u8,
+    /// How many objects it has, which is how many chunks.
+    pub total: u8,
+    /// How many objects count as deleted.
+    pub deleted: u8,
+    /// How many were tried and not deleted.
+    pub failed: u8,
+    /// How many are open.
+    pub remaining: u8,
+    /// Something was given up in this attempt.
+    pub detail: bool,
+}
+
+/// What is on record for an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    /// Nothing yet.
+    Remaining,
+    /// Deleted by this service.
+    Deleted,
+    /// Not in the index.
+    NotFound,
+    /// Tried for too long.
+    GaveUp,
+}
+
+/// The lease of the newest claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Lease {
+    /// There is no unsettled claim.
+    None,
+    /// The claim is not settled, and nobody else may make one.
+    InForce,
+    /// The claim is not settled, and its time is over.
+    Over,
+}
+
+/// A chunk's state item. A chunk holds one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Chunk {
+    /// Grows with each claim.
+    pub fence: u8,
+    /// The name of the newest claim.
+    pub claim: u8,
+    /// Of the newest claim.
+    pub lease: Lease,
+    /// The attempt of the newest claim; 0 before the first.
+    pub claim_attempt: u8,
+    /// Claims of that attempt without progress, one under way included.
+    pub tries: u8,
+    /// An unsettled claim saw the object in the index.
+    pub seen: bool,
+    /// What happened to the object.
+    pub outcome: Outcome,
+    /// The attempt that `outcome` was recorded in.
+    pub outcome_attempt: u8,
+}
+
+impl Chunk {
+    const NEW: Self = Self {
+        fence: 1,
+        claim: 1,
+        lease: Lease::None,
+        claim_attempt: 0,
+        tries: 0,
+        seen: false,
+        outcome: Outcome::Remaining,
+        outcome_attempt: 0,
+    };
+
+    /// What the record says to one who reads it in `attempt` with `baseline`.
+    pub fn outcome_at(&self, attempt: u8, baseline: u8) -> Outcome {
+        if self.outcome_attempt < baseline {
+            return Outcome::Remaining;
+        }
+        match self.outcome {
+            Outcome::Deleted => Outcome::Deleted,
+            _ if self.outcome_attempt < attempt => Outcome::Remaining,
+            Outcome::Remaining => Outcome::Remaining,
+            Outcome::NotFound => Outcome::NotFound,
+            Outcome::GaveUp => Outcome::GaveUp,
+        }
+    }
+
+    /// Whether the object is still to be dealt with.
+    pub fn is_open(&self, attempt: u8, baseline: u8) -> bool {
+        match self.outcome_at(attempt, baseline) {
+            Outcome::Remaining => true,
+            Outcome::Deleted | Outcome::NotFound | Outcome::GaveUp => false,
+        }
+    }
+}
+
+/// An object in the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Object {
+    /// It is there.
+    pub present: bool,
+    /// A delete call of this claim is under way though nobody waits for it any more.
+    pub late: Option<u8>,
+    /// Ghost: this service deleted it, and no outcome says so yet.
+    pub deleted_by_us: bool,
+    /// Ghost: since everything was last restarted it was deleted, or seen absent.
+    pub gone: bool,
+}
+
+/// Everything at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// The task's item.
+    pub task: Option<Task>,
+    /// The chunks' items.
+    pub chunks: Pair<Chunk>,
+    /// The index.
+    pub objects: Pair<Object>,
+    /// The queue.
+    pub messages: Messages,
+    /// The workers.
+    pub workers: Pair<Worker>,
+    /// The creators.
+    pub creators: Pair<Creator>,
+    /// A call that is about to be sent again.
+    pub lost_call: Option<LostCall>,
+    /// Ghost: whose create was the first to succeed.
+    pub winner: Option<Side>,
+}
+
+impl State {
+    /// Nothing has happened, and the objects are there or not.
+    pub fn new(present: [bool; 2]) -> Self {
+        let object = |present| Object {
+            present,
+            late: None,
+            deleted_by_us: false,
+            gone: false,
+        };
+        let [a, b] = present;
+        Self {
+            task: None,
+            chunks: Pair::new(Chunk::NEW, Chunk::NEW),
+            objects: Pair::new(object(a), object(b)),
+            messages: Messages::default(),
+            workers: Pair::default(),
+            creators: Pair::default(),
+            lost_call: None,
+            winner: None,
+        }
+    }
+
+    /// Puts the task of `creator`'s request.
+    pub fn create(&mut self, creator: Side, total: u8) {
+        self.task = Some(Task {
+            request: creator,
+            status: Status::Pending,
+            attempt: 1,
+            baseline: 1,
+            total,
+            deleted: 0,
+            failed: 0,
+            remaining: total,
+            detail: false,
+        });
+        self.winner.get_or_insert(creator);
+    }
+
+    /// The chunks that `total` objects make.
+    pub fn sides(total: u8) -> impl Iterator<Item = Side> {
+        Side::BOTH.into_iter().take(usize::from(total))
+    }
+
+    /// Whether the task is there and may be worked on in `attempt`.
+    pub fn is_processing(&self, attempt: u8) -> bool {
+        self.task
+            .is_some_and(|task| task.status == Status::Processing && task.attempt == attempt)
+    }
+}

@@ -1,0 +1,169 @@
+//! The protocol with one guard left out, for each guard.
+
+use crate::invariants::Invariant;
+use crate::scenario::Scenario;
+use std::fmt;
+
+/// What is left out of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Nothing: the protocol as it is.
+    Faithful,
+    /// A create looks whether there is such a task, and puts its own without a condition.
+    CheckThenPut,
+    /// Nobody compares attempts: not those of a message, of a claim or of a settlement.
+    NoAttemptCheck,
+    /// A claim does not ask whether the fence is as it was read, nor a settlement whose the newest claim is.
+    NoFence,
+    /// A restart sets the chunks' fences back to 0.
+    FenceResetByRestart,
+    /// A lease may be over while its holder is at work.
+    LeaseRunsOut,
+    /// A lease lasts until its invocation's deadline only, not until what was sent before it has arrived.
+    LeaseWithoutMargin,
+    /// In a new attempt nobody waits for a lease of an earlier one.
+    LeaseIgnoredByRestart,
+    /// A settlement adds to the counters whether or not its claim is settled already.
+    CounterWithoutGuard,
+    /// A settlement writes the chunk first, then the counters.
+    TwoWrites,
+    /// A cancel does not ask for the status.
+    UnconditionalCancel,
+    /// A restart leaves the attempt as it is.
+    RestartKeepsAttempt,
+    /// A worker goes by what it finds itself, not by what earlier claims saw.
+    LooksAgain,
+    /// A write that is refused because it succeeded before counts as lost to a rival.
+    RetryTakenForRival,
+    /// There is no sweeper.
+    NoSweeper,
+    /// A claim does not ask for the task's status.
+    ClaimIgnoresStatus,
+    /// Before its second delete call a worker does not read the task.
+    NoReadBetweenCalls,
+    /// A delete call that did not answer is not waited for as long as it may still arrive.
+    AbandonedCall,
+    /// A claim that ended because of throttling counts as a try.
+    ThrottlingCounts,
+    /// A worker that could not look puts a chunk off without asking in which attempt it was last claimed.
+    StalePutOff,
+    /// A task that nothing remains of when its whole message arrives goes straight from `pending` to `done`.
+    PendingToDone,
+    /// A look that the store does not answer counts as one that finds nothing.
+    ErrorTakenForAbsence,
+    /// A restart of everything forgets what unsettled claims saw.
+    RestartForgetsSeen,
+    /// A call that named its attempt does not name it in the condition of its write.
+    AttemptNotNamed,
+}
+
+impl Variant {
+    /// All that leave something out.
+    pub const BROKEN: [Self; 23] = [
+        Self::CheckThenPut,
+        Self::NoAttemptCheck,
+        Self::NoFence,
+        Self::FenceResetByRestart,
+        Self::LeaseRunsOut,
+        Self::LeaseWithoutMargin,
+        Self::LeaseIgnoredByRestart,
+        Self::CounterWithoutGuard,
+        Self::TwoWrites,
+        Self::UnconditionalCancel,
+        Self::RestartKeepsAttempt,
+        Self::LooksAgain,
+        Self::RetryTakenForRival,
+        Self::NoSweeper,
+        Self::ClaimIgnoresStatus,
+        Self::NoReadBetweenCalls,
+        Self::AbandonedCall,
+        Self::ThrottlingCounts,
+        Self::StalePutOff,
+        Self::PendingToDone,
+        Self::ErrorTakenForAbsence,
+        Self::RestartForgetsSeen,
+        Self::AttemptNotNamed,
+    ];
+
+    /// The invariant that the shortest way to trouble breaks.
+    pub fn breaks(self) -> Option<Invariant> {
+        Some(match self {
+            Self::Faithful => return None,
+            Self::CheckThenPut => Invariant::OneCreate,
+            Self::RestartKeepsAttempt => Invariant::Attempt,
+            Self::UnconditionalCancel | Self::PendingToDone => Invariant::Status,
+            Self::ErrorTakenForAbsence => Invariant::Done,
+            Self::NoAttemptCheck | Self::NoFence | Self::CounterWithoutGuard | Self::TwoWrites => {
+                Invariant::Counters
+            }
+            Self::FenceResetByRestart | Self::StalePutOff => Invariant::Fence,
+            Self::ClaimIgnoresStatus | Self::NoReadBetweenCalls => Invariant::Cancel,
+            Self::LeaseRunsOut
+            | Self::LeaseWithoutMargin
+            | Self::LeaseIgnoredByRestart
+            | Self::AbandonedCall => Invariant::LateDelete,
+            Self::NoSweeper | Self::ThrottlingCounts => Invariant::Ends,
+            Self::LooksAgain | Self::RestartForgetsSeen => Invariant::ExactOutcomes,
+            Self::RetryTakenForRival | Self::AttemptNotNamed => Invariant::Retries,
+        })
+    }
+
+    /// Where to look for that way.
+    pub fn scenario(self) -> Scenario {
+        match self {
+            Self::CheckThenPut | Self::RetryTakenForRival => Scenario::CREATES,
+            Self::NoFence | Self::CounterWithoutGuard => Scenario::CRASHES,
+            Self::Faithful
+            | Self::NoAttemptCheck
+            | Self::FenceResetByRestart
+            | Self::LeaseRunsOut
+            | Self::LeaseWithoutMargin
+            | Self::LeaseIgnoredByRestart
+            | Self::TwoWrites
+            | Self::UnconditionalCancel
+            | Self::RestartKeepsAttempt
+            | Self::LooksAgain
+            | Self::ClaimIgnoresStatus
+            | Self::NoReadBetweenCalls
+            | Self::AbandonedCall
+            | Self::StalePutOff
+            | Self::PendingToDone
+            | Self::ErrorTakenForAbsence
+            | Self::RestartForgetsSeen => Scenario::ONE_CHUNK,
+            Self::NoSweeper => Scenario::LOSSES,
+            Self::ThrottlingCounts => Scenario::THROTTLING,
+            Self::AttemptNotNamed => Scenario::CALLS,
+        }
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Faithful => "the protocol as it is",
+            Self::CheckThenPut => "check, then put",
+            Self::NoAttemptCheck => "no attempt check",
+            Self::NoFence => "no fence",
+            Self::FenceResetByRestart => "a fence that a restart resets",
+            Self::LeaseRunsOut => "a lease that runs out under its holder",
+            Self::LeaseWithoutMargin => "a lease that ends with its invocation",
+            Self::LeaseIgnoredByRestart => "a lease that a restart ignores",
+            Self::CounterWithoutGuard => "counters without a guard",
+            Self::TwoWrites => "chunk and counters in two writes",
+            Self::UnconditionalCancel => "an unconditional cancel",
+            Self::RestartKeepsAttempt => "a restart that keeps the attempt",
+            Self::LooksAgain => "looking again after a crash",
+            Self::RetryTakenForRival => "a retried write taken for a rival's",
+            Self::NoSweeper => "no sweeper",
+            Self::ClaimIgnoresStatus => "a claim that ignores the status",
+            Self::NoReadBetweenCalls => "no read before a second delete call",
+            Self::AbandonedCall => "a delete call not waited for",
+            Self::ThrottlingCounts => "throttling counts as a try",
+            Self::StalePutOff => "a chunk put off by an earlier attempt",
+            Self::PendingToDone => "straight from pending to done",
+            Self::ErrorTakenForAbsence => "a failed look taken for absence",
+            Self::RestartForgetsSeen => "a restart of everything forgets what was seen",
+            Self::AttemptNotNamed => "a named attempt left out of the condition",
+        })
+    }
+}
