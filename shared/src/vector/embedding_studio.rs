@@ -6,12 +6,14 @@
 use super::postgres::column::{Columns, IdType};
 use super::postgres::errors::Failure;
 use super::postgres::names::Table;
-use super::postgres::pool::{Lease, Parameter, Pool};
+use super::postgres::pool::{Lease, Parameter, Pool, time_left};
 use super::postgres::{Learned, MAX_DELETE, MaybeTable, among, call, known, learn, table_named};
 use super::schemes::{StoreOf, Template};
 use super::{VectorError, VectorStore};
-use futures_util::future::{BoxFuture, try_join, try_join3};
+use futures_util::future::{BoxFuture, try_join, try_join4};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::types::Type;
 
 /// The column with an object's id, in both tables.
@@ -71,15 +73,16 @@ impl Collection {
         objects: &str,
         which: &str,
         ids: Parameter<'_>,
-    ) -> Result<(), tokio_postgres::Error> {
+        began: Instant,
+    ) -> Result<(), Failure> {
         let client = lease.client();
         let lock = format!(
             "SELECT {OBJECT_ID}::text FROM {objects} WHERE {OBJECT_ID} IN ({which}) ORDER BY {OBJECT_ID} FOR UPDATE"
         );
         // What is joined is sent together: one round trip to find what goes, one to delete it.
-        let parameters = [ids];
+        let (begin, parameters) = (begin_within(time_left(began)?), [ids]);
         let (begin, find) = (
-            client.batch_execute("BEGIN"),
+            client.batch_execute(&begin),
             client.query_typed(&lock, &parameters),
         );
         let ((), rows) = try_join(begin, find).await?;
@@ -91,7 +94,10 @@ impl Collection {
             |table: &str| format!("DELETE FROM {table} WHERE {OBJECT_ID} = ANY($1::text[])");
         let (parts, objects) = (delete(&self.parts), delete(objects));
         let parameters: [Parameter<'_>; 1] = [(&all, Type::TEXT_ARRAY)];
-        try_join3(
+        // Both deletes together have what is left.
+        let limit = limit_within(time_left(began)? / 2);
+        try_join4(
+            client.batch_execute(&limit),
             client.execute_typed(&parts, &parameters),
             client.execute_typed(&objects, &parameters),
             client.batch_execute("COMMIT"),
@@ -99,6 +105,15 @@ impl Collection {
         .await?;
         Ok(())
     }
+}
+
+/// Begins a transaction whose statements may run so long at the server. The session's own limits are back at its end.
+fn begin_within(time: Duration) -> String {
+    format!("BEGIN; {}", limit_within(time))
+}
+
+fn limit_within(time: Duration) -> String {
+    format!("SET LOCAL statement_timeout = {}", time.as_millis())
 }
 
 impl VectorStore for Collection {
@@ -119,6 +134,7 @@ impl VectorStore for Collection {
     }
 
     fn delete<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<(), VectorError>> {
+        let began = Instant::now();
         Box::pin(call(&self.objects, async move |table| {
             let (id_type, has_originals) = self.look_up(table).await?;
             id_type.check(ids)?;
@@ -133,13 +149,13 @@ impl VectorStore for Collection {
             }
             let lease = self.pool.lease().await?;
             let ids: Parameter<'_> = (&ids, Type::TEXT_ARRAY);
-            match self.delete_all(&lease, &objects, &which, ids).await {
+            match self.delete_all(&lease, &objects, &which, ids, began).await {
                 Ok(()) => {
                     lease.give_back();
                     Ok(())
                 }
                 // The transaction ends with its connection.
-                Err(error) => Err(lease.close(error)),
+                Err(failure) => Err(lease.close(failure)),
             }
         }))
     }

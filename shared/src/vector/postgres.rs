@@ -24,7 +24,7 @@ use names::{Identifier, Table};
 use pool::{CALL_TIMEOUT, Pool};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::types::Type;
 use url::Url;
 
@@ -142,7 +142,7 @@ where
     match timeout(CALL_TIMEOUT, call(table)).await {
         Ok(answer) => answer.map_err(|failure| failure.about(table)),
         Err(_) => Err(VectorError {
-            kind: VectorErrorKind::Temporary,
+            kind: VectorErrorKind::Unanswered,
             detail: "The vector store did not answer in time".to_owned(),
             code: "timeout".to_owned(),
             source: None,
@@ -224,6 +224,7 @@ impl VectorStore for Rows {
     }
 
     fn delete<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<(), VectorError>> {
+        let began = Instant::now();
         Box::pin(call(&self.table, async move |table| {
             let id_type = self.id_type(table).await?;
             id_type.check(ids)?;
@@ -233,9 +234,8 @@ impl VectorStore for Rows {
                 table.quoted()
             );
             self.pool
-                .execute(&statement, &[(&ids, Type::TEXT_ARRAY)])
+                .execute(began, &statement, &[(&ids, Type::TEXT_ARRAY)])
                 .await
-                .map(drop)
                 .map_err(|failure| self.forget_if_changed(table, failure))
         }))
     }
@@ -306,7 +306,7 @@ mod tests {
             format!("postgres://u@h/d?{ROWS}&sslmode=disable&sslrootcert=/dev/null"),
             format!("postgres://u@h/d?table={long}&id_column=id"),
             format!("postgres://u@h/d?table=items&id_column={long}"),
-            format!("postgres://u@h/d?table=items"),
+            "postgres://u@h/d?table=items".to_owned(),
             format!(
                 "postgres://u:p@h/d?{ROWS}&password_secret=arn:aws:secretsmanager:r:1:secret:a"
             ),

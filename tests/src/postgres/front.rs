@@ -5,7 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -33,6 +34,7 @@ struct Seen {
     connections: AtomicUsize,
     round_trips: AtomicUsize,
     silent: AtomicBool,
+    delay_millis: AtomicU64,
 }
 
 /// A certificate for these names, with its key, and who signed it.
@@ -109,6 +111,12 @@ impl Front {
         self.seen.round_trips.swap(0, Ordering::Relaxed)
     }
 
+    /// From now on a connection waits so long before it reaches the server.
+    pub fn delay_connections(&self, by: Duration) {
+        let millis = by.as_millis().try_into().expect("a short time");
+        self.seen.delay_millis.store(millis, Ordering::Relaxed);
+    }
+
     /// From now on no answer comes through, and no connection ends.
     pub fn go_silent(&self) {
         self.seen.silent.store(true, Ordering::Relaxed);
@@ -127,6 +135,8 @@ async fn serve(
     tls: Option<TlsAcceptor>,
     seen: Arc<Seen>,
 ) {
+    let delay = Duration::from_millis(seen.delay_millis.load(Ordering::Relaxed));
+    tokio::time::sleep(delay).await;
     let Ok(server) = TcpStream::connect(server).await else {
         return;
     };

@@ -80,11 +80,15 @@ async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
         let mut tries = 0;
         while let Err(error) = store.delete(batch).await {
             tries += 1;
-            let passes = error.kind == VectorErrorKind::Temporary && tries < 5;
-            assert!(passes, "{error:?}");
+            assert!(may_pass(error.kind) && tries < 5, "{error:?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// Whether this is a fault that may pass by itself.
+fn may_pass(kind: VectorErrorKind) -> bool {
+    [VectorErrorKind::Temporary, VectorErrorKind::Unanswered].contains(&kind)
 }
 
 async fn look(fixture: &impl Fixture, ids: &[&str]) -> Vec<bool> {
@@ -266,7 +270,7 @@ pub(super) async fn a_connection_that_is_cut_is_a_fault_that_passes(fixture: &im
     fixture.seed(&ids).await;
     let listed = [ids[0].as_str(), ids[1].as_str()];
     let error = fixture.delete_and_cut(&listed).await.unwrap_err();
-    assert_eq!(error.kind, VectorErrorKind::Temporary, "{error:?}");
+    assert!(may_pass(error.kind), "{error:?}");
     // Whatever became of it, a look says so, and the next delete does it.
     let left = fixture.left().await;
     let expected: Vec<_> = ids.iter().map(|id| left.contains(id)).collect();

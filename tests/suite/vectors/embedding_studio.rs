@@ -176,7 +176,7 @@ async fn originals_and_derived_objects_go_with_a_listed_one_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_delete_is_one_transaction_of_five_messages_on_one_connection() {
+async fn a_delete_is_one_transaction_of_six_messages_on_one_connection() {
     let fixture = collection().await;
     fixture.insert(&["a", "b", "c"]).await;
     let front = Front::before(fixture.database.server, None).await;
@@ -185,8 +185,9 @@ async fn a_delete_is_one_transaction_of_five_messages_on_one_connection() {
     store.present(&["a"]).await.unwrap();
     front.round_trips();
     store.delete(&["a", "b"]).await.unwrap();
-    // BEGIN and the look for all that goes, sent together; then parts, objects and COMMIT, sent together.
-    assert_eq!(front.round_trips(), 5);
+    // BEGIN and the look for all that goes, sent together; then a limit of time, parts, objects and
+    // COMMIT, sent together.
+    assert_eq!(front.round_trips(), 6);
     assert_eq!(front.connections(), 1);
     fixture.assert_left(&["c"]).await;
 }

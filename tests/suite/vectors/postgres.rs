@@ -232,7 +232,7 @@ async fn connections_survive_a_restart_of_the_server() {
     server.restart().await;
     // A delete is not sent twice, since the first may have been carried out.
     if let Err(error) = store.delete(&["object-2"]).await {
-        assert_eq!(error.kind, VectorErrorKind::Temporary, "{error:?}");
+        assert_eq!(error.kind, VectorErrorKind::Unanswered, "{error:?}");
         store.delete(&["object-2"]).await.unwrap();
     }
     database.reconnect().await;
@@ -254,6 +254,26 @@ async fn a_statement_that_waits_too_long_for_a_lock_is_ended_by_the_server() {
 }
 
 #[tokio::test]
+async fn a_delete_that_begins_late_has_less_time_at_the_server() {
+    let fixture = table("text").await;
+    fixture.seed(&some_ids(1)).await;
+    let front = Front::before(fixture.database.server, None).await;
+    front.delay_connections(Duration::from_millis(2_500));
+    let url = fixture.database.url_at(&front.address.to_string(), ROWS);
+    let store = of(&open(&url, &no_services()), "items");
+    let lock = fixture.database.lock_rows("items").await;
+    let error = store.delete(&["object-0"]).await.unwrap_err();
+    // Sooner than waiting for the lock would have ended.
+    assert_eq!(
+        (error.kind, error.code.as_str()),
+        (VectorErrorKind::Temporary, "57014")
+    );
+    drop(lock);
+    store.delete(&["object-0"]).await.unwrap();
+    assert!(fixture.left().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_server_that_falls_silent_is_a_fault_that_passes() {
     let fixture = table("text").await;
     let front = Front::before(fixture.database.server, None).await;
@@ -265,7 +285,7 @@ async fn a_server_that_falls_silent_is_a_fault_that_passes() {
     let error = waited
         .expect("the adapter's own timeout is shorter")
         .unwrap_err();
-    assert_eq!(error.kind, VectorErrorKind::Temporary, "{error:?}");
+    assert_eq!(error.kind, VectorErrorKind::Unanswered, "{error:?}");
 }
 
 #[tokio::test]
@@ -289,7 +309,7 @@ async fn a_call_that_nobody_waits_for_any_more_is_canceled_at_the_server() {
         }
     }
     drop(lock);
-    // Well within the four seconds that the server would have let it wait.
+    // Well within the three seconds that the server would have let it wait.
     assert_eq!(
         fixture.store().present(&["object-0"]).await.unwrap(),
         [true]

@@ -12,17 +12,28 @@ pub(in crate::vector) enum Failure {
     /// The server's answer, or what became of the connection.
     #[error(transparent)]
     Server(#[from] tokio_postgres::Error),
+    /// The same while logging in: no statement was sent.
+    #[error(transparent)]
+    LoggingIn(tokio_postgres::Error),
     /// What already speaks of meaning.
     #[error(transparent)]
     Sorted(#[from] VectorError),
 }
 
 impl Failure {
+    /// The failure of a login, after which no statement was sent.
+    pub(super) fn before_all(self) -> Self {
+        match self {
+            Self::Server(error) => Self::LoggingIn(error),
+            other => other,
+        }
+    }
+
     /// Whether the server does not accept the password.
     #[cfg(feature = "secrets-manager")]
     pub(super) fn is_authentication(&self) -> bool {
         let code = match self {
-            Self::Server(error) => error.code(),
+            Self::Server(error) | Self::LoggingIn(error) => error.code(),
             Self::Sorted(_) => None,
         };
         code.is_some_and(|code| code.code().starts_with("28"))
@@ -53,14 +64,16 @@ impl Failure {
 
     /// Sorts it by meaning. The server's own words may hold data and are not repeated.
     pub(in crate::vector) fn about(self, table: &Table) -> VectorError {
-        let error = match self {
+        let (error, lost) = match self {
             Self::Sorted(error) => return error,
-            Self::Server(error) => error,
+            Self::Server(error) => (error, VectorErrorKind::Unanswered),
+            // Nothing can still be carried out.
+            Self::LoggingIn(error) => (error, VectorErrorKind::Temporary),
         };
         let table = table.shown();
         let (kind, detail) = match error.code() {
             Some(code) => by_code(code.code(), &table),
-            None => without_code(&error),
+            None => without_code(&error, lost),
         };
         let code = error.code().map_or("no code", SqlState::code);
         VectorError {
@@ -115,23 +128,20 @@ fn by_code(code: &str, table: &str) -> (VectorErrorKind, String) {
         ),
         ("42883" | "42804", _) => (Temporary, format!("The columns of table {table} changed")),
         (_, "42" | "0A" | "P0") => (Denied, format!("Table {table} refuses the statement")),
-        _ => (
-            Temporary,
-            "The vector store kept failing or did not answer".to_owned(),
-        ),
+        _ => (Temporary, "The vector store kept failing".to_owned()),
     }
 }
 
-/// What the server never answered to.
-fn without_code(error: &tokio_postgres::Error) -> (VectorErrorKind, String) {
-    use VectorErrorKind::{Denied, Temporary};
+/// What the server never answered to; `lost` is what it means when the connection is.
+fn without_code(error: &tokio_postgres::Error, lost: VectorErrorKind) -> (VectorErrorKind, String) {
+    use VectorErrorKind::Denied;
     if cause::<rustls::Error>(error).is_some() {
         let detail = "The vector store's certificate or its TLS is not trusted";
         return (Denied, detail.to_owned());
     }
     if cause::<std::io::Error>(error).is_some() || error.is_closed() {
         let detail = "The vector store is out of reach, or closed the connection";
-        return (Temporary, detail.to_owned());
+        return (lost, detail.to_owned());
     }
     // The library tells these apart by nothing but their text, which it wrote itself.
     let detail = match error.to_string().as_str() {
@@ -140,7 +150,7 @@ fn without_code(error: &tokio_postgres::Error) -> (VectorErrorKind, String) {
         "authentication error" => "The vector store asks for a way to log in that is not supported",
         _ => {
             let detail = "The vector store gave an answer that makes no sense";
-            return (Temporary, detail.to_owned());
+            return (lost, detail.to_owned());
         }
     };
     (Denied, detail.to_owned())

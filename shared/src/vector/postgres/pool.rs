@@ -3,7 +3,9 @@
 use super::address::{Address, Login};
 use super::errors::Failure;
 use super::tls::Tls;
+use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::vector::{Password, Services, VectorError, VectorErrorKind};
+use futures_util::future::try_join3;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
@@ -18,14 +20,19 @@ const MAX_CONNECTIONS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// One address of the host.
 const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Within less than the ten seconds that the worker gives a call the server itself ends a statement, so that none outlives
-/// its claim's lease. Waiting for a lock ends sooner.
-const SESSION: &str = "SET statement_timeout = '8s'; SET lock_timeout = '4s'; \
-    SET idle_in_transaction_session_timeout = '10s'";
-/// A whole call, for a server that accepts it and never answers.
-pub(in crate::vector) const CALL_TIMEOUT: Duration = Duration::from_millis(9_500);
 /// What was sent and is not acknowledged after this long is lost.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+/// How long the server lets a statement run, and wait for a lock. A delete must not be carried out later than
+/// [`VECTOR_CALL_TIMEOUT`] after it was asked for, so it has what is left of [`ENDS`] when it is sent.
+const SESSION: &str = "SET statement_timeout = 4000; SET lock_timeout = 3000; \
+    SET idle_in_transaction_session_timeout = 9000";
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+/// When a delete has ended at the server, however late it came there. It leaves a second for the cancellation to work.
+const ENDS: Duration = VECTOR_CALL_TIMEOUT.saturating_sub(Duration::from_secs(1));
+/// With less time than this no delete is sent.
+const MIN_STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A whole call, for a server that accepts it and never answers.
+pub(in crate::vector) const CALL_TIMEOUT: Duration = ENDS;
 /// A connection that nobody used for so long is not used again: something on the way may have forgotten it.
 const MAX_IDLE: Duration = Duration::from_secs(240);
 
@@ -104,19 +111,40 @@ impl Pool {
         }
     }
 
-    /// Carries out a statement that writes, in one round trip and once.
+    /// Carries out a statement that deletes, in one round trip and once, for a call that began then.
     pub(in crate::vector) async fn execute(
         &self,
+        began: Instant,
         statement: &str,
         parameters: &[Parameter<'_>],
-    ) -> Result<u64, Failure> {
+    ) -> Result<(), Failure> {
         let lease = self.lease().await?;
-        match lease.client().execute_typed(statement, parameters).await {
-            Ok(count) => {
+        let time = match time_left(began) {
+            Ok(time) => time,
+            Err(too_late) => {
                 lease.give_back();
-                Ok(count)
+                return Err(too_late);
             }
-            Err(error) => Err(lease.failed(error)),
+        };
+        let client = lease.client();
+        let done = if time >= STATEMENT_TIMEOUT {
+            client.execute_typed(statement, parameters).await.map(drop)
+        } else {
+            // Logging in took its time. What is joined is sent together.
+            let (less, again) = (limit(time), limit(STATEMENT_TIMEOUT));
+            let joined = try_join3(
+                client.batch_execute(&less),
+                client.execute_typed(statement, parameters),
+                client.batch_execute(&again),
+            );
+            joined.await.map(drop)
+        };
+        match done {
+            Ok(()) => {
+                lease.give_back();
+                Ok(())
+            }
+            Err(error) => Err(lease.close(error)),
         }
     }
 
@@ -142,7 +170,10 @@ impl Pool {
                     )
                 };
                 let connected = timeout(CONNECT_TIMEOUT, self.connect()).await;
-                (connected.map_err(late)??, false)
+                (
+                    connected.map_err(late)?.map_err(Failure::before_all)?,
+                    false,
+                )
             }
         };
         Ok(Lease {
@@ -227,6 +258,23 @@ impl Pool {
     }
 }
 
+/// How long a statement of a call that began then may run at the server, were it sent now.
+pub(in crate::vector) fn time_left(began: Instant) -> Result<Duration, Failure> {
+    let left = (ENDS - UNACKNOWLEDGED).checked_sub(began.elapsed());
+    left.filter(|left| *left >= MIN_STATEMENT_TIMEOUT)
+        .ok_or_else(|| {
+            temporary(
+                "The vector store was too slow to begin a delete",
+                "too late",
+            )
+        })
+}
+
+/// The statement that limits the session's next ones.
+fn limit(time: Duration) -> String {
+    format!("SET statement_timeout = {}", time.as_millis())
+}
+
 /// Moves the connection's bytes until it ends. Whoever waits for an answer then is told by their own call.
 fn spawn<T>(connection: Connection<Socket, T>)
 where
@@ -285,11 +333,14 @@ impl Lease<'_> {
         error
     }
 
-    /// Ends the lease, and the connection with it, after an error in the middle of a transaction.
-    #[cfg(feature = "embedding-studio")]
-    pub(in crate::vector) fn close(mut self, error: tokio_postgres::Error) -> Failure {
+    /// Ends the lease, and the connection with it, after an error that leaves the session in who knows what state.
+    pub(in crate::vector) fn close(mut self, error: impl Into<Failure>) -> Failure {
         self.client = None;
-        error.into()
+        let error = error.into();
+        if error.is_lost_connection() {
+            self.pool.idle().clear();
+        }
+        error
     }
 }
 
