@@ -75,11 +75,12 @@ impl Failure {
             Some(code) => by_code(code.code(), &table),
             None => without_code(&error, lost),
         };
-        let code = error.code().map_or("no code", SqlState::code);
+        // Without a code, what the library itself says of it, which is the same for all data.
+        let code = error.code().map(|code| code.code().to_owned());
         VectorError {
             kind,
             detail,
-            code: code.to_owned(),
+            code: code.unwrap_or_else(|| error.to_string()),
             source: Some(error.into()),
         }
     }
