@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod contract;
+mod connections;
 mod embedding_studio;
 mod logging_in;
 mod postgres;

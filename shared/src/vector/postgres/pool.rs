@@ -1,32 +1,23 @@
 //! Connections: a few for each URL, made when they are needed and kept as long as the process.
 
-use super::address::{Address, Login};
+use super::address::Address;
+use super::connect::{ADDRESS_TIMEOUT, Connector, STATEMENT_TIMEOUT, UNACKNOWLEDGED};
 use super::errors::Failure;
 use super::tls::Tls;
 use crate::aws::VECTOR_CALL_TIMEOUT;
-use crate::vector::{Password, Services, VectorError, VectorErrorKind};
+use crate::vector::{Services, VectorError, VectorErrorKind};
 use futures_util::future::try_join3;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
-use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Client, Config, Connection, NoTls, Row, Socket};
+use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
 /// The most connections that one process holds to one URL: as many as the worker carries out messages at once.
 const MAX_CONNECTIONS: usize = 5;
 /// Logging in, from the password's fetch to the session's settings.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// One address of the host.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// What was sent and is not acknowledged after this long is lost.
-const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
-/// How long the server lets a statement run, and wait for a lock. A delete must not be carried out later than
-/// [`VECTOR_CALL_TIMEOUT`] after it was asked for, so it has what is left of [`ENDS`] when it is sent.
-const SESSION: &str = "SET statement_timeout = 4000; SET lock_timeout = 3000; \
-    SET idle_in_transaction_session_timeout = 9000";
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// When a delete has ended at the server, however late it came there. It leaves a second for the cancellation to work.
 const ENDS: Duration = VECTOR_CALL_TIMEOUT.saturating_sub(Duration::from_secs(1));
 /// With less time than this no delete is sent.
@@ -39,49 +30,17 @@ const MAX_IDLE: Duration = Duration::from_secs(240);
 /// A parameter of a statement, with its type.
 pub(in crate::vector) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
-/// Who logs in.
-#[derive(Clone, Debug)]
-pub(super) struct LogIn {
-    /// Absent: as the URL says.
-    pub(super) user: Option<String>,
-    pub(super) password: Option<Password>,
-}
-
-/// Where [`LogIn`] comes from.
-#[derive(Debug)]
-enum LogIns {
-    Fixed(LogIn),
-    #[cfg(feature = "secrets-manager")]
-    Secret(super::secret::Secret),
-}
-
 /// The connections to one database.
 pub(in crate::vector) struct Pool {
-    address: Address,
-    log_ins: LogIns,
-    tls: OnceCell<Option<Tls>>,
+    connector: Connector,
     idle: Mutex<Vec<(Client, Instant)>>,
     free: Semaphore,
 }
 
 impl Pool {
     pub(super) fn new(address: Address, services: &Services) -> Self {
-        let fixed = |password| {
-            LogIns::Fixed(LogIn {
-                user: None,
-                password,
-            })
-        };
-        let log_ins = match &address.login {
-            Login::Environment => fixed(services.password.clone()),
-            Login::Url(password) => fixed(Some(password.clone())),
-            #[cfg(feature = "secrets-manager")]
-            Login::Secret(arn) => LogIns::Secret(super::secret::Secret::new(&services.aws, arn)),
-        };
         Self {
-            address,
-            log_ins,
-            tls: OnceCell::new(),
+            connector: Connector::new(address, services),
             idle: Mutex::default(),
             free: Semaphore::new(MAX_CONNECTIONS),
         }
@@ -169,7 +128,7 @@ impl Pool {
                         "timeout",
                     )
                 };
-                let connected = timeout(CONNECT_TIMEOUT, self.connect()).await;
+                let connected = timeout(CONNECT_TIMEOUT, self.connector.connect()).await;
                 (
                     connected.map_err(late)?.map_err(Failure::before_all)?,
                     false,
@@ -184,77 +143,8 @@ impl Pool {
         })
     }
 
-    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<(Client, Instant)>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<(Client, Instant)>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    async fn connect(&self) -> Result<Client, Failure> {
-        match &self.log_ins {
-            LogIns::Fixed(log_in) => self.connect_as(log_in).await,
-            #[cfg(feature = "secrets-manager")]
-            LogIns::Secret(secret) => {
-                if let Some(known) = secret.known() {
-                    match self.connect_as(&known).await {
-                        // The password may have been changed since.
-                        Err(error) if error.is_authentication() => {}
-                        other => return other,
-                    }
-                }
-                self.connect_as(&secret.fetch().await?).await
-            }
-        }
-    }
-
-    async fn connect_as(&self, log_in: &LogIn) -> Result<Client, Failure> {
-        let Some(user) = self.address.user.as_ref().or(log_in.user.as_ref()) else {
-            return Err(Failure::Sorted(VectorError {
-                kind: VectorErrorKind::Denied,
-                detail: "Neither the vector store's URL nor its secret names a user".to_owned(),
-                code: "no user".to_owned(),
-                source: None,
-            }));
-        };
-        let mut config = Config::new();
-        config
-            .host(&self.address.host)
-            .port(self.address.port)
-            .dbname(&self.address.database)
-            .user(user)
-            .application_name("deletion-tasks")
-            .ssl_mode(self.address.trust.ssl_mode())
-            .connect_timeout(ADDRESS_TIMEOUT)
-            .tcp_user_timeout(UNACKNOWLEDGED)
-            .keepalives_idle(Duration::from_secs(30));
-        if let Some(password) = &log_in.password {
-            config.password(password.reveal());
-        }
-        let tls = self.tls().await?;
-        let client = match tls {
-            None => {
-                let (client, connection) = config.connect(NoTls).await?;
-                spawn::<NoTlsStream>(connection);
-                client
-            }
-            Some(tls) => {
-                let (client, connection) = config.connect(tls.clone()).await?;
-                spawn(connection);
-                client
-            }
-        };
-        client.batch_execute(SESSION).await?;
-        Ok(client)
-    }
-
-    async fn tls(&self) -> Result<Option<&Tls>, Failure> {
-        let make = async || {
-            self.address.trust.connector().map_err(|error| VectorError {
-                kind: VectorErrorKind::Denied,
-                detail: "TLS cannot be set up".to_owned(),
-                code: "tls".to_owned(),
-                source: Some(error.into()),
-            })
-        };
-        Ok(self.tls.get_or_try_init(make).await?.as_ref())
     }
 }
 
@@ -273,16 +163,6 @@ pub(in crate::vector) fn time_left(began: Instant) -> Result<Duration, Failure> 
 /// The statement that limits the session's next ones.
 fn limit(time: Duration) -> String {
     format!("SET statement_timeout = {}", time.as_millis())
-}
-
-/// Moves the connection's bytes until it ends. Whoever waits for an answer then is told by their own call.
-fn spawn<T>(connection: Connection<Socket, T>)
-where
-    T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
-{
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
 }
 
 fn temporary(detail: &str, code: &str) -> Failure {
@@ -349,7 +229,7 @@ impl Drop for Lease<'_> {
         let Some(client) = self.client.take() else {
             return;
         };
-        let tls = self.pool.tls.get().cloned().flatten();
+        let tls = self.pool.connector.known_tls();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(timeout(ADDRESS_TIMEOUT, cancel(client.cancel_token(), tls)));
         }

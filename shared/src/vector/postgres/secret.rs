@@ -1,7 +1,8 @@
 //! A password in AWS Secrets Manager.
 
+use super::connect::LogIn;
 use super::errors::Failure;
-use super::pool::LogIn;
+
 use crate::aws::{self, error_code};
 use crate::vector::{Password, VectorError, VectorErrorKind};
 use aws_config::{Region, SdkConfig};
