@@ -1,5 +1,10 @@
 //! The schemes of store URLs: what a URL names, and who opens it.
 
+#![cfg_attr(
+    not(any(feature = "s3vectors", feature = "postgres")),
+    allow(dead_code, reason = "the API's functions have no adapter built in")
+)]
+
 use super::{Services, VectorStore};
 use crate::task::ModelId;
 use std::fmt;
