@@ -246,6 +246,18 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_taken_as_it_is_and_never_shown() {
+        let env = environment(&[("VECTOR_STORE_PASSWORD", " hunter2 ")]);
+        assert_eq!(
+            env.vector_store_password(),
+            Some(Password::new(" hunter2 "))
+        );
+        let shown = format!("{env:?} {:?}", env.vector_store_password());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(environment(&[]).vector_store_password(), None);
+    }
+
+    #[test]
     fn every_missing_and_bad_variable_is_named_at_once() {
         let mut env = environment(&[
             ("LIST_SHARDS", "0"),

@@ -28,18 +28,23 @@ impl VectorStoreRules {
         if pairs.0.is_empty() {
             faults.push("has no entry: no task could ever be carried out".to_owned());
         }
-        for (pattern, url) in pairs.0 {
+        for (number, (pattern, url)) in (1..).zip(pairs.0) {
+            // A pattern that is a URL is a mistake, and may hold a password.
+            let name = match pattern.contains("://") {
+                true => format!("entry {number}"),
+                false => format!("pattern `{pattern}`"),
+            };
             if pattern.is_empty() {
                 faults.push("an empty pattern matches no model: use \"*\" for all".to_owned());
             }
             if rules.iter().any(|(known, _)| known.0 == pattern) {
-                faults.push(format!("pattern `{pattern}` is given twice"));
+                faults.push(format!("{name} is given twice"));
             }
             match schemes::parse(&url) {
                 Ok(target) => rules.push((Pattern(pattern), target)),
                 Err(found) => {
                     let found = found.into_iter();
-                    faults.extend(found.map(|fault| format!("pattern `{pattern}`: {fault}")));
+                    faults.extend(found.map(|fault| format!("{name}: {fault}")));
                 }
             }
         }
