@@ -139,8 +139,8 @@ impl Wire {
     }
 }
 
-/// `Service.Operation`.
-fn name_of(request: &HttpRequest) -> String {
+/// What a request to AWS asks for: `Service.Operation`.
+pub fn name_of(request: &HttpRequest) -> String {
     match request
         .headers()
         .get("x-amz-target")

@@ -177,6 +177,30 @@ async fn a_restart_sent_again_after_its_task_has_ended_does_not_restart_it_twice
 }
 
 #[tokio::test]
+async fn a_cancel_sent_again_after_a_restart_does_not_cancel_the_new_attempt() {
+    let service = Arc::new(Service::start().await);
+    service.run(&example()).await.ok();
+    // The SDK's second send of the same cancel is held until somebody has restarted the task.
+    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    let again = service.wire.hold(WRITE_TASK);
+    let cancel = tokio::spawn({
+        let service = Arc::clone(&service);
+        async move { service.cancel("task_id=delete-xyz").await.ok() }
+    });
+    again.reached().await;
+    service.restart("task_id=delete-xyz").await.ok();
+    again.release();
+    let answer = cancel.await.unwrap();
+    assert_eq!(
+        (&answer["status"], &answer["attempt"]),
+        (&"pending".into(), &2.into())
+    );
+    assert_eq!(service.task("delete-xyz").await["status"], "pending");
+    service.work().await;
+    service.assert_documented_outcome("not canceled").await;
+}
+
+#[tokio::test]
 async fn what_is_not_a_message_goes_back_and_all_beside_it_is_carried_out() {
     let service = Service::start().await;
     service.run(&example()).await.ok();

@@ -5,3 +5,4 @@ pub(crate) mod dynamodb;
 pub(crate) mod s3vectors;
 pub(crate) mod serve;
 pub(crate) mod sqs;
+mod vectors;

@@ -4,6 +4,7 @@
 //! forgets the limits fails here first.
 
 use super::serve::Server;
+use super::vectors::Vectors;
 use crate::error::StartError;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -16,8 +17,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use winterbaume_core::{MockRequest, MockService};
-use winterbaume_s3vectors::S3VectorsService;
+use winterbaume_core::MockRequest;
 
 /// "Request payload size" under "S3 Vectors limitations and restrictions".
 const MAX_REQUEST_BYTES: usize = 20 * 1024 * 1024;
@@ -31,7 +31,7 @@ pub(crate) struct S3Vectors(Server);
 impl S3Vectors {
     /// Starts it, without buckets.
     pub(crate) fn start(listener: TcpListener) -> Result<Self, StartError> {
-        let vectors = Arc::new(S3VectorsService::new());
+        let vectors = Arc::new(Vectors::new());
         let service = service_fn(move |request| {
             let vectors = Arc::clone(&vectors);
             async move { Ok::<_, Infallible>(answer(&vectors, request).await) }
@@ -51,7 +51,7 @@ impl S3Vectors {
     }
 }
 
-async fn answer(vectors: &S3VectorsService, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(vectors: &Vectors, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (mut parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, MAX_REQUEST_BYTES).collect().await else {
         return refusal("The request is too large", Vec::new());
@@ -62,14 +62,13 @@ async fn answer(vectors: &S3VectorsService, request: Request<Incoming>) -> Respo
     }
     // The state is kept by the region in the signature. Here there is one region, whatever the caller's shell says.
     parts.headers.remove(AUTHORIZATION);
-    let answer = vectors
-        .handle(MockRequest {
-            method: parts.method.to_string(),
-            uri: parts.uri.to_string(),
-            headers: parts.headers,
-            body,
-        })
-        .await;
+    let request = MockRequest {
+        method: parts.method.to_string(),
+        uri: parts.uri.to_string(),
+        headers: parts.headers,
+        body,
+    };
+    let answer = vectors.answer(parts.uri.path(), request).await;
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() =
         StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -174,3 +174,21 @@ async fn a_missing_index_is_not_found() {
     let error = call.keys("obj-1").send().await.unwrap_err();
     assert!(error.into_service_error().is_not_found_exception());
 }
+
+#[tokio::test]
+async fn what_was_put_is_listed_without_what_was_deleted_and_is_gone_with_its_index() {
+    let (_server, client) = start().await;
+    put(&client, vec!["new".to_owned()]).await.unwrap();
+    for half in keys(1000).chunks(500) {
+        delete(&client, half.to_vec()).await.unwrap();
+    }
+    let list = client.list_vectors().vector_bucket_name(BUCKET);
+    let listed = list.index_name(INDEX).send().await.unwrap();
+    let listed: Vec<_> = listed.vectors.into_iter().map(|found| found.key).collect();
+    assert_eq!(listed, ["new"]);
+
+    let drop = client.delete_index().vector_bucket_name(BUCKET);
+    drop.index_name(INDEX).send().await.unwrap();
+    let error = get(&client, vec!["new".to_owned()]).await.unwrap_err();
+    assert!(error.into_service_error().is_not_found_exception());
+}

@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(faults.len(), 9, "{faults:#?}");
         for json in [
             "\"postgres://u:hunter2@h/d\"",
+            r#"{"postgres://u:hunter2@h/d": "*"}"#,
             "",
             "[]",
             "null",

@@ -1,0 +1,189 @@
+//! A meter on the wire: which calls are made, and what DynamoDB would bill for them.
+//!
+//! While it is on, every request to DynamoDB is made to ask for its `ConsumedCapacity`, and what the embedded DynamoDB answers
+//! is added up. `units.rs` works the same figures out from the bodies where they say enough, and for refused writes, of which
+//! no answer reports its units.
+
+use crate::units;
+use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tests::wire::name_of;
+
+/// What was counted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    /// Calls by `Service.Operation`.
+    pub(crate) calls: BTreeMap<String, u64>,
+    /// Units by `Service.Operation`, as all units here those of the index included.
+    pub(crate) units: BTreeMap<String, f64>,
+    /// Read units.
+    pub(crate) read_units: f64,
+    /// Write units.
+    pub(crate) write_units: f64,
+    /// Of these, the index's.
+    pub(crate) index_write_units: f64,
+    /// Of these, what refused writes cost.
+    pub(crate) refused_write_units: f64,
+    /// Rows that queries read (`ScannedCount`).
+    pub(crate) rows_read: u64,
+    /// Answers whose units were also worked out here, and of these, those that differ.
+    pub(crate) checked: u64,
+    pub(crate) differing: u64,
+}
+
+impl Tally {
+    /// As a row's fields.
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "calls": self.calls,
+            "units": self.units,
+            "read_units": self.read_units,
+            "write_units": self.write_units,
+            "index_write_units": self.index_write_units,
+            "refused_write_units": self.refused_write_units,
+            "rows_read": self.rows_read,
+            "units_checked": self.checked,
+            "units_differing": self.differing,
+        })
+    }
+
+    fn add(&mut self, call: &str, request: &Value, answer: &Value, is_success: bool) {
+        if !is_success {
+            let units = units::of_refusal(request, answer);
+            *self.units.entry(call.to_owned()).or_default() += units;
+            self.write_units += units;
+            self.refused_write_units += units;
+            return;
+        }
+        let (units, index_units) = units::reported(answer);
+        *self.units.entry(call.to_owned()).or_default() += units;
+        match units::reads(call) {
+            true => self.read_units += units,
+            false => {
+                self.write_units += units;
+                self.index_write_units += index_units;
+            }
+        }
+        if call.ends_with(".Query") {
+            self.rows_read += answer["ScannedCount"].as_u64().unwrap_or_default();
+        }
+        if let Some(expected) = units::expected(call, request, answer) {
+            let found = match units::reads(call) {
+                true => units,
+                false => units - index_units,
+            };
+            self.checked += 1;
+            self.differing += u64::from((expected - found).abs() > 1e-9);
+        }
+    }
+}
+
+/// The meter. Clones are one; it is off at first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter(Arc<Mutex<Option<Tally>>>);
+
+impl Meter {
+    /// The HTTP client to put under the SDK.
+    pub(crate) fn http_client(&self) -> SharedHttpClient {
+        SharedHttpClient::new(Metered {
+            meter: self.clone(),
+            inner: shared::aws::http_client(),
+        })
+    }
+
+    /// Begins to count.
+    pub(crate) fn turn_on(&self) {
+        *self.0.lock().expect("not poisoned") = Some(Tally::default());
+    }
+
+    /// Stops counting, and answers what was counted.
+    pub(crate) fn turn_off(&self) -> Tally {
+        let tally = self.0.lock().expect("not poisoned").take();
+        tally.unwrap_or_default()
+    }
+
+    fn is_on(&self) -> bool {
+        self.0.lock().expect("not poisoned").is_some()
+    }
+
+    fn with_tally(&self, change: impl FnOnce(&mut Tally)) {
+        if let Some(tally) = self.0.lock().expect("not poisoned").as_mut() {
+            change(tally);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Metered {
+    meter: Meter,
+    inner: SharedHttpClient,
+}
+
+impl HttpClient for Metered {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(MeteredConnector {
+            meter: self.meter.clone(),
+            inner: self.inner.http_connector(settings, components),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct MeteredConnector {
+    meter: Meter,
+    inner: SharedHttpConnector,
+}
+
+impl HttpConnector for MeteredConnector {
+    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
+        if !self.meter.is_on() {
+            return self.inner.call(request);
+        }
+        let call = name_of(&request);
+        self.meter
+            .with_tally(|tally| *tally.calls.entry(call.clone()).or_default() += 1);
+        if !call.starts_with("DynamoDB.") {
+            return self.inner.call(request);
+        }
+        let asked = ask_for_capacity(&mut request);
+        let (meter, inner) = (self.meter.clone(), self.inner.clone());
+        HttpConnectorFuture::new(async move {
+            let mut response = inner.call(request).await?;
+            let body = response.take_body();
+            let body = body.collect().await;
+            let body = body
+                .map_err(|error| ConnectorError::io(error.to_string().into()))?
+                .to_bytes();
+            let answer = serde_json::from_slice(&body).unwrap_or_default();
+            let is_success = response.status().is_success();
+            meter.with_tally(|tally| tally.add(&call, &asked, &answer, is_success));
+            *response.body_mut() = body.into();
+            Ok(response)
+        })
+    }
+}
+
+/// Adds `ReturnConsumedCapacity` to a request; answers the request's body. The signature does not fit any more, which the
+/// embedded service does not look at.
+fn ask_for_capacity(request: &mut HttpRequest) -> Value {
+    let body = request.body().bytes().unwrap_or_default();
+    let mut asked: Value = serde_json::from_slice(body).expect("DynamoDB is asked in JSON");
+    asked["ReturnConsumedCapacity"] = "INDEXES".into();
+    let body = asked.to_string();
+    let length = body.len().to_string();
+    request.headers_mut().insert("content-length", length);
+    *request.body_mut() = body.into();
+    asked
+}

@@ -1,0 +1,154 @@
+//! What every measurement starts from: object ids, a seeded index, the process's memory.
+
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_sdk_s3vectors::types::{DataType, DistanceMetric, PutInputVector, VectorData};
+use futures_util::{StreamExt, stream};
+use local::{Options, Running};
+use std::time::Duration;
+
+/// The bucket that the runner makes.
+pub(crate) const BUCKET: &str = "demo";
+/// Where the endpoints are.
+pub(crate) const ROOT: &str = "/internal/deletion-tasks";
+/// The most vectors one PutVectors takes.
+const MAX_PUT: usize = 500;
+
+/// The ids of a task's objects: random UUIDs, the same ones for the same seed.
+pub(crate) fn object_ids(seed: u64, count: usize) -> impl Iterator<Item = String> {
+    let mut random = fastrand::Rng::with_seed(seed);
+    (0..count).map(move |_| {
+        let bytes = random.u128(..).to_be_bytes();
+        uuid::Builder::from_random_bytes(bytes)
+            .into_uuid()
+            .to_string()
+    })
+}
+
+/// The body of `/run`, written without a second copy of the ids.
+pub(crate) fn run_body(index: &str, task_id: &str, seed: u64, count: usize) -> String {
+    let mut body = String::with_capacity(count * 39 + 200);
+    body.push_str(&format!(
+        r#"{{"embedding_model_id":"{index}","task_id":"{task_id}","object_ids":["#
+    ));
+    for (number, id) in object_ids(seed, count).enumerate() {
+        body.push_str(if number == 0 { "\"" } else { ",\"" });
+        body.push_str(&id);
+        body.push('"');
+    }
+    body.push_str("]}");
+    body
+}
+
+/// The runner with its defaults, and this HTTP client under the handlers' SDK clients.
+pub(crate) fn whole(http_client: SharedHttpClient) -> Options {
+    Options {
+        http_client: Some(http_client),
+        ..Options::default()
+    }
+}
+
+/// The runner as a host of the embedded services: its own worker and sweeper do nothing.
+pub(crate) fn services_only() -> Options {
+    Options {
+        worker_concurrency: 0,
+        sweep_interval: None,
+        ..Options::default()
+    }
+}
+
+/// Starts the runner.
+pub(crate) async fn start(options: Options) -> Running {
+    local::start(options).await.expect("the runner starts")
+}
+
+/// Makes an index that holds every second one of the objects.
+pub(crate) async fn seed_index(
+    client: &aws_sdk_s3vectors::Client,
+    index: &str,
+    seed: u64,
+    count: usize,
+) {
+    let create = client.create_index().vector_bucket_name(BUCKET);
+    let create = create.index_name(index).data_type(DataType::Float32);
+    let create = create
+        .dimension(4)
+        .distance_metric(DistanceMetric::Cosine)
+        .send();
+    create.await.expect("an index is made");
+    let present: Vec<_> = object_ids(seed, count).step_by(2).collect();
+    let puts = present.chunks(MAX_PUT).map(|keys| {
+        let vectors = keys.iter().map(|key| {
+            let data = VectorData::Float32(vec![1.0, 0.0, 0.0, 0.0]);
+            let vector = PutInputVector::builder().key(key).data(data).build();
+            vector.expect("a vector")
+        });
+        let put = client
+            .put_vectors()
+            .vector_bucket_name(BUCKET)
+            .index_name(index);
+        put.set_vectors(Some(vectors.collect())).send()
+    });
+    stream::iter(puts)
+        .buffer_unordered(4)
+        .for_each(|put| async move {
+            put.expect("vectors are put");
+        })
+        .await;
+}
+
+/// The most memory this process has had resident since [`forget_peak`], in megabytes (`VmHWM` in proc(5)).
+pub(crate) fn peak_megabytes() -> f64 {
+    status_megabytes("VmHWM:")
+}
+
+/// The memory this process has resident now, in megabytes (`VmRSS` in proc(5)).
+pub(crate) fn resident_megabytes() -> f64 {
+    status_megabytes("VmRSS:")
+}
+
+fn status_megabytes(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix(field));
+    let kilobytes =
+        kilobytes.and_then(|text| text.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kilobytes.unwrap_or(f64::NAN) / 1024.0
+}
+
+/// Lets the peak begin anew at what is resident now (`clear_refs` in proc(5)).
+pub(crate) fn forget_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
+}
+
+/// The processor time that this process's threads have had, in seconds (`schedstat`, the first field, in nanoseconds).
+pub(crate) fn processor_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").expect("Linux lists a process's threads");
+    let nanoseconds = threads.filter_map(|thread| {
+        let path = thread.ok()?.path().join("schedstat");
+        let text = std::fs::read_to_string(path).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    });
+    nanoseconds.sum::<f64>() / 1e9
+}
+
+/// Waits until a condition holds, asking rarely enough that the asking is no great part of the time.
+///
+/// # Panics
+/// When it does not hold within ten minutes.
+pub(crate) async fn until(began: tokio::time::Instant, condition: impl AsyncFn() -> bool) {
+    while !condition().await {
+        let passed = began.elapsed();
+        assert!(
+            passed < Duration::from_secs(600),
+            "not done after {passed:?}"
+        );
+        let pause = passed / 50;
+        let (least, most) = (Duration::from_millis(1), Duration::from_millis(100));
+        tokio::time::sleep(pause.clamp(least, most)).await;
+    }
+}
+
+/// The middle one.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
