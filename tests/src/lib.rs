@@ -10,9 +10,11 @@
 )]
 
 pub mod http;
+pub mod kills;
 pub mod postgres;
 pub mod runtime_api;
 mod service;
+pub mod sim;
 pub mod wire;
 
 pub use service::{DEMO_INDEX, Service, example, ids, run_body};

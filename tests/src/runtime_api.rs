@@ -27,6 +27,11 @@ use tokio::time::timeout;
 
 /// How long an invocation may take: the longest that `template.yaml` allows any function.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How much later than at its deadline a function counts as one that does not answer. Whoever wants to be as exact as Lambda
+/// kills it.
+const SLACK: Duration = Duration::from_secs(1);
+/// How long a process may take until it asks for its first event.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a process may take to end, once it has nothing more to do.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -66,6 +71,16 @@ pub fn event_names() -> BTreeSet<String> {
     names_in("events")
 }
 
+/// Builds the functions, which the first that is started does otherwise.
+///
+/// # Panics
+/// When they cannot be built.
+pub async fn build() {
+    for name in function_names() {
+        binaries::built(&name).await;
+    }
+}
+
 fn names_in(folder: &str) -> BTreeSet<String> {
     let entries = std::fs::read_dir(in_repository(folder)).expect("a folder of the repository");
     entries
@@ -89,6 +104,15 @@ impl Function {
     /// Starts the function of this name over the services of `running`.
     pub async fn start(name: &str, running: &Running) -> Self {
         Self::start_with(name, variables::of(name, running)).await
+    }
+
+    /// Starts the function over the services of `running`, with some variables of its environment changed.
+    pub async fn start_changed(name: &str, running: &Running, changes: &[(&str, String)]) -> Self {
+        let mut variables = variables::of(name, running);
+        let changes = changes.iter();
+        // Of two values the process gets the last.
+        variables.extend(changes.map(|(name, value)| ((*name).to_owned(), value.clone())));
+        Self::start_with(name, variables).await
     }
 
     /// Starts the function with only what Lambda itself gives it: no variable of `template.yaml`.
@@ -118,14 +142,37 @@ impl Function {
         }
     }
 
+    /// What the function logged so far.
+    pub fn log(&self) -> String {
+        self.stdout.text()
+    }
+
+    /// Waits until the function has started and asks for an event.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn ready(&self) {
+        let ready = timeout(START_TIMEOUT, self.api.asked()).await;
+        ready.unwrap_or_else(|_| panic!("{} does not start: {}", self.name, self.stderr.text()));
+    }
+
     /// Invokes the function: `Ok` with its answer, or `Err` with the error that it reported.
     ///
     /// # Panics
     /// When it ends instead of answering, does not answer in time, or misuses the Runtime API.
     pub async fn invoke(&mut self, event: &Value) -> Result<Value, Value> {
-        let outcome = self.api.invoke(event, INVOCATION_TIMEOUT);
+        self.invoke_within(INVOCATION_TIMEOUT, event).await
+    }
+
+    /// As [`Function::invoke`], for a function whose timeout is `time`. A call that is given up half-way, as when the function
+    /// is killed, must be this process's last.
+    ///
+    /// # Panics
+    /// As [`Function::invoke`].
+    pub async fn invoke_within(&mut self, time: Duration, event: &Value) -> Result<Value, Value> {
+        let outcome = self.api.invoke(event, time);
         let outcome = tokio::select! {
-            outcome = timeout(INVOCATION_TIMEOUT, outcome) => outcome.map_err(|_| "does not answer".to_owned()),
+            outcome = timeout(time + SLACK, outcome) => outcome.map_err(|_| "does not answer".to_owned()),
             status = self.process.wait() => Err(match status {
                 Ok(status) => format!("ended instead of answering: {status}"),
                 Err(error) => format!("is lost: {error}"),
@@ -157,7 +204,15 @@ impl Function {
         }
     }
 
-    /// Kills the function, as Lambda does with one that it needs no more, and answers all that it said.
+    /// The most memory that the process ever took, in kilobytes, where the system tells it.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let path = format!("/proc/{}/status", self.process.id()?);
+        let status = std::fs::read_to_string(path).ok()?;
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    }
+
+    /// Kills the function (SIGKILL), as Lambda does with one that it needs no more, and answers all that it said.
     pub async fn end(mut self) -> Ended {
         self.process.start_kill().expect("it can be killed");
         self.ended().await

@@ -2,6 +2,7 @@
 //! events of `events/` by a Lambda Runtime API, over the embedded services.
 
 mod background;
+mod largest;
 mod requests;
 mod start;
 

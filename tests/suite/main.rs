@@ -14,6 +14,7 @@ mod faults;
 mod functions;
 mod idempotency;
 mod info;
+mod kills;
 mod large;
 mod lifecycle;
 mod lists;

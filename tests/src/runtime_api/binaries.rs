@@ -32,12 +32,14 @@ pub(super) async fn built(function: &str) -> PathBuf {
     }
 }
 
-/// Builds the functions beside this test, from the dependencies that were compiled for it: profile and target directory are
+/// Builds the functions beside this test or program, from the dependencies that were compiled for it: profile and target directory are
 /// this test's, and so are the dependencies' features, since this package is selected too.
 async fn build() -> Result<Binaries, String> {
     let test = std::env::current_exe().map_err(|error| error.to_string())?;
-    // <target directory>/<profile's directory>/deps/<test>
-    let profile = test.ancestors().nth(2).unwrap_or(Path::new(""));
+    // <target directory>/<profile's directory>/deps/<test>, or without `deps` when it is a program
+    let mut folders = test.ancestors().skip(1);
+    let profile = folders.find(|folder| !folder.ends_with("deps"));
+    let profile = profile.unwrap_or(Path::new(""));
     let (Some(target), Some(name)) = (profile.parent(), profile.file_name()) else {
         return Err(format!("{} is not where Cargo puts tests", test.display()));
     };

@@ -14,7 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 /// What an invocation comes to: the function's answer, or the error that it reports.
@@ -47,6 +47,8 @@ struct State {
     /// The invocation that the function is at work on.
     at_work: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
     complaints: Mutex<Vec<String>>,
+    /// Told each time that the function asks for an event.
+    asked: Notify,
 }
 
 impl RuntimeApi {
@@ -61,6 +63,7 @@ impl RuntimeApi {
             waiting: waiting.into(),
             at_work: Mutex::default(),
             complaints: Mutex::default(),
+            asked: Notify::new(),
         });
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, Arc::clone(&state)));
@@ -97,6 +100,11 @@ impl RuntimeApi {
             sent.expect("the server runs");
             answered.await.expect("the server runs")
         }
+    }
+
+    /// Waits until the function asks for an event, or answers at once if it has since the last time.
+    pub(super) async fn asked(&self) {
+        self.state.asked.notified().await;
     }
 
     /// What the function did that the Runtime API does not allow, and errors of its start that it reported.
@@ -151,6 +159,7 @@ impl State {
 
     /// The next event, as soon as there is one.
     async fn next(&self) -> Response<Full<Bytes>> {
+        self.asked.notify_one();
         let Some(invocation) = self.waiting.lock().await.recv().await else {
             return self.complain("GET next of a server that has ended".to_owned());
         };

@@ -1,0 +1,67 @@
+//! Random schedules. `cargo run --profile simulate -p tests --bin simulate -- --schedules 100000` runs as many as one likes.
+
+use tests::sim::{Report, Stats, replay_command, run};
+
+/// How many schedules the ordinary tests run.
+const SCHEDULES: u64 = 1_000;
+
+/// Runs the schedules of these seeds; the first violation ends the test with its whole story.
+fn run_all(seeds: impl Iterator<Item = u64>) -> Stats {
+    let mut stats = Stats::default();
+    for seed in seeds {
+        let report = run(seed);
+        if let Some(violation) = &report.violation {
+            let story = report.trace.join("\n");
+            panic!(
+                "{story}\n\n{violation}\nReplay it: {}",
+                replay_command(seed)
+            );
+        }
+        stats.add(&report.stats);
+    }
+    stats
+}
+
+/// Among the schedules is enough of everything, so that they say something.
+fn assert_is_rich(stats: &Stats) {
+    assert!(stats.kills > 200, "{stats:?}");
+    assert!(stats.large_tasks > 100, "{stats:?}");
+    let kinds = [
+        "request lost",
+        "answer lost",
+        "message lost",
+        "message repeated",
+        "partly served",
+        "invalid keys",
+        "TransactionCanceledException",
+        "TransactionConflictException",
+        "ProvisionedThroughputExceededException",
+        "TooManyRequestsException",
+        "NotFoundException",
+    ];
+    for kind in kinds {
+        assert!(stats.faults.contains_key(kind), "no {kind} in {stats:?}");
+    }
+}
+
+#[test]
+fn every_schedule_with_an_even_seed_keeps_every_promise() {
+    assert_is_rich(&run_all((0..SCHEDULES).step_by(2)));
+}
+
+#[test]
+fn every_schedule_with_an_odd_seed_keeps_every_promise() {
+    assert_is_rich(&run_all((1..SCHEDULES).step_by(2)));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let story = |Report { hash, trace, .. }: Report| (hash, trace);
+    for seed in [3, 17, 40, 77, 1_000_003] {
+        let (first, second) = (story(run(seed)), story(run(seed)));
+        for (first, second) in first.1.iter().zip(&second.1) {
+            assert_eq!(first, second, "seed {seed}");
+        }
+        assert_eq!(first.0, second.0, "seed {seed}");
+    }
+}

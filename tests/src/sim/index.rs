@@ -1,0 +1,111 @@
+//! S3 Vectors: one index, and the truth about each object in it.
+
+use super::connector::{Answer, Call};
+use super::world::{ProcessId, State};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most keys a get and a delete take.
+const MAX_GET: usize = 100;
+const MAX_DELETE: usize = 500;
+
+/// Which calls an id is refused in, always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bad {
+    InEveryCall,
+    InDeletes,
+}
+
+/// The index.
+#[derive(Default)]
+pub(crate) struct Index {
+    present: BTreeSet<String>,
+    pub(crate) bad: BTreeMap<String, Bad>,
+}
+
+impl Index {
+    /// Whether the object is there.
+    pub(crate) fn holds(&self, key: &str) -> bool {
+        self.present.contains(key)
+    }
+}
+
+impl State {
+    /// Somebody else puts an object into the index.
+    pub(crate) fn insert_object(&mut self, key: &str) {
+        self.note(0, &format!("somebody inserts {key}"));
+        self.index.present.insert(key.to_owned());
+        self.checks.objects.inserted(key);
+    }
+
+    /// Somebody else takes an object out of the index.
+    pub(crate) fn remove_object(&mut self, key: &str) {
+        self.note(0, &format!("somebody removes {key}"));
+        self.index.present.remove(key);
+        self.checks.objects.removed_by_others(key);
+    }
+
+    pub(super) fn serve_s3vectors(
+        &mut self,
+        process: ProcessId,
+        call: &Call,
+        partly: bool,
+    ) -> Answer {
+        let mut keys = keys_of(&call.body);
+        let is_delete = call.name == "DeleteVectors";
+        let most = if is_delete { MAX_DELETE } else { MAX_GET };
+        if keys.is_empty() || keys.len() > most {
+            self.violated(format!("{} of {} keys", call.name, keys.len()));
+        }
+        let is_bad = |key: &String| match self.index.bad.get(key) {
+            Some(Bad::InEveryCall) => true,
+            Some(Bad::InDeletes) => is_delete,
+            None => false,
+        };
+        if keys.iter().any(is_bad) {
+            self.fault("invalid keys");
+            return invalid_keys();
+        }
+        if !is_delete {
+            let mut found = Vec::new();
+            for key in &keys {
+                let present = self.index.holds(key);
+                self.checks.objects.looked(process, key, present);
+                if present {
+                    found.push(json!({"key": key}));
+                }
+            }
+            self.rng.shuffle(&mut found);
+            return Answer::ok(&json!({"vectors": found}));
+        }
+        if partly {
+            self.rng.shuffle(&mut keys);
+            keys.truncate(self.rng.usize(0..=keys.len()));
+        }
+        for key in &keys {
+            let removed = self.index.present.remove(key);
+            let checked = self.checks.deleted(process, key, removed);
+            self.expect(checked);
+        }
+        match partly {
+            true => Answer::refusal(500, "InternalServerException"),
+            false => Answer::ok(&json!({})),
+        }
+    }
+}
+
+/// The keys a call is about.
+pub(super) fn keys_of(body: &Value) -> Vec<String> {
+    let keys = body["keys"].as_array().into_iter().flatten();
+    keys.filter_map(|key| key.as_str().map(str::to_owned))
+        .collect()
+}
+
+fn invalid_keys() -> Answer {
+    let fields = json!([{"path": "keys", "message": "refused by the simulation"}]);
+    let body = json!({"__type": "ValidationException", "message": "refused", "fieldList": fields});
+    Answer {
+        status: 400,
+        body: body.to_string(),
+    }
+}

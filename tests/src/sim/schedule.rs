@@ -1,0 +1,201 @@
+//! One random schedule: callers, workers, sweepers and others at work while things go wrong, then calm, and all that must
+//! hold.
+
+use super::faults::Planner;
+use super::service::Service;
+use super::shape::{Act, Shape};
+use super::world::{Stats, World, noon};
+use chrono::TimeDelta;
+use shared::task::TaskStatus;
+use std::time::Duration;
+
+/// How a schedule went.
+#[derive(Debug)]
+pub struct Report {
+    /// Which one.
+    pub seed: u64,
+    /// What was not as it must be.
+    pub violation: Option<String>,
+    /// What was done.
+    pub stats: Stats,
+    /// Two runs share it only if the same things happened in them.
+    pub hash: u64,
+    /// Everything that happened, a line each.
+    pub trace: Vec<String>,
+}
+
+/// The command that runs this seed's schedule again and shows all of it.
+#[must_use]
+pub fn replay_command(seed: u64) -> String {
+    format!("cargo run --profile simulate -p tests --bin simulate -- --seed {seed}")
+}
+
+/// Runs the schedule of this seed, on this thread.
+///
+/// # Panics
+/// When the simulation itself is wrong.
+#[must_use]
+pub fn run(seed: u64) -> Report {
+    on_paused_time(seed, async move {
+        let world = World::new(seed, Planner::Calm);
+        let shape = world.with(|state| Shape::draw(&mut state.rng));
+        play(&world, shape).await;
+        report(seed, &world)
+    })
+}
+
+/// Runs `simulation` on a clock that goes on by itself when all wait. The SDK and the worker draw their jitter from the
+/// thread's generator, so it is seeded.
+pub(super) fn on_paused_time<T>(seed: u64, simulation: impl Future<Output = T>) -> T {
+    fastrand::seed(seed);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build();
+    runtime.expect("a runtime").block_on(simulation)
+}
+
+pub(super) fn report(seed: u64, world: &World) -> Report {
+    world.with(|state| {
+        let statuses = state.checks.statuses();
+        state.stats.tasks = u64::try_from(statuses.len()).unwrap_or(0);
+        state.stats.large_tasks = u64::try_from(state.checks.large_tasks()).unwrap_or(0);
+        Report {
+            seed,
+            violation: state.violation().map(str::to_owned),
+            stats: state.stats.clone(),
+            hash: state.hash(),
+            trace: state.take_trace(),
+        }
+    })
+}
+
+async fn play(world: &World, shape: Shape) {
+    let service = Service::new(world, shape.chunk_limits, shape.shards);
+    world.with(|state| {
+        state.note(0, &format!("{shape:?}"));
+        for key in &shape.present {
+            state.insert_object(key);
+        }
+        state.checks.bad = shape.bad.iter().map(|(key, _)| key.clone()).collect();
+        state.index.bad = shape.bad.iter().cloned().collect();
+        state.planner = Planner::Chances(shape.chances);
+        state.inserted_again = shape.inserted_again;
+        state.queue.lost = shape.messages_lost;
+        state.queue.repeated = shape.messages_repeated;
+        state.queue.late = shape.messages_late;
+        state.table.keep_tokens = shape.keep_tokens;
+        if let Some(lag) = shape.lag {
+            state.table.lag(lag);
+        }
+    });
+    let end = noon() + shape.stretch;
+    let mut actors = tokio::task::JoinSet::new();
+    for number in 0..shape.pollers {
+        let (service, timeout) = (service.clone(), shape.worker_timeout);
+        actors.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(number as u64 * 7)).await;
+            while service.now() < end && !service.is_violated() {
+                service.invoke(timeout).await;
+                let wait = service.world.with(|state| {
+                    let next = state
+                        .queue
+                        .next_visible()
+                        .map_or(TimeDelta::MAX, |at| at - state.now());
+                    let most = state.rng.i64(100..=5_000);
+                    next.num_milliseconds().clamp(1, most)
+                });
+                tokio::time::sleep(Duration::from_millis(u64::try_from(wait).unwrap_or(1))).await;
+            }
+        });
+    }
+    let (sweeping, missed) = (service.clone(), shape.missed_sweeps);
+    actors.spawn(async move {
+        while sweeping.now() < end && !sweeping.is_violated() {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let nothing_to_do = sweeping.world.with(|state| {
+                let quiet = state.checks.open_tasks().is_empty() && !state.chance(0.1);
+                quiet || state.chance(missed)
+            });
+            if !nothing_to_do {
+                sweeping.sweep().await;
+            }
+        }
+    });
+    for (at, act) in &shape.acts {
+        service.wait_until(noon() + *at).await;
+        let (service, act, task) = (service.clone(), act.clone(), task_of(&shape, act));
+        actors.spawn(async move { perform(&service, act, task).await });
+    }
+    service.wait_until(end).await;
+    world.with(super::world::State::heal);
+    while actors.join_next().await.is_some() {}
+    service.recover().await;
+    if shape.is_gentle {
+        world.with(|state| {
+            let statuses = state.checks.statuses();
+            let failed = statuses
+                .iter()
+                .find(|(_, status)| *status == TaskStatus::Failed);
+            if let Some((id, _)) = failed {
+                state.violated(format!(
+                    "{id} has failed though nothing but throttling befell it"
+                ));
+            }
+        });
+    }
+    // What is not deleted is tried again, or everything: what a dead worker left is told apart now at the latest.
+    let all = world.with(|state| state.rng.bool());
+    for (id, status) in world.with(|state| state.checks.statuses()) {
+        if !all && status == TaskStatus::Done {
+            continue;
+        }
+        let scope = if all { "&scope=all" } else { "" };
+        let path = format!("restart?task_id={id}{scope}");
+        service.shows(&id, "PUT", &path, None).await;
+    }
+    service.recover().await;
+}
+
+fn task_of(shape: &Shape, act: &Act) -> Option<super::shape::TaskShape> {
+    match act {
+        Act::Run { task, .. }
+        | Act::Cancel { task, .. }
+        | Act::Restart { task, .. }
+        | Act::Info { task, .. } => shape.tasks.get(*task).cloned(),
+        Act::List | Act::Insert(_) | Act::Remove(_) => None,
+    }
+}
+
+async fn perform(service: &Service, act: Act, task: Option<super::shape::TaskShape>) {
+    match (act, task) {
+        (Act::Run { other, .. }, Some(task)) => {
+            let ids = if other {
+                &task.other_ids
+            } else {
+                &task.object_ids
+            };
+            service.run(&task.id, task.model, ids).await;
+        }
+        (Act::Cancel { query, .. }, Some(task)) => {
+            service
+                .shows(&task.id, "PUT", &format!("cancel?{query}"), None)
+                .await;
+        }
+        (Act::Restart { query, .. }, Some(task)) => {
+            service
+                .shows(&task.id, "PUT", &format!("restart?{query}"), None)
+                .await;
+        }
+        (Act::Info { query, .. }, Some(task)) => {
+            let path = format!("info?task_id={}{query}", task.id);
+            service.shows(&task.id, "GET", &path, None).await;
+        }
+        (Act::List, _) => {
+            service.call("GET", "list?limit=2", None).await;
+        }
+        (Act::Insert(key), _) => service.world.with(|state| state.insert_object(&key)),
+        (Act::Remove(key), _) => service.world.with(|state| state.remove_object(&key)),
+        (Act::Run { .. } | Act::Cancel { .. } | Act::Restart { .. } | Act::Info { .. }, None) => {}
+    }
+}

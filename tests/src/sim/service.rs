@@ -1,0 +1,260 @@
+//! The handlers over the simulated services, and processes that run them.
+
+use super::checks::Shown;
+use super::connector::{PROCESS, http_client};
+use super::dynamodb::TABLE;
+use super::queue::{Message, URL};
+use super::world::{ProcessId, State, World};
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
+use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
+use chrono::TimeDelta;
+use lambda_http::http::Request;
+use lambda_http::{Body, Response};
+use serde_json::{Value, json};
+use shared::api::Api;
+use shared::aws;
+use shared::config::{ApiConfig, StoreConfig, TaskIdReuse};
+use shared::queue::TaskQueue;
+use shared::store::TaskStore;
+use shared::task::ChunkLimits;
+use shared::vector::{Services, VectorStoreRules, VectorStores};
+use shared::worker::{Sweeper, Worker};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// How long one sweep may take.
+const SWEEPER_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+
+/// The service. Clones are one.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) world: World,
+    api: Api,
+    worker: Worker,
+    sweeper: Sweeper,
+}
+
+/// What a caller was answered.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    replayed: bool,
+}
+
+impl Service {
+    /// The service in `world`.
+    pub(crate) fn new(world: &World, chunk_limits: ChunkLimits, list_shards: u32) -> Self {
+        let config = aws::local_config("http://simulation", Some(http_client(world)))
+            .into_builder()
+            // It measures real streams; here every body is there at once.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build();
+        // The SDK keeps its count of retries for a process's whole life, which would tie one schedule to those before it.
+        let partition = || {
+            RetryPartition::custom("simulation")
+                .token_bucket(TokenBucket::default())
+                .build()
+        };
+        let dynamodb = aws::dynamodb_client(&config).config().to_builder();
+        let dynamodb = dynamodb.retry_partition(partition()).build();
+        let sqs = aws::sqs_client(&config).config().to_builder();
+        let sqs = sqs.retry_partition(partition()).build();
+        let clock = world.with(|state| state.clock.clone());
+        let store = TaskStore::new(
+            aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            StoreConfig {
+                table_name: TABLE.to_owned(),
+                list_shards,
+                chunk_limits,
+            },
+        );
+        let queue = TaskQueue::new(aws_sdk_sqs::Client::from_conf(sqs), URL.to_owned());
+        let rules = r#"{"embed*": "s3vectors://bucket/{embedding_model_id}"}"#;
+        let rules = VectorStoreRules::parse(rules).expect("good rules");
+        let vectors = VectorStores::new(
+            &rules,
+            &Services {
+                aws: config.clone(),
+                password: None,
+            },
+        );
+        let api = ApiConfig {
+            retention: TimeDelta::days(90),
+            task_id_reuse: TaskIdReuse::Return,
+        };
+        Self {
+            world: world.clone(),
+            api: Api::new(store.clone(), queue.clone(), api, clock.clone()),
+            worker: Worker::new(store.clone(), queue.clone(), vectors, clock.clone()),
+            sweeper: Sweeper::new(store, queue, clock),
+        }
+    }
+
+    /// Runs `work` as a process of its own, which may be killed. `None` if it was.
+    async fn process<T: Send + 'static>(
+        &self,
+        kind: &'static str,
+        timeout: Duration,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<(ProcessId, T)> {
+        let process = self.world.with(|state| state.begin_process(kind));
+        let world = self.world.clone();
+        let running = tokio::spawn(PROCESS.scope(process, async move {
+            let done = work.await;
+            world.with(|state| state.end_process(process));
+            done
+        }));
+        self.world
+            .with(|state| state.set_abort(process, running.abort_handle()));
+        match tokio::time::timeout(timeout, running).await {
+            Ok(Ok(done)) => Some((process, done)),
+            Ok(Err(error)) => {
+                if error.is_panic() {
+                    self.world
+                        .with(|state| state.violated(format!("process {process} panicked")));
+                }
+                None
+            }
+            Err(_) => {
+                self.world.kill(process);
+                None
+            }
+        }
+    }
+
+    /// Makes a request as a caller would. `None` if its process died.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Reply> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://simulation/internal/deletion-tasks/{path}"))
+            .body(body.map_or(Body::Empty, |body| Body::Text(body.to_string())))
+            .expect("a request");
+        let api = self.api.clone();
+        let lambda_timeout = Duration::from_secs(29);
+        let work = async move { read(&api.handle(request).await) };
+        let (process, reply) = self.process("caller", lambda_timeout, work).await?;
+        let line = format!("{method} {path} is answered {}", reply.status);
+        self.world.with(|state| {
+            state.note(process, &line);
+            if reply.status == 500 {
+                state.violated(format!("{method} {path} is answered 500"));
+            }
+        });
+        Some(reply)
+    }
+
+    /// `POST /run`.
+    pub(crate) async fn run(&self, id: &str, model: &str, object_ids: &[String]) -> Option<Reply> {
+        let body = json!({"embedding_model_id": model, "task_id": id, "object_ids": object_ids});
+        let reply = self.shows(id, "POST", "run", Some(&body)).await?;
+        if reply.status == 200 {
+            self.world.with(|state| {
+                let checked = state.checks.accepted(id, reply.replayed);
+                state.expect(checked);
+            });
+        }
+        Some(reply)
+    }
+
+    /// A request whose answer shows task `id`.
+    pub(crate) async fn shows(
+        &self,
+        id: &str,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Option<Reply> {
+        let before = self.world.with(|state| state.checks.told_of(id));
+        let reply = self.call(method, path, body).await?;
+        if let Some(shown) = Shown::of(&reply.body) {
+            self.world.with(|state| {
+                let checked = state.checks.shown(id, shown, &before);
+                state.expect(checked);
+            });
+        }
+        Some(reply)
+    }
+
+    /// One worker invocation with what is on the queue, as Lambda makes it. `false` if nothing was.
+    pub(crate) async fn invoke(&self, timeout: TimeDelta) -> bool {
+        let (messages, deadline) = self.world.with(|state| {
+            let now = state.now();
+            (state.queue.receive(now, &mut state.rng), now + timeout)
+        });
+        if messages.is_empty() {
+            return false;
+        }
+        let worker = self.worker.clone();
+        let event = event(&messages);
+        let work = async move { worker.handle(event, deadline).await };
+        let longest = timeout.to_std().expect("not negative");
+        let Some((process, answer)) = self.process("worker", longest, work).await else {
+            return true; // its messages come back
+        };
+        let failures = answer.batch_item_failures.into_iter();
+        let failed: BTreeSet<_> = failures.map(|failure| failure.item_identifier).collect();
+        self.world.with(|state| {
+            state.note(process, &format!("hands back {failed:?}"));
+            for message in messages {
+                if !failed.contains(&message.id.to_string()) {
+                    state.acknowledge(message.id);
+                }
+            }
+        });
+        true
+    }
+
+    /// One sweep.
+    pub(crate) async fn sweep(&self) {
+        let sweeper = self.sweeper.clone();
+        let deadline = self.world.with(|state| state.now()) + SWEEPER_TIMEOUT;
+        let work = async move { sweeper.sweep(deadline).await };
+        let longest = SWEEPER_TIMEOUT.to_std().expect("not negative");
+        self.process("sweeper", longest, work).await;
+    }
+}
+
+impl State {
+    /// Deletes a message that was handled, unless that too is lost.
+    fn acknowledge(&mut self, id: u64) {
+        match self.chance(self.queue.repeated) {
+            true => self.fault("message repeated"),
+            false => self.queue.delete(id),
+        }
+    }
+}
+
+fn event(messages: &[Message]) -> SqsEvent {
+    let mut event = SqsEvent::default();
+    event.records = messages
+        .iter()
+        .map(|message| {
+            let mut record = SqsMessage::default();
+            record.message_id = Some(message.id.to_string());
+            record.receipt_handle = Some(message.id.to_string());
+            record.body = Some(message.body.clone());
+            record
+        })
+        .collect();
+    event
+}
+
+fn read(response: &Response<Body>) -> Reply {
+    let body = match response.body() {
+        Body::Text(text) => serde_json::from_str(text),
+        Body::Binary(bytes) => serde_json::from_slice(bytes),
+        _ => Ok(Value::Null),
+    };
+    Reply {
+        status: response.status().as_u16(),
+        body: body.expect("a JSON answer"),
+        replayed: response.headers().contains_key("idempotent-replayed"),
+    }
+}
