@@ -8,4 +8,5 @@
 )]
 
 mod boundaries;
+mod overload;
 mod schedules;

@@ -106,20 +106,26 @@ async fn a_claim_on_what_was_read_before_another_claim_came_and_went_is_lost() {
 
 #[tokio::test]
 async fn a_claim_on_what_was_read_before_another_worker_tried_and_gave_back_is_lost() {
-    let service = with_example().await;
-    let claim = service.wire.hold(WRITE_TASK);
-    let work = service.start_delivery(MESSAGE);
-    claim.reached().await; // it has looked
-    service.wire.next_times(4, DELETE, FAILING);
-    assert_eq!(service.deliver(&[MESSAGE]).await, 0); // another claims, fails, and hands back
-    let handed_back = service.task("delete-xyz").await;
-    assert_eq!(handed_back["status"], "processing");
-    assert_eq!(handed_back["progress"]["failed"], 1);
-    deletes(&service);
-    claim.release();
-    work.await.unwrap();
-    assert_eq!(deletes(&service), 0);
-    assert_eq!(service.task("delete-xyz").await, handed_back);
+    for claims_before in [0, 1] {
+        let service = with_example().await;
+        for _ in 0..claims_before {
+            service.wire.next_times(4, DELETE, FAILING);
+            assert_eq!(service.deliver(&[MESSAGE]).await, 0);
+        }
+        let claim = service.wire.hold(WRITE_TASK);
+        let work = service.start_delivery(MESSAGE);
+        claim.reached().await; // it has looked
+        service.wire.next_times(4, DELETE, FAILING);
+        assert_eq!(service.deliver(&[MESSAGE]).await, 0); // another claims, fails, and hands back
+        let handed_back = service.task("delete-xyz").await;
+        assert_eq!(handed_back["status"], "processing");
+        assert_eq!(handed_back["progress"]["failed"], 1);
+        deletes(&service);
+        claim.release();
+        work.await.unwrap();
+        assert_eq!(deletes(&service), 0, "after {claims_before} claims");
+        assert_eq!(service.task("delete-xyz").await, handed_back);
+    }
 }
 
 #[tokio::test]
@@ -223,6 +229,24 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
         .settle_if_newest(read.under(claim), &results, Deferral::Failed, service.now())
         .await;
     assert_eq!(settled.unwrap().work.task.status, TaskStatus::Done);
+}
+
+#[tokio::test]
+async fn a_settlement_of_a_part_sent_again_by_the_sdk_counts_once() {
+    let service = with_example().await;
+    service.wire.next_times(4, DELETE, FAILING);
+    let claim = service.wire.hold(WRITE_TASK);
+    let work = service.start_delivery(MESSAGE);
+    claim.reached().await;
+    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    claim.release();
+    assert_eq!(work.await.unwrap(), 0);
+    let progress = &service.task("delete-xyz").await["progress"];
+    assert_eq!(
+        (&progress["failed"], &progress["remaining"]),
+        (&1.into(), &1.into()),
+        "obj-2 is absent, obj-1 remains"
+    );
 }
 
 #[tokio::test]

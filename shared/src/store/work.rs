@@ -289,7 +289,8 @@ impl Work {
                 .value("read_fence", n(read)),
         };
         match state.lease_until {
-            None => part.when("attribute_not_exists(#lease_until)"),
+            // Nobody can take a lease without taking the fence.
+            None => part,
             Some(over) => part
                 .when("#lease_until = :read_lease")
                 .value("read_lease", n(over.timestamp_millis())),

@@ -7,10 +7,12 @@
 
 use clap::Parser;
 use shared::clock::Clock;
+use shared::task::MAX_CHUNK_OBJECTS;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use tests::sim::overload::{self, Overload};
 use tests::sim::{Report, Stats, replay_command, run};
 
 /// Runs the whole service through random schedules: the real handlers over the real AWS SDK clients, against services
@@ -26,6 +28,9 @@ struct Options {
     /// Run only this seed's schedule, and show everything that happens in it.
     #[arg(long, conflicts_with_all = ["schedules", "first_seed"])]
     seed: Option<u64>,
+    /// Run no random schedule, but ten tasks of so many objects at once on a store that deletes 2,500 a second.
+    #[arg(long, value_name = "OBJECTS", conflicts_with_all = ["schedules", "first_seed", "seed"])]
+    overload: Option<usize>,
     /// How many run at once.
     #[arg(long, default_value_t = thread::available_parallelism().map_or(1, Into::into))]
     threads: usize,
@@ -36,9 +41,38 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match options.seed {
-        Some(seed) => replay(seed),
-        None => run_many(options),
+    match (options.overload, options.seed) {
+        (Some(objects), _) => overload(objects),
+        (None, Some(seed)) => replay(seed),
+        (None, None) => run_many(options),
+    }
+}
+
+fn overload(objects: usize) -> ExitCode {
+    let began = Clock::System.now();
+    let outcome = overload::play(Overload {
+        objects,
+        chunk: MAX_CHUNK_OBJECTS,
+        per_second: 2_500,
+    });
+    let Stats { calls, faults, .. } = &outcome.report.stats;
+    let (virtually, really) = (outcome.took, Clock::System.now() - began);
+    println!("tasks          {:>12}, of {objects} objects", 10);
+    println!("AWS calls      {calls:>12}");
+    for (kind, count) in faults {
+        println!("  {kind:<40} {count:>10}");
+    }
+    println!(
+        "took           {:>12} s on its own clock",
+        virtually.num_seconds()
+    );
+    println!("seconds        {:>12}", really.num_seconds());
+    match &outcome.report.violation {
+        None => ExitCode::SUCCESS,
+        Some(violation) => {
+            println!("VIOLATION: {violation}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::connector::{Answer, Call};
 use super::world::{ProcessId, State};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,37 @@ pub(crate) enum Bad {
 pub(crate) struct Index {
     present: BTreeSet<String>,
     pub(crate) bad: BTreeMap<String, Bad>,
+    /// How fast it deletes; absent: as fast as it is asked to.
+    pub(crate) rate: Option<Rate>,
+}
+
+/// So many vectors a second, saved up for one second at most; what is more is refused.
+pub(crate) struct Rate {
+    per_second: f64,
+    saved: f64,
+    at: DateTime<Utc>,
+}
+
+impl Rate {
+    pub(crate) fn new(per_second: u32, now: DateTime<Utc>) -> Self {
+        Self {
+            per_second: per_second.into(),
+            saved: per_second.into(),
+            at: now,
+        }
+    }
+
+    fn allows(&mut self, vectors: usize, now: DateTime<Utc>) -> bool {
+        let passed = (now - self.at).as_seconds_f64();
+        self.saved = (self.saved + passed * self.per_second).min(self.per_second);
+        self.at = now;
+        let asked = u32::try_from(vectors).map_or(f64::MAX, f64::from);
+        if asked > self.saved {
+            return false;
+        }
+        self.saved -= asked;
+        true
+    }
 }
 
 impl Index {
@@ -65,6 +97,12 @@ impl State {
         if keys.iter().any(is_bad) {
             self.fault("invalid keys");
             return invalid_keys();
+        }
+        let now = self.now();
+        let is_too_fast = |rate: &mut Rate| is_delete && !rate.allows(keys.len(), now);
+        if self.index.rate.as_mut().is_some_and(is_too_fast) {
+            self.fault("delete too fast for the store");
+            return Answer::refusal(429, "TooManyRequestsException");
         }
         if !is_delete {
             let mut found = Vec::new();

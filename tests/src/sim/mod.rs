@@ -16,6 +16,7 @@
 //! | `recovery.rs` | what happens by itself once faults stop |
 //! | `schedule.rs`, `shape.rs` | one random schedule |
 //! | `boundary.rs` | one scenario with one fault at one call |
+//! | `overload.rs` | ten large tasks on one slow store |
 
 pub mod boundary;
 mod checks;
@@ -24,6 +25,7 @@ mod dynamodb;
 mod faults;
 mod images;
 mod index;
+pub mod overload;
 mod queue;
 mod recovery;
 pub mod schedule;

@@ -2,6 +2,7 @@
 
 use super::*;
 use chrono::TimeDelta;
+use shared::task::TaskId;
 use tests::wire::Fault;
 
 const SECOND: [&str; 4] = [
@@ -228,4 +229,31 @@ async fn from_the_moment_of_expiry_a_large_task_is_absent_to_every_call() {
     assert_eq!(created.header("idempotent-replayed"), None);
     assert_eq!(progress(&created.ok()), (0, 0, 5));
     assert_eq!(service.outcomes_of("large", "remaining").await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_worker_of_an_earlier_attempt_that_cannot_look_leaves_the_tries_of_a_later_one_alone() {
+    const LOOK: &str = "S3Vectors.GetVectors";
+    let failing = Fault::Refused(503, "ServiceUnavailableException");
+    let service = fanned_out().await;
+    let read = service.wire.hold("DynamoDB.BatchGetItem");
+    let late = service.start_delivery(CHUNKS[0]);
+    read.reached().await; // it has read the task, and not yet the chunk
+    service.cancel("task_id=large").await.ok();
+    service.restart("task_id=large").await.ok();
+    service.work_once().await;
+    service.lose_messages().await;
+    service.wire.next_times(4, LOOK, failing.clone());
+    service.deliver(&[SECOND[0]]).await; // could not look: one try of the second attempt
+    service.wire.next_times(4, LOOK, failing);
+    read.release();
+    late.await.unwrap();
+    let store = &service.running.handlers.store;
+    let id = TaskId::new("large").unwrap();
+    let task = store.load(&id).await.unwrap().unwrap();
+    let chunk = store.load_work(task, Some(0)).await.unwrap().unwrap().chunk;
+    assert_eq!(
+        (chunk.state.tries_in(2), chunk.state.put_offs_in(2)),
+        (1, 1)
+    );
 }
