@@ -60,8 +60,9 @@ pub struct Arguments {
     /// Which vector store holds which model's objects
     ///
     /// A JSON object: a pattern of model ids, and the URL of the store. The first match in the order
-    /// written wins. `s3vectors://` means the embedded S3 Vectors here. Without it all models are in the
-    /// bucket `demo`, in an index of their name: {"*": "s3vectors://demo/{embedding_model_id}"}
+    /// written wins. `s3vectors://` means the embedded S3 Vectors here, `postgres://` a database of your
+    /// own. Without it all models are in the bucket `demo`, in an index of their name:
+    /// {"*": "s3vectors://demo/{embedding_model_id}"}
     #[arg(
         long,
         value_name = "JSON",
@@ -69,6 +70,15 @@ pub struct Arguments {
         hide_env_values = true
     )]
     vector_stores: Option<String>,
+
+    /// What to log in with at a PostgreSQL whose URL has no password; better set the variable
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "VECTOR_STORE_PASSWORD",
+        hide_env_values = true
+    )]
+    vector_store_password: Option<String>,
 
     /// How long one invocation of the worker may take
     ///
@@ -137,6 +147,7 @@ impl Arguments {
     pub fn options(self) -> Options {
         let settings = [
             ("VECTOR_STORES", self.vector_stores),
+            ("VECTOR_STORE_PASSWORD", self.vector_store_password),
             ("RETENTION_DAYS", self.retention_days),
             ("TASK_ID_REUSE", self.task_id_reuse),
             ("LIST_SHARDS", self.list_shards),

@@ -36,7 +36,7 @@ fn without_flags_the_api_has_port_9000_and_state_is_in_memory() {
 #[test]
 fn every_flag_reaches_its_option() {
     let words = "--port 1 --dynamodb-port 2 --sqs-port 3 --s3vectors-port 4 --data dir --worker-timeout 5 \
-                 --sweep-interval 6 --vector-stores {} --retention-days 7 --task-id-reuse reject --list-shards 8 \
+                 --sweep-interval 6 --vector-stores {} --vector-store-password p --retention-days 7 --task-id-reuse reject --list-shards 8 \
                  --log-level debug";
     let arguments = arguments(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
     assert_eq!(arguments.log_level(), "debug".parse().unwrap());
@@ -58,6 +58,7 @@ fn every_flag_reaches_its_option() {
         .map(|(name, value)| (name.as_str(), value.as_str()));
     let expected = [
         ("VECTOR_STORES", "{}"),
+        ("VECTOR_STORE_PASSWORD", "p"),
         ("RETENTION_DAYS", "7"),
         ("TASK_ID_REUSE", "reject"),
         ("LIST_SHARDS", "8"),

@@ -17,7 +17,7 @@ use shared::aws;
 use shared::config::{ApiConfig, Environment, StoreConfig};
 use shared::queue::TaskQueue;
 use shared::store::TaskStore;
-use shared::vector::{VectorStoreRules, VectorStores};
+use shared::vector::{Password, Services, VectorStoreRules, VectorStores};
 use shared::worker::{Sweeper, Worker};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,6 +93,7 @@ struct Settings {
     store: StoreConfig,
     api: ApiConfig,
     vector_stores: VectorStoreRules,
+    vector_store_password: Option<Password>,
 }
 
 impl Settings {
@@ -108,6 +109,7 @@ impl Settings {
             store: environment.store(),
             api: environment.api(),
             vector_stores: environment.vector_stores(),
+            vector_store_password: environment.vector_store_password(),
         };
         environment.finish()?;
         Ok(settings)
@@ -260,11 +262,14 @@ impl Embedded {
         let config = |address| aws::local_config(&url(address), Some(http_client.clone()));
         let dynamodb = aws::dynamodb_client(&config(self.dynamodb.address()));
         let sqs = aws::sqs_client(&config(self.sqs.address()));
-        let s3vectors = aws::s3vectors_client(&config(self.s3vectors.address()));
+        let services = Services {
+            aws: config(self.s3vectors.address()),
+            password: settings.vector_store_password,
+        };
         let clock = &options.clock;
         let store = TaskStore::new(dynamodb, settings.store);
         let queue = TaskQueue::new(sqs, queues.url.clone());
-        let stores = VectorStores::new(settings.vector_stores, s3vectors);
+        let stores = VectorStores::new(&settings.vector_stores, &services);
         Handlers {
             api: Arc::new(Api::new(
                 store.clone(),

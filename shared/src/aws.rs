@@ -64,12 +64,25 @@ pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
 }
 
 /// S3 Vectors: one try. The worker decides about a second.
+#[cfg(feature = "s3vectors")]
 pub fn s3vectors_client(config: &SdkConfig) -> aws_sdk_s3vectors::Client {
     let config = aws_sdk_s3vectors::config::Builder::from(config)
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts(VECTOR_CALL_TIMEOUT, VECTOR_CALL_TIMEOUT))
         .build();
     aws_sdk_s3vectors::Client::from_conf(config)
+}
+
+/// Secrets Manager in this region: two tries, within the time that logging in to a store may take.
+#[cfg(feature = "secrets-manager")]
+pub fn secretsmanager_client(config: &SdkConfig, region: Region) -> aws_sdk_secretsmanager::Client {
+    let time = Duration::from_secs(4);
+    let config = aws_sdk_secretsmanager::config::Builder::from(config)
+        .region(region)
+        .retry_config(RetryConfig::standard().with_max_attempts(2))
+        .timeout_config(timeouts(time, time / 2))
+        .build();
+    aws_sdk_secretsmanager::Client::from_conf(config)
 }
 
 fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {

@@ -5,6 +5,7 @@
 //! | `TABLE_NAME` | the DynamoDB table | required where used |
 //! | `QUEUE_URL` | the SQS queue | required where used |
 //! | `VECTOR_STORES` | JSON object: model id pattern → store URL | required where used |
+//! | `VECTOR_STORE_PASSWORD` | what to log in with at stores whose URL names no password | none |
 //! | `RETENTION_DAYS` | days a task is kept, 1 to 3,650 | 90 |
 //! | `TASK_ID_REUSE` | `return` or `reject` a task id used for another request | `return` |
 //! | `LIST_SHARDS` | index partitions a status, 1 to 64; never lower it while tasks are stored | 4 |
@@ -14,7 +15,7 @@
 
 use crate::task::ChunkLimits;
 use crate::telemetry::LogLevel;
-use crate::vector::VectorStoreRules;
+use crate::vector::{Password, VectorStoreRules};
 use chrono::TimeDelta;
 use std::collections::HashMap;
 use std::fmt;
@@ -84,10 +85,16 @@ impl std::error::Error for ConfigError {}
 /// The environment, and what was found wrong with it so far.
 ///
 /// Ask for each part, then call [`Environment::finish`]: the parts are good only if it succeeds.
-#[derive(Debug)]
 pub struct Environment {
     variables: HashMap<String, String>,
     faults: Vec<String>,
+}
+
+/// The names only: a value may be a password.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.variables.keys()).finish()
+    }
 }
 
 impl Environment {
@@ -147,6 +154,12 @@ impl Environment {
                 VectorStoreRules::default()
             }
         }
+    }
+
+    /// `VECTOR_STORE_PASSWORD`, as it is: white space may be part of it.
+    pub fn vector_store_password(&self) -> Option<Password> {
+        let value = self.variables.get("VECTOR_STORE_PASSWORD")?;
+        (!value.is_empty()).then(|| Password::new(value))
     }
 
     /// `LOG_LEVEL`.
@@ -230,6 +243,18 @@ mod tests {
         assert_eq!(api.retention, TimeDelta::days(90));
         assert_eq!(api.task_id_reuse, TaskIdReuse::Return);
         env.finish().unwrap();
+    }
+
+    #[test]
+    fn a_password_is_taken_as_it_is_and_never_shown() {
+        let env = environment(&[("VECTOR_STORE_PASSWORD", " hunter2 ")]);
+        assert_eq!(
+            env.vector_store_password(),
+            Some(Password::new(" hunter2 "))
+        );
+        let shown = format!("{env:?} {:?}", env.vector_store_password());
+        assert!(!shown.contains("hunter2"), "{shown}");
+        assert_eq!(environment(&[]).vector_store_password(), None);
     }
 
     #[test]

@@ -21,3 +21,4 @@ mod lists;
 mod races;
 mod stores;
 mod sweeps;
+mod vectors;

@@ -5,7 +5,7 @@ use shared::clock::{self, Clock};
 use shared::config::Environment;
 use shared::queue::TaskQueue;
 use shared::store::TaskStore;
-use shared::vector::VectorStores;
+use shared::vector::{Services, VectorStores};
 use shared::worker::{SqsEvent, Worker};
 use shared::{aws, telemetry};
 
@@ -14,12 +14,13 @@ async fn main() -> Result<(), Error> {
     let mut env = Environment::process();
     telemetry::init(env.log_level());
     let (store, queue_url, rules) = (env.store(), env.queue_url(), env.vector_stores());
+    let password = env.vector_store_password();
     env.finish()?;
 
     let aws = aws::load_config().await;
     let store = TaskStore::new(aws::dynamodb_client(&aws), store);
     let queue = TaskQueue::new(aws::sqs_client(&aws), queue_url);
-    let vectors = VectorStores::new(rules, aws::s3vectors_client(&aws));
+    let vectors = VectorStores::new(&rules, &Services { aws, password });
     let worker = Worker::new(store, queue, vectors, Clock::System);
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let deadline = clock::from_millis(event.context.deadline);

@@ -1,18 +1,30 @@
 //! The vector store port: say which of these ids exist, delete these ids.
 //!
-//! `rules.rs` chooses the store for a model; each other file is an adapter, which owns its service's limits and sorts its
-//! errors by meaning.
+//! `rules.rs` chooses the store for a model, `schemes.rs` is the table of adapters by URL scheme; each other file is an
+//! adapter, which owns its service's limits, connections and timeouts, and sorts its errors by meaning.
 
+#[cfg(feature = "embedding-studio")]
+mod embedding_studio;
+mod password;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod rules;
+#[cfg(feature = "s3vectors")]
 mod s3vectors;
+mod schemes;
 
+pub use password::Password;
 pub use rules::VectorStoreRules;
+#[cfg(feature = "s3vectors")]
 pub use s3vectors::S3Vectors;
 
 use crate::task::ModelId;
+use aws_config::SdkConfig;
 use futures_util::future::BoxFuture;
-use rules::Target;
+use rules::Pattern;
+use schemes::StoreOf;
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 /// A place that holds a model's vectors.
@@ -67,27 +79,42 @@ pub struct VectorError {
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The stores a deployment is configured with.
+/// What adapters are opened with, beside their URLs.
 #[derive(Clone, Debug)]
-pub struct VectorStores {
-    rules: VectorStoreRules,
-    s3vectors: aws_sdk_s3vectors::Client,
+pub struct Services {
+    /// For the stores that are AWS's own, and for AWS Secrets Manager.
+    pub aws: SdkConfig,
+    /// What to log in with at a store whose URL names no password.
+    pub password: Option<Password>,
+}
+
+/// The stores a deployment is configured with. Clones share them, and their connections.
+#[derive(Clone)]
+pub struct VectorStores(Arc<[(Pattern, StoreOf)]>);
+
+impl fmt::Debug for VectorStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(|(pattern, _)| pattern))
+            .finish()
+    }
 }
 
 impl VectorStores {
-    /// The stores that `rules` name.
-    pub fn new(rules: VectorStoreRules, s3vectors: aws_sdk_s3vectors::Client) -> Self {
-        Self { rules, s3vectors }
+    /// The stores that `rules` name. Nothing is connected to until a store is first called.
+    pub fn new(rules: &VectorStoreRules, services: &Services) -> Self {
+        let open = rules
+            .iter()
+            .map(|(pattern, target)| (pattern.clone(), target.open(services)));
+        Self(open.collect())
     }
 
     /// The store of a model's vectors: the first rule that matches. `None` when none does.
     pub fn for_model(&self, model: &ModelId) -> Option<Arc<dyn VectorStore>> {
-        match self.rules.find(model)? {
-            Target::S3Vectors { bucket, index } => Some(Arc::new(S3Vectors::new(
-                self.s3vectors.clone(),
-                bucket.clone(),
-                index.fill(model),
-            ))),
-        }
+        let rule = self
+            .0
+            .iter()
+            .find(|(pattern, _)| pattern.matches(model.as_str()))?;
+        Some(rule.1(model))
     }
 }

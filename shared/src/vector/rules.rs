@@ -1,16 +1,13 @@
 //! `VECTOR_STORES`: which store holds which model's vectors.
 
-use crate::task::ModelId;
-use percent_encoding::percent_decode_str;
+use super::schemes::{self, Target};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::fmt;
-use url::Url;
-
-const PLACEHOLDER: &str = "{embedding_model_id}";
+use std::sync::Arc;
 
 /// The rules in the order written: the first whose pattern matches the model id wins.
 #[derive(Clone, Debug, Default)]
-pub struct VectorStoreRules(Vec<(Pattern, Target)>);
+pub struct VectorStoreRules(Vec<(Pattern, Arc<dyn Target>)>);
 
 impl VectorStoreRules {
     /// Reads the JSON object of patterns and URLs.
@@ -18,26 +15,37 @@ impl VectorStoreRules {
     /// # Errors
     /// Every fault, a sentence each.
     pub fn parse(json: &str) -> Result<Self, Vec<String>> {
+        // The library's own message may repeat a part of the text, and that a password.
         let pairs: Pairs = serde_json::from_str(json).map_err(|error| {
             vec![format!(
-                "not a JSON object of model id patterns and store URLs: {error}"
+                "not a JSON object of model id patterns and store URLs: look at line {}, column {}",
+                error.line(),
+                error.column()
             )]
         })?;
         let mut faults = Vec::new();
-        let mut rules: Vec<(Pattern, Target)> = Vec::new();
+        let mut rules: Vec<(Pattern, Arc<dyn Target>)> = Vec::new();
         if pairs.0.is_empty() {
             faults.push("has no entry: no task could ever be carried out".to_owned());
         }
-        for (pattern, url) in pairs.0 {
+        for (number, (pattern, url)) in (1..).zip(pairs.0) {
+            // A pattern that is a URL is a mistake, and may hold a password.
+            let name = match pattern.contains("://") {
+                true => format!("entry {number}"),
+                false => format!("pattern `{pattern}`"),
+            };
             if pattern.is_empty() {
                 faults.push("an empty pattern matches no model: use \"*\" for all".to_owned());
             }
             if rules.iter().any(|(known, _)| known.0 == pattern) {
-                faults.push(format!("pattern `{pattern}` is given twice"));
+                faults.push(format!("{name} is given twice"));
             }
-            match Target::parse(&url) {
+            match schemes::parse(&url) {
                 Ok(target) => rules.push((Pattern(pattern), target)),
-                Err(fault) => faults.push(format!("pattern `{pattern}`: {fault}")),
+                Err(found) => {
+                    let found = found.into_iter();
+                    faults.extend(found.map(|fault| format!("{name}: {fault}")));
+                }
             }
         }
         match faults.is_empty() {
@@ -46,21 +54,18 @@ impl VectorStoreRules {
         }
     }
 
-    pub(super) fn find(&self, model: &ModelId) -> Option<&Target> {
-        let rule = self
-            .0
-            .iter()
-            .find(|(pattern, _)| pattern.matches(model.as_str()))?;
-        Some(&rule.1)
+    /// Each pattern with what its URL names, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Pattern, &dyn Target)> {
+        self.0.iter().map(|(pattern, target)| (pattern, &**target))
     }
 }
 
 /// A model id in which each `*` stands for any text, also none.
 #[derive(Clone, Debug)]
-struct Pattern(String);
+pub(super) struct Pattern(String);
 
 impl Pattern {
-    fn matches(&self, text: &str) -> bool {
+    pub(super) fn matches(&self, text: &str) -> bool {
         let mut parts = self.0.split('*');
         let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
             return false;
@@ -75,70 +80,6 @@ impl Pattern {
             }
         }
         rest.ends_with(last)
-    }
-}
-
-/// A part of a store's URL that may hold the model id. It is filled in after the URL was parsed, so no model id can
-/// change the URL's meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template(String);
-
-impl Template {
-    fn parse(text: &str) -> Result<Self, String> {
-        let without = text.replace(PLACEHOLDER, "");
-        match without.contains(['{', '}']) {
-            true => Err(format!(
-                "`{text}` has a placeholder other than {PLACEHOLDER}"
-            )),
-            false => Ok(Self(text.to_owned())),
-        }
-    }
-
-    pub(super) fn fill(&self, model: &ModelId) -> String {
-        self.0.replace(PLACEHOLDER, model.as_str())
-    }
-}
-
-/// Where a rule points.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Target {
-    /// `s3vectors://bucket/index`
-    S3Vectors { bucket: String, index: Template },
-}
-
-impl Target {
-    fn parse(text: &str) -> Result<Self, String> {
-        let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
-        match url.scheme() {
-            "s3vectors" => Self::parse_s3vectors(&url),
-            other => Err(format!("scheme `{other}` is not known: use `s3vectors`")),
-        }
-    }
-
-    fn parse_s3vectors(url: &Url) -> Result<Self, String> {
-        const FORM: &str = "write it as s3vectors://bucket/index";
-        let more = url.query().is_some() || url.fragment().is_some() || url.port().is_some();
-        if more || !url.username().is_empty() || url.password().is_some() {
-            return Err(format!("has more than a bucket and an index: {FORM}"));
-        }
-        let decode = |text: &str| {
-            let decoded = percent_decode_str(text).decode_utf8();
-            decoded
-                .map(String::from)
-                .map_err(|_| format!("is not UTF-8: {FORM}"))
-        };
-        let bucket = decode(url.host_str().unwrap_or_default())?;
-        if !super::s3vectors::is_bucket_name(&bucket) {
-            return Err(format!(
-                "`{bucket}` is no name of a vector bucket (3 to 63 of a-z, 0-9 and -): {FORM}"
-            ));
-        }
-        let index = decode(url.path().strip_prefix('/').unwrap_or_default())?;
-        if index.is_empty() || index.contains('/') {
-            return Err(format!("has no index name: {FORM}"));
-        }
-        let index = Template::parse(&index)?;
-        Ok(Self::S3Vectors { bucket, index })
     }
 }
 
@@ -171,11 +112,11 @@ impl<'de> Deserialize<'de> for Pairs {
 mod tests {
     use super::*;
 
-    fn index_of(rules: &VectorStoreRules, model: &str) -> Option<String> {
-        let model = ModelId::new(model).unwrap();
-        rules.find(&model).map(|target| match target {
-            Target::S3Vectors { bucket, index } => format!("{bucket}/{}", index.fill(&model)),
-        })
+    /// The first pattern that matches, and what its URL names.
+    fn rule_for<'a>(rules: &'a VectorStoreRules, model: &str) -> Option<(&'a str, String)> {
+        let mut rules = rules.iter();
+        let (pattern, target) = rules.find(|(pattern, _)| pattern.matches(model))?;
+        Some((&pattern.0, format!("{target:?}")))
     }
 
     #[test]
@@ -185,14 +126,16 @@ mod tests {
                 "*-v2": "s3vectors://two/x-{embedding_model_id}", "*": "s3vectors://rest/all"}"#,
         )
         .unwrap();
-        for (model, index) in [
-            ("embed-456", "four/embed-456"),
-            ("embed-4-v2", "four/embed-4-v2"),
-            ("b", "only/b"),
-            ("bb", "rest/all"),
-            ("a-v2", "two/x-a-v2"),
+        for (model, pattern, bucket) in [
+            ("embed-456", "embed-4*", "four"),
+            ("embed-4-v2", "embed-4*", "four"),
+            ("b", "b", "only"),
+            ("bb", "*", "rest"),
+            ("a-v2", "*-v2", "two"),
         ] {
-            assert_eq!(index_of(&rules, model).as_deref(), Some(index), "{model}");
+            let (found, target) = rule_for(&rules, model).unwrap();
+            assert_eq!(found, pattern, "{model}");
+            assert!(target.contains(bucket), "{model}: {target}");
         }
     }
 
@@ -221,18 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn no_model_id_changes_where_a_url_points() {
-        let rules =
-            VectorStoreRules::parse(r#"{"*": "s3vectors://bucket/{embedding_model_id}"}"#).unwrap();
-        for model in ["../x", "a/b", "?q=1", "#f", "%2e", "user@host"] {
-            assert_eq!(index_of(&rules, model), Some(format!("bucket/{model}")));
-        }
-    }
-
-    #[test]
     fn a_model_that_nothing_matches_has_no_store() {
         let rules = VectorStoreRules::parse(r#"{"a": "s3vectors://bucket/i"}"#).unwrap();
-        assert_eq!(index_of(&rules, "z"), None);
+        assert_eq!(rule_for(&rules, "z"), None);
     }
 
     #[test]
@@ -244,12 +178,19 @@ mod tests {
         )
         .unwrap_err();
         assert_eq!(faults.len(), 9, "{faults:#?}");
-        for json in ["", "[]", "null", r#"{"a": 1}"#, "{}", "{"] {
-            assert_eq!(
-                VectorStoreRules::parse(json).unwrap_err().len(),
-                1,
-                "{json}"
-            );
+        for json in [
+            "\"postgres://u:hunter2@h/d\"",
+            r#"{"postgres://u:hunter2@h/d": "*"}"#,
+            "",
+            "[]",
+            "null",
+            r#"{"a": 1}"#,
+            "{}",
+            "{",
+        ] {
+            let faults = VectorStoreRules::parse(json).unwrap_err();
+            assert_eq!(faults.len(), 1, "{json}");
+            assert!(!faults[0].contains("hunter2"), "{faults:?}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Amazon S3 Vectors: the object id is the vector's key.
 
-use super::{VectorError, VectorErrorKind, VectorStore};
-use crate::aws::error_code;
+use super::schemes::{StoreOf, Target, Template};
+use super::{Services, VectorError, VectorErrorKind, VectorStore};
+use crate::aws::{self, error_code};
 use aws_sdk_s3vectors::Client;
 use aws_sdk_s3vectors::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3vectors::operation::delete_vectors::DeleteVectorsError;
@@ -9,8 +10,11 @@ use aws_sdk_s3vectors::operation::get_vectors::GetVectorsError;
 use aws_sdk_s3vectors::types::ValidationExceptionField;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use percent_encoding::percent_decode_str;
 use std::collections::HashSet;
 use std::error::Error;
+use std::sync::Arc;
+use url::Url;
 
 /// The most keys one GetVectors takes ("Limitations and restrictions", Amazon S3 User Guide).
 const MAX_GET: usize = 100;
@@ -18,6 +22,60 @@ const MAX_GET: usize = 100;
 const MAX_DELETE: usize = 500;
 /// GetVectors calls under way at once, for one look.
 const CONCURRENT_GETS: usize = 5;
+
+/// `s3vectors://bucket/index`
+#[derive(Debug)]
+struct Location {
+    bucket: String,
+    index: Template,
+}
+
+/// Reads a URL of the form `s3vectors://bucket/index`.
+pub(super) fn parse(url: &Url) -> Result<Arc<dyn Target>, Vec<String>> {
+    match Location::parse(url) {
+        Ok(location) => Ok(Arc::new(location)),
+        Err(fault) => Err(vec![fault]),
+    }
+}
+
+impl Location {
+    fn parse(url: &Url) -> Result<Self, String> {
+        const FORM: &str = "write it as s3vectors://bucket/index";
+        let more = url.query().is_some() || url.fragment().is_some() || url.port().is_some();
+        if more || !url.username().is_empty() || url.password().is_some() {
+            return Err(format!("has more than a bucket and an index: {FORM}"));
+        }
+        let decode = |text: &str| {
+            let decoded = percent_decode_str(text).decode_utf8();
+            decoded
+                .map(String::from)
+                .map_err(|_| format!("is not UTF-8: {FORM}"))
+        };
+        let bucket = decode(url.host_str().unwrap_or_default())?;
+        if !is_bucket_name(&bucket) {
+            return Err(format!(
+                "`{bucket}` is no name of a vector bucket (3 to 63 of a-z, 0-9 and -): {FORM}"
+            ));
+        }
+        let index = decode(url.path().strip_prefix('/').unwrap_or_default())?;
+        if index.is_empty() || index.contains('/') {
+            return Err(format!("has no index name: {FORM}"));
+        }
+        let index = Template::parse(&index)?;
+        Ok(Self { bucket, index })
+    }
+}
+
+impl Target for Location {
+    fn open(&self, services: &Services) -> StoreOf {
+        let client = aws::s3vectors_client(&services.aws);
+        let (bucket, index) = (self.bucket.clone(), self.index.clone());
+        Box::new(move |model| {
+            let index = index.fill(model);
+            Arc::new(S3Vectors::new(client.clone(), bucket.clone(), index))
+        })
+    }
+}
 
 /// One vector index in Amazon S3 Vectors.
 #[derive(Clone, Debug)]
@@ -130,7 +188,7 @@ impl S3Vectors {
 }
 
 /// Whether S3 Vectors could have a vector bucket of this name ("Vector bucket naming rules", Amazon S3 User Guide).
-pub(super) fn is_bucket_name(name: &str) -> bool {
+fn is_bucket_name(name: &str) -> bool {
     is_name(name, b"-")
 }
 
@@ -213,5 +271,24 @@ impl VectorStore for S3Vectors {
 
     fn max_delete(&self) -> usize {
         MAX_DELETE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::ModelId;
+
+    #[test]
+    fn no_model_id_changes_where_a_url_points() {
+        let url = Url::parse("s3vectors://bucket/{embedding_model_id}").unwrap();
+        let location = Location::parse(&url).unwrap();
+        for model in ["../x", "a/b", "?q=1", "#f", "%2e", "user@host"] {
+            let filled = location.index.fill(&ModelId::new(model).unwrap());
+            assert_eq!(
+                (location.bucket.as_str(), filled.as_str()),
+                ("bucket", model)
+            );
+        }
     }
 }

@@ -14,7 +14,7 @@ use shared::clock::Clock;
 use shared::config::Environment;
 use shared::queue::TaskQueue;
 use shared::store::TaskStore;
-use shared::vector::VectorStores;
+use shared::vector::{Services, VectorStores};
 use shared::worker::{SqsEvent, Worker};
 use std::time::Duration;
 
@@ -136,8 +136,11 @@ async fn create(objects: usize, services: &Value) -> Value {
 async fn work(services: &Value) -> Value {
     let (store, queue, mut environment) = parts(services);
     let address = services["s3vectors"].as_str().expect("an address");
-    let s3vectors = aws::s3vectors_client(&aws::local_config(address, None));
-    let stores = VectorStores::new(environment.vector_stores(), s3vectors);
+    let vectors = Services {
+        aws: aws::local_config(address, None),
+        password: None,
+    };
+    let stores = VectorStores::new(&environment.vector_stores(), &vectors);
     let worker = Worker::new(store, queue, stores, Clock::System);
     let sqs = aws::sqs_client(&aws::local_config(
         services["sqs"].as_str().expect("an address"),

@@ -18,7 +18,7 @@ use shared::config::{ApiConfig, StoreConfig, TaskIdReuse};
 use shared::queue::TaskQueue;
 use shared::store::TaskStore;
 use shared::task::ChunkLimits;
-use shared::vector::{VectorStoreRules, VectorStores};
+use shared::vector::{Services, VectorStoreRules, VectorStores};
 use shared::worker::{Sweeper, Worker};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -73,7 +73,13 @@ impl Service {
         let queue = TaskQueue::new(aws_sdk_sqs::Client::from_conf(sqs), URL.to_owned());
         let rules = r#"{"embed*": "s3vectors://bucket/{embedding_model_id}"}"#;
         let rules = VectorStoreRules::parse(rules).expect("good rules");
-        let vectors = VectorStores::new(rules, aws::s3vectors_client(&config));
+        let vectors = VectorStores::new(
+            &rules,
+            &Services {
+                aws: config.clone(),
+                password: None,
+            },
+        );
         let api = ApiConfig {
             retention: TimeDelta::days(90),
             task_id_reuse: TaskIdReuse::Return,

@@ -1,0 +1,223 @@
+//! The URL of a PostgreSQL database, read.
+
+use super::names::Identifier;
+use super::tls::Trust;
+use crate::vector::Password;
+use crate::vector::schemes::Template;
+use percent_encoding::percent_decode_str;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use url::{Host, Url};
+
+/// Where a database is, and how to log in.
+#[derive(Clone, Debug)]
+pub(in crate::vector) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) database: String,
+    /// Absent: the secret names it.
+    pub(super) user: Option<String>,
+    pub(super) login: Login,
+    pub(super) trust: Trust,
+}
+
+/// Where the password comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Login {
+    /// From the environment, or there is none.
+    Environment,
+    /// From the URL itself.
+    Url(Password),
+    /// From this secret in AWS Secrets Manager.
+    #[cfg(feature = "secrets-manager")]
+    Secret(super::secret::SecretArn),
+}
+
+/// The parameters after the `?`, each of which is taken once. What was not taken is unknown.
+pub(in crate::vector) struct Parameters {
+    left: BTreeMap<String, String>,
+    known: Vec<&'static str>,
+    pub(in crate::vector) faults: Vec<String>,
+}
+
+impl Parameters {
+    pub(super) fn of(url: &Url) -> Self {
+        let mut left = BTreeMap::new();
+        let mut faults = Vec::new();
+        for (name, value) in url.query_pairs() {
+            if left.insert(name.to_string(), value.to_string()).is_some() {
+                faults.push(format!("parameter `{name}` is given twice"));
+            }
+        }
+        Self {
+            left,
+            known: Vec::new(),
+            faults,
+        }
+    }
+
+    /// The parameter's value; one that is empty is absent.
+    pub(in crate::vector) fn take(&mut self, name: &'static str) -> Option<String> {
+        self.known.push(name);
+        self.left.remove(name).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that is an identifier, perhaps another one for each model.
+    pub(super) fn name(&mut self, name: &'static str) -> Option<Template> {
+        let text = self.take(name)?;
+        let checked = Template::parse(&text).and_then(|template| {
+            // What is the same for all models is checked at once, the rest when the model is known.
+            match template.fixed().map(Identifier::new) {
+                Some(Err(fault)) => Err(fault),
+                _ => Ok(template),
+            }
+        });
+        self.keep_fault(name, checked)
+    }
+
+    /// A parameter that is the same identifier for all models.
+    pub(super) fn fixed_name(&mut self, name: &'static str) -> Option<Identifier> {
+        let text = self.take(name)?;
+        let checked = match text.contains(['{', '}']) {
+            true => Err("holds a placeholder: only `table` and `schema` can".to_owned()),
+            false => Identifier::new(&text),
+        };
+        self.keep_fault(name, checked)
+    }
+
+    /// Notes the fault where a parameter is missing. One that is there and bad has its fault already.
+    pub(super) fn require(&mut self, name: &str, was_given: bool) {
+        if !was_given {
+            let fault = format!("`{name}` is missing: add {name}=… to the URL");
+            self.faults.push(fault);
+        }
+    }
+
+    /// Whether the parameter has a value and was not taken yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.left.get(name).is_some_and(|value| !value.is_empty())
+    }
+
+    pub(super) fn keep_fault<T>(&mut self, name: &str, value: Result<T, String>) -> Option<T> {
+        let fault = |fault| self.faults.push(format!("`{name}`: {fault}"));
+        value.map_err(fault).ok()
+    }
+
+    /// Ends the reading: what nobody took is a fault.
+    pub(in crate::vector) fn finish(mut self) -> Vec<String> {
+        for name in self.left.keys() {
+            let known = self.known.join("`, `");
+            self.faults
+                .push(format!("parameter `{name}` is not known: use `{known}`"));
+        }
+        self.faults
+    }
+}
+
+impl Address {
+    /// Reads all but the parameters that say which tables are meant. `None` only where there are faults.
+    pub(super) fn read(url: &Url, parameters: &mut Parameters) -> Option<Self> {
+        let decoded = |what: &str, text: &str| {
+            let text = percent_decode_str(text).decode_utf8();
+            let text = text.map_err(|_| format!("the {what} is not UTF-8"))?;
+            // The password may well hold braces; it never comes here.
+            match text.contains(['{', '}']) {
+                true => Err(format!(
+                    "the {what} holds a placeholder: only `table` and `schema` can"
+                )),
+                false => Ok(text.into_owned()),
+            }
+        };
+        let mut faults = Vec::new();
+        let mut part = |value: Result<String, String>, absent: &str| match value {
+            Ok(value) if !value.is_empty() => Some(value),
+            Ok(_) if absent.is_empty() => None,
+            Ok(_) => {
+                faults.push(absent.to_owned());
+                None
+            }
+            Err(fault) => {
+                faults.push(fault);
+                None
+            }
+        };
+        let host = match url.host() {
+            Some(Host::Ipv4(ip)) => Ok(ip.to_string()),
+            Some(Host::Ipv6(ip)) => Ok(ip.to_string()),
+            Some(Host::Domain(name)) => decoded("host", name),
+            None => Ok(String::new()),
+        };
+        let host = part(
+            host,
+            "there is no host: write postgres://user@host/database?…",
+        );
+        let path = url.path().strip_prefix('/').unwrap_or_default();
+        let no_database = "there is no database: write postgres://user@host/database?…";
+        let database = part(decoded("database", path), no_database);
+        let secret = parameters.take("password_secret");
+        let no_user = match secret {
+            // A secret may name the user too.
+            Some(_) => "",
+            None => "there is no user: write postgres://user@host/database?…",
+        };
+        let user = part(decoded("user", url.username()), no_user);
+        if url.fragment().is_some() {
+            faults.push("has a `#`: write it as %23".to_owned());
+        }
+        parameters.faults.append(&mut faults);
+
+        let login = login(url, secret, parameters);
+        let (mode, roots) = (parameters.take("sslmode"), parameters.take("sslrootcert"));
+        let trust = Trust::read(
+            mode.as_deref(),
+            roots.as_deref(),
+            is_loopback(host.as_deref().unwrap_or_default()),
+        );
+        let trust = trust.map_err(|fault| parameters.faults.push(fault)).ok();
+        Some(Self {
+            host: host?,
+            port: url.port().unwrap_or(5432),
+            database: database?,
+            user,
+            login: login?,
+            trust: trust?,
+        })
+    }
+}
+
+fn login(url: &Url, secret: Option<String>, parameters: &mut Parameters) -> Option<Login> {
+    let given = url.password().filter(|password| !password.is_empty());
+    match (given, secret) {
+        (None, None) => Some(Login::Environment),
+        (Some(_), Some(_)) => {
+            let fault = "has a password and `password_secret` too: give one of them";
+            parameters.faults.push(fault.to_owned());
+            None
+        }
+        (Some(password), None) => match percent_decode_str(password).decode_utf8() {
+            Ok(password) => Some(Login::Url(Password::new(password))),
+            Err(_) => {
+                let fault = "the password is not UTF-8";
+                parameters.faults.push(fault.to_owned());
+                None
+            }
+        },
+        #[cfg(feature = "secrets-manager")]
+        (None, Some(arn)) => {
+            let arn = super::secret::SecretArn::parse(&arn);
+            parameters
+                .keep_fault("password_secret", arn)
+                .map(Login::Secret)
+        }
+        #[cfg(not(feature = "secrets-manager"))]
+        (None, Some(_)) => {
+            let fault = Err("AWS Secrets Manager was left out of this build".to_owned());
+            parameters.keep_fault("password_secret", fault)
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let ip = host.parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+}

@@ -1,0 +1,150 @@
+//! Logging in: who, over what, and with which limits.
+
+use super::address::{Address, Login};
+use super::errors::Failure;
+use super::tls::Tls;
+use crate::vector::{Password, Services, VectorError, VectorErrorKind};
+use std::time::Duration;
+use tokio::sync::OnceCell;
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
+
+/// One address of the host.
+pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
+/// What was sent and is not acknowledged after this long is lost.
+pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+/// How long the server lets a statement run, and wait for a lock. A delete must not be carried out later than
+/// [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after it was asked for, so it has what is left of that when it is sent.
+const SESSION: &str = "SET statement_timeout = 4000; SET lock_timeout = 3000; \
+    SET idle_in_transaction_session_timeout = 9000";
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Who logs in.
+#[derive(Clone, Debug)]
+pub(super) struct LogIn {
+    /// Absent: as the URL says.
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Password>,
+}
+
+/// Where [`LogIn`] comes from.
+#[derive(Debug)]
+enum LogIns {
+    Fixed(LogIn),
+    #[cfg(feature = "secrets-manager")]
+    Secret(super::secret::Secret),
+}
+
+/// Makes connections to one database.
+pub(super) struct Connector {
+    address: Address,
+    log_ins: LogIns,
+    tls: OnceCell<Option<Tls>>,
+}
+
+impl Connector {
+    pub(super) fn new(address: Address, services: &Services) -> Self {
+        let fixed = |password| {
+            LogIns::Fixed(LogIn {
+                user: None,
+                password,
+            })
+        };
+        let log_ins = match &address.login {
+            Login::Environment => fixed(services.password.clone()),
+            Login::Url(password) => fixed(Some(password.clone())),
+            #[cfg(feature = "secrets-manager")]
+            Login::Secret(arn) => LogIns::Secret(super::secret::Secret::new(&services.aws, arn)),
+        };
+        Self {
+            address,
+            log_ins,
+            tls: OnceCell::new(),
+        }
+    }
+
+    /// How connections so far were made secure.
+    pub(super) fn known_tls(&self) -> Option<Tls> {
+        self.tls.get().cloned().flatten()
+    }
+
+    /// Logs in.
+    pub(super) async fn connect(&self) -> Result<Client, Failure> {
+        match &self.log_ins {
+            LogIns::Fixed(log_in) => self.connect_as(log_in).await,
+            #[cfg(feature = "secrets-manager")]
+            LogIns::Secret(secret) => {
+                if let Some(known) = secret.known() {
+                    match self.connect_as(&known).await {
+                        // The password may have been changed since.
+                        Err(error) if error.is_authentication() => {}
+                        other => return other,
+                    }
+                }
+                self.connect_as(&secret.fetch().await?).await
+            }
+        }
+    }
+
+    async fn connect_as(&self, log_in: &LogIn) -> Result<Client, Failure> {
+        let Some(user) = self.address.user.as_ref().or(log_in.user.as_ref()) else {
+            return Err(Failure::Sorted(VectorError {
+                kind: VectorErrorKind::Denied,
+                detail: "Neither the vector store's URL nor its secret names a user".to_owned(),
+                code: "no user".to_owned(),
+                source: None,
+            }));
+        };
+        let mut config = Config::new();
+        config
+            .host(&self.address.host)
+            .port(self.address.port)
+            .dbname(&self.address.database)
+            .user(user)
+            .application_name("deletion-tasks")
+            .ssl_mode(self.address.trust.ssl_mode())
+            .connect_timeout(ADDRESS_TIMEOUT)
+            .tcp_user_timeout(UNACKNOWLEDGED)
+            .keepalives_idle(Duration::from_secs(30));
+        if let Some(password) = &log_in.password {
+            config.password(password.reveal());
+        }
+        let tls = self.tls().await?;
+        let client = match tls {
+            None => {
+                let (client, connection) = config.connect(NoTls).await?;
+                spawn::<NoTlsStream>(connection);
+                client
+            }
+            Some(tls) => {
+                let (client, connection) = config.connect(tls.clone()).await?;
+                spawn(connection);
+                client
+            }
+        };
+        client.batch_execute(SESSION).await?;
+        Ok(client)
+    }
+
+    async fn tls(&self) -> Result<Option<&Tls>, Failure> {
+        let make = async || {
+            self.address.trust.connector().map_err(|error| VectorError {
+                kind: VectorErrorKind::Denied,
+                detail: "TLS cannot be set up".to_owned(),
+                code: "tls".to_owned(),
+                source: Some(error.into()),
+            })
+        };
+        Ok(self.tls.get_or_try_init(make).await?.as_ref())
+    }
+}
+
+/// Moves the connection's bytes until it ends. Whoever waits for an answer then is told by their own call.
+fn spawn<T>(connection: Connection<Socket, T>)
+where
+    T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+}

@@ -1,0 +1,177 @@
+//! A password in AWS Secrets Manager.
+
+use super::connect::LogIn;
+use super::errors::Failure;
+
+use crate::aws::{self, error_code};
+use crate::vector::{Password, VectorError, VectorErrorKind};
+use aws_config::{Region, SdkConfig};
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use serde::Deserialize;
+use std::sync::{Mutex, PoisonError};
+
+/// The name of a secret, and the region that it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SecretArn {
+    arn: String,
+    region: String,
+}
+
+impl SecretArn {
+    pub(super) fn parse(arn: &str) -> Result<Self, String> {
+        let parts: Vec<_> = arn.splitn(7, ':').collect();
+        match parts.as_slice() {
+            [
+                "arn",
+                partition,
+                "secretsmanager",
+                region,
+                account,
+                "secret",
+                name,
+            ] if [*partition, *region, *account, *name]
+                .iter()
+                .all(|part| !part.is_empty()) =>
+            {
+                Ok(Self {
+                    arn: arn.to_owned(),
+                    region: (*region).to_owned(),
+                })
+            }
+            _ => Err(
+                "write the secret's ARN, as arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// A secret, and what it was when it was last asked for.
+#[derive(Debug)]
+pub(super) struct Secret {
+    client: Client,
+    arn: String,
+    known: Mutex<Option<LogIn>>,
+}
+
+impl Secret {
+    pub(super) fn new(config: &SdkConfig, arn: &SecretArn) -> Self {
+        Self {
+            client: aws::secretsmanager_client(config, Region::new(arn.region.clone())),
+            arn: arn.arn.clone(),
+            known: Mutex::new(None),
+        }
+    }
+
+    /// What it said last, if it was ever asked.
+    pub(super) fn known(&self) -> Option<LogIn> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.clone()
+    }
+
+    /// What it says now.
+    pub(super) async fn fetch(&self) -> Result<LogIn, Failure> {
+        let answer = self.client.get_secret_value().secret_id(&self.arn).send();
+        let answer = answer.await.map_err(|error| {
+            let (kind, detail) = match error.code() {
+                Some("AccessDeniedException") => (
+                    VectorErrorKind::Denied,
+                    "Access to the secret with the vector store's password is denied",
+                ),
+                Some("ResourceNotFoundException" | "InvalidRequestException") => (
+                    VectorErrorKind::Denied,
+                    "The secret with the vector store's password does not exist",
+                ),
+                _ => (
+                    VectorErrorKind::Temporary,
+                    "The vector store's password could not be fetched",
+                ),
+            };
+            VectorError {
+                kind,
+                detail: detail.to_owned(),
+                code: error_code(&error).to_owned(),
+                source: Some(error.into()),
+            }
+        })?;
+        let log_in = read(answer.secret_string().unwrap_or_default())?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(log_in.clone());
+        Ok(log_in)
+    }
+}
+
+/// A secret is a JSON object with a `password` and perhaps a `username`, as Amazon RDS makes it, or the bare password.
+fn read(text: &str) -> Result<LogIn, VectorError> {
+    #[derive(Deserialize)]
+    struct Fields {
+        username: Option<String>,
+        password: Option<String>,
+    }
+    let log_in = match serde_json::from_str(text) {
+        Ok(Fields { username, password }) => password.map(|password| (username, password)),
+        Err(_) if text.trim_start().starts_with('{') => None,
+        Err(_) => Some((None, text.to_owned())),
+    };
+    match log_in {
+        Some((user, password)) if !password.is_empty() => Ok(LogIn {
+            user,
+            password: Some(Password::new(password)),
+        }),
+        _ => Err(VectorError {
+            kind: VectorErrorKind::Denied,
+            detail: "The secret with the vector store's password holds no password".to_owned(),
+            code: "no password".to_owned(),
+            source: None,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_the_object_that_rds_makes_or_the_bare_password() {
+        let rds = r#"{"username": "ann", "password": "p w", "engine": "postgres", "port": 5432}"#;
+        for (text, user, password) in [
+            (rds, Some("ann"), "p w"),
+            (r#"{"password": "p-1"}"#, None, "p-1"),
+            ("plain", None, "plain"),
+            ("12345", None, "12345"),
+        ] {
+            let log_in = read(text).unwrap();
+            assert_eq!(log_in.user.as_deref(), user);
+            assert_eq!(log_in.password, Some(Password::new(password)));
+            assert!(!format!("{log_in:?}").contains(password));
+        }
+        for text in [
+            "",
+            "{}",
+            r#"{"password": 1}"#,
+            r#"{"password": ""}"#,
+            "{oops",
+        ] {
+            assert_eq!(
+                read(text).unwrap_err().kind,
+                VectorErrorKind::Denied,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_arn_names_its_region() {
+        let arn = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:db/user-AbCdEf";
+        assert_eq!(SecretArn::parse(arn).unwrap().region, "eu-west-1");
+        for arn in [
+            "",
+            "db/user",
+            "arn:aws:s3:::bucket",
+            "arn:aws:secretsmanager::1:secret:a",
+        ] {
+            assert!(SecretArn::parse(arn).is_err(), "{arn}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+use super::*;
+
+fn faults(url: &str) -> Vec<String> {
+    match parse(&Url::parse(url).unwrap()) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults,
+    }
+}
+
+#[test]
+fn a_url_names_a_table_or_a_layout() {
+    for url in [
+        "postgres://ann@db.example.com/vectors?table=items&id_column=object_id",
+        "postgresql://ann@10.0.0.1:6432/vectors?table=items&id_column=object_id&sslmode=disable",
+        "postgres://ann@[::1]/v?table={embedding_model_id}&id_column=id&schema=s-{embedding_model_id}",
+        "postgres://ann:p%40ss%7Bw@localhost/v?table=%22;drop&id_column=id",
+        "postgres://ann@localhost/v?layout=embedding-studio&sslmode=require",
+        "postgres://db/v?layout=embedding-studio&password_secret=arn:aws:secretsmanager:eu-west-1:1:secret:a",
+    ] {
+        assert_eq!(faults(url), Vec::<String>::new(), "{url}");
+    }
+}
+
+#[test]
+fn every_fault_of_a_url_is_named_at_once() {
+    let all = faults(
+        "postgres:///?id_column=a{x}&schema={model}&sslmode=maybe&layuot=x&password_secret=p",
+    );
+    for word in [
+        "there is no host",
+        "there is no database",
+        "`schema`: ",
+        "`table` is missing",
+        "`id_column`: ",
+        "sslmode `maybe`",
+        "`layuot` is not known",
+        "ARN",
+    ] {
+        let found = all.iter().filter(|fault| fault.contains(word)).count();
+        assert_eq!(found, 1, "{word}: {all:#?}");
+    }
+    assert_eq!(all.len(), 8, "{all:#?}");
+}
+
+#[test]
+fn a_url_that_says_too_much_or_too_little_is_refused() {
+    const ROWS: &str = "table=items&id_column=id";
+    let long = "a".repeat(64);
+    for url in [
+        format!("postgres://h/d?{ROWS}"),                        // no user
+        format!("postgres://u@h/{{embedding_model_id}}?{ROWS}"), // a database by model
+        format!("postgres://u@h/d?{ROWS}&table=b"),
+        format!("postgres://u@h/d?{ROWS}&layout=other"),
+        format!("postgres://u@h/d?{ROWS}&layout=embedding-studio"),
+        format!("postgres://u@h/d?{ROWS}#x"),
+        format!("postgres://u@h/d?{ROWS}&sslrootcert=/no/such/file"),
+        format!("postgres://u@h/d?{ROWS}&sslmode=disable&sslrootcert=/dev/null"),
+        format!("postgres://u@h/d?table={long}&id_column=id"),
+        format!("postgres://u@h/d?table=items&id_column={long}"),
+        "postgres://u@h/d?table=items".to_owned(),
+        format!("postgres://u:p@h/d?{ROWS}&password_secret=arn:aws:secretsmanager:r:1:secret:a"),
+    ] {
+        assert!(!faults(&url).is_empty(), "{url}");
+    }
+}
+
+#[test]
+fn no_fault_and_no_debug_form_shows_a_password() {
+    for url in [
+        "postgres://ann:hunter2@h/d?table=items&id_column=id",
+        "postgres://ann:hunter2@h/d?table=it{ems}&sslmode=x&password_secret=a",
+        "postgres://ann:hunter2@h",
+    ] {
+        let shown = match parse(&Url::parse(url).unwrap()) {
+            Ok(target) => format!("{target:?}"),
+            Err(faults) => faults.join("\n"),
+        };
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    // This is no URL at all.
+    let faults = super::super::schemes::parse("postgres://ann:hunter2@h:port/d").unwrap_err();
+    assert!(!faults.concat().contains("hunter2"), "{faults:?}");
+}
+
+#[test]
+fn a_model_id_fills_in_a_name_and_nothing_else() {
+    let table = Template::parse("v_{embedding_model_id}").unwrap();
+    let filled = |model: &str| {
+        let model = ModelId::new(model).unwrap();
+        table_named(None, &table.fill(&model), &model)
+    };
+    let quoted = filled(r#"x"; DROP TABLE y; --"#).unwrap().quoted();
+    assert_eq!(quoted, r#""v_x""; DROP TABLE y; --""#);
+    assert!(filled(&"m".repeat(61)).is_ok());
+    let why = filled(&"m".repeat(62)).unwrap_err();
+    assert!(why.contains("63 bytes"), "{why}");
+}

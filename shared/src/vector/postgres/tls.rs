@@ -1,0 +1,228 @@
+//! TLS by rustls with ring, under tokio-postgres.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_rustls::rustls::client::danger::{
+    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
+};
+use tokio_rustls::rustls::crypto::{self, CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::{
+    ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+use tokio_rustls::{Connect, TlsConnector, client};
+
+/// What `sslmode` and `sslrootcert` ask for.
+#[derive(Clone, Debug)]
+pub(super) enum Trust {
+    /// No TLS.
+    Disable,
+    /// TLS with any certificate: nobody can listen, but anybody could be the server.
+    Require,
+    /// TLS with a certificate for the very host, signed by one of these, or by one that the system trusts.
+    VerifyFull(Option<Arc<RootCertStore>>),
+}
+
+impl Trust {
+    pub(super) fn read(
+        mode: Option<&str>,
+        roots: Option<&str>,
+        is_loopback: bool,
+    ) -> Result<Self, String> {
+        let default = match (is_loopback, roots) {
+            (true, None) => "disable",
+            _ => "verify-full",
+        };
+        match (mode.unwrap_or(default), roots) {
+            ("disable", None) => Ok(Self::Disable),
+            ("require", None) => Ok(Self::Require),
+            (mode @ ("disable" | "require"), Some(_)) => Err(format!(
+                "sslmode `{mode}` does not look at certificates: leave `sslrootcert` out, or use `verify-full`"
+            )),
+            ("verify-full", roots) => Ok(Self::VerifyFull(match roots {
+                Some(path) => Some(Arc::new(read_roots(path)?)),
+                None => None,
+            })),
+            (other, _) => Err(format!(
+                "sslmode `{other}` is not known: use `disable`, `require` or `verify-full`"
+            )),
+        }
+    }
+
+    pub(super) fn ssl_mode(&self) -> SslMode {
+        match self {
+            Self::Disable => SslMode::Disable,
+            Self::Require | Self::VerifyFull(_) => SslMode::Require,
+        }
+    }
+
+    /// What connects with this trust. Without roots of its own it reads the system's, which takes a moment.
+    pub(super) fn connector(&self) -> Result<Option<Tls>, Error> {
+        let provider = Arc::new(ring::default_provider());
+        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()?;
+        let config = match self {
+            Self::Disable => return Ok(None),
+            Self::Require => config
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
+            Self::VerifyFull(roots) => {
+                let roots = roots.clone().unwrap_or_else(|| Arc::new(system_roots()));
+                config.with_root_certificates(roots)
+            }
+        };
+        let config = config.with_no_client_auth();
+        Ok(Some(Tls(TlsConnector::from(Arc::new(config)))))
+    }
+}
+
+fn read_roots(path: &str) -> Result<RootCertStore, String> {
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|_| {
+            format!("sslrootcert `{path}` cannot be read as a file of PEM certificates")
+        })?;
+    let mut roots = RootCertStore::empty();
+    let (good, _) = roots.add_parsable_certificates(certificates);
+    match good {
+        0 => Err(format!("sslrootcert `{path}` holds no certificate")),
+        _ => Ok(roots),
+    }
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+/// Takes any certificate, but insists that the server holds its key.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Makes connections secure.
+#[derive(Clone)]
+pub(super) struct Tls(TlsConnector);
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for Tls {
+    type Stream = Secure<S>;
+    type TlsConnect = TlsTo;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, host: &str) -> io::Result<TlsTo> {
+        let name = ServerName::try_from(host.to_owned());
+        let name = name.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let connector = self.0.clone();
+        Ok(TlsTo { connector, name })
+    }
+}
+
+/// One handshake.
+pub(super) struct TlsTo {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for TlsTo {
+    type Stream = Secure<S>;
+    type Error = io::Error;
+    type Future = Handshake<S>;
+
+    fn connect(self, stream: S) -> Handshake<S> {
+        Handshake(self.connector.connect(self.name, stream))
+    }
+}
+
+pub(super) struct Handshake<S>(Connect<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Future for Handshake<S> {
+    type Output = io::Result<Secure<S>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0)
+            .poll(cx)
+            .map_ok(|stream| Secure(Box::new(stream)))
+    }
+}
+
+/// A secure stream.
+pub(super) struct Secure<S>(Box<client::TlsStream<S>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Secure<S> {
+    /// None: it would need the certificate's own hash. What is verified in full needs no second tie to the server.
+    fn channel_binding(&self) -> ChannelBinding {
+        ChannelBinding::none()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Secure<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0).poll_shutdown(cx)
+    }
+}

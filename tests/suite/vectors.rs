@@ -1,0 +1,35 @@
+//! The vector store adapters: one contract, which each of them passes against something real, and what is each one's own.
+
+#[macro_use]
+mod contract;
+mod connections;
+mod embedding_studio;
+mod logging_in;
+mod postgres;
+mod s3vectors;
+mod whole;
+
+use shared::task::ModelId;
+use shared::vector::{Services, VectorStore, VectorStoreRules, VectorStores};
+use std::sync::Arc;
+
+/// What stores over PostgreSQL are opened with: nothing of AWS is there.
+fn no_services() -> Services {
+    Services {
+        aws: shared::aws::local_config("http://127.0.0.1:9", None),
+        password: None,
+    }
+}
+
+/// The stores that one URL names.
+fn open(url: &str, services: &Services) -> VectorStores {
+    let rules = serde_json::json!({ "*": url }).to_string();
+    let rules = VectorStoreRules::parse(&rules).expect("a good URL");
+    VectorStores::new(&rules, services)
+}
+
+/// The store of a model.
+fn of(stores: &VectorStores, model: &str) -> Arc<dyn VectorStore> {
+    let model = ModelId::new(model).expect("a good model id");
+    stores.for_model(&model).expect("a rule for all models")
+}

@@ -1,0 +1,290 @@
+//! What every adapter does alike. An adapter's tests are a [`Fixture`] and `contract!(…)`.
+
+use shared::vector::{VectorError, VectorErrorKind, VectorStore};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A store over something real, and the means to break it.
+pub(super) trait Fixture {
+    /// The store. Its index exists, and is empty at first.
+    fn store(&self) -> Arc<dyn VectorStore>;
+    /// A store of the same kind whose index does not exist.
+    fn missing(&self) -> Arc<dyn VectorStore>;
+    /// An id that the store can hold, another for each number.
+    fn id(&self, number: usize) -> String {
+        format!("object-{number}")
+    }
+    /// Whether the store can hold this id.
+    fn can_hold(&self, _id: &str) -> bool {
+        true
+    }
+    /// The longest id that the store can hold.
+    fn longest(&self) -> String;
+    /// Puts objects into the index.
+    async fn seed(&self, ids: &[String]);
+    /// The ids that are in the index.
+    async fn left(&self) -> BTreeSet<String>;
+    /// From now on the store denies access.
+    async fn deny(&self);
+    /// From now on the store asks to go slower.
+    async fn throttle(&self);
+    /// The end of both.
+    async fn heal(&self);
+    /// Deletes over a connection that is cut in the middle.
+    async fn delete_and_cut(&self, ids: &[&str]) -> Result<(), VectorError>;
+}
+
+/// Makes the tests of the contract for a fixture, which the expression starts for each of them.
+macro_rules! contract {
+    ($start:expr) => {
+        contract!(@ $start;
+            it_tells_the_present_from_the_absent
+            it_deletes_what_is_listed_and_nothing_else
+            an_id_that_is_repeated_is_one_object
+            it_takes_1_and_500_and_5000_ids
+            it_takes_the_longest_id_and_refuses_a_longer_one
+            it_takes_any_text_that_it_can_hold_and_refuses_the_rest
+            nothing_is_in_an_empty_index
+            a_missing_index_is_said_to_be_missing
+            denied_access_is_said_to_be_denied
+            throttling_is_said_to_be_throttling
+            a_connection_that_is_cut_is_a_fault_that_passes
+            two_deleters_at_once_leave_nothing
+        );
+    };
+    (@ $start:expr; $($test:ident)+) => {$(
+        #[tokio::test]
+        async fn $test() {
+            let fixture = $start.await;
+            crate::vectors::contract::$test(&fixture).await;
+        }
+    )+};
+}
+
+fn numbered(fixture: &impl Fixture, count: usize) -> Vec<String> {
+    (0..count).map(|number| fixture.id(number)).collect()
+}
+
+fn borrowed(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
+}
+
+fn set(ids: &[String]) -> BTreeSet<String> {
+    ids.iter().cloned().collect()
+}
+
+/// Deletes all ids, as the worker does: in calls of what the store takes, and again after a fault that passes.
+async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
+    for batch in ids.chunks(store.max_delete()) {
+        let mut tries = 0;
+        while let Err(error) = store.delete(batch).await {
+            tries += 1;
+            assert!(may_pass(error.kind) && tries < 5, "{error:?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Whether this is a fault that may pass by itself.
+fn may_pass(kind: VectorErrorKind) -> bool {
+    [VectorErrorKind::Temporary, VectorErrorKind::Unanswered].contains(&kind)
+}
+
+async fn look(fixture: &impl Fixture, ids: &[&str]) -> Vec<bool> {
+    fixture.store().present(ids).await.unwrap()
+}
+
+/// The kind of error that both calls end with.
+async fn both_fail(store: &dyn VectorStore, id: &str) -> VectorErrorKind {
+    let look = store.present(&[id]).await.unwrap_err();
+    let delete = store.delete(&[id]).await.unwrap_err();
+    assert_eq!(look.kind, delete.kind, "{look:?} {delete:?}");
+    for detail in [&look.detail, &delete.detail] {
+        let repeats_it = id.len() > 8 && detail.contains(id);
+        assert!(!detail.is_empty() && !repeats_it, "{detail}");
+    }
+    delete.kind
+}
+
+pub(super) async fn it_tells_the_present_from_the_absent(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 6);
+    fixture
+        .seed(&[ids[0].clone(), ids[3].clone(), ids[4].clone()])
+        .await;
+    let present = look(fixture, &borrowed(&ids)).await;
+    assert_eq!(present, [true, false, false, true, true, false]);
+}
+
+pub(super) async fn it_deletes_what_is_listed_and_nothing_else(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 6);
+    fixture.seed(&ids[..5]).await;
+    // One of them is not there, which does no harm.
+    let listed = [ids[1].as_str(), ids[5].as_str(), ids[3].as_str()];
+    delete_all(&*fixture.store(), &listed).await;
+    let rest = [ids[0].clone(), ids[2].clone(), ids[4].clone()];
+    assert_eq!(fixture.left().await, set(&rest));
+    let present = look(fixture, &borrowed(&ids)).await;
+    assert_eq!(present, [true, false, true, false, true, false]);
+}
+
+pub(super) async fn an_id_that_is_repeated_is_one_object(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 3);
+    fixture.seed(&ids[..2]).await;
+    let repeated = [&ids[0], &ids[2], &ids[0], &ids[2], &ids[1]].map(String::as_str);
+    let present = look(fixture, &repeated).await;
+    assert_eq!(present, [true, false, true, false, true]);
+    delete_all(&*fixture.store(), &repeated).await;
+    assert!(fixture.left().await.is_empty());
+}
+
+pub(super) async fn it_takes_1_and_500_and_5000_ids(fixture: &impl Fixture) {
+    let all = numbered(fixture, 5_001);
+    fixture.seed(&all).await;
+    let (survivor, ids) = all.split_last().unwrap();
+    let (mut deleted, store) = (0, fixture.store());
+    for count in [1, 500, 5_000] {
+        let ids = borrowed(&ids[..count]);
+        let present = store.present(&ids).await.unwrap();
+        let expected: Vec<_> = (0..count).map(|number| number >= deleted).collect();
+        assert_eq!(present, expected, "{count}");
+        delete_all(&*store, &ids).await;
+        let present = store.present(&ids).await.unwrap();
+        assert!(!present.contains(&true), "{count}");
+        deleted = count;
+    }
+    assert_eq!(fixture.left().await, BTreeSet::from([survivor.clone()]));
+}
+
+pub(super) async fn it_takes_the_longest_id_and_refuses_a_longer_one(fixture: &impl Fixture) {
+    let longest = fixture.longest();
+    let longer = format!("{longest}0");
+    fixture.seed(std::slice::from_ref(&longest)).await;
+    let store = fixture.store();
+    if !fixture.can_hold(&longer) {
+        assert_eq!(
+            both_fail(&*store, &longer).await,
+            VectorErrorKind::InvalidId
+        );
+        // Together with a good one nothing is done.
+        let error = store.delete(&[&longest, &longer]).await.unwrap_err();
+        assert_eq!(error.kind, VectorErrorKind::InvalidId);
+    }
+    assert_eq!(store.present(&[&longest]).await.unwrap(), [true]);
+    delete_all(&*store, &[&longest]).await;
+    assert!(fixture.left().await.is_empty());
+}
+
+/// Ids that would mean something else if they were not taken as they are.
+const STRANGE: [&str; 24] = [
+    "'",
+    "\"",
+    "''",
+    "\\",
+    "\\'; --",
+    "'; DROP TABLE items; --",
+    "') OR 1=1 --",
+    "1' OR '1'='1",
+    "$1",
+    "%",
+    "_",
+    "{a,b}",
+    "{\"a\",NULL}",
+    "NULL",
+    ",",
+    " a",
+    "a ",
+    "a b",
+    // The same to the eye.
+    "na\u{ef}ve",
+    "nai\u{308}ve",
+    "日本語",
+    "🦀🧹",
+    "\u{202e}abc",
+    "a/b?c=d#e&f=%20",
+];
+
+pub(super) async fn it_takes_any_text_that_it_can_hold_and_refuses_the_rest(
+    fixture: &impl Fixture,
+) {
+    let store = fixture.store();
+    let (good, bad): (Vec<&str>, Vec<&str>) = STRANGE.iter().partition(|id| fixture.can_hold(id));
+    for id in bad {
+        assert_eq!(
+            both_fail(&*store, id).await,
+            VectorErrorKind::InvalidId,
+            "{id}"
+        );
+    }
+    let bystanders = numbered(fixture, 3);
+    fixture.seed(&bystanders).await;
+    fixture
+        .seed(&good.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+        .await;
+    if !good.is_empty() {
+        assert_eq!(store.present(&good).await.unwrap(), vec![true; good.len()]);
+        // One by one: none of them means another.
+        for (number, id) in good.iter().enumerate() {
+            delete_all(&*store, &[id]).await;
+            let expected: Vec<_> = (0..good.len()).map(|other| other > number).collect();
+            assert_eq!(store.present(&good).await.unwrap(), expected, "{id}");
+        }
+    }
+    assert_eq!(fixture.left().await, set(&bystanders));
+}
+
+pub(super) async fn nothing_is_in_an_empty_index(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 3);
+    assert_eq!(look(fixture, &borrowed(&ids)).await, [false; 3]);
+    delete_all(&*fixture.store(), &borrowed(&ids)).await;
+    assert!(fixture.left().await.is_empty());
+}
+
+pub(super) async fn a_missing_index_is_said_to_be_missing(fixture: &impl Fixture) {
+    let kind = both_fail(&*fixture.missing(), &fixture.id(0)).await;
+    assert_eq!(kind, VectorErrorKind::IndexMissing);
+}
+
+pub(super) async fn denied_access_is_said_to_be_denied(fixture: &impl Fixture) {
+    let id = fixture.id(0);
+    fixture.seed(std::slice::from_ref(&id)).await;
+    fixture.deny().await;
+    let kind = both_fail(&*fixture.store(), &id).await;
+    assert_eq!(kind, VectorErrorKind::Denied);
+    fixture.heal().await;
+    assert_eq!(look(fixture, &[&id]).await, [true]);
+}
+
+pub(super) async fn throttling_is_said_to_be_throttling(fixture: &impl Fixture) {
+    let id = fixture.id(0);
+    fixture.seed(std::slice::from_ref(&id)).await;
+    fixture.throttle().await;
+    let kind = both_fail(&*fixture.store(), &id).await;
+    assert_eq!(kind, VectorErrorKind::Throttled);
+    fixture.heal().await;
+    assert_eq!(look(fixture, &[&id]).await, [true]);
+}
+
+pub(super) async fn a_connection_that_is_cut_is_a_fault_that_passes(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 3);
+    fixture.seed(&ids).await;
+    let listed = [ids[0].as_str(), ids[1].as_str()];
+    let error = fixture.delete_and_cut(&listed).await.unwrap_err();
+    assert!(may_pass(error.kind), "{error:?}");
+    // Whatever became of it, a look says so, and the next delete does it.
+    let left = fixture.left().await;
+    let expected: Vec<_> = ids.iter().map(|id| left.contains(id)).collect();
+    assert_eq!(look(fixture, &borrowed(&ids)).await, expected);
+    delete_all(&*fixture.store(), &listed).await;
+    assert_eq!(fixture.left().await, set(&ids[2..]));
+}
+
+pub(super) async fn two_deleters_at_once_leave_nothing(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 500);
+    fixture.seed(&ids).await;
+    let forth = borrowed(&ids[..400]);
+    let back: Vec<&str> = borrowed(&ids[100..]).into_iter().rev().collect();
+    let (one, other) = (fixture.store(), fixture.store());
+    futures_util::join!(delete_all(&*one, &forth), delete_all(&*other, &back));
+    assert!(fixture.left().await.is_empty());
+}

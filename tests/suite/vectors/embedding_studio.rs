@@ -1,0 +1,238 @@
+//! EmbeddingStudio's tables, made and filled as EmbeddingStudio does.
+
+use super::contract::Fixture;
+use super::{no_services, of, open};
+use shared::vector::{VectorError, VectorErrorKind, VectorStore, VectorStores};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tests::postgres::{Database, Front, Postgres};
+
+const LAYOUT: &str = "layout=embedding-studio";
+const MODEL: &str = "model-1";
+
+/// A collection of the model `model-1`.
+pub(super) struct Collection {
+    pub(super) database: Database,
+    pub(super) stores: VectorStores,
+}
+
+pub(super) async fn collection() -> Collection {
+    made("original_id varchar(128), user_id varchar(128), session_id varchar(128),").await
+}
+
+/// With these columns, which came later.
+async fn made(newer_columns: &str) -> Collection {
+    let database = Postgres::shared().await.database().await;
+    let role = &database.name;
+    database
+        .run(&format!(
+            r#"CREATE TABLE "dbo_{MODEL}" (object_id varchar(128) PRIMARY KEY, {newer_columns}
+                   payload jsonb, storage_meta jsonb);
+               CREATE TABLE "dbop_{MODEL}" (part_id varchar(128) PRIMARY KEY,
+                   object_id varchar(128) REFERENCES "dbo_{MODEL}", vector vector(3));
+               CREATE INDEX ON "dbop_{MODEL}" (object_id);
+               CREATE INDEX ON "dbop_{MODEL}" USING hnsw (vector vector_cosine_ops);
+               GRANT SELECT, UPDATE, DELETE ON "dbo_{MODEL}", "dbop_{MODEL}" TO {role}"#
+        ))
+        .await;
+    Collection {
+        stores: open(&database.url(LAYOUT), &no_services()),
+        database,
+    }
+}
+
+impl Collection {
+    /// Puts objects in, each with two parts.
+    pub(super) async fn insert(&self, ids: &[&str]) {
+        for statement in [
+            format!(r#"INSERT INTO "dbo_{MODEL}" (object_id) SELECT unnest($1::text[])"#),
+            format!(
+                r#"INSERT INTO "dbop_{MODEL}" SELECT copy || ':' || left(md5(id), 20), id, ARRAY[random(), random(), copy]::vector
+                   FROM unnest($1::text[]) AS id, generate_series(1, 2) AS copy"#
+            ),
+        ] {
+            self.database
+                .admin
+                .execute(&statement, &[&ids])
+                .await
+                .unwrap();
+        }
+    }
+
+    /// Says of each of these objects what it was derived from.
+    async fn derive(&self, from: &[(&str, &str)]) {
+        for (id, original) in from {
+            let statement =
+                format!(r#"UPDATE "dbo_{MODEL}" SET original_id = $2 WHERE object_id = $1"#);
+            self.database
+                .admin
+                .execute(&statement, &[id, original])
+                .await
+                .unwrap();
+        }
+    }
+
+    async fn ids_in(&self, table: &str) -> BTreeSet<String> {
+        let statement = format!(r#"SELECT DISTINCT object_id FROM "{table}_{MODEL}""#);
+        let rows = self.database.admin.query(&statement, &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    async fn assert_left(&self, expected: &[&str]) {
+        let expected: BTreeSet<String> = expected.iter().map(|id| (*id).to_owned()).collect();
+        assert_eq!(self.left().await, expected);
+    }
+}
+
+impl Fixture for Collection {
+    fn store(&self) -> Arc<dyn VectorStore> {
+        of(&self.stores, MODEL)
+    }
+
+    fn missing(&self) -> Arc<dyn VectorStore> {
+        of(&self.stores, "no-such-model")
+    }
+
+    fn can_hold(&self, id: &str) -> bool {
+        id.chars().count() <= 128
+    }
+
+    fn longest(&self) -> String {
+        "日".repeat(128)
+    }
+
+    async fn seed(&self, ids: &[String]) {
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        self.insert(&ids).await;
+    }
+
+    async fn left(&self) -> BTreeSet<String> {
+        let objects = self.ids_in("dbo").await;
+        assert_eq!(self.ids_in("dbop").await, objects, "each with its parts");
+        objects
+    }
+
+    async fn deny(&self) {
+        let role = &self.database.name;
+        let deny = format!(r#"REVOKE ALL ON "dbo_{MODEL}", "dbop_{MODEL}" FROM {role}"#);
+        self.database.run(&deny).await;
+    }
+
+    async fn throttle(&self) {
+        let role = &self.database.name;
+        self.database
+            .run(&format!("ALTER ROLE {role} CONNECTION LIMIT 0"))
+            .await;
+        self.database.cut_connections().await;
+    }
+
+    async fn heal(&self) {
+        let role = &self.database.name;
+        self.database
+            .run(&format!(
+                r#"GRANT SELECT, UPDATE, DELETE ON "dbo_{MODEL}", "dbop_{MODEL}" TO {role};
+                   ALTER ROLE {role} CONNECTION LIMIT -1"#
+            ))
+            .await;
+    }
+
+    async fn delete_and_cut(&self, ids: &[&str]) -> Result<(), VectorError> {
+        // After the objects were found, and before their parts are gone.
+        let lock = self.database.lock_rows(&format!(r#""dbop_{MODEL}""#)).await;
+        let store = self.store();
+        let cut = async {
+            self.database.until_locked_out().await;
+            assert!(self.database.cut_connections().await > 0);
+            drop(lock);
+        };
+        let (ended, ()) = futures_util::join!(store.delete(ids), cut);
+        ended
+    }
+}
+
+contract!(collection());
+
+#[tokio::test]
+async fn originals_and_derived_objects_go_with_a_listed_one_and_no_others() {
+    for (listed, left) in [
+        // An original takes along what was derived from it.
+        (vec!["a"], vec!["b", "b1", "c"]),
+        // A derived object takes along its original, but not what else was derived from that.
+        (vec!["a1"], vec!["a2", "b", "b1", "c"]),
+        (vec!["a1", "b1"], vec!["a2", "c"]),
+        (vec!["c"], vec!["a", "a1", "a2", "b", "b1"]),
+        // What is not there takes along what says that it was derived from it.
+        (vec!["gone"], vec!["a", "a1", "a2", "b", "b1"]),
+        (vec!["nothing"], vec!["a", "a1", "a2", "b", "b1", "c"]),
+    ] {
+        let fixture = collection().await;
+        fixture.insert(&["a", "a1", "a2", "b", "b1", "c"]).await;
+        fixture
+            .derive(&[("a1", "a"), ("a2", "a"), ("b1", "b"), ("c", "gone")])
+            .await;
+        fixture.store().delete(&listed).await.unwrap();
+        fixture.assert_left(&left).await;
+    }
+}
+
+#[tokio::test]
+async fn a_delete_is_one_transaction_of_six_messages_on_one_connection() {
+    let fixture = collection().await;
+    fixture.insert(&["a", "b", "c"]).await;
+    let front = Front::before(fixture.database.server, None).await;
+    let url = fixture.database.url_at(&front.address.to_string(), LAYOUT);
+    let store = of(&open(&url, &no_services()), MODEL);
+    store.present(&["a"]).await.unwrap();
+    front.round_trips();
+    store.delete(&["a", "b"]).await.unwrap();
+    // BEGIN and the look for all that goes, sent together; then a limit of time, parts, objects and
+    // COMMIT, sent together.
+    assert_eq!(front.round_trips(), 6);
+    assert_eq!(front.connections(), 1);
+    fixture.assert_left(&["c"]).await;
+}
+
+#[tokio::test]
+async fn a_part_that_is_added_meanwhile_keeps_nothing_half_deleted() {
+    let fixture = collection().await;
+    fixture.insert(&["a", "b"]).await;
+    let adder = fixture.database.lock_rows(r#"(SELECT) AS nothing"#).await;
+    let add = format!(r#"INSERT INTO "dbop_{MODEL}" VALUES ('late', 'a', '[1,2,3]')"#);
+    adder.batch_execute(&add).await.unwrap();
+    let commit = async {
+        fixture.database.until_locked_out().await;
+        adder.batch_execute("COMMIT").await.unwrap();
+    };
+    let store = fixture.store();
+    let (deleted, ()) = futures_util::join!(store.delete(&["a"]), commit);
+    deleted.unwrap();
+    fixture.assert_left(&["b"]).await;
+}
+
+#[tokio::test]
+async fn an_older_database_has_no_originals_until_the_column_is_added() {
+    let fixture = made("").await;
+    fixture.insert(&["a", "a1", "b"]).await;
+    let store = fixture.store();
+    assert_eq!(store.present(&["a", "x"]).await.unwrap(), [true, false]);
+    store.delete(&["b"]).await.unwrap();
+    fixture.assert_left(&["a", "a1"]).await;
+    let add = format!(r#"ALTER TABLE "dbo_{MODEL}" ADD original_id varchar(128)"#);
+    fixture.database.run(&add).await;
+    fixture.derive(&[("a1", "a")]).await;
+    store.delete(&["a"]).await.unwrap();
+    fixture.assert_left(&[]).await;
+}
+
+#[tokio::test]
+async fn a_model_whose_tables_cannot_be_named_has_no_index() {
+    let fixture = collection().await;
+    let store = of(&fixture.stores, &"m".repeat(59)); // dbo_ would fit, dbop_ would not
+    let error = store.present(&["a"]).await.unwrap_err();
+    assert_eq!(error.kind, VectorErrorKind::IndexMissing);
+    assert!(error.detail.contains("63 bytes"), "{}", error.detail);
+    let odd = of(&fixture.stores, r#"x"; DROP TABLE "dbo_model-1"; --"#);
+    let error = odd.delete(&["a"]).await.unwrap_err();
+    assert_eq!(error.kind, VectorErrorKind::IndexMissing);
+    fixture.assert_left(&[]).await;
+}

@@ -1,0 +1,276 @@
+//! TLS, passwords, and secrets.
+//!
+//! The server of the tests is built without TLS, so a front speaks it before the server. Secrets Manager is a few lines that
+//! answer as it does.
+
+use super::postgres::{Table, table};
+use super::{no_services, of, open};
+use serde_json::{Value, json};
+use shared::aws;
+use shared::vector::VectorErrorKind::{Denied, Temporary};
+use shared::vector::{Password, Services, VectorError, VectorErrorKind};
+use std::sync::{Arc, Mutex};
+use tests::postgres::{Certificate, Front};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+const ROWS: &str = "table=items&id_column=object_id";
+
+async fn look(url: &str, services: &Services) -> Result<Vec<bool>, VectorError> {
+    of(&open(url, services), "any").present(&["a"]).await
+}
+
+/// A look through a front, as `host`, with these parameters.
+async fn look_at(
+    fixture: &Table,
+    host: &str,
+    front: &Front,
+    parameters: &str,
+) -> Result<(), (VectorErrorKind, String)> {
+    let address = format!("{host}:{}", front.address.port());
+    let parameters = format!("{ROWS}&{parameters}");
+    let url = fixture.database.url_at(&address, &parameters);
+    let answer = look(&url, &no_services()).await;
+    answer.map(drop).map_err(|error| (error.kind, error.detail))
+}
+
+#[tokio::test]
+async fn tls_is_verified_in_full_against_the_authority_that_the_url_names() {
+    let fixture = table("text").await;
+    let (ours, another) = (
+        Certificate::of(&["localhost"]),
+        Certificate::of(&["localhost"]),
+    );
+    let front = Front::before(fixture.database.server, Some(&ours)).await;
+    let roots = |authority: &Certificate, name| {
+        let file = authority.authority_file(name);
+        format!("sslrootcert={}", file.display())
+    };
+    let (ours, another) = (roots(&ours, "ours"), roots(&another, "another"));
+    // With an authority, verify-full is the default even on loopback.
+    assert_eq!(look_at(&fixture, "localhost", &front, &ours).await, Ok(()));
+    let full = format!("{ours}&sslmode=verify-full");
+    assert_eq!(look_at(&fixture, "localhost", &front, &full).await, Ok(()));
+
+    let why = "The vector store's certificate or its TLS is not trusted".to_owned();
+    for (host, parameters) in [
+        ("localhost", another.as_str()),      // another authority
+        ("127.0.0.1", ours.as_str()),         // another name
+        ("localhost", "sslmode=verify-full"), // not known to the system
+    ] {
+        let refused = look_at(&fixture, host, &front, parameters).await;
+        assert_eq!(refused, Err((Denied, why.clone())), "{host} {parameters}");
+    }
+    let unverified = look_at(&fixture, "127.0.0.1", &front, "sslmode=require").await;
+    assert_eq!(unverified, Ok(()));
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_not_talked_to_in_clear_unless_the_url_says_so() {
+    let fixture = table("text").await;
+    let front = Front::before(fixture.database.server, None).await;
+    let why = "The vector store does not offer TLS".to_owned();
+    for mode in ["require", "verify-full"] {
+        let refused = look_at(&fixture, "127.0.0.1", &front, &format!("sslmode={mode}")).await;
+        assert_eq!(refused, Err((Denied, why.clone())), "{mode}");
+    }
+    let clear = look_at(&fixture, "127.0.0.1", &front, "sslmode=disable").await;
+    assert_eq!(clear, Ok(()));
+}
+
+#[tokio::test]
+async fn nobody_there_is_a_fault_that_passes() {
+    let fixture = table("text").await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let url = fixture.database.url_at(&address, ROWS);
+    let error = look(&url, &no_services()).await.unwrap_err();
+    assert_eq!(error.kind, Temporary, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_password_comes_from_the_url_or_from_the_environment() {
+    let fixture = table("text").await;
+    let database = &fixture.database;
+    let url = |user: &str| {
+        let (server, database) = (database.server, &database.database);
+        format!("postgres://{user}@{server}/{database}?{ROWS}")
+    };
+    let with = |password: &str| Services {
+        password: Some(Password::new(password)),
+        ..no_services()
+    };
+    let name = &database.name;
+    assert!(look(&url(name), &with(&database.password)).await.is_ok());
+    // The URL's own password counts first.
+    let given = format!("{name}:{}", database.password);
+    assert!(look(&url(&given), &with("wrong")).await.is_ok());
+
+    let wrong = "The vector store does not accept the user or the password";
+    let none = "The vector store asks for a password, and none is configured";
+    for (user, services, detail) in [
+        (name.clone(), with("wrong"), wrong),
+        (format!("{name}:wrong"), no_services(), wrong),
+        ("nobody".to_owned(), with("wrong"), wrong),
+        (name.clone(), no_services(), none),
+    ] {
+        let error = look(&url(&user), &services).await.unwrap_err();
+        assert_eq!(
+            (error.kind, error.detail.as_str()),
+            (Denied, detail),
+            "{user}"
+        );
+        assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
+    }
+    let other = url(&given).replace(&format!("/{}?", database.database), "/no_such_database?");
+    let error = look(&other, &no_services()).await.unwrap_err();
+    assert_eq!(error.kind, VectorErrorKind::IndexMissing, "{error:?}");
+}
+
+const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:vectors-AbCdEf";
+
+/// Answers as Secrets Manager does.
+#[derive(Clone, Default)]
+struct Secrets(Arc<Mutex<(Value, u16, usize)>>);
+
+impl Secrets {
+    async fn start(&self) -> Services {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let secrets = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                secrets.answer(stream).await;
+            }
+        });
+        Services {
+            aws: aws::local_config(&endpoint, None),
+            password: None,
+        }
+    }
+
+    fn set(&self, status: u16, body: Value) {
+        let mut state = self.0.lock().unwrap();
+        (state.0, state.1) = (body, status);
+    }
+
+    fn hold(&self, secret: &str) {
+        self.set(
+            200,
+            json!({"ARN": ARN, "Name": "vectors", "SecretString": secret}),
+        );
+    }
+
+    fn calls(&self) -> usize {
+        self.0.lock().unwrap().2
+    }
+
+    /// One request, one answer.
+    async fn answer(&self, stream: TcpStream) {
+        let mut stream = BufReader::new(stream);
+        let (mut head, mut length) = (String::new(), 0);
+        loop {
+            let start = head.len();
+            if stream.read_line(&mut head).await.unwrap_or(0) == 0 {
+                return;
+            }
+            let line = head[start..].trim().to_ascii_lowercase();
+            match line.strip_prefix("content-length:") {
+                Some(number) => length = number.trim().parse().unwrap(),
+                None if line.is_empty() => break,
+                None => {}
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.unwrap();
+        let asked: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(asked, json!({ "SecretId": ARN }));
+        assert!(
+            head.to_ascii_lowercase()
+                .contains("x-amz-target: secretsmanager.getsecretvalue")
+        );
+        let (body, status) = {
+            let mut state = self.0.lock().unwrap();
+            state.2 += 1;
+            (state.0.to_string(), state.1)
+        };
+        let answer = format!(
+            "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_password_comes_from_a_secret_and_is_fetched_again_when_it_was_changed() {
+    let fixture = table("text").await;
+    let (database, secrets) = (&fixture.database, Secrets::default());
+    let services = secrets.start().await;
+    let (name, server) = (&database.name, database.server);
+    // No user: the secret names it.
+    let url = format!(
+        "postgres://{server}/{}?{ROWS}&password_secret={ARN}",
+        database.database
+    );
+    let store = of(&open(&url, &services), "any");
+    secrets.hold(&json!({"username": name, "password": database.password}).to_string());
+    for _ in 0..3 {
+        store.present(&["a"]).await.unwrap();
+    }
+    assert_eq!(secrets.calls(), 1);
+    database.cut_connections().await;
+    store.present(&["a"]).await.unwrap();
+    assert_eq!(secrets.calls(), 1, "what is known is used");
+
+    database
+        .run(&format!("ALTER ROLE {name} PASSWORD 'changed'"))
+        .await;
+    secrets.hold(&json!({"username": name, "password": "changed"}).to_string());
+    database.cut_connections().await;
+    store.present(&["a"]).await.unwrap();
+    assert_eq!(secrets.calls(), 2);
+
+    secrets.hold("not it"); // and it names no user
+    database
+        .run(&format!("ALTER ROLE {name} PASSWORD 'changed again'"))
+        .await;
+    database.cut_connections().await;
+    let error = store.present(&["a"]).await.unwrap_err();
+    assert_eq!(error.kind, Denied, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_read_is_sorted_by_meaning_and_its_arn_is_not_shown() {
+    let fixture = table("text").await;
+    let (database, secrets) = (&fixture.database, Secrets::default());
+    let services = secrets.start().await;
+    let (name, server) = (&database.name, database.server);
+    let url = format!(
+        "postgres://{name}@{server}/{}?{ROWS}&password_secret={ARN}",
+        database.database
+    );
+    for (status, kind, expected) in [
+        (400, "AccessDeniedException", Denied),
+        (400, "ResourceNotFoundException", Denied),
+        (400, "DecryptionFailure", Temporary),
+        (500, "InternalServiceError", Temporary),
+    ] {
+        secrets.set(
+            status,
+            json!({"__type": kind, "Message": format!("{ARN} is not for you")}),
+        );
+        let error = look(&url, &services).await.unwrap_err();
+        assert_eq!(error.kind, expected, "{kind}");
+        assert!(!error.detail.contains("arn:"), "{}", error.detail);
+        assert_eq!(error.code, kind);
+    }
+    secrets.hold(&database.password);
+    assert!(
+        look(&url, &services).await.is_ok(),
+        "a bare password will do"
+    );
+}

@@ -1,0 +1,116 @@
+//! The whole service over PostgreSQL: what a caller sees.
+
+use super::contract::Fixture;
+use super::embedding_studio::collection;
+use super::postgres::table;
+use serde_json::json;
+use tests::{Service, ids, run_body};
+
+/// The service over these stores, in this order.
+async fn over(stores: &[(&str, &str)]) -> Service {
+    let rules = stores
+        .iter()
+        .map(|(pattern, url)| format!("{}: {}", json!(pattern), json!(url)));
+    let rules = rules.collect::<Vec<_>>().join(", ");
+    Service::start_with(vec![("VECTOR_STORES", &format!("{{{rules}}}"))]).await
+}
+
+#[tokio::test]
+async fn a_task_over_several_stores_chooses_by_model_and_says_what_became_of_each_object() {
+    let (rows, numbers, studio) = (
+        table("text").await,
+        table("bigint").await,
+        collection().await,
+    );
+    let parameters = "table=items&id_column=object_id";
+    let service = over(&[
+        ("embed*", "s3vectors://demo/{embedding_model_id}"),
+        ("numbers", &numbers.database.url(parameters)),
+        ("model-*", &studio.database.url("layout=embedding-studio")),
+        ("*", &rows.database.url(parameters)),
+    ])
+    .await;
+    let here = ids("object", 1_200);
+    rows.seed(&here).await;
+    numbers.seed(&["7".to_owned(), "8".to_owned()]).await;
+    studio.insert(&["a", "b", "c"]).await;
+
+    // Large enough for chunks of its own.
+    let mut listed = here.clone();
+    listed.insert(700, "absent".to_owned());
+    service.run(&run_body("items", "rows", &listed)).await.ok();
+    service
+        .run(&run_body("numbers", "numbers", &["7", "007", "seven", "9"]))
+        .await
+        .ok();
+    service
+        .run(&run_body("model-1", "studio", &["a", "x", "b"]))
+        .await
+        .ok();
+    service
+        .run(&run_body("embed-456", "s3", &["obj-1", "obj-2"]))
+        .await
+        .ok();
+    service.work().await;
+
+    let task = service.task("rows").await;
+    assert_eq!(
+        (&task["status"], &task["progress"]["deleted"]),
+        (&"done".into(), &1_200.into())
+    );
+    let absent = json!([{"object_id": "absent", "detail": "Object not found in index"}]);
+    assert_eq!(task["failed_item_ids"], absent);
+    assert!(rows.left().await.is_empty());
+
+    let task = service.task("numbers").await;
+    let refused = "The vector store's ids are whole numbers of 64 bits, in plain digits";
+    assert_eq!(
+        task["status"], "done",
+        "an id that cannot be one fails no task"
+    );
+    let failed = json!([
+        {"object_id": "007", "detail": refused},
+        {"object_id": "seven", "detail": refused},
+        {"object_id": "9", "detail": "Object not found in index"},
+    ]);
+    assert_eq!(task["failed_item_ids"], failed);
+    assert_eq!(numbers.left().await.into_iter().collect::<Vec<_>>(), ["8"]);
+
+    let task = service.task("studio").await;
+    assert_eq!(
+        (&task["status"], &task["progress"]["deleted"]),
+        (&"done".into(), &2.into())
+    );
+    assert_eq!(task["failed_item_ids"][0]["object_id"], "x");
+    assert_eq!(studio.left().await.into_iter().collect::<Vec<_>>(), ["c"]);
+    assert_eq!(service.task("s3").await["progress"]["deleted"], 1);
+}
+
+#[tokio::test]
+async fn a_missing_table_and_denied_access_fail_the_task_and_say_why() {
+    let rows = table("text").await;
+    let url = rows
+        .database
+        .url("table={embedding_model_id}&id_column=object_id");
+    let service = over(&[("*", &url)]).await;
+    rows.seed(&["a".to_owned()]).await;
+    service
+        .run(&run_body("nothing", "missing", &["a"]))
+        .await
+        .ok();
+    service.work().await;
+    let task = service.task("missing").await;
+    assert_eq!(task["status"], "failed");
+    assert_eq!(task["detail"], "Table `nothing` does not exist");
+
+    rows.deny().await;
+    service.run(&run_body("items", "denied", &["a"])).await.ok();
+    service.work().await;
+    let task = service.task("denied").await;
+    assert_eq!(task["status"], "failed");
+    assert_eq!(task["detail"], "Access to table `items` is denied");
+    rows.heal().await;
+    service.restart("task_id=denied").await.ok();
+    service.work().await;
+    assert_eq!(service.task("denied").await["progress"]["deleted"], 1);
+}
