@@ -81,8 +81,6 @@ impl TaskStore {
             .when("#nonce = :read_nonce AND #attempt = :read_attempt")
             .value("read_nonce", s(&read.nonce))
             .value("read_attempt", n(task.attempt))
-            .when("#status = :read_status")
-            .value("read_status", s(task.status.as_str()))
             .when_moved_by(event);
         if status != task.status {
             update = update

@@ -161,11 +161,9 @@ impl TaskStore {
                 .remove("due_at"),
         };
         let part = match status {
-            _ if task.status.is_terminal() => part,
-            // The last one, whoever it is, ends the task. Within an attempt what remains only shrinks, and its own objects
-            // are among it: that no more than these remain is so for good.
-            TaskStatus::Done => part.when("attribute_not_exists(#detail)"),
-            TaskStatus::Failed => part,
+            // This was the last chunk, whoever it is. Within an attempt what remains only shrinks, and this chunk's objects are
+            // among it: that no more than these remain, and that nobody else can give up any more, is so for good.
+            TaskStatus::Done | TaskStatus::Failed => part,
             TaskStatus::Processing if work.number.is_some() => part
                 .when("#remaining > :newly")
                 // There was progress: what is left is on the queue, and is looked at again if there is no more.
