@@ -3,6 +3,7 @@
 mod claims;
 mod control;
 mod create;
+mod fan_out;
 mod pages;
 mod recovery;
 

@@ -211,34 +211,6 @@ async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last()
 }
 
 #[tokio::test]
-async fn two_fan_outs_at_once_send_the_chunks_once() {
-    // The first of the task, and one of an attempt later.
-    for attempts in [1, 2] {
-        let service = with_large_task().await;
-        let message: &'static str = match attempts {
-            1 => WHOLE,
-            _ => {
-                service.work().await;
-                service.restart("task_id=large&scope=all").await.ok();
-                r#"{"task_id":"large","attempt":2}"#
-            }
-        };
-        service.lose_messages().await;
-        let writes = service.wire.hold_times(2, WRITE_TASK);
-        let works: Vec<_> = (0..2).map(|_| service.start_delivery(message)).collect();
-        for _ in 0..2 {
-            writes.reached().await; // both have read which chunks are open
-        }
-        writes.release();
-        writes.release();
-        for work in works {
-            assert_eq!(work.await.unwrap(), 0);
-        }
-        assert_eq!(service.waiting(&service.running.queue_url).await, 4);
-    }
-}
-
-#[tokio::test]
 async fn a_worker_that_cannot_look_for_the_objects_of_an_earlier_attempt_records_nothing() {
     let service = Service::start_with_chunks_of(2).await;
     let body = run_body("nowhere", "large", &ids("o", 7));

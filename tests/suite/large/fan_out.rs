@@ -1,0 +1,95 @@
+//! Which chunks a fan-out sends, and when.
+
+use super::*;
+use chrono::TimeDelta;
+use tests::wire::Fault;
+
+async fn on_the_queue(service: &Service) -> usize {
+    service.waiting(&service.running.queue_url).await
+}
+
+#[tokio::test]
+async fn two_fan_outs_at_once_send_the_chunks_once() {
+    // The first of the task, and one of an attempt later.
+    for attempts in [1, 2] {
+        let service = with_large_task().await;
+        let message: &'static str = match attempts {
+            1 => WHOLE,
+            _ => {
+                service.work().await;
+                service.restart("task_id=large&scope=all").await.ok();
+                r#"{"task_id":"large","attempt":2}"#
+            }
+        };
+        service.lose_messages().await;
+        let writes = service.wire.hold_times(2, WRITE_TASK);
+        let works: Vec<_> = (0..2).map(|_| service.start_delivery(message)).collect();
+        for _ in 0..2 {
+            writes.reached().await; // both have read which chunks are open
+        }
+        writes.release();
+        writes.release();
+        for work in works {
+            assert_eq!(work.await.unwrap(), 0);
+        }
+        assert_eq!(service.waiting(&service.running.queue_url).await, 4);
+    }
+}
+
+#[tokio::test]
+async fn a_fan_out_whose_answer_was_lost_still_sends() {
+    let service = with_large_task().await;
+    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    assert_eq!(service.work_once().await, 1);
+    assert_eq!(on_the_queue(&service).await, 4);
+}
+
+#[tokio::test]
+async fn a_fan_out_of_an_earlier_attempt_sends_nothing_and_begins_nothing() {
+    let service = with_large_task().await;
+    let write = service.wire.hold(WRITE_TASK);
+    let work = service.start_work();
+    write.reached().await; // it has read the first attempt
+    service.cancel("task_id=large").await.ok();
+    service.restart("task_id=large").await.ok();
+    write.release();
+    work.await.unwrap();
+    assert_eq!(service.task("large").await["status"], "pending");
+    assert_eq!(
+        on_the_queue(&service).await,
+        1,
+        "the message of the restart"
+    );
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_claimed_is_not_sent_in_a_new_attempt_either() {
+    let service = fanned_out().await;
+    let delete = service.wire.hold(DELETE);
+    let work = service.start_delivery(CHUNKS[1]);
+    delete.reached().await;
+    service.cancel("task_id=large").await.ok();
+    service.restart("task_id=large").await.ok();
+    assert_eq!(service.work_once().await, 1);
+    assert_eq!(on_the_queue(&service).await, 3);
+    delete.release();
+    work.await.unwrap();
+    service.work().await;
+    assert_exact(&service, "by both attempts").await;
+}
+
+#[tokio::test]
+async fn a_chunk_that_was_put_off_is_sent_when_its_time_has_come() {
+    let service = fanned_out().await;
+    let failing = Fault::Refused(503, "ServiceUnavailableException");
+    service.wire.next_times(4, "S3Vectors.GetVectors", failing);
+    service.deliver(&[CHUNKS[1]]).await;
+    service.deliver(&[CHUNKS[0], CHUNKS[2], CHUNKS[3]]).await;
+    service.deliver(&[WHOLE]).await;
+    assert_eq!(on_the_queue(&service).await, 0);
+    service.pass(TimeDelta::seconds(61));
+    service.deliver(&[WHOLE]).await;
+    assert_eq!(on_the_queue(&service).await, 1);
+    service.work().await;
+    assert_exact(&service, "put off").await;
+}
