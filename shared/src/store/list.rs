@@ -1,7 +1,8 @@
 //! Lists: a lazy merge over the index's partitions, newest first.
 
 use super::expression::s;
-use super::item::{self, Item, Reader};
+use super::item::{self, Item};
+use super::reader::Reader;
 use super::{INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, StoreError, TaskStore};
 use crate::task::{FailedItem, ModelId, Task, TaskId, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -14,6 +14,7 @@ mod fan_out;
 mod item;
 mod list;
 mod outcomes;
+mod reader;
 mod settle;
 mod sweep;
 mod work;

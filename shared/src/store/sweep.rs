@@ -1,7 +1,8 @@
 //! What the sweeper asks for: work that is due, taken over for one more send.
 
 use super::expression::{GuardedUpdate, Written, n, s};
-use super::item::{self, Item, Reader};
+use super::item::{self, Item};
+use super::reader::Reader;
 use super::{INDEX_HASH_KEY, INDEX_NAME, StoreError, TaskStore, resend_delay};
 use crate::task::{TaskId, TaskStatus};
 use chrono::{DateTime, Utc};
