@@ -1,0 +1,48 @@
+"""What MiniStack needs changed in the built template. Each change is one function, and its doc says why.
+
+All else is deployed as it stands in template.yaml.
+"""
+
+from pathlib import Path
+
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
+
+def queues_without_tls(template, _parameters):
+    """The queues' policies deny calls without TLS; MiniStack is called over plain HTTP."""
+    for name, resource in list(template["Resources"].items()):
+        if resource["Type"] == "AWS::SQS::QueuePolicy":
+            del template["Resources"][name]
+
+
+def maximum_concurrency_as_a_number(template, parameters):
+    """MiniStack hands parameters on as text, and takes an event source's maximum concurrency as a number only."""
+    worker = template["Resources"]["DeletionWorkerFunction"]["Properties"]
+    default = template["Parameters"]["WorkerConcurrency"]["Default"]
+    scaling = worker["Events"]["Queue"]["Properties"]["ScalingConfig"]
+    scaling["MaximumConcurrency"] = int(parameters.get("WorkerConcurrency", default))
+
+
+def no_metric_math(template, _parameters):
+    """MiniStack refuses alarms over an expression. None of its alarms gets data anyway."""
+    for name, resource in list(template["Resources"].items()):
+        if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
+            del template["Resources"][name]
+            dashboard = template["Resources"]["Dashboard"]["Properties"]["DashboardBody"]
+            dashboard["Fn::Sub"] = dashboard["Fn::Sub"].replace(f'"${{{name}.Arn}}", ', "")
+
+
+CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math]
+
+
+def adjust(built: Path, adjusted: Path, parameters):
+    """Writes the template that is deployed, and says what differs."""
+    template = yaml_parse(built.read_text())
+    for change in CHANGES:
+        change(template, parameters)
+    adjusted.write_text(yaml_dump(template))
+
+
+def describe():
+    """The changes, a line each."""
+    return [f"{change.__name__}: {' '.join(change.__doc__.split())}" for change in CHANGES]

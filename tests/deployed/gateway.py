@@ -1,0 +1,53 @@
+"""What MiniStack leaves out when it imports a REST API's definition: gateway responses, and methods whose integration is a mock.
+
+They are taken from the template and set by API Gateway's own calls, and the stage is deployed again. What this cannot show is that
+API Gateway reads them from the definition; the rest (which answer is given where, and with which body) runs.
+"""
+
+STAGE = "live"
+ANY = "x-amazon-apigateway-any-method"
+
+
+def complete(client, api_id, template):
+    """Sets them."""
+    api = template["Resources"]["Api"]["Properties"]
+    for response_type, response in api["GatewayResponses"].items():
+        headers = response["ResponseParameters"]["Headers"]
+        client.put_gateway_response(
+            restApiId=api_id,
+            responseType=response_type,
+            statusCode=response["StatusCode"],
+            responseParameters={f"gatewayresponse.header.{name}": value for name, value in headers.items()},
+            responseTemplates=response["ResponseTemplates"],
+        )
+    resources = {item["path"]: item["id"] for item in client.get_resources(restApiId=api_id, limit=500)["items"]}
+    for path, methods in api["DefinitionBody"]["paths"].items():
+        if path not in resources:
+            created = client.create_resource(restApiId=api_id, parentId=resources["/"], pathPart=path[1:])
+            resources[path] = created["id"]
+        mock(client, {"restApiId": api_id, "resourceId": resources[path], "httpMethod": "ANY"}, methods[ANY])
+    client.create_deployment(restApiId=api_id, stageName=STAGE)
+
+
+def mock(client, method, operation):
+    """Puts one method that answers by itself."""
+    client.put_method(**method, authorizationType="AWS_IAM")
+    integration = operation["x-amazon-apigateway-integration"]
+    client.put_integration(
+        **method,
+        type="MOCK",
+        requestTemplates=integration["requestTemplates"],
+        passthroughBehavior=integration["passthroughBehavior"].upper(),
+    )
+    answer = integration["responses"]["default"]
+    client.put_method_response(
+        **method,
+        statusCode=answer["statusCode"],
+        responseParameters={name: False for name in answer["responseParameters"]},
+    )
+    client.put_integration_response(
+        **method,
+        statusCode=answer["statusCode"],
+        responseParameters=answer["responseParameters"],
+        responseTemplates=answer["responseTemplates"],
+    )

@@ -1,0 +1,81 @@
+"""Programs that the tests start, and how they end."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+
+class NotInTime(AssertionError):
+    """What was awaited did not come."""
+
+
+def until(what, condition, seconds=30, pause=0.1):
+    """Waits until `condition()` is true, and answers what it answered."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise NotInTime(f"not within {seconds} s: {what}")
+        time.sleep(pause)
+
+
+def free_port():
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Program:
+    """A program in a process group of its own, so that what it starts ends with it. It sees no environment but `env`."""
+
+    def __init__(self, command, env, log: Path):
+        self.log = log
+        with open(log, "wb") as output:
+            self.process = subprocess.Popen(
+                command,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def await_ready(self, what, condition, seconds=30):
+        """Waits until the program is ready; says what it printed if it is not."""
+
+        def ready():
+            if self.process.poll() is not None:
+                raise NotInTime(f"{what} ended with {self.process.returncode}:\n{self.printed()}")
+            return condition()
+
+        try:
+            return until(f"{what} is ready", ready, seconds)
+        except NotInTime as error:
+            raise NotInTime(f"{error}\n{self.printed()}") from error
+
+    def printed(self):
+        """What the program has printed."""
+        return self.log.read_text(errors="replace")
+
+    def stop(self):
+        """Ends the program and all that it started."""
+        self._signal(signal.SIGTERM)
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            pass
+        # MiniStack leaves the functions' processes behind.
+        self._signal(signal.SIGKILL)
+        self.process.wait(5)
+
+    def _signal(self, number):
+        try:
+            os.killpg(self.process.pid, number)
+        except ProcessLookupError:
+            pass

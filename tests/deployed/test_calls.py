@@ -1,0 +1,108 @@
+"""The five calls, and who may make them."""
+
+import json
+import re
+
+from service import DeployedTest
+from stack import ROOT
+
+
+def documented_example():
+    """The README's first example: what is sent, and what `/info` answers in the end."""
+    readme = (ROOT / "README.md").read_text()
+    sent = re.search(r"/run -H 'content-type: application/json' \\\n\s+-d '(.*)'", readme)[1]
+    answered = re.search(r"```json\n(\{\n  \"id\": \"delete-xyz\".*?\n\})\n```", readme, re.S)[1]
+    return json.loads(sent), json.loads(answered)
+
+
+class Calls(DeployedTest):
+    """What a caller gets who may call."""
+
+    def test_the_documented_example_gives_the_documented_answer(self):
+        sent, expected = documented_example()
+        self.service.vectors.put(sent["embedding_model_id"], ["obj-1"])
+        sent["task_id"] = self.service.new_name("delete-xyz")
+        answer = self.caller.call("POST", "/run", body=sent)
+        self.assertEqual(answer.status, 200, answer.text)
+        task = self.ended(sent["task_id"])
+        expected |= {"id": sent["task_id"], "created_at": task["created_at"], "updated_at": task["updated_at"]}
+        self.assertEqual(task, expected)
+        self.assertEqual(list(task), list(expected))
+        self.assertEqual(self.service.vectors.present("embed-456", ["obj-1", "obj-3"]), {"obj-3"})
+
+    def test_a_repeated_create_answers_the_same_task(self):
+        name = self.service.new_name("repeated")
+        first = self.caller.run("embed-456", ["absent-1"], name)
+        self.assertNotIn("idempotent-replayed", first.headers)
+        again = self.caller.run("embed-456", ["absent-1"], name)
+        self.assertEqual((again.status, again.headers["idempotent-replayed"]), (200, "true"))
+        self.assertNotIn("idempotent-mismatch", again.headers)
+        self.assertEqual(again.json["created_at"], first.json["created_at"])
+        other = self.caller.run("embed-456", ["absent-2"], name)
+        self.assertEqual((other.status, other.headers["idempotent-mismatch"]), (200, "true"))
+        self.assertEqual(self.ended(name)["failed_item_ids"][0]["object_id"], "absent-1")
+
+    def test_a_list_pages_through_the_tasks_of_a_model_newest_first(self):
+        model = self.service.new_name("listed")
+        self.service.vectors.index(model, [])
+        names = [self.created(model, ["absent"])["id"] for _ in range(5)]
+        for name in names:
+            self.ended(name)
+        listed, query = [], {"embedding_model_id": model, "status": "done", "limit": "2"}
+        while True:
+            page = self.caller.list(**query)
+            self.assertEqual(page.status, 200, page.text)
+            listed += [task["id"] for task in page.json["tasks"]]
+            if page.json["next_cursor"] is None:
+                break
+            query["cursor"] = page.json["next_cursor"]
+        self.assertEqual(listed, sorted(names, reverse=True))
+
+    def test_bad_input_is_refused_with_every_fault(self):
+        answer = self.caller.run("embed-456", ["a", None], taskId="x")
+        faults = self.assert_problem(answer, 422)["errors"]
+        self.assertEqual({fault["pointer"] for fault in faults}, {"/taskId", "/object_ids/1"})
+        faults = self.assert_problem(self.caller.list(limit="0", status="over"), 422)["errors"]
+        self.assertEqual({fault["parameter"] for fault in faults}, {"limit", "status"})
+        self.assert_problem(self.caller.call("POST", "/run", body="{"), 400)
+        self.assert_problem(self.caller.call("POST", "/run", body="{}", content_type="text/csv"), 415)
+        self.assert_problem(self.caller.info("nobody-has-this-name"), 404)
+        self.assert_problem(self.caller.cancel("nobody-has-this-name"), 404)
+
+    def test_ids_of_any_letters_arrive_as_they_are(self):
+        name = self.service.new_name("löschen/50%+🗑")
+        self.created("embed-456", ["absent/ü%2F"], name)
+        self.assertEqual(self.ended(name)["failed_item_ids"][0]["object_id"], "absent/ü%2F")
+
+    def test_a_wrong_method_and_an_unknown_path_are_named(self):
+        for path, allowed in [("/run", "POST"), ("/info", "GET"), ("/list", "GET"), ("/restart", "PUT"), ("/cancel", "PUT")]:
+            answer = self.caller.call("DELETE", path)
+            self.assert_problem(answer, 405)
+            self.assertEqual(answer.headers["allow"], allowed)
+        self.assert_problem(self.caller.call("GET", "/nowhere"), 404)
+
+
+class Permissions(DeployedTest):
+    """Who may not call."""
+
+    def test_an_unsigned_call_is_refused(self):
+        self.assert_problem(self.service.unsigned.info("delete-xyz"), 403)
+        self.assert_problem(self.service.unsigned.run("embed-456", ["obj-3"]), 403)
+
+    # MiniStack's own IAM answers the next two, and not in the API's words.
+
+    def test_a_caller_without_the_permission_is_refused(self):
+        for answer in [self.service.stranger.list(), self.service.stranger.run("embed-456", ["obj-3"])]:
+            self.assertEqual(answer.status, 403, answer.text)
+
+    def test_who_may_only_read_cannot_create_restart_or_cancel(self):
+        name = self.created("embed-456", ["absent"])["id"]
+        self.assertEqual(self.service.reader.info(name).status, 200)
+        self.assertEqual(self.service.reader.list().status, 200)
+        for answer in [
+            self.service.reader.run("embed-456", ["obj-3"]),
+            self.service.reader.restart(name),
+            self.service.reader.cancel(name),
+        ]:
+            self.assertEqual(answer.status, 403, answer.text)
+        self.ended(name)
