@@ -7,6 +7,9 @@ from pathlib import Path
 
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
+SEND = "sqs:SendMessage"
+SEND_BATCH = "sqs:SendMessageBatch"
+
 
 def queues_without_tls(template, _parameters):
     """The queues' policies deny calls without TLS; MiniStack is called over plain HTTP."""
@@ -32,13 +35,22 @@ def no_metric_math(template, _parameters):
             dashboard["Fn::Sub"] = dashboard["Fn::Sub"].replace(f'"${{{name}.Arn}}", ', "")
 
 
-CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math]
+def batch_sends_by_name(template, _parameters):
+    """To AWS sqs:SendMessage includes SendMessageBatch, which is no action of its own; MiniStack asks for that name."""
+    for resource in template["Resources"].values():
+        for policy in resource["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if statement.get("Action") == SEND:
+                    statement["Action"] = [SEND, SEND_BATCH]
 
 
-def adjust(built: Path, adjusted: Path, parameters):
-    """Writes the template that is deployed, and says what differs."""
+CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math, batch_sends_by_name]
+
+
+def adjust(built: Path, adjusted: Path, parameters, further_changes=()):
+    """Writes the template that is deployed."""
     template = yaml_parse(built.read_text())
-    for change in CHANGES:
+    for change in [*CHANGES, *further_changes]:
         change(template, parameters)
     adjusted.write_text(yaml_dump(template))
 

@@ -68,11 +68,11 @@ class Stack:
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": account.client("s3").meta.region_name}
         )
 
-    def deploy(self, **parameters):
-        """Deploys the built template, adjusted for MiniStack, with these parameters."""
+    def deploy(self, *further_changes, **parameters):
+        """Deploys the built template, adjusted for MiniStack and with further changes, with these parameters."""
         parameters = {"Architecture": ARCHITECTURE, **parameters}
         adjusted = self.built.with_name("adjusted.yaml")
-        adjust(self.built, adjusted, parameters)
+        adjust(self.built, adjusted, parameters, further_changes)
         sam(
             "deploy",
             *("--template-file", str(adjusted)),
