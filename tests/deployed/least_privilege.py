@@ -1,0 +1,111 @@
+"""Whether each action of each role is needed: takes it away in the running account, and expects the tests to fail.
+
+What MiniStack does not ask a role for cannot be shown so; `NOT_ASKED` lists it with the page that demands it.
+"""
+
+import copy
+import io
+import json
+import re
+import unittest
+from urllib.parse import unquote
+
+from adjust import SEND, SEND_BATCH
+
+EVENT_SOURCE = "the event source mapping calls it in the function's name (Lambda guide, 'Using Lambda with Amazon SQS')"
+LOGS = "Lambda writes the function's log in its name (Lambda guide, 'Sending Lambda function logs to CloudWatch Logs')"
+NOT_ASKED = {
+    "sqs:ReceiveMessage": EVENT_SOURCE,
+    "sqs:DeleteMessage": EVENT_SOURCE,
+    "sqs:GetQueueAttributes": EVENT_SOURCE,
+    "logs:CreateLogStream": LOGS,
+    "logs:PutLogEvents": LOGS,
+    "lambda:InvokeFunction": "the schedule runs the sweeper with it (EventBridge Scheduler guide, 'Execution role')",
+}
+
+ROLES = {
+    "CreateDeletionTaskRole": ["test_calls", "test_tasks.LargeTasks"],
+    "GetDeletionTaskRole": ["test_calls", "test_tasks.LargeTasks"],
+    "ListDeletionTasksRole": ["test_calls"],
+    "RestartDeletionTaskRole": ["test_tasks.LargeTasks"],
+    "CancelDeletionTaskRole": ["test_tasks.LargeTasks"],
+    "DeletionWorkerRole": ["test_calls.Calls", "test_tasks.LargeTasks", "test_tasks.Recovery"],
+    "TaskSweeperRole": ["test_tasks.Recovery"],
+    "ScheduleRole": [],
+}
+
+
+def tests_fail(names):
+    """Runs tests up to the first that fails, and answers its name and why it failed, or None."""
+    tests = unittest.defaultTestLoader.loadTestsFromNames(names)
+    result = unittest.TextTestRunner(stream=io.StringIO(), failfast=True).run(tests)
+    broken = result.failures + result.errors
+    if not broken:
+        return None
+    test, trace = broken[0]
+    why = [line for line in trace.splitlines() if re.match(r"\S+(Error|NotInTime|Exception)\b", line)][-1]
+    return f"{test.id().rsplit('.', 1)[1]} fails: {why[:110]}"
+
+
+def listed(value):
+    """IAM writes one of something without a list."""
+    return value if isinstance(value, list) else [value]
+
+
+def without(document, number, action):
+    """The policy without this action of this statement."""
+    document = copy.deepcopy(document)
+    statement = document["Statement"][number]
+    gone = {action, SEND_BATCH} if action == SEND else {action}
+    statement["Action"] = [kept for kept in listed(statement["Action"]) if kept not in gone]
+    if not statement["Action"]:
+        del document["Statement"][number]
+    return document
+
+
+def read(iam, role, policy):
+    """An inline policy of a role."""
+    document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    return document if isinstance(document, dict) else json.loads(unquote(document))
+
+
+def put(iam, role, policy, document):
+    """Replaces it."""
+    if document["Statement"]:
+        iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+    else:
+        iam.delete_role_policy(RoleName=role, PolicyName=policy)
+
+
+def work(service):
+    """Takes away each action in turn; answers whether something failed each time, and nothing with all of them."""
+    service.patience = 12
+    service.schedule = False
+    iam = service.account.client("iam")
+    everything = sorted({name for names in ROLES.values() for name in names})
+    if broken := tests_fail(everything):
+        print(f"With all actions the tests must pass, and {broken}")
+        return False
+    unneeded, not_shown = [], {}
+    for logical, names in ROLES.items():
+        role = service.stack.physical(logical)
+        for policy in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document = read(iam, role, policy)
+            for number, statement in enumerate(document["Statement"]):
+                for action in listed(statement["Action"]):
+                    if action == SEND_BATCH:
+                        continue
+                    if action in NOT_ASKED:
+                        not_shown.setdefault(action, []).append(logical)
+                        continue
+                    put(iam, role, policy, without(document, number, action))
+                    broken = tests_fail(names)
+                    put(iam, role, policy, document)
+                    if not broken:
+                        unneeded.append((logical, action))
+                    print(f"{logical} without {action}: {broken or 'NOTHING FAILS'}", flush=True)
+    for action, roles in not_shown.items():
+        print(f"Not shown: {action} of {', '.join(roles)}: {NOT_ASKED[action]}")
+    broken = tests_fail(everything)
+    print(f"With all actions again: {broken or 'nothing fails'}")
+    return not unneeded and not broken
