@@ -4,6 +4,7 @@ MiniStack's SimulatePrincipalPolicy decides, on the action and on the index's AR
 """
 
 import json
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -19,7 +20,7 @@ class Gate:
         self.behind = endpoint
         self.iam = None
         self.role_arn = None
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
+        self.server = Server(("127.0.0.1", 0), handler(self))
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -42,6 +43,16 @@ class Gate:
         """Ends it."""
         self.server.shutdown()
         self.server.server_close()
+
+
+class Server(ThreadingHTTPServer):
+    """A server that says nothing of connections that a killed worker leaves."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def handler(gate):

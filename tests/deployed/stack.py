@@ -1,5 +1,6 @@
 """Building and deploying template.yaml with the SAM CLI."""
 
+import copy
 import os
 import re
 import subprocess
@@ -68,6 +69,12 @@ class Stack:
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": account.client("s3").meta.region_name}
         )
 
+    def beside(self, name):
+        """Another stack of the same template in the same account."""
+        other = copy.copy(self)
+        other.name, other.outputs = name, {}
+        return other
+
     def deploy(self, *further_changes, **parameters):
         """Deploys the built template, adjusted for MiniStack and with further changes, with these parameters."""
         parameters = {"Architecture": ARCHITECTURE, **parameters}
@@ -98,7 +105,7 @@ class Stack:
     @property
     def api_id(self):
         """The REST API's id."""
-        return re.match(r"https://([^.]+)\.execute-api\.", self.outputs["ApiUrl"])[1]
+        return re.match(r"https://([^.-]+)(-vpce-\w+)?\.execute-api\.", self.outputs["ApiUrl"])[1]
 
     @property
     def api_base(self):
