@@ -10,7 +10,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
-use tracing::warn;
 
 /// Times a call is made that keeps failing, before its work is handed back. One that is throttled is made as long as there
 /// is time.
@@ -180,6 +179,8 @@ pub(super) struct Ended {
     pub(super) open: Vec<usize>,
     /// Why there are open ones, as far as a store is to blame.
     pub(super) why_open: Option<(Deferral, String)>,
+    /// What the log says of the last call that failed.
+    pub(super) failure: Option<String>,
     /// Trying again would not help.
     pub(super) is_final: bool,
     /// A delete call that nobody answered may still be carried out. The claim must not be settled: what it may yet delete
@@ -213,6 +214,11 @@ impl Ended {
         let failed = Outcome::Failed(Reason::GaveUp(detail));
         self.open.iter().map(|at| (*at, failed.clone())).collect()
     }
+}
+
+/// What the log says of a store's error: no part of a request or an answer.
+pub(super) fn in_short(error: &VectorError) -> String {
+    format!("{:?}: {}", error.kind, error.code)
 }
 
 /// Why what is open fails after the last try.
@@ -290,8 +296,7 @@ impl Deletion<'_> {
                 | VectorErrorKind::Unanswered
                 | VectorErrorKind::InvalidId => Deferral::Failed,
             };
-            let (task_id, kind, code) = (&self.claimed.task.id, error.kind, error.code.as_str());
-            warn!(%task_id, ?kind, code, "could not delete");
+            ended.failure = Some(in_short(&error));
             ended.is_final = !may_pass(error.kind);
             ended.why_open = Some((why, error.detail));
             if !may_call_again(error.kind, calls) || !self.budget.back_off(calls).await {
