@@ -18,6 +18,7 @@ mod kills;
 mod large;
 mod lifecycle;
 mod lists;
+mod metrics;
 mod races;
 mod stores;
 mod sweeps;
