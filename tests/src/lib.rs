@@ -12,6 +12,7 @@
 pub mod http;
 pub mod kills;
 pub mod lines;
+pub mod measure;
 pub mod postgres;
 pub mod runtime_api;
 mod service;
