@@ -17,6 +17,7 @@ mod info;
 mod kills;
 mod large;
 mod lifecycle;
+mod limits;
 mod lists;
 mod metrics;
 mod races;
