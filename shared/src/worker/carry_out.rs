@@ -1,7 +1,8 @@
 //! One message, from read to settlement: read the task and the chunk, look in the store, claim and record what was seen,
 //! delete, settle. See `docs/architecture.md`.
 
-use super::deletion::{Budget, Deletion, Ended, Found, after_all_tries, in_short, look};
+use super::budget::Budget;
+use super::deletion::{Deletion, Ended, Found, after_all_tries, in_short, look};
 use super::log::MessageLog;
 use super::{Verdict, Worker};
 use crate::store::{Deferral, Objects, StoreError, StoredTask, Work, WorkError};

@@ -1,6 +1,6 @@
 //! The first message of a large task: a message for each of its chunks that is to be worked on.
 
-use super::deletion::Budget;
+use super::budget::Budget;
 use super::log::MessageLog;
 use super::{Verdict, Worker};
 use crate::queue::{MAX_BATCH, QueueError};
