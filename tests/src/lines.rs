@@ -2,36 +2,48 @@
 
 use serde_json::Value;
 use shared::telemetry::{MAX_LINE_BYTES, TelemetryConfig, lines};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use tracing::subscriber::DefaultGuard;
+use std::sync::{Arc, Mutex, Once};
 
 /// The units that CloudWatch knows, among those in use here ("MetricDatum", Amazon CloudWatch API Reference).
 const UNITS: [&str; 3] = ["Count", "Seconds", "None"];
+
+thread_local! {
+    /// Where what is logged on this thread goes.
+    static CAPTURED: RefCell<Option<Arc<Mutex<String>>>> = const { RefCell::new(None) };
+}
 
 /// Captures what is logged on this thread, which is where a test's service runs too, until it is dropped.
 #[derive(Debug)]
 pub struct Lines {
     written: Arc<Mutex<String>>,
-    _guard: DefaultGuard,
 }
 
 impl Lines {
     /// From now on.
     pub fn capture() -> Self {
-        let written = Arc::<Mutex<String>>::default();
-        let config = TelemetryConfig {
-            metrics: Some("DeletionTasks/tests".parse().expect("a namespace")),
-            ..TelemetryConfig::default()
-        };
-        let write = Arc::clone(&written);
-        let lines = lines(config, move |line| {
-            write.lock().expect("not poisoned").push_str(line);
+        // One subscriber for all threads: with one for each, an event that another thread was the first to reach may count as
+        // wanted by nobody.
+        static INSTALLED: Once = Once::new();
+        INSTALLED.call_once(|| {
+            let config = TelemetryConfig {
+                metrics: Some("DeletionTasks/tests".parse().expect("a namespace")),
+                ..TelemetryConfig::default()
+            };
+            let lines = lines(config, |line| {
+                CAPTURED.with_borrow(|captured| {
+                    if let Some(captured) = captured {
+                        captured.lock().expect("not poisoned").push_str(line);
+                    }
+                });
+            });
+            tracing::subscriber::set_global_default(lines).expect("the only one");
+            tracing::callsite::rebuild_interest_cache();
         });
-        Self {
-            written,
-            _guard: tracing::subscriber::set_default(lines),
-        }
+        let written = Arc::<Mutex<String>>::default();
+        CAPTURED.set(Some(Arc::clone(&written)));
+        Self { written }
     }
 
     /// The lines since the last time, each checked.
@@ -49,6 +61,12 @@ impl Lines {
             }
         }
         sums
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        CAPTURED.take();
     }
 }
 
