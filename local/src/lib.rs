@@ -16,6 +16,7 @@ mod embedded;
 mod error;
 mod event_source;
 mod http;
+pub mod logs;
 mod options;
 pub mod output;
 mod running;

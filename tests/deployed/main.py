@@ -17,7 +17,7 @@ from gate import Gate
 from stack import ROOT, Stack, build
 from vectors import Vectors
 
-DRIVE = ["test_calls", "test_tasks"]
+DRIVE = ["test_calls", "test_tasks", "test_metrics"]
 
 
 def suite(modules):

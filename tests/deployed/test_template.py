@@ -129,7 +129,7 @@ class Data(unittest.TestCase):
         for function in functions.values():
             given |= function["Properties"]["Environment"]["Variables"].keys()
         # No password in a template: a store's URL names a secret instead.
-        self.assertEqual(given - {"METRICS_NAMESPACE"}, read - {"VECTOR_STORE_PASSWORD", "METRICS_NAMESPACE"})
+        self.assertEqual(given, read - {"VECTOR_STORE_PASSWORD"})
 
 
 class Api(unittest.TestCase):
@@ -176,6 +176,17 @@ class Api(unittest.TestCase):
         self.assertEqual(deny["Condition"], {"StringNotEquals": {"aws:SourceVpce": {"Ref": "VpcEndpointId"}}})
         # Not "*": that would let in callers of the account who have no permission of their own.
         self.assertEqual(list(allow["Principal"]), ["AWS"])
+
+
+def own_metrics():
+    """The service's own metrics that alarms and dashboard are about."""
+    shown = json.loads(resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])["widgets"]
+    rows = [row for widget in shown for row in widget["properties"].get("metrics", [])]
+    names = {row[1] for row in rows if row[0].startswith("DeletionTasks/")}
+    for alarm in of_type("AWS::CloudWatch::Alarm").values():
+        metrics = [alarm["Properties"], *(m.get("MetricStat", {}).get("Metric", {}) for m in alarm["Properties"].get("Metrics", []))]
+        names |= {m["MetricName"] for m in metrics if isinstance(m.get("Namespace"), dict)}
+    return names
 
 
 class Watching(unittest.TestCase):

@@ -1,9 +1,10 @@
 //! Ids deleted a second from PostgreSQL: by the whole service from the request to the end of the task, and by bare clients.
 
+use crate::Row;
 use crate::bare;
 use crate::data::{Data, Layout, ROWS, ids};
 use local::Options;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::http;
 use tests::measure::{self, ROOT, median};
 use tokio::time::Instant;
@@ -17,8 +18,8 @@ enum Who {
     Bare,
     /// A client that deletes one row at a time.
     OneByOne,
-    /// What EmbeddingStudio does.
-    Studio,
+    /// What EmbeddingStudio does, over tables of its layout.
+    Studio(Layout),
 }
 
 impl Who {
@@ -28,21 +29,26 @@ impl Who {
             Self::Bare => "bare client, the same batches, one table",
             Self::OneByOne => "one row at a time, one table",
             Self::Service(Layout::Studio) => "the service, EmbeddingStudio's tables",
-            Self::Studio => "EmbeddingStudio's algorithm, its tables",
+            Self::Service(Layout::StudioIndexed) => {
+                "the service, these with an index on `original_id`"
+            }
+            Self::Studio(Layout::StudioIndexed) => {
+                "EmbeddingStudio's algorithm, these with the index"
+            }
+            Self::Studio(_) => "EmbeddingStudio's algorithm, its tables",
         }
     }
 
     fn layout(self) -> Layout {
         match self {
-            Self::Service(layout) => layout,
+            Self::Service(layout) | Self::Studio(layout) => layout,
             Self::Bare | Self::OneByOne => Layout::Rows,
-            Self::Studio => Layout::Studio,
         }
     }
 }
 
 /// Measures them in turn, several times.
-pub(crate) async fn measure(quick: bool) -> Vec<Value> {
+pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let (objects, times) = if quick { (20_000, 1) } else { (100_000, 5) };
     let data = Data::make().await;
     let all = [
@@ -50,7 +56,9 @@ pub(crate) async fn measure(quick: bool) -> Vec<Value> {
         Who::Bare,
         Who::OneByOne,
         Who::Service(Layout::Studio),
-        Who::Studio,
+        Who::Studio(Layout::Studio),
+        Who::Service(Layout::StudioIndexed),
+        Who::Studio(Layout::StudioIndexed),
     ];
     let mut seconds = all.map(|_| Vec::new());
     for time in 1..=times {
@@ -74,16 +82,19 @@ pub(crate) async fn measure(quick: bool) -> Vec<Value> {
                 seconds.iter().copied().fold(f64::INFINITY, f64::min),
                 seconds.iter().copied().fold(0.0, f64::max),
             );
-            json!({
-                "PostgreSQL": who.shown(),
-                "ids": count(*who, objects),
-                "times": seconds.len(),
-                "seconds": format!("{:.2} ({least:.2} to {most:.2})", median(seconds)),
-                "ids a second": format!("{rate:.0}"),
-                "× bare": times(1),
-                "× one row at a time": times(2),
-                "× EmbeddingStudio's": times(4),
-            })
+            vec![
+                ("PostgreSQL", who.shown().into()),
+                ("ids", count(*who, objects).into()),
+                ("times", seconds.len().into()),
+                (
+                    "seconds",
+                    format!("{:.2} ({least:.2} to {most:.2})", median(seconds)).into(),
+                ),
+                ("ids a second", format!("{rate:.0}").into()),
+                ("× bare", times(1).into()),
+                ("× one row at a time", times(2).into()),
+                ("× EmbeddingStudio's", times(4).into()),
+            ]
         });
     rows.collect()
 }
@@ -104,12 +115,14 @@ async fn run(data: &Data, who: Who, objects: usize) -> f64 {
     let table = format!("{schema}.items");
     let url = match who.layout() {
         Layout::Rows => format!("schema={schema}&table=items&id_column=object_id"),
-        Layout::Studio => format!("schema={schema}&layout=embedding-studio"),
+        Layout::Studio | Layout::StudioIndexed => {
+            format!("schema={schema}&layout=embedding-studio")
+        }
     };
     let url = copy.database.url(&url);
     let seconds = match who {
         Who::Service(_) => service(&url, objects).await,
-        Who::Bare | Who::OneByOne | Who::Studio => {
+        Who::Bare | Who::OneByOne | Who::Studio(_) => {
             let began = Instant::now();
             match who {
                 Who::Bare => bare::in_batches(&url, &table, &ids).await,
@@ -119,13 +132,10 @@ async fn run(data: &Data, who: Who, objects: usize) -> f64 {
             began.elapsed().as_secs_f64()
         }
     };
-    let tables: &[&str] = match who.layout() {
-        Layout::Rows => &["items"],
-        Layout::Studio => &["dbo_items", "dbop_items"],
-    };
-    for table in tables {
+    for table in who.layout().tables() {
         copy.assert_left(table, ROWS - ids.len()).await;
     }
+    data.done_with(copy).await;
     seconds
 }
 
