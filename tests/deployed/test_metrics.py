@@ -47,6 +47,7 @@ class Metrics(DeployedTest):
         self.assert_counted("cancel-deletion-task", canceled, {"TasksCanceled": 1})
 
     def test_what_alarms_and_dashboard_show_is_counted(self):
+        # The tests before this one have made each of them happen.
         self.service.sweep()
         functions = ["create-deletion-task", "cancel-deletion-task", "deletion-worker", "task-sweeper"]
 
