@@ -80,7 +80,7 @@ def main():
     arguments.add_argument(
         "--least-privilege",
         action="store_true",
-        help="take each action away from its role in turn, and expect the tests to fail (about 15 minutes)",
+        help="take each action away from its role in turn, and expect the tests to fail",
     )
     chosen = arguments.parse_args()
     if not unittest.TextTestRunner(verbosity=1).run(suite(["test_template"])).wasSuccessful():
