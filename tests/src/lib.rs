@@ -11,6 +11,7 @@
 
 pub mod http;
 pub mod kills;
+pub mod openapi;
 pub mod postgres;
 pub mod runtime_api;
 mod service;

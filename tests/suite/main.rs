@@ -18,6 +18,7 @@ mod kills;
 mod large;
 mod lifecycle;
 mod lists;
+mod openapi;
 mod races;
 mod stores;
 mod sweeps;

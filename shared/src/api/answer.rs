@@ -1,6 +1,6 @@
 //! Turning what an endpoint says into an HTTP response, and into its one line of log.
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 use crate::clock::Clock;
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
@@ -89,11 +89,16 @@ pub(super) async fn respond(
             response
         }
         Err(problem) => {
-            let (status, cause) = (problem.status.as_u16(), problem.log.cause.as_deref());
+            let status = problem.kind.status().as_u16();
+            let cause = problem.log.cause.as_deref();
             let (task_id, faults) = (problem.log.task_id.as_deref(), problem.errors.len());
-            match status {
-                500 => error!(endpoint, status, task_id, cause, duration_ms),
-                503 => warn!(endpoint, status, task_id, cause, duration_ms),
+            match problem.kind {
+                ProblemKind::InternalServerError => {
+                    error!(endpoint, status, task_id, cause, duration_ms);
+                }
+                ProblemKind::ServiceUnavailable => {
+                    warn!(endpoint, status, task_id, cause, duration_ms);
+                }
                 _ => info!(endpoint, status, task_id, faults, duration_ms),
             }
             refuse(problem)
@@ -104,7 +109,7 @@ pub(super) async fn respond(
 /// A problem as a response.
 pub(super) fn refuse(problem: Problem) -> Response<Body> {
     let json = serde_json::to_vec(&problem.body()).unwrap_or_default();
-    let mut response = response(problem.status, "application/problem+json", json);
+    let mut response = response(problem.kind.status(), "application/problem+json", json);
     if let Some((name, value)) = problem.header
         && let Ok(value) = HeaderValue::from_str(&value)
     {
@@ -123,7 +128,7 @@ pub(super) fn body_too_large() -> Problem {
         "The body is larger than {} bytes: split the objects over several tasks",
         super::MAX_BODY_BYTES
     );
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    Problem::new(ProblemKind::ContentTooLarge, detail)
 }
 
 fn response(status: StatusCode, content_type: &'static str, mut json: Vec<u8>) -> Response<Body> {
