@@ -2,7 +2,7 @@
 
 use crate::runtime_api::in_repository;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// The document.
@@ -41,8 +41,8 @@ pub struct Example {
     pub value: Value,
     /// The headers that it has and others of its kind need not have.
     pub headers: Map<String, Value>,
-    /// The headers that the document knows of any answer of this kind; true where they are required.
-    pub known_headers: Vec<(String, bool)>,
+    /// The headers that the document knows of any answer of this kind, by their names in lower case.
+    pub known_headers: BTreeMap<String, Value>,
 }
 
 impl Document {
@@ -135,10 +135,10 @@ impl Document {
     fn add_examples(&self, all: &mut Vec<Example>, place: &str, response: &Value) {
         let headers = response["headers"].as_object().into_iter().flatten();
         let known = headers.map(|(name, header)| {
-            let required = self.resolved(header)["required"] == true;
-            (name.to_lowercase(), required)
+            let header = self.resolved(header).clone();
+            (name.to_lowercase(), header)
         });
-        let known: Vec<_> = known.collect();
+        let known = known.collect();
         for (content_type, media) in response["content"].as_object().into_iter().flatten() {
             for (name, example) in media["examples"].as_object().into_iter().flatten() {
                 let place = format!("{place} {name}");
@@ -149,7 +149,12 @@ impl Document {
 }
 
 impl Example {
-    fn of(place: String, example: &Value, answer_type: &str, known: &[(String, bool)]) -> Self {
+    fn of(
+        place: String,
+        example: &Value,
+        answer_type: &str,
+        known: &BTreeMap<String, Value>,
+    ) -> Self {
         let text = |field: &str| example[field].as_str().map(str::to_owned);
         let request = text("x-request").unwrap_or_else(|| panic!("{place} has no x-request"));
         let (method, target) = request.split_once(' ').expect("a request line");
@@ -172,7 +177,7 @@ impl Example {
                 .as_object()
                 .cloned()
                 .unwrap_or_default(),
-            known_headers: known.to_vec(),
+            known_headers: known.clone(),
             place,
         }
     }

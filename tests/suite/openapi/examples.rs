@@ -144,10 +144,23 @@ fn assert_headers(reply: &Reply, example: &Example) {
     let sent: BTreeSet<_> = sent.filter(|name| !OF_HTTP.contains(&&**name)).collect();
     assert_eq!(sent, expected, "{place}");
     for name in &sent {
-        let known = example.known_headers.iter().any(|(known, _)| known == name);
-        assert!(known, "{place}: {name} is not documented");
+        let known = example.known_headers.get(name);
+        let known = known.unwrap_or_else(|| panic!("{place}: {name} is not documented"));
+        let (schema, value) = (&known["schema"], reply.header(name).unwrap());
+        let allowed = schema["enum"].as_array().cloned();
+        let allowed = allowed.unwrap_or_else(|| vec![schema["const"].clone()]);
+        // A header is a text, a number too.
+        let allowed = allowed.iter().map(|allowed| match allowed.as_str() {
+            Some(text) => text.to_owned(),
+            None => allowed.to_string(),
+        });
+        assert!(
+            allowed.into_iter().any(|allowed| allowed == value),
+            "{place}: {name}: {value}"
+        );
     }
-    for (name, required) in &example.known_headers {
+    for (name, known) in &example.known_headers {
+        let required = known["required"] == true;
         assert!(!required || sent.contains(name), "{place}: no {name}");
     }
 }
