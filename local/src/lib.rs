@@ -26,5 +26,5 @@ pub mod signals;
 mod stop;
 
 pub use error::StartError;
-pub use options::{DEFAULT_VECTOR_STORES, Options, Ports};
+pub use options::{DEFAULT_VECTOR_STORES, Options, Ports, Throttle};
 pub use running::{Clients, Handlers, NAME, Running, start};

@@ -4,6 +4,8 @@ use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::clock::Clock;
 use shared::task::ChunkLimits;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The default of `VECTOR_STORES`: every model's index is in the embedded S3 Vectors bucket `demo`.
@@ -37,9 +39,26 @@ pub struct Options {
     pub chunk_limits: ChunkLimits,
     /// Settings by their environment variables' names, such as `VECTOR_STORES`. The process's environment is not read.
     pub settings: Vec<(String, String)>,
+    /// Whether the embedded S3 Vectors refuses what is beyond the real service's rates.
+    pub throttle: Throttle,
     /// The HTTP client under the handlers' SDK clients, for tests that count or break calls on the wire. What the runner
     /// itself calls (setup, the event source) and [`crate::Running::clients`] do not use it.
     pub http_client: Option<SharedHttpClient>,
+}
+
+/// A switch, off at first. Clones are one, so it may be turned on while everything runs.
+#[derive(Clone, Debug, Default)]
+pub struct Throttle(Arc<AtomicBool>);
+
+impl Throttle {
+    /// Turns it on or off.
+    pub fn turn(&self, on: bool) {
+        self.0.store(on, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// Where to listen; 0 is any free port.
@@ -69,6 +88,7 @@ impl Default for Options {
             clock: Clock::System,
             chunk_limits: ChunkLimits::default(),
             settings: Vec::new(),
+            throttle: Throttle::default(),
             http_client: None,
         }
     }

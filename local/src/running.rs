@@ -251,7 +251,7 @@ impl Embedded {
         Ok(Self {
             dynamodb: DynamoDb::start(dynamodb, options.data.as_deref(), &options.clock).await?,
             sqs: Sqs::start(sqs)?,
-            s3vectors: S3Vectors::start(s3vectors)?,
+            s3vectors: S3Vectors::start(s3vectors, options.throttle.clone())?,
         })
     }
 

@@ -19,7 +19,7 @@ use crate::wire::Wire;
 use crate::{Service, runtime_api};
 use holders::Holders;
 use load::Known;
-use local::Options;
+use local::{Options, Throttle};
 use serde_json::Value;
 use shared::clock::{Clock, ManualClock};
 use std::ops::RangeInclusive;
@@ -130,6 +130,7 @@ pub async fn run(plan: Plan, tell: impl Fn(&str)) -> Report {
             wire: Wire::default(),
             // The handlers go by the system's clock.
             clock: ManualClock::at(Clock::System.now()),
+            throttle: Throttle::default(),
         },
         plan,
         tasks: Mutex::default(),

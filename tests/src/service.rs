@@ -7,7 +7,7 @@ use crate::wire::Wire;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, TimeDelta, Utc};
-use local::{NAME, Options, Running};
+use local::{NAME, Options, Running, Throttle};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
 use shared::task::ChunkLimits;
@@ -34,6 +34,8 @@ pub struct Service {
     pub wire: Wire,
     /// The handlers' time.
     pub clock: ManualClock,
+    /// Whether the embedded S3 Vectors keeps the real one's rates.
+    pub throttle: Throttle,
 }
 
 /// The first example in the README.
@@ -77,7 +79,9 @@ impl Service {
         let clock = ManualClock::at(noon.to_utc());
         let wire = Wire::default();
         let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let throttle = Throttle::default();
         let options = Options {
+            throttle: throttle.clone(),
             worker_concurrency: 0,
             sweep_interval: None,
             clock: Clock::Manual(clock.clone()),
@@ -91,6 +95,7 @@ impl Service {
             running,
             wire,
             clock,
+            throttle,
         }
     }
 

@@ -5,6 +5,7 @@ mod contract;
 mod connections;
 mod embedding_studio;
 mod logging_in;
+mod pace;
 mod postgres;
 mod s3vectors;
 mod whole;

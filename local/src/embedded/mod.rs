@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod dynamodb;
+mod quota;
 pub(crate) mod s3vectors;
 pub(crate) mod serve;
 pub(crate) mod sqs;

@@ -1,11 +1,13 @@
 //! S3 Vectors: winterbaume, in memory, behind HTTP.
 //!
-//! It takes any number of keys a call. The real service does not, so this refuses what that would refuse: a client that
-//! forgets the limits fails here first.
+//! It takes any number of keys a call, and any number of calls. The real service does not, so this refuses what that would
+//! refuse: a client that forgets the limits fails here first. The rates of the real service it keeps where that is asked for.
 
+use super::quota::{Cost, Quotas};
 use super::serve::Server;
 use super::vectors::Vectors;
 use crate::error::StartError;
+use crate::options::Throttle;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -17,6 +19,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use winterbaume_core::MockRequest;
 
 /// "Request payload size" under "S3 Vectors limitations and restrictions".
@@ -30,11 +33,15 @@ pub(crate) struct S3Vectors(Server);
 
 impl S3Vectors {
     /// Starts it, without buckets.
-    pub(crate) fn start(listener: TcpListener) -> Result<Self, StartError> {
-        let vectors = Arc::new(Vectors::new());
+    pub(crate) fn start(listener: TcpListener, throttle: Throttle) -> Result<Self, StartError> {
+        let service = Arc::new(Service {
+            vectors: Vectors::new(),
+            quotas: Quotas::default(),
+            throttle,
+        });
         let service = service_fn(move |request| {
-            let vectors = Arc::clone(&vectors);
-            async move { Ok::<_, Infallible>(answer(&vectors, request).await) }
+            let service = Arc::clone(&service);
+            async move { Ok::<_, Infallible>(service.answer(request).await) }
         });
         let server = Server::of(listener, service);
         server.map(Self).map_err(StartError::setup("S3 Vectors"))
@@ -51,93 +58,144 @@ impl S3Vectors {
     }
 }
 
-async fn answer(vectors: &Vectors, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (mut parts, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, MAX_REQUEST_BYTES).collect().await else {
-        return refusal("The request is too large", Vec::new());
-    };
-    let body = body.to_bytes();
-    if let Some(broken) = broken_limits(parts.uri.path(), &body) {
-        return broken;
-    }
-    // The state is kept by the region in the signature. Here there is one region, whatever the caller's shell says.
-    parts.headers.remove(AUTHORIZATION);
-    let request = MockRequest {
-        method: parts.method.to_string(),
-        uri: parts.uri.to_string(),
-        headers: parts.headers,
-        body,
-    };
-    let answer = vectors.answer(parts.uri.path(), request).await;
-    let mut response = Response::new(Full::new(answer.body));
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    *response.headers_mut() = answer.headers;
-    response
+struct Service {
+    vectors: Vectors,
+    quotas: Quotas,
+    throttle: Throttle,
 }
 
-/// The refusal of a call whose list of keys or vectors, or a key in it, is too short or too long.
-fn broken_limits(path: &str, body: &[u8]) -> Option<Response<Full<Bytes>>> {
-    let (field, most) = match path {
-        "/GetVectors" => ("keys", 100),
-        "/DeleteVectors" => ("keys", 500),
-        "/PutVectors" => ("vectors", 500),
-        _ => return None,
-    };
-    // What is no such JSON at all the service refuses itself.
-    let body: Value = serde_json::from_slice(body).ok()?;
-    let entries = body.get(field)?.as_array()?;
-    let mut faults = Vec::new();
-    let mut check = |path: String, length: usize, most: usize| {
-        if !(1..=most).contains(&length) {
-            let constraint = format!("Member must have length between 1 and {most}, inclusive");
-            let message = format!(
-                "Value with length {length} at '{path}' failed to satisfy constraint: {constraint}"
-            );
-            faults.push((path, message));
+impl Service {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (mut parts, body) = request.into_parts();
+        let Ok(body) = Limited::new(body, MAX_REQUEST_BYTES).collect().await else {
+            return invalid("The request is too large", Vec::new());
+        };
+        let body = body.to_bytes();
+        let path = parts.uri.path();
+        // What is no such JSON at all winterbaume refuses itself.
+        if let Some(asked) = Asked::read(path, &body) {
+            if let Some(broken) = asked.broken_limits() {
+                return broken;
+            }
+            let now = Instant::now();
+            if self.throttle.is_on() && !self.quotas.take(&asked.index, asked.cost(), now) {
+                return refusal(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "TooManyRequestsException",
+                    &json!({"message": "Please reduce your request rate."}),
+                );
+            }
         }
-    };
-    check(format!("/{field}"), entries.len(), most);
-    for (number, entry) in entries.iter().enumerate() {
-        let (path, key) = match field {
-            "keys" => (format!("/keys/{number}"), entry.as_str()),
-            _ => (
-                format!("/vectors/{number}/key"),
-                entry.get("key").and_then(Value::as_str),
+        // The state is kept by the region in the signature. Here there is one region, whatever the caller's shell says.
+        parts.headers.remove(AUTHORIZATION);
+        let request = MockRequest {
+            method: parts.method.to_string(),
+            uri: parts.uri.to_string(),
+            headers: parts.headers,
+            body,
+        };
+        let answer = self.vectors.answer(parts.uri.path(), request).await;
+        let mut response = Response::new(Full::new(answer.body));
+        *response.status_mut() =
+            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = answer.headers;
+        response
+    }
+}
+
+/// A call that names vectors: what the limits are about.
+struct Asked {
+    /// The field that lists them.
+    field: &'static str,
+    /// The most that it may list.
+    most: usize,
+    keys: Vec<String>,
+    index: String,
+}
+
+impl Asked {
+    fn read(path: &str, body: &[u8]) -> Option<Self> {
+        let (field, most) = match path {
+            "/GetVectors" => ("keys", 100),
+            "/DeleteVectors" => ("keys", 500),
+            "/PutVectors" => ("vectors", 500),
+            _ => return None,
+        };
+        let body: Value = serde_json::from_slice(body).ok()?;
+        let text = |name| body.get(name).and_then(Value::as_str).unwrap_or_default();
+        let key = |entry: &Value| match field {
+            "keys" => entry.as_str().map(str::to_owned),
+            _ => entry.get("key").and_then(Value::as_str).map(str::to_owned),
+        };
+        let entries = body.get(field)?.as_array()?;
+        Some(Self {
+            field,
+            most,
+            keys: entries
+                .iter()
+                .map(|entry| key(entry).unwrap_or_default())
+                .collect(),
+            index: ["vectorBucketName", "indexName", "indexArn"]
+                .map(text)
+                .join("/"),
+        })
+    }
+
+    fn cost(&self) -> Cost {
+        match self.most {
+            100 => Cost::Read,
+            _ => Cost::Write(self.keys.len()),
+        }
+    }
+
+    /// The refusal of a call whose list of keys or vectors, or a key in it, is too short or too long.
+    fn broken_limits(&self) -> Option<Response<Full<Bytes>>> {
+        let mut faults = Vec::new();
+        let mut check = |path: String, length: usize, most: usize| {
+            if !(1..=most).contains(&length) {
+                let constraint = format!("Member must have length between 1 and {most}, inclusive");
+                let message = format!(
+                    "Value with length {length} at '{path}' failed to satisfy constraint: {constraint}"
+                );
+                faults.push((path, message));
+            }
+        };
+        check(format!("/{}", self.field), self.keys.len(), self.most);
+        for (number, key) in self.keys.iter().enumerate() {
+            let path = match self.field {
+                "keys" => format!("/keys/{number}"),
+                _ => format!("/vectors/{number}/key"),
+            };
+            check(path, key.chars().count(), MAX_KEY_CHARACTERS);
+        }
+        let messages: Vec<_> = faults.iter().map(|(_, message)| message.as_str()).collect();
+        let text = match faults.len() {
+            0 => return None,
+            1 => format!("1 validation error detected. {}", messages.concat()),
+            count => format!(
+                "{count} validation errors detected. {}",
+                messages.join("; ")
             ),
         };
-        check(
-            path,
-            key.map_or(0, |key| key.chars().count()),
-            MAX_KEY_CHARACTERS,
-        );
+        Some(invalid(&text, faults))
     }
-    let messages: Vec<_> = faults.iter().map(|(_, message)| message.as_str()).collect();
-    let text = match faults.len() {
-        0 => return None,
-        1 => format!("1 validation error detected. {}", messages.concat()),
-        count => format!(
-            "{count} validation errors detected. {}",
-            messages.join("; ")
-        ),
-    };
-    Some(refusal(&text, faults))
 }
 
 /// A `ValidationException` as the service words it: each fault has a path and a message.
-fn refusal(text: &str, faults: Vec<(String, String)>) -> Response<Full<Bytes>> {
+fn invalid(text: &str, faults: Vec<(String, String)>) -> Response<Full<Bytes>> {
     let fields = faults
         .into_iter()
         .map(|(path, message)| json!({"path": path, "message": message}));
     let body = json!({"message": text, "fieldList": fields.collect::<Vec<_>>()});
+    refusal(StatusCode::BAD_REQUEST, "ValidationException", &body)
+}
+
+fn refusal(status: StatusCode, error: &'static str, body: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.to_string().into()));
-    *response.status_mut() = StatusCode::BAD_REQUEST;
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(
-        "x-amzn-errortype",
-        HeaderValue::from_static("ValidationException"),
-    );
+    headers.insert("x-amzn-errortype", HeaderValue::from_static(error));
     response
 }
 

@@ -11,7 +11,7 @@ use aws_sdk_s3vectors::types::{PutInputVector, VectorData};
 use shared::aws;
 
 async fn start() -> (S3Vectors, Client) {
-    let server = S3Vectors::start(listen(0, "").await.unwrap()).unwrap();
+    let server = S3Vectors::start(listen(0, "").await.unwrap(), Throttle::default()).unwrap();
     let client = Client::new(&aws::local_config(
         &format!("http://{}", server.address()),
         None,

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "embedding-studio")]
 mod embedding_studio;
+#[cfg(any(feature = "s3vectors", feature = "postgres"))]
+mod parameters;
 mod password;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -15,17 +17,16 @@ mod schemes;
 
 pub use password::Password;
 pub use rules::VectorStoreRules;
-#[cfg(feature = "s3vectors")]
-pub use s3vectors::S3Vectors;
 
 use crate::task::ModelId;
 use aws_config::SdkConfig;
 use futures_util::future::BoxFuture;
 use rules::Pattern;
-use schemes::StoreOf;
+use schemes::{StoreOf, Target};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A place that holds a model's vectors.
 pub trait VectorStore: Send + Sync {
@@ -43,6 +44,14 @@ pub trait VectorStore: Send + Sync {
 
     /// The most ids that one delete call takes.
     fn max_delete(&self) -> usize;
+
+    /// Takes the next place for a delete of so many ids, and says how long to wait for it, so that the store is asked for
+    /// no more than it takes. `None`: it would be longer than `longest`, and no place is taken.
+    ///
+    /// The wait is the caller's, so that a delete's own time begins with the call.
+    fn turn(&self, _ids: usize, _longest: Duration) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
 }
 
 /// What went wrong, by meaning.
@@ -79,6 +88,18 @@ pub struct VectorError {
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
+impl VectorError {
+    /// No call was made: the store is already asked for as much as it takes.
+    pub(crate) fn asked_enough() -> Self {
+        Self {
+            kind: VectorErrorKind::Throttled,
+            detail: "The vector store is asked for as much as it takes".to_owned(),
+            code: "paced".to_owned(),
+            source: None,
+        }
+    }
+}
+
 /// What adapters are opened with, beside their URLs.
 #[derive(Clone, Debug)]
 pub struct Services {
@@ -90,7 +111,7 @@ pub struct Services {
 
 /// The stores a deployment is configured with. Clones share them, and their connections.
 #[derive(Clone)]
-pub struct VectorStores(Arc<[(Pattern, StoreOf)]>);
+pub struct VectorStores(Arc<[(Pattern, Arc<StoreOf>)]>);
 
 impl fmt::Debug for VectorStores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,12 +122,19 @@ impl fmt::Debug for VectorStores {
 }
 
 impl VectorStores {
-    /// The stores that `rules` name. Nothing is connected to until a store is first called.
+    /// The stores that `rules` name, those of one URL opened once. Nothing is connected to until a store is first called.
     pub fn new(rules: &VectorStoreRules, services: &Services) -> Self {
-        let open = rules
-            .iter()
-            .map(|(pattern, target)| (pattern.clone(), target.open(services)));
-        Self(open.collect())
+        let mut open: Vec<(Pattern, Arc<dyn Target>, Arc<StoreOf>)> = Vec::new();
+        for (pattern, target) in rules.iter() {
+            let same = open.iter().find(|(_, known, _)| Arc::ptr_eq(known, target));
+            let stores = match same {
+                Some((_, _, stores)) => Arc::clone(stores),
+                None => Arc::new(target.open(services)),
+            };
+            open.push((pattern.clone(), Arc::clone(target), stores));
+        }
+        let open = open.into_iter();
+        Self(open.map(|(pattern, _, stores)| (pattern, stores)).collect())
     }
 
     /// The store of a model's vectors: the first rule that matches. `None` when none does.

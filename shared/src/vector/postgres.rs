@@ -14,10 +14,11 @@ pub(super) mod pool;
 mod secret;
 mod tls;
 
+use super::parameters::Parameters;
 use super::schemes::{StoreOf, Target, Template};
 use super::{Services, VectorError, VectorErrorKind, VectorStore};
 use crate::task::ModelId;
-use address::{Address, Parameters};
+use address::Address;
 use column::{Columns, IdType};
 use errors::Failure;
 use futures_util::future::BoxFuture;

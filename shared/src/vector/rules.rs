@@ -2,10 +2,11 @@
 
 use super::schemes::{self, Target};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// The rules in the order written: the first whose pattern matches the model id wins.
+/// The rules in the order written: the first whose pattern matches the model id wins. Those with the same URL share its target.
 #[derive(Clone, Debug, Default)]
 pub struct VectorStoreRules(Vec<(Pattern, Arc<dyn Target>)>);
 
@@ -25,6 +26,7 @@ impl VectorStoreRules {
         })?;
         let mut faults = Vec::new();
         let mut rules: Vec<(Pattern, Arc<dyn Target>)> = Vec::new();
+        let mut targets: HashMap<String, Arc<dyn Target>> = HashMap::new();
         if pairs.0.is_empty() {
             faults.push("has no entry: no task could ever be carried out".to_owned());
         }
@@ -40,8 +42,15 @@ impl VectorStoreRules {
             if rules.iter().any(|(known, _)| known.0 == pattern) {
                 faults.push(format!("{name} is given twice"));
             }
-            match schemes::parse(&url) {
-                Ok(target) => rules.push((Pattern(pattern), target)),
+            let target = match targets.get(&url) {
+                Some(target) => Ok(Arc::clone(target)),
+                None => schemes::parse(&url),
+            };
+            match target {
+                Ok(target) => {
+                    targets.insert(url, Arc::clone(&target));
+                    rules.push((Pattern(pattern), target));
+                }
                 Err(found) => {
                     let found = found.into_iter();
                     faults.extend(found.map(|fault| format!("{name}: {fault}")));
@@ -55,8 +64,8 @@ impl VectorStoreRules {
     }
 
     /// Each pattern with what its URL names, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Pattern, &dyn Target)> {
-        self.0.iter().map(|(pattern, target)| (pattern, &**target))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Pattern, &Arc<dyn Target>)> {
+        self.0.iter().map(|(pattern, target)| (pattern, target))
     }
 }
 
@@ -161,6 +170,17 @@ mod tests {
         ] {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn rules_with_the_same_url_share_what_it_names() {
+        let rules = VectorStoreRules::parse(
+            r#"{"a": "s3vectors://bucket/i", "b": "s3vectors://bucket/i", "c": "s3vectors://bucket/j"}"#,
+        )
+        .unwrap();
+        let targets: Vec<_> = rules.iter().map(|(_, target)| target).collect();
+        assert!(Arc::ptr_eq(targets[0], targets[1]));
+        assert!(!Arc::ptr_eq(targets[0], targets[2]));
     }
 
     #[test]

@@ -21,6 +21,8 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// A store that does not answer within less than this is not to blame.
 const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
+/// After a longer wait than this the task is looked at again: it may have been canceled.
+const LONG_WAIT: Duration = Duration::from_secs(1);
 /// With less time than this no call is begun.
 const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
 
@@ -42,6 +44,12 @@ impl Budget {
     /// Whether there is time for one more call to a store, and for recording its result.
     pub(super) fn allows_a_call(&self) -> bool {
         self.left() >= MIN_TIME
+    }
+
+    /// How long a call may wait for its turn and still have a fair time.
+    fn longest_wait(&self) -> Duration {
+        let left = self.left().to_std().unwrap_or(Duration::ZERO);
+        left.saturating_sub(FAIR_CALL_TIME * 2)
     }
 
     /// Makes a call in bounded time. One that takes longer may have happened. It is the store's failure only if the store
@@ -229,7 +237,7 @@ pub(super) struct Deletion<'a> {
 }
 
 impl Deletion<'_> {
-    /// Deletes the objects at `positions`. Before any call but the first it reads the task: one that was canceled,
+    /// Deletes the objects at `positions`. Before any call but the first, and after a long wait, it reads the task: one that was canceled,
     /// restarted or taken over gets no further call.
     pub(super) async fn run(&self, positions: &[usize]) -> Ended {
         let mut ended = Ended::default();
@@ -244,12 +252,16 @@ impl Deletion<'_> {
         // By when every call that nobody answered has been carried out or never will be.
         let mut quiet_at = None;
         while let Some(batch) = batches.pop() {
-            let allowed = self.budget.allows_a_call();
-            if !allowed || !(first || self.is_still_ours().await) {
-                if !allowed {
-                    let why = "there was no time for the rest".to_owned();
-                    ended.why_open.get_or_insert((Deferral::NoTime, why));
+            let waited = match self.wait_for_a_turn(batch.len()).await {
+                Ok(waited) => waited,
+                Err(why) => {
+                    ended.why_open.get_or_insert(why);
+                    batches.push(batch);
+                    break;
                 }
+            };
+            let claimed_just_now = first && waited <= LONG_WAIT;
+            if !(claimed_just_now || self.is_still_ours().await) {
                 batches.push(batch);
                 break;
             }
@@ -307,6 +319,24 @@ impl Deletion<'_> {
         }
         self.learn_what_became_of(&unsure, &mut ended).await;
         ended
+    }
+
+    /// Waits until the store takes one more delete of so many ids, and says how long that was.
+    ///
+    /// # Errors
+    /// Why there is none: no time is left for it.
+    async fn wait_for_a_turn(&self, ids: usize) -> Result<Duration, (Deferral, String)> {
+        if !self.budget.allows_a_call() {
+            let why = "there was no time for the rest".to_owned();
+            return Err((Deferral::NoTime, why));
+        }
+        let Some(wait) = self.store.turn(ids, self.budget.longest_wait()) else {
+            return Err((Deferral::Throttled, VectorError::asked_enough().detail));
+        };
+        if !wait.is_zero() {
+            self.budget.clock.sleep(wait).await;
+        }
+        Ok(wait)
     }
 
     async fn is_still_ours(&self) -> bool {

@@ -6,7 +6,6 @@
 
 use crate::meter::Meter;
 use crate::report::{Sample, timed};
-use crate::setup::{self, BUCKET};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry};
 use futures_util::{StreamExt, stream};
@@ -16,6 +15,7 @@ use shared::aws;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tests::measure::{self, BUCKET};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -44,30 +44,27 @@ pub(crate) struct Bare {
 /// Times the bare client on so many objects, half of which are in the index, and counts the calls of one more time.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
-    let running = setup::start(setup::services_only()).await;
-    let bare = Bare::new(
-        &crate::service::addresses(&running),
-        Some(meter.http_client()),
-    );
+    let running = measure::start(measure::services_only()).await;
+    let bare = Bare::new(&measure::addresses(&running), Some(meter.http_client()));
     let mut receivers = JoinSet::new();
     for _ in 0..RECEIVERS {
         let bare = bare.clone();
         receivers.spawn(async move { bare.receive_for_ever().await });
     }
     bare.seed_and_time(&running, 0, 2).await;
-    setup::forget_peak();
+    measure::forget_peak();
     let mut peak = 0.0;
     let mut samples = Vec::new();
     for number in 1..=times {
         samples.push(bare.seed_and_time(&running, number, objects).await);
         if number == 1 {
-            peak = setup::peak_megabytes();
+            peak = measure::peak_megabytes();
         }
     }
     let number = times + 1;
     let index = format!("index-{number}");
     let seed = u64::try_from(number).unwrap_or_default();
-    setup::seed_index(&running.clients.s3vectors, &index, seed, objects).await;
+    measure::seed_index(&running.clients.s3vectors, &index, seed, objects).await;
     meter.turn_on();
     bare.time(&index, seed, objects).await;
     let tally = meter.turn_off();
@@ -82,13 +79,13 @@ impl Bare {
         addresses: &Value,
         http_client: Option<aws_sdk_dynamodb::config::SharedHttpClient>,
     ) -> Self {
-        let address = |name: &str| addresses[name].as_str().expect("an address");
-        let config = |name| aws::local_config(address(name), http_client.clone());
+        let address = |name| measure::address(addresses, name);
+        let config = |name| aws::local_config(&address(name), http_client.clone());
         Self {
             dynamodb: aws::dynamodb_client(&config("dynamodb")),
             sqs: aws::sqs_client(&config("sqs")),
             s3vectors: aws::s3vectors_client(&config("s3vectors")),
-            queue: address("queue").to_owned(),
+            queue: address("queue"),
             handled: Arc::default(),
         }
     }
@@ -96,29 +93,29 @@ impl Bare {
     async fn seed_and_time(&self, running: &Running, number: usize, objects: usize) -> Sample {
         let index = format!("index-{number}");
         let seed = u64::try_from(number).unwrap_or_default();
-        setup::seed_index(&running.clients.s3vectors, &index, seed, objects).await;
+        measure::seed_index(&running.clients.s3vectors, &index, seed, objects).await;
         self.time(&index, seed, objects).await
     }
 
     /// The create ends when all is on the queue, the whole when all is handled.
     async fn time(&self, index: &str, seed: u64, objects: usize) -> Sample {
         self.handled.store(0, Ordering::SeqCst);
-        let processor = setup::processor_seconds();
+        let processor = measure::processor_seconds();
         let began = Instant::now();
         let chunks = self.create(index, seed, objects).await;
         let created = began.elapsed();
         let is_done = async || self.handled.load(Ordering::SeqCst) == chunks;
-        setup::until(began, is_done).await;
+        measure::until(began, is_done).await;
         Sample {
             created: created.as_secs_f64(),
             total: began.elapsed().as_secs_f64(),
-            processor: setup::processor_seconds() - processor,
+            processor: measure::processor_seconds() - processor,
         }
     }
 
     /// Puts the items and sends the messages; answers how many.
     pub(crate) async fn create(&self, index: &str, seed: u64, objects: usize) -> usize {
-        let ids: Vec<_> = setup::object_ids(seed, objects).collect();
+        let ids: Vec<_> = measure::object_ids(seed, objects).collect();
         let chunks: Vec<_> = ids.chunks(CHUNK).enumerate().collect();
         let key = |number: usize| format!("B#{index}#{number}");
         let writes = chunks.chunks(25).map(|batch| {

@@ -23,13 +23,11 @@ mod meter;
 mod pages;
 mod report;
 mod service;
-mod setup;
 mod units;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use std::process::Stdio;
-use tokio::process::Command;
+use tests::measure::child;
 
 /// What the service costs at scale.
 #[derive(Debug, Parser)]
@@ -148,22 +146,4 @@ async fn all(quick: bool, json: bool) {
         true => rows.iter().for_each(|row| println!("{row}")),
         false => println!("{}", report::tables(&rows)),
     }
-}
-
-/// Runs this program with these arguments in a process of its own; answers the JSON that it prints.
-///
-/// # Panics
-/// When it fails.
-async fn child(arguments: &[&str]) -> Value {
-    let program = std::env::current_exe().expect("this program has a path");
-    let child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("this program starts again");
-    let ended = child.wait_with_output().await.expect("it ends");
-    assert!(ended.status.success(), "{arguments:?}: {}", ended.status);
-    serde_json::from_slice(&ended.stdout).expect("it prints JSON")
 }

@@ -1,14 +1,13 @@
 //! List pages over a small and a large table.
 
 use crate::meter::Meter;
-use crate::service::attribute;
-use crate::setup::{self, ROOT, median};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::{StreamExt, stream};
 use local::{NAME, Options, Running};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use std::collections::HashMap;
+use tests::measure::{self, ROOT, median};
 use tests::{http, run_body};
 use tokio::time::Instant;
 
@@ -34,9 +33,9 @@ pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
     let meter = Meter::default();
     let options = Options {
         sweep_interval: None,
-        ..setup::whole(meter.http_client())
+        ..measure::whole(meter.http_client())
     };
-    let running = setup::start(options).await;
+    let running = measure::start(options).await;
     fill(&running, tasks).await;
     let mut rows = Vec::new();
     for filter in ["", "status=done", "embedding_model_id=rare"] {
@@ -45,10 +44,10 @@ pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
             list(&running, &query).await;
             let (mut taken, mut processor) = (Vec::new(), Vec::new());
             for _ in 0..times {
-                let (before, began) = (setup::processor_seconds(), Instant::now());
+                let (before, began) = (measure::processor_seconds(), Instant::now());
                 list(&running, &query).await;
                 taken.push(began.elapsed().as_secs_f64() * 1e3);
-                processor.push((setup::processor_seconds() - before) * 1e3);
+                processor.push((measure::processor_seconds() - before) * 1e3);
             }
             meter.turn_on();
             let page = list(&running, &query).await;
@@ -105,7 +104,7 @@ async fn fill(running: &Running, tasks: usize) {
         .flat_map(|(status, share)| std::iter::repeat_n(*status, *share))
         .collect();
     let mut random = fastrand::Rng::with_seed(1);
-    let mut ids = setup::object_ids(2, tasks);
+    let mut ids = measure::object_ids(2, tasks);
     let mut items = (0..tasks).map(|number| {
         let status = random.choice(&mix).expect("a status");
         let mut item = originals.get(*status).expect("an original").clone();
@@ -147,8 +146,8 @@ async fn fill(running: &Running, tasks: usize) {
 
 /// A task in each status, as the service itself stores it; its items are taken out again.
 async fn originals(running: &Running) -> HashMap<&'static str, Item> {
-    setup::seed_index(&running.clients.s3vectors, "common", 1, 20).await;
-    let objects: Vec<_> = setup::object_ids(1, 20).collect();
+    measure::seed_index(&running.clients.s3vectors, "common", 1, 20).await;
+    let objects: Vec<_> = measure::object_ids(1, 20).collect();
     let post = async |model: &str, id: &str| {
         let body = run_body(model, id, &objects).to_string();
         let (path, json) = (format!("{ROOT}/run"), Some("application/json"));
@@ -164,10 +163,10 @@ async fn originals(running: &Running) -> HashMap<&'static str, Item> {
         };
         post(model, status).await;
         let ended = async || {
-            let status = attribute(running, status, "status").await;
+            let status = measure::attribute(&running.clients.dynamodb, status, "status").await;
             status == "done" || status == "failed"
         };
-        setup::until(Instant::now(), ended).await;
+        measure::until(Instant::now(), ended).await;
         let key = HashMap::from([("pk".to_owned(), AttributeValue::S(format!("T#{status}")))]);
         let client = &running.clients.dynamodb;
         let get = client.get_item().table_name(NAME).consistent_read(true);

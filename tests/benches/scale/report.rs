@@ -1,9 +1,9 @@
 //! Rows of figures, and the tables made of them.
 
 use crate::meter::Tally;
-use crate::setup::median;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use tests::measure::median;
 
 /// One task, or what the baseline does in its place, in seconds.
 #[derive(Clone, Copy, Debug)]

@@ -2,29 +2,29 @@
 
 use crate::meter::Meter;
 use crate::report::{Sample, timed};
-use crate::setup::{self, ROOT};
-use local::{NAME, Running};
-use serde_json::{Value, json};
+use local::Running;
+use serde_json::Value;
 use tests::http;
+use tests::measure::{self, ROOT, attribute};
 use tokio::time::Instant;
 
 /// Times tasks of so many objects, half of which are in the index, and counts the calls of one more.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
-    let running = setup::start(setup::whole(meter.http_client())).await;
+    let running = measure::start(measure::whole(meter.http_client())).await;
     // Connections are there before anything is timed.
     task(&running, 0, 2).await;
-    setup::forget_peak();
+    measure::forget_peak();
     let mut peak = 0.0;
     let mut samples = Vec::new();
     for number in 1..=times {
         samples.push(task(&running, number, objects).await);
         if number == 1 {
-            peak = setup::peak_megabytes();
+            peak = measure::peak_megabytes();
         }
     }
     let number = times + 1;
-    setup::seed_index(
+    measure::seed_index(
         &running.clients.s3vectors,
         &index(number),
         seed(number),
@@ -51,14 +51,14 @@ fn seed(number: usize) -> u64 {
 /// Seeds an index and carries a task out on it.
 async fn task(running: &Running, number: usize, objects: usize) -> Sample {
     let client = &running.clients.s3vectors;
-    setup::seed_index(client, &index(number), seed(number), objects).await;
+    measure::seed_index(client, &index(number), seed(number), objects).await;
     carry_out(running, number, objects).await
 }
 
 async fn carry_out(running: &Running, number: usize, objects: usize) -> Sample {
     let id = format!("task-{number}");
-    let body = setup::run_body(&index(number), &id, seed(number), objects);
-    let processor = setup::processor_seconds();
+    let body = measure::run_body(&index(number), &id, seed(number), objects);
+    let processor = measure::processor_seconds();
     let began = Instant::now();
     let path = format!("{ROOT}/run");
     let json = Some("application/json");
@@ -66,55 +66,26 @@ async fn carry_out(running: &Running, number: usize, objects: usize) -> Sample {
     let answered = began.elapsed();
     assert_eq!(reply.status, 200, "{}", reply.text);
     // Asked past the meter: waiting is no part of the task's cost.
-    setup::until(began, async || {
-        attribute(running, &id, "status").await != "pending"
+    measure::until(began, async || {
+        attribute(&running.clients.dynamodb, &id, "status").await != "pending"
     })
     .await;
-    setup::until(began, async || {
-        attribute(running, &id, "status").await != "processing"
+    measure::until(began, async || {
+        attribute(&running.clients.dynamodb, &id, "status").await != "processing"
     })
     .await;
     let sample = Sample {
         created: answered.as_secs_f64(),
         total: began.elapsed().as_secs_f64(),
-        processor: setup::processor_seconds() - processor,
+        processor: measure::processor_seconds() - processor,
     };
     let found = (
-        attribute(running, &id, "status").await,
-        attribute(running, &id, "deleted").await,
-        attribute(running, &id, "failed").await,
+        attribute(&running.clients.dynamodb, &id, "status").await,
+        attribute(&running.clients.dynamodb, &id, "deleted").await,
+        attribute(&running.clients.dynamodb, &id, "failed").await,
     );
     let half = objects / 2;
     let expected = ("done".into(), half.to_string(), half.to_string());
     assert_eq!(found, expected, "a task of {objects} objects");
     sample
-}
-
-/// An attribute of a task's item: text, or digits.
-pub(crate) async fn attribute(running: &Running, id: &str, name: &str) -> String {
-    let get = running.clients.dynamodb.get_item().table_name(NAME);
-    let key = aws_sdk_dynamodb::types::AttributeValue::S(format!("T#{id}"));
-    let get = get
-        .key("pk", key)
-        .projection_expression("#name")
-        .expression_attribute_names("#name", name);
-    let answer = get
-        .consistent_read(true)
-        .send()
-        .await
-        .expect("DynamoDB answers");
-    let item = answer.item.unwrap_or_default();
-    let value = item.get(name).expect("the task has it");
-    let text = value.as_s().or_else(|_| value.as_n());
-    text.expect("text or a number").clone()
-}
-
-/// What a process that only hosts the embedded services tells the others.
-pub(crate) fn addresses(running: &Running) -> Value {
-    json!({
-        "dynamodb": format!("http://{}", running.dynamodb),
-        "sqs": format!("http://{}", running.sqs),
-        "s3vectors": format!("http://{}", running.s3vectors),
-        "queue": running.queue_url,
-    })
 }

@@ -3,9 +3,9 @@
 use super::names::Identifier;
 use super::tls::Trust;
 use crate::vector::Password;
+use crate::vector::parameters::Parameters;
 use crate::vector::schemes::Template;
 use percent_encoding::percent_decode_str;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use url::{Host, Url};
 
@@ -33,35 +33,7 @@ pub(super) enum Login {
     Secret(super::secret::SecretArn),
 }
 
-/// The parameters after the `?`, each of which is taken once. What was not taken is unknown.
-pub(in crate::vector) struct Parameters {
-    left: BTreeMap<String, String>,
-    known: Vec<&'static str>,
-    pub(in crate::vector) faults: Vec<String>,
-}
-
 impl Parameters {
-    pub(super) fn of(url: &Url) -> Self {
-        let mut left = BTreeMap::new();
-        let mut faults = Vec::new();
-        for (name, value) in url.query_pairs() {
-            if left.insert(name.to_string(), value.to_string()).is_some() {
-                faults.push(format!("parameter `{name}` is given twice"));
-            }
-        }
-        Self {
-            left,
-            known: Vec::new(),
-            faults,
-        }
-    }
-
-    /// The parameter's value; one that is empty is absent.
-    pub(in crate::vector) fn take(&mut self, name: &'static str) -> Option<String> {
-        self.known.push(name);
-        self.left.remove(name).filter(|value| !value.is_empty())
-    }
-
     /// A parameter that is an identifier, perhaps another one for each model.
     pub(super) fn name(&mut self, name: &'static str) -> Option<Template> {
         let text = self.take(name)?;
@@ -83,34 +55,6 @@ impl Parameters {
             false => Identifier::new(&text),
         };
         self.keep_fault(name, checked)
-    }
-
-    /// Notes the fault where a parameter is missing. One that is there and bad has its fault already.
-    pub(super) fn require(&mut self, name: &str, was_given: bool) {
-        if !was_given {
-            let fault = format!("`{name}` is missing: add {name}=… to the URL");
-            self.faults.push(fault);
-        }
-    }
-
-    /// Whether the parameter has a value and was not taken yet.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.left.get(name).is_some_and(|value| !value.is_empty())
-    }
-
-    pub(super) fn keep_fault<T>(&mut self, name: &str, value: Result<T, String>) -> Option<T> {
-        let fault = |fault| self.faults.push(format!("`{name}`: {fault}"));
-        value.map_err(fault).ok()
-    }
-
-    /// Ends the reading: what nobody took is a fault.
-    pub(in crate::vector) fn finish(mut self) -> Vec<String> {
-        for name in self.left.keys() {
-            let known = self.known.join("`, `");
-            self.faults
-                .push(format!("parameter `{name}` is not known: use `{known}`"));
-        }
-        self.faults
     }
 }
 

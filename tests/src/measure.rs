@@ -1,20 +1,26 @@
-//! What every measurement starts from: object ids, a seeded index, the process's memory.
+//! What the benchmarks start from: object ids, a seeded index, processes of their own, memory and time.
+//! `worker.rs` is the worker in such a process.
+
+pub mod worker;
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_s3vectors::types::{DataType, DistanceMetric, PutInputVector, VectorData};
 use futures_util::{StreamExt, stream};
-use local::{Options, Running};
+use local::{NAME, Options, Running};
+use serde_json::{Value, json};
+use std::process::Stdio;
 use std::time::Duration;
+use tokio::process::Command;
 
 /// The bucket that the runner makes.
-pub(crate) const BUCKET: &str = "demo";
+pub const BUCKET: &str = "demo";
 /// Where the endpoints are.
-pub(crate) const ROOT: &str = "/internal/deletion-tasks";
+pub const ROOT: &str = "/internal/deletion-tasks";
 /// The most vectors one PutVectors takes.
 const MAX_PUT: usize = 500;
 
 /// The ids of a task's objects: random UUIDs, the same ones for the same seed.
-pub(crate) fn object_ids(seed: u64, count: usize) -> impl Iterator<Item = String> {
+pub fn object_ids(seed: u64, count: usize) -> impl Iterator<Item = String> {
     let mut random = fastrand::Rng::with_seed(seed);
     (0..count).map(move |_| {
         let bytes = random.u128(..).to_be_bytes();
@@ -25,7 +31,7 @@ pub(crate) fn object_ids(seed: u64, count: usize) -> impl Iterator<Item = String
 }
 
 /// The body of `/run`, written without a second copy of the ids.
-pub(crate) fn run_body(index: &str, task_id: &str, seed: u64, count: usize) -> String {
+pub fn run_body(index: &str, task_id: &str, seed: u64, count: usize) -> String {
     let mut body = String::with_capacity(count * 39 + 200);
     body.push_str(&format!(
         r#"{{"embedding_model_id":"{index}","task_id":"{task_id}","object_ids":["#
@@ -39,16 +45,20 @@ pub(crate) fn run_body(index: &str, task_id: &str, seed: u64, count: usize) -> S
     body
 }
 
-/// The runner with its defaults, and this HTTP client under the handlers' SDK clients.
-pub(crate) fn whole(http_client: SharedHttpClient) -> Options {
+/// Every model's index in the embedded S3 Vectors, without a pace that would hide what all else takes.
+pub const UNPACED_STORES: &str = r#"{"*": "s3vectors://demo/{embedding_model_id}?vectors_per_second=1000000&requests_per_second=1000000"}"#;
+
+/// The runner with its defaults but for the pace, and this HTTP client under the handlers' SDK clients.
+pub fn whole(http_client: SharedHttpClient) -> Options {
     Options {
+        settings: vec![("VECTOR_STORES".to_owned(), UNPACED_STORES.to_owned())],
         http_client: Some(http_client),
         ..Options::default()
     }
 }
 
 /// The runner as a host of the embedded services: its own worker and sweeper do nothing.
-pub(crate) fn services_only() -> Options {
+pub fn services_only() -> Options {
     Options {
         worker_concurrency: 0,
         sweep_interval: None,
@@ -57,17 +67,23 @@ pub(crate) fn services_only() -> Options {
 }
 
 /// Starts the runner.
-pub(crate) async fn start(options: Options) -> Running {
+pub async fn start(options: Options) -> Running {
     local::start(options).await.expect("the runner starts")
 }
 
 /// Makes an index that holds every second one of the objects.
-pub(crate) async fn seed_index(
-    client: &aws_sdk_s3vectors::Client,
-    index: &str,
-    seed: u64,
-    count: usize,
-) {
+pub async fn seed_index(client: &aws_sdk_s3vectors::Client, index: &str, seed: u64, count: usize) {
+    let present = object_ids(seed, count).step_by(2).collect();
+    make_index(client, index, present).await;
+}
+
+/// Makes an index that holds all of the objects.
+pub async fn seed_all(client: &aws_sdk_s3vectors::Client, index: &str, seed: u64, count: usize) {
+    let present = object_ids(seed, count).collect();
+    make_index(client, index, present).await;
+}
+
+async fn make_index(client: &aws_sdk_s3vectors::Client, index: &str, present: Vec<String>) {
     let create = client.create_index().vector_bucket_name(BUCKET);
     let create = create.index_name(index).data_type(DataType::Float32);
     let create = create
@@ -75,7 +91,6 @@ pub(crate) async fn seed_index(
         .distance_metric(DistanceMetric::Cosine)
         .send();
     create.await.expect("an index is made");
-    let present: Vec<_> = object_ids(seed, count).step_by(2).collect();
     let puts = present.chunks(MAX_PUT).map(|keys| {
         let vectors = keys.iter().map(|key| {
             let data = VectorData::Float32(vec![1.0, 0.0, 0.0, 0.0]);
@@ -97,12 +112,12 @@ pub(crate) async fn seed_index(
 }
 
 /// The most memory this process has had resident since [`forget_peak`], in megabytes (`VmHWM` in proc(5)).
-pub(crate) fn peak_megabytes() -> f64 {
+pub fn peak_megabytes() -> f64 {
     status_megabytes("VmHWM:")
 }
 
 /// The memory this process has resident now, in megabytes (`VmRSS` in proc(5)).
-pub(crate) fn resident_megabytes() -> f64 {
+pub fn resident_megabytes() -> f64 {
     status_megabytes("VmRSS:")
 }
 
@@ -115,12 +130,12 @@ fn status_megabytes(field: &str) -> f64 {
 }
 
 /// Lets the peak begin anew at what is resident now (`clear_refs` in proc(5)).
-pub(crate) fn forget_peak() {
+pub fn forget_peak() {
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
 }
 
 /// The processor time that this process's threads have had, in seconds (`schedstat`, the first field, in nanoseconds).
-pub(crate) fn processor_seconds() -> f64 {
+pub fn processor_seconds() -> f64 {
     let threads = std::fs::read_dir("/proc/self/task").expect("Linux lists a process's threads");
     let nanoseconds = threads.filter_map(|thread| {
         let path = thread.ok()?.path().join("schedstat");
@@ -134,7 +149,7 @@ pub(crate) fn processor_seconds() -> f64 {
 ///
 /// # Panics
 /// When it does not hold within ten minutes.
-pub(crate) async fn until(began: tokio::time::Instant, condition: impl AsyncFn() -> bool) {
+pub async fn until(began: tokio::time::Instant, condition: impl AsyncFn() -> bool) {
     while !condition().await {
         let passed = began.elapsed();
         assert!(
@@ -148,7 +163,64 @@ pub(crate) async fn until(began: tokio::time::Instant, condition: impl AsyncFn()
 }
 
 /// The middle one.
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Runs this program with these arguments in a process of its own; answers the JSON that it prints.
+///
+/// # Panics
+/// When it fails.
+pub async fn child(arguments: &[&str]) -> Value {
+    let program = std::env::current_exe().expect("this program has a path");
+    let child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("this program starts again");
+    let ended = child.wait_with_output().await.expect("it ends");
+    assert!(ended.status.success(), "{arguments:?}: {}", ended.status);
+    serde_json::from_slice(&ended.stdout).expect("it prints JSON")
+}
+
+/// An attribute of a task's item: text, or digits.
+pub async fn attribute(client: &aws_sdk_dynamodb::Client, id: &str, name: &str) -> String {
+    let get = client.get_item().table_name(NAME);
+    let key = aws_sdk_dynamodb::types::AttributeValue::S(format!("T#{id}"));
+    let get = get
+        .key("pk", key)
+        .projection_expression("#name")
+        .expression_attribute_names("#name", name);
+    let answer = get
+        .consistent_read(true)
+        .send()
+        .await
+        .expect("DynamoDB answers");
+    let item = answer.item.unwrap_or_default();
+    let value = item.get(name).expect("the task has it");
+    let text = value.as_s().or_else(|_| value.as_n());
+    text.expect("text or a number").clone()
+}
+
+/// What a process that only hosts the embedded services tells the others.
+pub fn addresses(running: &Running) -> Value {
+    json!({
+        "dynamodb": format!("http://{}", running.dynamodb),
+        "sqs": format!("http://{}", running.sqs),
+        "s3vectors": format!("http://{}", running.s3vectors),
+        "queue": running.queue_url,
+        "stores": UNPACED_STORES,
+    })
+}
+
+/// One of these addresses.
+///
+/// # Panics
+/// When there is none of this name.
+pub fn address(addresses: &Value, name: &str) -> String {
+    let address = addresses[name].as_str();
+    address.expect("an address of this name").to_owned()
 }

@@ -1,0 +1,136 @@
+//! The URL of a vector index, read.
+
+use super::pace::Quota;
+use crate::vector::parameters::Parameters;
+use crate::vector::schemes::Template;
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+const FORM: &str = "write it as s3vectors://bucket/index";
+/// More than any quota that AWS would raise to.
+const MOST_PER_SECOND: u32 = 1_000_000;
+
+/// `s3vectors://bucket/index`
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    pub(super) bucket: String,
+    pub(super) index: Template,
+    pub(super) writes: Quota,
+}
+
+impl Address {
+    /// Reads the URL.
+    ///
+    /// # Errors
+    /// Every fault in it.
+    pub(super) fn read(url: &Url) -> Result<Self, Vec<String>> {
+        let mut parameters = Parameters::of(url);
+        let vectors = parameters.number("vectors_per_second", MOST_PER_SECOND);
+        let requests = parameters.number("requests_per_second", MOST_PER_SECOND);
+        let place = place(url).map_err(|fault| parameters.faults.push(fault));
+        let faults = parameters.finish();
+        match place {
+            Ok((bucket, index)) if faults.is_empty() => Ok(Self {
+                bucket,
+                index,
+                writes: Quota::of_writes(vectors, requests),
+            }),
+            _ => Err(faults),
+        }
+    }
+}
+
+/// The bucket and the index.
+fn place(url: &Url) -> Result<(String, Template), String> {
+    let more = url.fragment().is_some() || url.port().is_some();
+    if more || !url.username().is_empty() || url.password().is_some() {
+        return Err(format!("has more than a bucket and an index: {FORM}"));
+    }
+    let decode = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        decoded
+            .map(String::from)
+            .map_err(|_| format!("is not UTF-8: {FORM}"))
+    };
+    let bucket = decode(url.host_str().unwrap_or_default())?;
+    if !is_bucket_name(&bucket) {
+        return Err(format!(
+            "`{bucket}` is no name of a vector bucket (3 to 63 of a-z, 0-9 and -): {FORM}"
+        ));
+    }
+    let index = decode(url.path().strip_prefix('/').unwrap_or_default())?;
+    if index.is_empty() || index.contains('/') {
+        return Err(format!("has no index name: {FORM}"));
+    }
+    Ok((bucket, Template::parse(&index)?))
+}
+
+/// Whether S3 Vectors could have a vector bucket of this name ("Vector bucket naming rules", Amazon S3 User Guide).
+fn is_bucket_name(name: &str) -> bool {
+    is_name(name, b"-")
+}
+
+/// Whether S3 Vectors could have an index of this name ("Vector index naming requirements", Amazon S3 User Guide).
+pub(super) fn is_index_name(name: &str) -> bool {
+    is_name(name, b"-.")
+}
+
+fn is_name(name: &str, also: &[u8]) -> bool {
+    let name = name.as_bytes();
+    let is_alphanumeric = |c: &u8| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (3..=63).contains(&name.len())
+        && name.iter().all(|c| is_alphanumeric(c) || also.contains(c))
+        && name.first().is_some_and(is_alphanumeric)
+        && name.last().is_some_and(is_alphanumeric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::ModelId;
+
+    fn read(url: &str) -> Result<Address, Vec<String>> {
+        Address::read(&Url::parse(url).unwrap())
+    }
+
+    #[test]
+    fn no_model_id_changes_where_a_url_points() {
+        let address = read("s3vectors://bucket/{embedding_model_id}").unwrap();
+        for model in ["../x", "a/b", "?q=1", "#f", "%2e", "user@host"] {
+            let filled = address.index.fill(&ModelId::new(model).unwrap());
+            assert_eq!(
+                (address.bucket.as_str(), filled.as_str()),
+                ("bucket", model)
+            );
+        }
+    }
+
+    #[test]
+    fn the_quota_is_the_services_own_unless_the_url_says_otherwise() {
+        let quota = |url: &str| read(url).unwrap().writes;
+        assert_eq!(quota("s3vectors://bucket/i"), Quota::of_writes(None, None));
+        assert_eq!(
+            quota("s3vectors://bucket/i?vectors_per_second=500&requests_per_second=7"),
+            Quota::of_writes(Some(500), Some(7))
+        );
+    }
+
+    #[test]
+    fn every_fault_of_a_url_is_named() {
+        let faults =
+            read("s3vectors://My_Bucket/i?vectors_per_second=0&requests_per_second=x&rate=1");
+        let faults = faults.unwrap_err();
+        assert_eq!(faults.len(), 4, "{faults:#?}");
+        for what in [
+            "`vectors_per_second`",
+            "`requests_per_second`",
+            "`rate`",
+            "My_Bucket",
+        ] {
+            assert!(
+                faults.iter().any(|fault| fault.contains(what)),
+                "{what}: {faults:#?}"
+            );
+        }
+    }
+}

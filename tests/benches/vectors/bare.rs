@@ -1,0 +1,94 @@
+//! The baselines: clients that do no more than delete, and say nothing of what they did.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use std::sync::Arc;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+/// Ids in a batch, and batches at once: as the service has it.
+pub(crate) const BATCH: usize = 500;
+const CONCURRENCY: usize = 5;
+
+/// A connection.
+pub(crate) async fn connect(url: &str) -> Client {
+    // The client knows no parameters of ours.
+    let url = url.split('?').next().expect("an address");
+    let connected = tokio_postgres::connect(url, NoTls).await;
+    let (client, connection) = connected.expect("the server answers");
+    tokio::spawn(connection);
+    client
+}
+
+/// The service's batches: a look and a delete for each, several at once.
+pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String]) {
+    let (look, delete) = (
+        format!("SELECT object_id FROM {table} WHERE object_id = ANY($1)"),
+        format!("DELETE FROM {table} WHERE object_id = ANY($1)"),
+    );
+    let mut clients = Vec::new();
+    for _ in 0..CONCURRENCY {
+        let client = connect(url).await;
+        let look = client.prepare(&look).await.expect("a statement");
+        let delete = client.prepare(&delete).await.expect("a statement");
+        clients.push(Arc::new((client, look, delete)));
+    }
+    let batches: Vec<_> = ids.chunks(BATCH).map(<[_]>::to_vec).collect();
+    let shares = clients.iter().enumerate().map(|(number, client)| {
+        let batches = batches.iter().skip(number).step_by(CONCURRENCY);
+        async move {
+            let (client, look, delete) = client.as_ref();
+            for batch in batches {
+                let found = client.query(look, &[batch]).await.expect("a look");
+                assert_eq!(found.len(), batch.len(), "all are there");
+                client.execute(delete, &[batch]).await.expect("a delete");
+            }
+        }
+    });
+    stream::iter(shares)
+        .for_each_concurrent(None, |share| share)
+        .await;
+}
+
+/// One row, and one round trip, at a time.
+pub(crate) async fn one_by_one(url: &str, table: &str, ids: &[String]) {
+    let client = connect(url).await;
+    let delete = format!("DELETE FROM {table} WHERE object_id = $1");
+    let delete = client.prepare(&delete).await.expect("a statement");
+    for id in ids {
+        client.execute(&delete, &[id]).await.expect("a delete");
+    }
+}
+
+/// What EmbeddingStudio's deletion worker does, as its source has it: two selects with all that the objects hold, then two
+/// deletes, each of all ids at once, with the ids in the statement's text as its database driver puts them. What it does
+/// with the rows in Python is left out.
+pub(crate) async fn as_embedding_studio(url: &str, schema: &str, ids: &[String]) {
+    let client = connect(url).await;
+    let (objects, parts) = (
+        format!("{schema}.dbo_items"),
+        format!("{schema}.dbop_items"),
+    );
+    let list = ids.iter().map(|id| format!("'{id}'"));
+    let list = list.collect::<Vec<_>>().join(", ");
+    let select = |column: &str| {
+        format!(
+            "SELECT o.object_id, p.part_id, p.vector, o.payload, o.storage_meta, o.original_id, o.user_id, o.session_id \
+             FROM {parts} p JOIN {objects} o ON o.object_id = p.object_id WHERE o.{column} IN ({list})"
+        )
+    };
+    for (column, count) in [("object_id", ids.len()), ("original_id", 0)] {
+        let answer = client.simple_query_raw(&select(column)).await;
+        let mut answer = Box::pin(answer.expect("an answer"));
+        let mut rows = 0;
+        while let Some(message) = answer.try_next().await.expect("a row") {
+            rows += usize::from(matches!(message, SimpleQueryMessage::Row(_)));
+        }
+        assert_eq!(rows, count, "{column}");
+    }
+    let deletes = [parts, objects]
+        .map(|table| format!("DELETE FROM {table} WHERE object_id IN ({list});"))
+        .concat();
+    let deleted = client
+        .batch_execute(&format!("BEGIN; {deletes} COMMIT"))
+        .await;
+    deleted.expect("all is deleted");
+}

@@ -1,0 +1,105 @@
+//! How fast objects go from each vector store: `cargo bench -p tests --bench vectors`, or with `-- --quick` for a short look; one
+//! store alone with `-- s3vectors` or `-- postgres`.
+//!
+//! S3 Vectors (`s3vectors.rs`): how much of an index's quota worker processes use, one and several at once, and how many of
+//! their calls are refused, against the embedded server, which keeps the real service's rates.
+//!
+//! PostgreSQL (`postgres.rs`): ids deleted a second from a table with an HNSW index, by the whole service and by bare clients of the
+//! same run (`bare.rs`). Compare figures of one run with each other, and not with those of another machine or hour.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints, and one that cannot go on fails there"
+)]
+
+mod bare;
+mod data;
+mod meter;
+mod postgres;
+mod s3vectors;
+
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+/// How fast objects go from each vector store.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Fewer objects, and each figure measured less often
+    #[arg(long, global = true)]
+    quick: bool,
+    /// One JSON object a line instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+    /// What Cargo passes to a benchmark
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// One store alone.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Amazon S3 Vectors, embedded
+    S3vectors,
+    /// PostgreSQL with pgvector
+    Postgres,
+    /// One worker process, for `s3vectors`
+    #[command(hide = true)]
+    Worker {
+        #[arg(long)]
+        services: String,
+    },
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments = Arguments::parse();
+    let quick = arguments.quick;
+    let rows = match arguments.part {
+        Some(Part::Worker { services }) => {
+            let services = serde_json::from_str(&services).expect("addresses in JSON");
+            println!("{}", s3vectors::work(&services).await);
+            return;
+        }
+        // As `cargo test --all-targets` does.
+        _ if !arguments.bench => {
+            println!("nothing is measured but by: cargo bench -p tests --bench vectors");
+            return;
+        }
+        Some(Part::S3vectors) => s3vectors::measure(quick).await,
+        Some(Part::Postgres) => postgres::measure(quick).await,
+        None => {
+            let mut rows = s3vectors::measure(quick).await;
+            rows.extend(postgres::measure(quick).await);
+            rows
+        }
+    };
+    match arguments.json {
+        true => rows.iter().for_each(|row| println!("{row}")),
+        false => print_tables(&rows),
+    }
+}
+
+/// One table for each kind of row. A row's fields are the columns, in their order.
+fn print_tables(rows: &[Value]) {
+    let mut last = Vec::new();
+    for row in rows {
+        let fields = row.as_object().expect("a row");
+        let names: Vec<_> = fields.keys().map(String::as_str).collect();
+        if names != last {
+            println!("\n| {} |", names.join(" | "));
+            println!("|{}", "---|".repeat(names.len()));
+        }
+        let cells = fields.values().map(|value| match value {
+            Value::String(text) => text.clone(),
+            value => value.to_string(),
+        });
+        println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
+        last = names;
+    }
+}

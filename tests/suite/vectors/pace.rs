@@ -1,0 +1,122 @@
+//! The pace of S3 Vectors, against a server that keeps the real one's rates: 2,500 vectors a second for each index.
+
+use super::{of, open};
+use futures_util::future::join_all;
+use local::{Options, Throttle};
+use serde_json::Value;
+use shared::aws;
+use shared::vector::{Services, VectorErrorKind, VectorStore};
+use std::sync::Arc;
+use std::time::Duration;
+use tests::wire::Wire;
+use tests::{DEMO_INDEX, Service, http, ids, run_body};
+
+const DELETE: &str = "S3Vectors.DeleteVectors";
+/// As many deletes of 500 as take the server two seconds.
+const DELETES: usize = 10;
+
+/// An index, and the server that it is in, which keeps its rates.
+async fn throttled() -> (Service, Arc<dyn VectorStore>) {
+    let service = Service::start().await;
+    service.throttle.turn(true);
+    let endpoint = format!("http://{}", service.running.s3vectors);
+    let services = Services {
+        aws: aws::local_config(&endpoint, None),
+        password: None,
+    };
+    let stores = open("s3vectors://demo/{embedding_model_id}", &services);
+    (service, of(&stores, DEMO_INDEX))
+}
+
+/// Deletes of 500 ids each, all begun at once, each after its wait.
+async fn refused(store: &dyn VectorStore, wait: impl Fn() -> Duration) -> usize {
+    let ids = ids("absent", 500);
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let ended = join_all((0..DELETES).map(|_| {
+        let (wait, ids) = (wait(), &ids);
+        async move {
+            tokio::time::sleep(wait).await;
+            store.delete(ids).await
+        }
+    }));
+    let errors = ended.await.into_iter().filter_map(Result::err);
+    errors
+        .inspect(|error| assert_eq!(error.kind, VectorErrorKind::Throttled))
+        .count()
+}
+
+#[tokio::test]
+async fn deletes_that_wait_for_their_turn_are_not_refused() {
+    let (_service, store) = throttled().await;
+    let turn = || store.turn(500, Duration::from_secs(60)).expect("a turn");
+    assert_eq!(refused(store.as_ref(), turn).await, 0);
+}
+
+#[tokio::test]
+async fn deletes_that_do_not_wait_are_refused() {
+    let (_service, store) = throttled().await;
+    let refused = refused(store.as_ref(), || Duration::ZERO).await;
+    assert!(refused > 0, "the server keeps its rates");
+}
+
+#[tokio::test]
+async fn a_look_at_more_ids_than_a_second_takes_is_not_refused() {
+    let (_service, store) = throttled().await;
+    // 600 calls, where a second has 300.
+    let ids = ids("absent", 60_000);
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    let present = store.present(&ids).await.expect("the look is slow enough");
+    assert_eq!(present.len(), ids.len());
+}
+
+#[tokio::test]
+async fn others_who_use_up_the_quota_slow_a_task_down_and_do_not_fail_it() {
+    // Nobody moves this service's clock: its worker waits for its turns.
+    let (wire, throttle) = (Wire::default(), Throttle::default());
+    throttle.turn(true);
+    let options = Options {
+        http_client: Some(wire.http_client()),
+        throttle,
+        ..Options::default()
+    };
+    let running = local::start(options).await.expect("the service starts");
+    let rival = tokio::spawn({
+        let s3vectors = running.clients.s3vectors.clone();
+        async move {
+            loop {
+                let delete = s3vectors.delete_vectors().vector_bucket_name("demo");
+                let delete = delete.index_name(DEMO_INDEX);
+                // It is refused most of the time, and takes all there is.
+                let _ = delete.set_keys(Some(ids("other", 500))).send().await;
+            }
+        }
+    });
+
+    let all: Vec<_> = (1..=1_000).map(|number| format!("obj-{number}")).collect();
+    let body = run_body(DEMO_INDEX, "slow", &all).to_string();
+    let call = async |method, path: &str, body: String| -> Value {
+        let path = format!("/internal/deletion-tasks/{path}");
+        let json = Some("application/json");
+        http::send(running.api, method, &path, json, body)
+            .await
+            .ok()
+    };
+    call("POST", "run", body).await;
+    // The task has two deletes to make: whatever is above was refused.
+    let mut deletes = 0;
+    while deletes <= 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        deletes += wire.calls().iter().filter(|call| *call == DELETE).count();
+    }
+    rival.abort();
+    let task = loop {
+        let task = call("GET", "info?task_id=slow", String::new()).await;
+        if !["pending", "processing"].contains(&task["status"].as_str().unwrap_or_default()) {
+            break task;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(task["status"], "done", "{task}");
+    assert_eq!(task["progress"]["deleted"], 999, "{task}");
+    running.shutdown().await;
+}
