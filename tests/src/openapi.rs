@@ -112,7 +112,7 @@ impl Document {
             .collect()
     }
 
-    /// Every answer that is shown, each once.
+    /// Every answer of the service itself that is shown, each once.
     pub fn examples(&self) -> Vec<Example> {
         let mut all = Vec::new();
         for operation in self.operations() {
@@ -133,6 +133,9 @@ impl Document {
     }
 
     fn add_examples(&self, all: &mut Vec<Example>, place: &str, response: &Value) {
+        if !response["x-answered-by"].is_null() {
+            return;
+        }
         let headers = response["headers"].as_object().into_iter().flatten();
         let known = headers.map(|(name, header)| {
             let header = self.resolved(header).clone();

@@ -134,7 +134,7 @@ fn body(document: &Document, operation: &Yaml) -> String {
     media.collect()
 }
 
-/// An answer, and the command that gets it.
+/// An answer, and the command that gets it where there is one.
 fn shown(example: &Yaml, origin: &str) -> String {
     let given = match example["x-given"].as_str() {
         Some(given) => format!(" <span class=given>given that {}</span>", inline(given)),
@@ -142,18 +142,24 @@ fn shown(example: &Yaml, origin: &str) -> String {
     };
     let headers = entries(&example["x-headers"]);
     let headers = headers.map(|(name, value)| format!("{name}: {}\n", text(value)));
+    let command = match example["x-request"].as_str() {
+        Some(request) => format!(
+            "<pre class=curl>{}</pre>",
+            escaped(&curl(request, example, origin))
+        ),
+        // Nobody can ask for it.
+        None => String::new(),
+    };
     format!(
-        "<figure><figcaption>{}{given}</figcaption><pre class=curl>{}</pre><pre>{}{}</pre></figure>",
+        "<figure><figcaption>{}{given}</figcaption>{command}<pre>{}{}</pre></figure>",
         inline(text(&example["summary"])),
-        escaped(&curl(example, origin)),
         escaped(&headers.collect::<String>()),
         json::shown(&example["value"]),
     )
 }
 
 /// The command that sends an example's request.
-fn curl(example: &Yaml, origin: &str) -> String {
-    let request = text(&example["x-request"]);
+fn curl(request: &str, example: &Yaml, origin: &str) -> String {
     let (method, target) = request.split_once(' ').unwrap_or_default();
     let mut command = format!(
         "curl -sS -X {method} {}",
