@@ -197,6 +197,15 @@ impl Postgres {
         self.schema_in(&name).await
     }
 
+    /// Takes a database away that [`Postgres::database_with`] made.
+    pub async fn drop_database(&self, database: Database) {
+        let name = &database.database;
+        let maker = self.connect(ADMIN).await.expect("the server answers");
+        let drop = format!("DROP DATABASE {name} WITH (FORCE)");
+        let dropped = maker.batch_execute(&drop).await;
+        dropped.expect("a database is dropped");
+    }
+
     async fn schema_in(&self, database: &str) -> Database {
         let name = new_name();
         let password = format!("secret-of-{name}");

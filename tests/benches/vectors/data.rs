@@ -24,11 +24,13 @@ pub(crate) enum Layout {
     Studio,
 }
 
-/// The databases to copy.
+/// The databases to copy. Nobody is connected to them, or they could not be.
 pub(crate) struct Data {
     server: Postgres,
-    rows: Database,
-    studio: Database,
+    /// The schema in both.
+    schema: String,
+    rows: String,
+    studio: String,
 }
 
 impl Data {
@@ -37,11 +39,11 @@ impl Data {
         let server = Postgres::start().await;
         let rows = server.database_with("").await;
         eprintln!("PostgreSQL: {ROWS} rows and their HNSW index");
-        rows.run("CREATE TABLE items (object_id text PRIMARY KEY, embedding vector(128) NOT NULL)")
+        rows.run("CREATE EXTENSION vector SCHEMA public; CREATE TABLE items (object_id text PRIMARY KEY, embedding vector(128) NOT NULL)")
             .await;
         let insert = format!(
-            "INSERT INTO items SELECT id, (SELECT array_agg(random() + 0 * length(id)) \
-             FROM generate_series(1, {DIMENSIONS}))::vector FROM unnest($1::text[]) AS id"
+            "INSERT INTO items SELECT id, (SELECT array_agg(random()) FROM generate_series(1, {DIMENSIONS}) AS n \
+             WHERE n > 0 * length(id))::vector FROM unnest($1::text[]) AS id"
         );
         let inserted = rows.admin.execute(&insert, &[&ids(ROWS)]).await;
         inserted.expect("rows are inserted");
@@ -50,9 +52,11 @@ impl Data {
         )
         .await;
 
+        rows.run("VACUUM ANALYZE").await;
+        let (schema, rows) = end(rows);
+
         eprintln!("PostgreSQL: the same in EmbeddingStudio's tables");
         let studio = server.database_with(&copy_of(&rows)).await;
-        let schema = &rows.name;
         studio
             .run(&format!(
                 r#"CREATE TABLE {schema}."dbo_items" (object_id varchar(128) PRIMARY KEY, payload jsonb, storage_meta jsonb,
@@ -67,11 +71,11 @@ impl Data {
                    CREATE INDEX ON {schema}."dbop_items" USING hnsw ((vector::vector({DIMENSIONS})) vector_cosine_ops)"#
             ))
             .await;
-        for database in [&rows, &studio] {
-            database.run("VACUUM ANALYZE").await;
-        }
+        studio.run("VACUUM ANALYZE").await;
+        let (_, studio) = end(studio);
         Self {
             server,
+            schema,
             rows,
             studio,
         }
@@ -84,7 +88,7 @@ impl Data {
             Layout::Studio => (&self.studio, &["dbo_items", "dbop_items"]),
         };
         let database = self.server.database_with(&copy_of(from)).await;
-        let (schema, role) = (self.rows.name.clone(), &database.name);
+        let (schema, role) = (&self.schema, &database.name);
         for table in tables {
             let read = format!(
                 "GRANT USAGE ON SCHEMA {schema} TO {role}; \
@@ -94,12 +98,25 @@ impl Data {
             database.run(&read).await;
         }
         database.run("CHECKPOINT").await;
-        Copy { database, schema }
+        Copy {
+            database,
+            schema: schema.clone(),
+        }
+    }
+
+    /// Takes a copy away.
+    pub(crate) async fn done_with(&self, copy: Copy) {
+        self.server.drop_database(copy.database).await;
     }
 }
 
-fn copy_of(database: &Database) -> String {
-    format!("TEMPLATE {} STRATEGY FILE_COPY", database.database)
+fn copy_of(database: &str) -> String {
+    format!("TEMPLATE {database} STRATEGY FILE_COPY")
+}
+
+/// Closes the connection; answers the schema and the database.
+fn end(database: Database) -> (String, String) {
+    (database.name, database.database)
 }
 
 /// A database to delete from.

@@ -80,22 +80,29 @@ async fn main() {
         }
     };
     match arguments.json {
-        true => rows.iter().for_each(|row| println!("{row}")),
+        true => rows.into_iter().for_each(|row| {
+            let row = row
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value));
+            println!("{}", Value::Object(row.collect()));
+        }),
         false => print_tables(&rows),
     }
 }
 
-/// One table for each kind of row. A row's fields are the columns, in their order.
-fn print_tables(rows: &[Value]) {
+/// A row: its columns in order.
+type Row = Vec<(&'static str, Value)>;
+
+/// One table for each kind of row.
+fn print_tables(rows: &[Row]) {
     let mut last = Vec::new();
     for row in rows {
-        let fields = row.as_object().expect("a row");
-        let names: Vec<_> = fields.keys().map(String::as_str).collect();
+        let names: Vec<_> = row.iter().map(|(name, _)| *name).collect();
         if names != last {
             println!("\n| {} |", names.join(" | "));
-            println!("|{}", "---|".repeat(names.len()));
+            println!("|{}", " ---: |".repeat(names.len()));
         }
-        let cells = fields.values().map(|value| match value {
+        let cells = row.iter().map(|(_, value)| match value {
             Value::String(text) => text.clone(),
             value => value.to_string(),
         });

@@ -1,9 +1,10 @@
 //! Ids deleted a second from PostgreSQL: by the whole service from the request to the end of the task, and by bare clients.
 
+use crate::Row;
 use crate::bare;
 use crate::data::{Data, Layout, ROWS, ids};
 use local::Options;
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::http;
 use tests::measure::{self, ROOT, median};
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ impl Who {
 }
 
 /// Measures them in turn, several times.
-pub(crate) async fn measure(quick: bool) -> Vec<Value> {
+pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let (objects, times) = if quick { (20_000, 1) } else { (100_000, 5) };
     let data = Data::make().await;
     let all = [
@@ -74,16 +75,19 @@ pub(crate) async fn measure(quick: bool) -> Vec<Value> {
                 seconds.iter().copied().fold(f64::INFINITY, f64::min),
                 seconds.iter().copied().fold(0.0, f64::max),
             );
-            json!({
-                "PostgreSQL": who.shown(),
-                "ids": count(*who, objects),
-                "times": seconds.len(),
-                "seconds": format!("{:.2} ({least:.2} to {most:.2})", median(seconds)),
-                "ids a second": format!("{rate:.0}"),
-                "× bare": times(1),
-                "× one row at a time": times(2),
-                "× EmbeddingStudio's": times(4),
-            })
+            vec![
+                ("PostgreSQL", who.shown().into()),
+                ("ids", count(*who, objects).into()),
+                ("times", seconds.len().into()),
+                (
+                    "seconds",
+                    format!("{:.2} ({least:.2} to {most:.2})", median(seconds)).into(),
+                ),
+                ("ids a second", format!("{rate:.0}").into()),
+                ("× bare", times(1).into()),
+                ("× one row at a time", times(2).into()),
+                ("× EmbeddingStudio's", times(4).into()),
+            ]
         });
     rows.collect()
 }
@@ -126,6 +130,7 @@ async fn run(data: &Data, who: Who, objects: usize) -> f64 {
     for table in tables {
         copy.assert_left(table, ROWS - ids.len()).await;
     }
+    data.done_with(copy).await;
     seconds
 }
 

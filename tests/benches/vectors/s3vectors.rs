@@ -2,10 +2,11 @@
 //!
 //! Each process carries out one invocation at a time, as a function does, and knows of the others only by the refusals.
 
+use crate::Row;
 use crate::meter::{Meter, Tally};
 use futures_util::future::join_all;
 use local::{Options, Throttle};
-use serde_json::{Value, json};
+use serde_json::Value;
 use shared::clock::Clock;
 use tests::measure::{self, ROOT, UNPACED_STORES};
 use tests::{http, measure::worker};
@@ -20,7 +21,7 @@ const BATCH: usize = 500;
 const PACED_STORES: &str = local::DEFAULT_VECTOR_STORES;
 
 /// Measures one and several workers, with their pace and without.
-pub(crate) async fn measure(quick: bool) -> Vec<Value> {
+pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let (objects, workers): (_, &[usize]) = match quick {
         true => (20_000, &[1, 5]),
         false => (100_000, &[1, 2, 5, 10]),
@@ -35,7 +36,7 @@ pub(crate) async fn measure(quick: bool) -> Vec<Value> {
     rows
 }
 
-async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Value {
+async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
     let throttle = Throttle::default();
     let options = Options {
         throttle: throttle.clone(),
@@ -68,17 +69,17 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Value 
     // What the last call deleted had its time after the last moment that is counted.
     let used = (objects - BATCH) as f64 / seconds / QUOTA;
     let refused = tally.refused as f64 / tally.calls as f64;
-    json!({
-        "S3 Vectors": pace,
-        "worker processes": workers,
-        "objects": objects,
-        "ended": format!("{ended}, {deleted} deleted"),
-        "seconds": format!("{total:.1}"),
-        "quota used": format!("{:.1} %", used * 100.0),
-        "calls": tally.calls,
-        "answered 429": tally.refused,
-        "of all": format!("{:.2} %", refused * 100.0),
-    })
+    vec![
+        ("S3 Vectors", pace.into()),
+        ("worker processes", workers.into()),
+        ("objects", objects.into()),
+        ("ended", format!("{ended}, {deleted} deleted").into()),
+        ("seconds", format!("{total:.1}").into()),
+        ("quota used", format!("{:.1} %", used * 100.0).into()),
+        ("calls", tally.calls.into()),
+        ("answered 429", tally.refused.into()),
+        ("of all", format!("{:.2} %", refused * 100.0).into()),
+    ]
 }
 
 /// A worker process: until the task has ended.

@@ -73,7 +73,7 @@ fn a_refusal_slows_down_and_the_speed_comes_back() {
     let speed = |after| pace.state.lock().unwrap().speed(now + after);
     for (after, expected) in [
         (Duration::ZERO, KEPT),
-        (RECOVERY / 2, 0.9625),
+        (RECOVERY / 2, 1.0 - (1.0 - KEPT) / 8.0),
         (RECOVERY, 1.0),
         (RECOVERY * 2, 1.0),
     ] {
