@@ -87,6 +87,10 @@ pub struct Arguments {
     )]
     vector_store_password: Option<String>,
 
+    /// Leave the messages on the queue, for a worker that runs elsewhere, as under `cargo lambda watch`
+    #[arg(long)]
+    no_worker: bool,
+
     /// How long one invocation of the worker may take
     ///
     /// A message stays invisible for six times as long.
@@ -159,6 +163,11 @@ impl Arguments {
             ("TASK_ID_REUSE", self.task_id_reuse),
             ("LIST_SHARDS", self.list_shards),
         ];
+        let defaults = Options::default();
+        let worker_concurrency = match self.no_worker {
+            true => 0,
+            false => defaults.worker_concurrency,
+        };
         let throttle = Throttle::default();
         throttle.turn(self.throttle);
         Options {
@@ -171,12 +180,13 @@ impl Arguments {
             },
             data: self.data,
             worker_timeout: Duration::from_secs(self.worker_timeout),
+            worker_concurrency,
             sweep_interval: Some(Duration::from_secs(self.sweep_interval)),
             settings: settings
                 .into_iter()
                 .filter_map(|(name, value)| Some((name.to_owned(), value?)))
                 .collect(),
-            ..Options::default()
+            ..defaults
         }
     }
 }

@@ -31,11 +31,12 @@ fn without_flags_the_api_has_port_9000_and_state_is_in_memory() {
     assert_eq!(options.visibility_timeout(), Duration::from_secs(180));
     assert_eq!(options.sweep_interval, Some(Duration::from_secs(60)));
     assert_eq!(options.max_receive_count, 20);
+    assert_eq!(options.worker_concurrency, 2);
 }
 
 #[test]
 fn every_flag_reaches_its_option() {
-    let words = "--port 1 --dynamodb-port 2 --sqs-port 3 --s3vectors-port 4 --data dir --worker-timeout 5 \
+    let words = "--port 1 --dynamodb-port 2 --sqs-port 3 --s3vectors-port 4 --data dir --no-worker --worker-timeout 5 \
                  --sweep-interval 6 --vector-stores {} --vector-store-password p --retention-days 7 --task-id-reuse reject --list-shards 8 \
                  --log-level debug";
     let arguments = arguments(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
@@ -49,6 +50,7 @@ fn every_flag_reaches_its_option() {
     } = options.ports;
     assert_eq!([api, dynamodb, sqs, s3vectors], [1, 2, 3, 4]);
     assert_eq!(options.data, Some("dir".into()));
+    assert_eq!(options.worker_concurrency, 0);
     assert_eq!(options.worker_timeout, Duration::from_secs(5));
     assert_eq!(options.visibility_timeout(), Duration::from_secs(30));
     assert_eq!(options.sweep_interval, Some(Duration::from_secs(6)));

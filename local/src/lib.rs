@@ -9,9 +9,11 @@
 //! | `event_source.rs` | Lambda's event source mapping from SQS to the worker |
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
+//! | `docs/` | nothing: the API's document as a page to read |
 //! | `running.rs` | `template.yaml`: wires it all |
 
 pub mod cli;
+mod docs;
 mod embedded;
 mod error;
 mod event_source;

@@ -1,5 +1,6 @@
 //! What the program says to the person, or the program, that started it. Logs are not here: they go to standard error.
 
+use crate::docs;
 use crate::running::{Running, url};
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -7,7 +8,7 @@ use std::io::{self, Write};
 const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Says where everything is, line by line: `API <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` to paste, `Ready`.
+/// Says where everything is, line by line: `API <url>`, `Docs <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` to paste, `Ready`.
 ///
 /// Standard output may be closed: whoever started this may not care.
 pub fn announce(running: &Running) {
@@ -17,6 +18,7 @@ pub fn announce(running: &Running) {
 fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()> {
     let api = url(running.api);
     writeln!(out, "API {api}")?;
+    writeln!(out, "Docs {api}{}", docs::PAGE)?;
     writeln!(out, "AWS_ENDPOINT_URL_DYNAMODB={}", url(running.dynamodb))?;
     writeln!(out, "AWS_ENDPOINT_URL_SQS={}", url(running.sqs))?;
     writeln!(out, "AWS_ENDPOINT_URL_S3VECTORS={}", url(running.s3vectors))?;

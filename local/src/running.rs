@@ -1,5 +1,6 @@
 //! Starting everything, and ending it.
 
+use crate::docs::Docs;
 use crate::embedded::demo;
 use crate::embedded::dynamodb::{self, DynamoDb};
 use crate::embedded::s3vectors::S3Vectors;
@@ -19,9 +20,11 @@ use shared::queue::TaskQueue;
 use shared::store::TaskStore;
 use shared::vector::{Password, Services, VectorStoreRules, VectorStores};
 use shared::worker::{Sweeper, Worker};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// The table's name, and the queue's; the dead-letter queue's is this and `-dlq`.
@@ -133,14 +136,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     demo::seed(&clients.s3vectors).await?;
 
     let handlers = embedded.handlers(settings, &queues, &options);
-    let server = ApiServer::start(listener, {
-        let api = Arc::clone(&handlers.api);
-        move |request| {
-            let api = Arc::clone(&api);
-            async move { api.handle(request).await }
-        }
-    });
-    let server = server.map_err(StartError::setup("API"))?;
+    let server = serve(listener, &handlers).map_err(StartError::setup("API"))?;
     let (stopper, stop) = stop::signal();
     let mut background = JoinSet::new();
     if options.worker_concurrency > 0 {
@@ -180,6 +176,21 @@ impl Running {
         } = self.embedded;
         tokio::join!(dynamodb.shutdown(), sqs.shutdown(), s3vectors.shutdown());
     }
+}
+
+/// The API, and its document to read beside it.
+fn serve(listener: TcpListener, handlers: &Handlers) -> io::Result<ApiServer> {
+    let api = Arc::clone(&handlers.api);
+    let docs = Docs::new(&url(listener.local_addr()?));
+    ApiServer::start(listener, move |request| {
+        let (api, docs) = (Arc::clone(&api), docs.clone());
+        async move {
+            match docs.answer(&request) {
+                Some(page) => page,
+                None => api.handle(request).await,
+            }
+        }
+    })
 }
 
 fn worker(

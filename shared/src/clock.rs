@@ -4,10 +4,22 @@ use chrono::{DateTime, TimeDelta, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The moment `millis` milliseconds after 1970 began: how Lambda tells an invocation's deadline.
-pub fn from_millis(millis: u64) -> DateTime<Utc> {
-    let millis = i64::try_from(millis).unwrap_or(i64::MAX);
-    DateTime::from_timestamp_millis(millis).unwrap_or(DateTime::<Utc>::MAX_UTC)
+/// The longest that an invocation may take ("Lambda quotas", AWS Lambda Developer Guide).
+const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
+
+/// An invocation's deadline, which Lambda tells as milliseconds since 1970 began.
+///
+/// `cargo lambda` says 600,000 every time. No invocation ends in the first minutes of 1970, so that is how long it may take,
+/// from `now` on; taken at its word no work would ever be begun.
+pub fn deadline(millis: u64, now: DateTime<Utc>) -> DateTime<Utc> {
+    let told = i64::try_from(millis).map_or(TimeDelta::MAX, TimeDelta::milliseconds);
+    let start = match told <= LONGEST_INVOCATION {
+        true => now,
+        false => DateTime::UNIX_EPOCH,
+    };
+    start
+        .checked_add_signed(told)
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// Where handlers get the time from: the system, or a clock that a test moves by hand.
@@ -80,5 +92,30 @@ impl ManualClock {
     /// Moves the clock forward.
     pub fn advance(&self, by: TimeDelta) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_deadline_is_a_moment_or_else_the_time_that_cargo_lambda_allows() {
+        let now = at("2024-05-21T12:00:00Z");
+        for (millis, expected) in [
+            (1_716_292_829_000, "2024-05-21T12:00:29Z"),
+            // Already over.
+            (1_716_292_799_000, "2024-05-21T11:59:59Z"),
+            (600_000, "2024-05-21T12:10:00Z"),
+            (900_000, "2024-05-21T12:15:00Z"),
+            (900_001, "1970-01-01T00:15:00.001Z"),
+        ] {
+            assert_eq!(deadline(millis, now), at(expected), "{millis}");
+        }
+        assert_eq!(deadline(u64::MAX, now), DateTime::<Utc>::MAX_UTC);
     }
 }

@@ -13,6 +13,7 @@ pub mod http;
 pub mod kills;
 pub mod lines;
 pub mod measure;
+pub mod openapi;
 pub mod postgres;
 pub mod runtime_api;
 mod service;

@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod lists;
 mod metrics;
+mod openapi;
 mod races;
 mod stores;
 mod sweeps;

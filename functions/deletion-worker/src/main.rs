@@ -23,7 +23,7 @@ async fn main() -> Result<(), Error> {
     let vectors = VectorStores::new(&rules, &Services { aws, password });
     let worker = Worker::new(store, queue, vectors, Clock::System);
     let handle = async |event: LambdaEvent<SqsEvent>| {
-        let deadline = clock::from_millis(event.context.deadline);
+        let deadline = clock::deadline(event.context.deadline, Clock::System.now());
         Ok::<_, Error>(worker.handle(event.payload, deadline).await)
     };
     run(service_fn(handle)).await

@@ -20,7 +20,7 @@ async fn main() -> Result<(), Error> {
     let queue = TaskQueue::new(aws::sqs_client(&aws), queue_url);
     let sweeper = Sweeper::new(store, queue, Clock::System);
     let handle = async |event: LambdaEvent<Tick>| {
-        let deadline = clock::from_millis(event.context.deadline);
+        let deadline = clock::deadline(event.context.deadline, Clock::System.now());
         match sweeper.sweep(deadline).await.errors {
             0 => Ok(()),
             errors => Err(Error::from(format!(

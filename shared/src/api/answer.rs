@@ -1,6 +1,6 @@
 //! Turning what an endpoint says into an HTTP response, and into its one line of log.
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 use crate::queue::QueueError;
 use crate::task::{Task, TaskId};
 use chrono::{DateTime, Utc};
@@ -116,7 +116,7 @@ impl RequestLog {
     }
 
     fn write(self, problem: Option<&Problem>, now: DateTime<Utc>) {
-        let status = problem.map_or(StatusCode::OK, |problem| problem.status);
+        let status = problem.map_or(StatusCode::OK, |problem| problem.kind.status());
         let faults = problem
             .map(|problem| problem.errors.len())
             .filter(|faults| *faults > 0);
@@ -153,7 +153,7 @@ impl RequestLog {
 /// A problem as a response.
 pub(super) fn refuse(problem: Problem) -> Response<Body> {
     let json = serde_json::to_vec(&problem.body()).unwrap_or_default();
-    let mut response = response(problem.status, "application/problem+json", json);
+    let mut response = response(problem.kind.status(), "application/problem+json", json);
     if let Some((name, value)) = problem.header
         && let Ok(value) = HeaderValue::from_str(&value)
     {
@@ -172,7 +172,7 @@ pub(super) fn body_too_large() -> Problem {
         "The body is larger than {} bytes: split the objects over several tasks",
         super::MAX_BODY_BYTES
     );
-    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+    Problem::new(ProblemKind::ContentTooLarge, detail)
 }
 
 fn response(status: StatusCode, content_type: &'static str, mut json: Vec<u8>) -> Response<Body> {

@@ -22,6 +22,7 @@ pub use answer::too_large;
 pub use cancel::Cancel;
 pub use info::Info;
 pub use list::List;
+pub use problem::{PROBLEM_TYPE, ProblemKind};
 pub use restart::Restart;
 pub use run::Run;
 
@@ -37,6 +38,15 @@ use problem::Problem;
 
 /// The largest request body: what fits in one synchronous Lambda event ("Lambda quotas", AWS Lambda Developer Guide).
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
+
+/// The numbers that the published contract names, beside those of the names in [`crate::task`].
+pub mod limits {
+    pub use super::problem::{MAX_FAULTS, RETRY_AFTER_SECONDS};
+    pub use super::query::{DEFAULT_LIMIT, MAX_LIMIT};
+    pub use super::shown::{MAX_FAILURES, MAX_ITEMS};
+    pub use crate::store::MAX_ROWS_READ;
+    pub use crate::task::MAX_HEAD_ITEMS;
+}
 
 /// Where all endpoints live.
 const ROOT: &str = "/internal/deletion-tasks/";

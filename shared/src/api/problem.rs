@@ -8,14 +8,74 @@ use lambda_http::http::{Method, StatusCode};
 use serde::Serialize;
 
 /// The most faults one answer lists.
-const MAX_FAULTS: usize = 20;
+pub const MAX_FAULTS: usize = 20;
 /// How long a caller waits before it tries again, in seconds.
-const RETRY_AFTER_SECONDS: u32 = 2;
+pub const RETRY_AFTER_SECONDS: u32 = 2;
+/// Every problem's `type`: the status says it all (RFC 9457, section 4.2.1).
+pub const PROBLEM_TYPE: &str = "about:blank";
+
+/// What kind of error an answer is. There are no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// The body cannot be read.
+    BadRequest,
+    /// No such task, or no such path.
+    NotFound,
+    /// The path takes another method.
+    MethodNotAllowed,
+    /// The task does not allow it.
+    Conflict,
+    /// The body is too large.
+    ContentTooLarge,
+    /// The body is not said to be JSON.
+    UnsupportedMediaType,
+    /// The request breaks a rule.
+    UnprocessableContent,
+    /// A fault of ours.
+    InternalServerError,
+    /// The task store is busy or out of reach.
+    ServiceUnavailable,
+}
+
+impl ProblemKind {
+    /// Every kind.
+    pub const ALL: [Self; 9] = [
+        Self::BadRequest,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::Conflict,
+        Self::ContentTooLarge,
+        Self::UnsupportedMediaType,
+        Self::UnprocessableContent,
+        Self::InternalServerError,
+        Self::ServiceUnavailable,
+    ];
+
+    /// Its status.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::ContentTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnprocessableContent => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InternalServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The status in words.
+    pub fn title(self) -> &'static str {
+        self.status().canonical_reason().unwrap_or("Error")
+    }
+}
 
 /// An error answer.
 #[derive(Debug)]
 pub(crate) struct Problem {
-    pub(super) status: StatusCode,
+    pub(super) kind: ProblemKind,
     pub(super) detail: String,
     pub(super) errors: Vec<Fault>,
     /// `Retry-After` or `Allow`, where the status asks for one.
@@ -48,9 +108,9 @@ pub(super) struct ProblemBody<'a> {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self {
-            status,
+            kind,
             detail: detail.into(),
             errors: Vec::new(),
             header: None,
@@ -61,7 +121,7 @@ impl Problem {
     /// A fault of ours. The caller learns nothing of it.
     pub(super) fn ours(cause: impl ToString) -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
+            ProblemKind::InternalServerError,
             "Something went wrong on our side",
         )
         .because(cause)
@@ -75,20 +135,20 @@ impl Problem {
 
     pub(super) fn body(&self) -> ProblemBody<'_> {
         ProblemBody {
-            r#type: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
+            r#type: PROBLEM_TYPE,
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
             detail: &self.detail,
             errors: &self.errors,
         }
     }
 
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, detail)
+        Self::new(ProblemKind::BadRequest, detail)
     }
 
     pub(super) fn conflict(detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, detail)
+        Self::new(ProblemKind::Conflict, detail)
     }
 
     pub(super) fn no_such_path(path: &str) -> Self {
@@ -96,20 +156,20 @@ impl Problem {
             "There is nothing at `{path}`. The endpoints are run, info, list, restart and cancel under \
              /internal/deletion-tasks"
         );
-        Self::new(StatusCode::NOT_FOUND, detail)
+        Self::new(ProblemKind::NotFound, detail)
     }
 
     pub(super) fn wrong_method(method: &Method, expected: &Method) -> Self {
         let detail = format!("Use {expected} here, not {method}");
         Self {
             header: Some(("allow", expected.to_string())),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+            ..Self::new(ProblemKind::MethodNotAllowed, detail)
         }
     }
 
     pub(super) fn task_not_found(id: &TaskId) -> Self {
         Self::new(
-            StatusCode::NOT_FOUND,
+            ProblemKind::NotFound,
             format!("Task with ID `{id}` not found"),
         )
     }
@@ -142,7 +202,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { .. } => Self {
                 header: Some(("retry-after", RETRY_AFTER_SECONDS.to_string())),
                 ..Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
+                    ProblemKind::ServiceUnavailable,
                     "The task store is busy or out of reach. Try again shortly",
                 )
                 .because(error)
@@ -197,7 +257,7 @@ impl Faults {
         };
         Err(Problem {
             errors: self.listed,
-            ..Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+            ..Problem::new(ProblemKind::UnprocessableContent, detail)
         })
     }
 }

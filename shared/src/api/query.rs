@@ -8,9 +8,9 @@ use lambda_http::Request;
 use percent_encoding::percent_decode_str;
 
 /// Rows a list page has when the caller does not say.
-const DEFAULT_LIMIT: usize = 100;
+pub const DEFAULT_LIMIT: usize = 100;
 /// The most rows a list page has.
-const MAX_LIMIT: usize = 1000;
+pub const MAX_LIMIT: usize = 1000;
 
 /// What `outcome` may be.
 const OUTCOMES: [(&str, OutcomeFilter); 4] = [
@@ -237,7 +237,7 @@ mod tests {
 
     fn faults(query: Query) -> Vec<String> {
         let problem = query.finish().unwrap_err();
-        assert_eq!(problem.status, 422);
+        assert_eq!(problem.kind.status(), 422);
         problem
             .errors
             .iter()

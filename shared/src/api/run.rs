@@ -1,7 +1,7 @@
 //! `POST /run`: creates a task, or returns the one that already has this `task_id`.
 
 use super::answer::{Answer, RequestLog, body_too_large};
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 use super::query::Query;
 use super::run_request::RunRequest;
 use super::shown::answer_with;
@@ -12,7 +12,7 @@ use crate::queue::TaskQueue;
 use crate::store::{Created, NewTask, TaskStore};
 use crate::task::{Fingerprint, TaskId};
 use chrono::{DateTime, Utc};
-use lambda_http::http::{StatusCode, header};
+use lambda_http::http::header;
 use lambda_http::{Body, Request, Response};
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -104,7 +104,7 @@ fn check_content_type(request: &Request) -> Result<(), Problem> {
     match subtype == "json" || (subtype.ends_with("+json") && subtype.len() > 5) {
         true => Ok(()),
         false => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ProblemKind::UnsupportedMediaType,
             format!("The content type is `{essence}`: send application/json"),
         )),
     }
@@ -123,7 +123,7 @@ mod tests {
                     .headers_mut()
                     .insert("content-type", given.parse().unwrap());
             }
-            check_content_type(&request).map_err(|problem| problem.status.as_u16())
+            check_content_type(&request).map_err(|problem| problem.kind.status().as_u16())
         };
         for given in [
             "application/json",

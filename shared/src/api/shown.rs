@@ -8,9 +8,9 @@ use crate::task::{FailedItem, OutcomeFilter, TaskId};
 use chrono::{DateTime, Utc};
 
 /// The most failures that an answer shows in `failed_item_ids`.
-const MAX_FAILURES: usize = 1000;
+pub const MAX_FAILURES: usize = 1000;
 /// The most objects in one page of `items`.
-const MAX_ITEMS: usize = 1000;
+pub const MAX_ITEMS: usize = 1000;
 /// How often a task is read that is restarted again and again while it is read.
 const MAX_READS: u32 = 3;
 

@@ -105,7 +105,7 @@ pub struct Settlement {
 }
 
 /// The most failures a list row shows.
-const MAX_HEAD_ITEMS: usize = 10;
+pub const MAX_HEAD_ITEMS: usize = 10;
 /// The most bytes of JSON that a list row's failures take.
 const MAX_HEAD_BYTES: usize = 1024;
 

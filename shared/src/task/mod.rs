@@ -15,7 +15,7 @@ mod outcome;
 mod status;
 
 pub use bitmap::Bitmap;
-pub use chunk::{Chunk, ChunkState, Claim, Counts, Settlement};
+pub use chunk::{Chunk, ChunkState, Claim, Counts, MAX_HEAD_ITEMS, Settlement};
 pub use fingerprint::Fingerprint;
 pub use id::{
     InvalidName, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_TASK_ID_BYTES, ModelId, TaskId,

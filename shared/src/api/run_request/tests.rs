@@ -4,7 +4,7 @@ use super::*;
 
 fn faults(body: &str) -> Vec<(String, String)> {
     let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
-    assert_eq!(problem.status, 422, "{body}");
+    assert_eq!(problem.kind.status(), 422, "{body}");
     let body = serde_json::to_value(problem.body()).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let errors = body["errors"].as_array().unwrap().iter();
@@ -80,14 +80,14 @@ fn what_is_not_json_is_a_bad_request() {
     ] {
         let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
         assert_eq!(
-            problem.status,
+            problem.kind.status(),
             400,
             "{}",
             body.chars().take(40).collect::<String>()
         );
     }
     let problem = RunRequest::parse(b"{\"task_id\":\"\xff\"}").unwrap_err();
-    assert_eq!(problem.status, 400);
+    assert_eq!(problem.kind.status(), 400);
     assert!(problem.detail.contains("byte 12"), "{}", problem.detail);
 }
 

@@ -1,0 +1,19 @@
+// A button to copy each command with.
+for (const command of document.querySelectorAll("pre.curl")) {
+  const button = document.createElement("button");
+  const text = command.textContent;
+  button.textContent = "Copy";
+  button.onclick = async () => {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => (button.textContent = "Copy"), 1500);
+  };
+  command.append(button);
+}
+// A link to what is folded opens it.
+const unfold = () => {
+  const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
+  if (target) target.closest("details")?.setAttribute("open", "");
+};
+addEventListener("hashchange", unfold);
+unfold();

@@ -1,0 +1,113 @@
+//! The whole page.
+
+use super::call::Call;
+use super::document::{Document, entries, text};
+use super::schema;
+use super::text::{blocks, escaped, inline};
+use yaml_rust2::Yaml;
+
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = include_str!("page.js");
+
+/// Shapes that differ from another in a status only, and are said all with the answers that have them.
+const PROBLEM: &str = "Problem";
+
+/// The page of an API at `origin`.
+pub(super) fn write(document: &Document, origin: &str) -> String {
+    let root = document.root();
+    let info = &root["info"];
+    let title = escaped(text(&info["title"]));
+    let calls: Vec<_> = calls(root).collect();
+    let links = calls.iter().map(|call| {
+        let (method, name) = (call.method, call.name());
+        format!("<li><a href=\"#{name}\"><span class=\"method {method}\">{method}</span> {name}</a></li>")
+    });
+    let shapes = entries(&root["components"]["schemas"])
+        .filter(|(name, shape)| *name == PROBLEM || !is_problem(shape));
+    let shapes: Vec<_> = shapes.collect();
+    let shape_links = shapes
+        .iter()
+        .map(|(name, _)| format!("<li>{}</li>", schema::link(name)));
+    let problems = entries(&root["components"]["schemas"]).filter(|(_, shape)| is_problem(shape));
+    let problems = problems.map(|(name, shape)| problem_row(name, shape));
+    let shapes = shapes
+        .iter()
+        .map(|(name, shape)| schema::section(document, name, shape));
+    format!(
+        "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+         <meta name=color-scheme content=\"light dark\"><title>{title}</title><style>{STYLE}</style></head><body>\
+         <nav><a class=home href=\"#top\">{title}</a><ul>{}</ul><a href=\"#servers\">Where it is</a>\
+         <a href=\"#problems\">Errors</a><a href=\"#shapes\">Shapes</a><ul class=small>{}</ul></nav>\
+         <main id=top><header><h1>{title} <small>{}</small></h1><p class=lead>{}</p>{}\
+         <p><a href=\"/docs/openapi.yaml\">The OpenAPI document of this page</a></p></header>\
+         {}{}\
+         <section id=\"problems\"><h2>Errors</h2><p>Every error is a {} of one of these kinds.</p><table>{}</table></section>\
+         <section id=\"shapes\"><h2>Shapes</h2>{}</section></main><script>{SCRIPT}</script></body></html>\n",
+        links.collect::<String>(),
+        shape_links.collect::<String>(),
+        escaped(text(&info["version"])),
+        inline(text(&info["summary"])),
+        blocks(text(&info["description"])),
+        calls
+            .iter()
+            .map(|call| call.section(document, origin))
+            .collect::<String>(),
+        servers(root, origin),
+        schema::link(PROBLEM),
+        problems.collect::<String>(),
+        shapes.collect::<String>(),
+    )
+}
+
+fn calls(root: &Yaml) -> impl Iterator<Item = Call<'_>> {
+    entries(&root["paths"]).flat_map(|(path, item)| {
+        entries(item).map(move |(method, operation)| Call {
+            method,
+            path,
+            operation,
+        })
+    })
+}
+
+/// Whether a shape is a problem of one status.
+fn is_problem(shape: &Yaml) -> bool {
+    !shape["properties"]["status"]["const"].is_badvalue()
+}
+
+fn problem_row(name: &str, shape: &Yaml) -> String {
+    let constant = |field: &str| &shape["properties"][field]["const"];
+    format!(
+        "<tr id=\"{name}\"><th scope=row><span class=\"status bad\">{}</span></th><td>{name}</td><td>{}</td></tr>",
+        constant("status").as_i64().unwrap_or_default(),
+        escaped(text(constant("title"))),
+    )
+}
+
+/// Where the API is, and how a call is signed.
+fn servers(root: &Yaml, origin: &str) -> String {
+    let servers = root["servers"]
+        .as_vec()
+        .into_iter()
+        .flatten()
+        .map(|server| {
+            let url = text(&server["url"]);
+            // This one is here.
+            let url = if url.starts_with("http://") {
+                origin
+            } else {
+                url
+            };
+            let described = inline(text(&server["description"]));
+            format!(
+                "<tr><th scope=row><code>{}</code></th><td>{described}</td></tr>",
+                escaped(url)
+            )
+        });
+    let schemes = entries(&root["components"]["securitySchemes"]);
+    let schemes = schemes.map(|(_, scheme)| blocks(text(&scheme["description"])));
+    format!(
+        "<section id=\"servers\"><h2>Where it is</h2><table>{}</table>{}</section>",
+        servers.collect::<String>(),
+        schemes.collect::<String>()
+    )
+}

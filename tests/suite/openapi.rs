@@ -1,0 +1,4 @@
+//! The OpenAPI document and the service say the same.
+
+mod examples;
+mod rules;
