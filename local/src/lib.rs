@@ -18,6 +18,7 @@ mod embedded;
 mod error;
 mod event_source;
 mod http;
+pub mod logs;
 mod options;
 pub mod output;
 mod running;

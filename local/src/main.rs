@@ -1,7 +1,7 @@
 //! `cargo run`: Deletion Tasks on one machine.
 
 use local::signals::Signals;
-use local::{cli, output};
+use local::{cli, logs, output};
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    shared::telemetry::init_for_a_person(arguments.log_level(), &["shared", "local"]);
+    logs::init(arguments.log_level());
     match run(arguments.options()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -10,11 +10,12 @@
 //! | `TASK_ID_REUSE` | `return` or `reject` a task id used for another request | `return` |
 //! | `LIST_SHARDS` | index partitions a status, 1 to 64; never lower it while tasks are stored | 4 |
 //! | `LOG_LEVEL` | `error`, `warn`, `info`, `debug` or `trace` | `info` |
+//! | `METRICS_NAMESPACE` | the CloudWatch namespace of the metrics | no metrics |
 //!
 //! Endpoints, region and credentials are the AWS SDK's own variables.
 
 use crate::task::ChunkLimits;
-use crate::telemetry::LogLevel;
+use crate::telemetry::{MetricsNamespace, TelemetryConfig};
 use crate::vector::{Password, VectorStoreRules};
 use chrono::TimeDelta;
 use std::collections::HashMap;
@@ -162,9 +163,12 @@ impl Environment {
         (!value.is_empty()).then(|| Password::new(value))
     }
 
-    /// `LOG_LEVEL`.
-    pub fn log_level(&mut self) -> LogLevel {
-        self.parsed("LOG_LEVEL", "`error`, `warn`, `info`, `debug` or `trace`")
+    /// `LOG_LEVEL` and `METRICS_NAMESPACE`.
+    pub fn telemetry(&mut self) -> TelemetryConfig {
+        TelemetryConfig {
+            level: self.parsed("LOG_LEVEL", "`error`, `warn`, `info`, `debug` or `trace`"),
+            metrics: self.optional("METRICS_NAMESPACE", MetricsNamespace::CHOICES),
+        }
     }
 
     /// Ends the reading.
@@ -209,17 +213,17 @@ impl Environment {
     }
 
     fn parsed<T: FromStr + Default>(&mut self, name: &str, choices: &str) -> T {
-        let Some(value) = self.get(name) else {
-            return T::default();
-        };
-        match value.parse() {
-            Ok(parsed) => parsed,
-            Err(_) => {
-                let fault = format!("{name} is `{value}`: set it to {choices}");
-                self.faults.push(fault);
-                T::default()
-            }
+        self.optional(name, choices).unwrap_or_default()
+    }
+
+    fn optional<T: FromStr>(&mut self, name: &str, choices: &str) -> Option<T> {
+        let value = self.get(name)?;
+        let parsed = value.parse().ok();
+        if parsed.is_none() {
+            let fault = format!("{name} is `{value}`: set it to {choices}");
+            self.faults.push(fault);
         }
+        parsed
     }
 }
 
@@ -237,11 +241,16 @@ mod tests {
 
     #[test]
     fn what_is_absent_or_empty_takes_its_default() {
-        let mut env = environment(&[("TABLE_NAME", "tasks"), ("LIST_SHARDS", " ")]);
+        let mut env = environment(&[
+            ("TABLE_NAME", "tasks"),
+            ("LIST_SHARDS", " "),
+            ("METRICS_NAMESPACE", ""),
+        ]);
         let (store, api) = (env.store(), env.api());
         assert_eq!((store.table_name.as_str(), store.list_shards), ("tasks", 4));
         assert_eq!(api.retention, TimeDelta::days(90));
         assert_eq!(api.task_id_reuse, TaskIdReuse::Return);
+        assert_eq!(env.telemetry(), TelemetryConfig::default());
         env.finish().unwrap();
     }
 
@@ -264,6 +273,7 @@ mod tests {
             ("RETENTION_DAYS", "ninety"),
             ("TASK_ID_REUSE", "maybe"),
             ("LOG_LEVEL", "loud"),
+            ("METRICS_NAMESPACE", "AWS/Lambda"),
             ("VECTOR_STORES", r#"{"*": "ftp://x/y"}"#),
         ]);
         let _ = (
@@ -271,7 +281,7 @@ mod tests {
             env.queue_url(),
             env.api(),
             env.vector_stores(),
-            env.log_level(),
+            env.telemetry(),
         );
         let text = env.finish().unwrap_err().to_string();
         for name in [
@@ -281,6 +291,7 @@ mod tests {
             "RETENTION_DAYS",
             "TASK_ID_REUSE",
             "LOG_LEVEL",
+            "METRICS_NAMESPACE",
             "VECTOR_STORES",
         ] {
             assert_eq!(

@@ -197,7 +197,9 @@ async fn sweep(world: Arc<World>) {
         let lines = log
             .lines()
             .filter_map(|line| serde_json::from_str(line).ok());
-        let sent = lines.filter_map(|line: Value| line["sent"].as_u64()).sum();
+        let sent = lines
+            .filter_map(|line: Value| line["SweeperResends"].as_u64())
+            .sum();
         world.report().swept = sent;
         sleep(SWEEPS).await;
     }

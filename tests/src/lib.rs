@@ -11,6 +11,7 @@
 
 pub mod http;
 pub mod kills;
+pub mod lines;
 pub mod measure;
 pub mod openapi;
 pub mod postgres;

@@ -1,6 +1,11 @@
 //! What a task costs: every call to AWS, counted at the wire. A call more fails here.
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use local::NAME;
 use tests::{Service, example, ids, run_body};
+
+/// Bytes in a DynamoDB write unit.
+const WRITE_UNIT: usize = 1024;
 
 #[tokio::test]
 async fn a_small_task_costs_one_put_to_create_and_three_calls_to_carry_out() {
@@ -21,6 +26,46 @@ async fn a_small_task_costs_one_put_to_create_and_three_calls_to_carry_out() {
             "DynamoDB.UpdateItem"
         ]
     );
+}
+
+/// So each of its writes is one unit, and as many more as index rows it writes and removes.
+#[tokio::test]
+async fn a_small_task_fits_in_one_write_unit_all_its_life() {
+    let service = Service::start().await;
+    let uuid = |n: u32| format!("8476a536-e9f4-11e8-9739-{n:012}");
+    let objects = [uuid(1), uuid(2)];
+    service.seed("embeddings-of-products", &objects[..1]).await;
+    let body = run_body("embeddings-of-products", &uuid(0), &objects);
+    service.run(&body).await.ok();
+    let mut sizes = vec![size_of_the_item(&service).await];
+    let delete = service.wire.hold("S3Vectors.DeleteVectors");
+    let service = std::sync::Arc::new(service);
+    let work = service.start_work();
+    delete.reached().await; // it is claimed
+    sizes.push(size_of_the_item(&service).await);
+    delete.release();
+    work.await.unwrap();
+    sizes.push(size_of_the_item(&service).await);
+    assert!(sizes.iter().all(|size| *size <= WRITE_UNIT), "{sizes:?}");
+    assert_eq!(service.task(&uuid(0)).await["progress"]["deleted"], 1);
+}
+
+/// The size of the only item there is, at most: "DynamoDB item sizes and formats" makes a number smaller than its digits.
+async fn size_of_the_item(service: &Service) -> usize {
+    let scan = service.running.clients.dynamodb.scan().table_name(NAME);
+    let found = scan.send().await.unwrap();
+    assert_eq!(found.count(), 1);
+    let item = found.items()[0].iter();
+    item.map(|(name, value)| name.len() + size_of(value)).sum()
+}
+
+fn size_of(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::L(list) => 3 + list.iter().map(|value| 1 + size_of(value)).sum::<usize>(),
+        other => panic!("an unknown kind of attribute: {other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod background;
 mod largest;
+mod lines;
 mod requests;
 mod start;
 

@@ -12,7 +12,7 @@ use shared::{aws, telemetry};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let mut env = Environment::process();
-    telemetry::init(env.log_level());
+    telemetry::init(env.telemetry());
     let (store, queue_url, rules) = (env.store(), env.queue_url(), env.vector_stores());
     let password = env.vector_store_password();
     env.finish()?;

@@ -10,7 +10,7 @@ use shared::{aws, telemetry};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let mut env = Environment::process();
-    telemetry::init(env.log_level());
+    telemetry::init(env.telemetry());
     let store = env.store();
     env.finish()?;
 

@@ -11,7 +11,7 @@ use shared::{aws, telemetry};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let mut env = Environment::process();
-    telemetry::init(env.log_level());
+    telemetry::init(env.telemetry());
     let (store, queue_url) = (env.store(), env.queue_url());
     env.finish()?;
 

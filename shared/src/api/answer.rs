@@ -1,27 +1,19 @@
 //! Turning what an endpoint says into an HTTP response, and into its one line of log.
 
 use super::problem::{Problem, ProblemKind};
-use crate::clock::Clock;
+use crate::queue::QueueError;
+use crate::task::{Task, TaskId};
+use chrono::{DateTime, Utc};
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
-use std::future::Future;
-use tracing::{error, info, warn};
+use tracing::{Level, event};
 
-/// A success, with what its log line says.
+/// A success.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
     json: Vec<u8>,
     headers: Vec<&'static str>,
-    log: LogFields,
-}
-
-#[derive(Debug, Default)]
-struct LogFields {
-    task_id: Option<String>,
-    attempt: Option<u32>,
-    task_status: Option<&'static str>,
-    count: Option<usize>,
 }
 
 impl Answer {
@@ -38,70 +30,122 @@ impl Answer {
         self.headers.push(name);
         self
     }
-
-    /// The task the log line is about.
-    pub(super) fn about(mut self, task: &crate::task::Task) -> Self {
-        self.log.task_id = Some(task.id.to_string());
-        self.log.attempt = Some(task.attempt);
-        self.log.task_status = Some(task.status.as_str());
-        self
-    }
-
-    /// How many objects or tasks the log line counts.
-    pub(super) fn counting(mut self, count: usize) -> Self {
-        self.log.count = Some(count);
-        self
-    }
 }
 
-/// Waits for an endpoint's answer, logs it in one line, and makes it a response.
-pub(super) async fn respond(
+/// What a request's one line of log says, collected on the way: what was done stands in it though the answer is a problem.
+#[derive(Debug)]
+pub(super) struct RequestLog {
     endpoint: &'static str,
-    clock: &Clock,
-    answer: impl Future<Output = Result<Answer, Problem>>,
-) -> Response<Body> {
-    let began = clock.now();
-    let answer = answer.await;
-    let duration_ms = (clock.now() - began).num_milliseconds();
-    match answer {
-        Ok(answer) => {
-            let LogFields {
-                task_id,
-                attempt,
-                task_status,
-                count,
-            } = answer.log;
-            info!(
-                endpoint,
-                status = 200,
-                task_id,
-                attempt,
-                task_status,
-                count,
-                duration_ms
-            );
-            let mut response = response(StatusCode::OK, "application/json", answer.json);
-            for name in answer.headers {
-                response
-                    .headers_mut()
-                    .insert(name, HeaderValue::from_static("true"));
-            }
-            response
+    began: DateTime<Utc>,
+    task_id: Option<String>,
+    attempt: Option<u32>,
+    task_status: Option<&'static str>,
+    count: Option<usize>,
+    /// Whether this request, and no other, created a task.
+    created: Option<u64>,
+    /// Whether this request, and no other, canceled a task.
+    canceled: Option<u64>,
+    not_dispatched: Option<String>,
+}
+
+impl RequestLog {
+    pub(super) fn begin(endpoint: &'static str, now: DateTime<Utc>) -> Self {
+        Self {
+            endpoint,
+            began: now,
+            task_id: None,
+            attempt: None,
+            task_status: None,
+            count: None,
+            created: None,
+            canceled: None,
+            not_dispatched: None,
         }
-        Err(problem) => {
-            let status = problem.kind.status().as_u16();
-            let cause = problem.log.cause.as_deref();
-            let (task_id, faults) = (problem.log.task_id.as_deref(), problem.errors.len());
-            match problem.kind {
-                ProblemKind::InternalServerError => {
-                    error!(endpoint, status, task_id, cause, duration_ms);
-                }
-                ProblemKind::ServiceUnavailable => {
-                    warn!(endpoint, status, task_id, cause, duration_ms);
-                }
-                _ => info!(endpoint, status, task_id, faults, duration_ms),
-            }
-            refuse(problem)
+    }
+
+    /// Names the task.
+    pub(super) fn about(&mut self, id: &TaskId) {
+        self.task_id = Some(id.to_string());
+    }
+
+    /// The task, as the request found or left it.
+    pub(super) fn task(&mut self, task: &Task) {
+        self.about(&task.id);
+        self.attempt = Some(task.attempt);
+        self.task_status = Some(task.status.as_str());
+    }
+
+    /// How many objects or tasks it was about.
+    pub(super) fn count(&mut self, count: usize) {
+        self.count = Some(count);
+    }
+
+    /// This request created a task.
+    pub(super) fn created(&mut self) {
+        self.created = Some(1);
+    }
+
+    /// This request canceled a task.
+    pub(super) fn canceled(&mut self) {
+        self.canceled = Some(1);
+    }
+
+    /// The task's message was not sent: the sweeper sends it.
+    pub(super) fn not_dispatched(&mut self, error: &QueueError) {
+        self.not_dispatched = Some(error.to_string());
+    }
+
+    /// Writes the line, and makes the answer a response.
+    pub(super) fn respond(
+        self,
+        answer: Result<Answer, Problem>,
+        now: DateTime<Utc>,
+    ) -> Response<Body> {
+        self.write(answer.as_ref().err(), now);
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(problem) => return refuse(problem),
+        };
+        let mut response = response(StatusCode::OK, "application/json", answer.json);
+        for name in answer.headers {
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static("true"));
+        }
+        response
+    }
+
+    fn write(self, problem: Option<&Problem>, now: DateTime<Utc>) {
+        let status = problem.map_or(StatusCode::OK, |problem| problem.kind.status());
+        let faults = problem
+            .map(|problem| problem.errors.len())
+            .filter(|faults| *faults > 0);
+        let cause = problem.and_then(|problem| problem.cause.as_deref());
+        let dispatched = self.not_dispatched.as_ref().map(|_| false);
+        macro_rules! line {
+            ($level:expr) => {
+                event!(
+                    $level,
+                    endpoint = self.endpoint,
+                    status = status.as_u16(),
+                    task_id = self.task_id,
+                    attempt = self.attempt,
+                    task_status = self.task_status,
+                    count = self.count,
+                    faults,
+                    dispatched,
+                    cause = cause.or(self.not_dispatched.as_deref()),
+                    TasksCreated = self.created,
+                    TasksCanceled = self.canceled,
+                    duration_ms = (now - self.began).num_milliseconds(),
+                )
+            };
+        }
+        match status {
+            StatusCode::INTERNAL_SERVER_ERROR => line!(Level::ERROR),
+            StatusCode::SERVICE_UNAVAILABLE => line!(Level::WARN),
+            _ if dispatched.is_some() => line!(Level::WARN),
+            _ => line!(Level::INFO),
         }
     }
 }

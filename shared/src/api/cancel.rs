@@ -1,6 +1,6 @@
 //! `PUT /cancel`: `canceled`, and the worker stops.
 
-use super::answer::{Answer, respond};
+use super::answer::{Answer, RequestLog};
 use super::problem::Problem;
 use super::query::Query;
 use super::shown::answer_with;
@@ -23,22 +23,27 @@ impl Cancel {
 
     /// Answers a request.
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        respond("cancel", &self.clock, self.answer(request)).await
+        let mut log = RequestLog::begin("cancel", self.clock.now());
+        let answer = self.answer(request, &mut log).await;
+        log.respond(answer, self.clock.now())
     }
 
-    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
         let mut query = Query::of(&request, &["task_id", "attempt"]);
         let (id, attempt) = (query.task_id(), query.attempt());
         let id = query.finish_with(id)?;
+        log.about(&id);
         let canceled = self
             .store
             .cancel_if_open(&id, attempt, self.clock.now())
             .await;
         match canceled {
-            Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => {
-                answer_with(&self.store, stored).await
+            Ok(Controlled::Changed(stored)) => {
+                log.canceled();
+                answer_with(&self.store, stored, log).await
             }
-            Err(error) => Err(Problem::from_control(error, &id, "canceled").about(&id)),
+            Ok(Controlled::Unchanged(stored)) => answer_with(&self.store, stored, log).await,
+            Err(error) => Err(Problem::from_control(error, &id, "canceled")),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `GET /info`: one task, and what happened to each of its objects.
 
-use super::answer::{Answer, respond};
+use super::answer::{Answer, RequestLog};
 use super::body::{ItemsBody, TaskBody};
 use super::cursor;
 use super::problem::Problem;
@@ -25,10 +25,12 @@ impl Info {
 
     /// Answers a request.
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        respond("info", &self.clock, self.answer(request)).await
+        let mut log = RequestLog::begin("info", self.clock.now());
+        let answer = self.answer(request, &mut log).await;
+        log.respond(answer, self.clock.now())
     }
 
-    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
         let mut query = Query::of(&request, &["task_id", "outcome", "cursor"]);
         let id = query.task_id();
         if query.has("cursor") && !query.has("outcome") {
@@ -44,17 +46,17 @@ impl Info {
             None => None,
         };
         let id = query.finish_with(id)?;
+        log.about(&id);
         let place = place.and_then(|place| place.parse().ok());
         let asked = filter.map(|filter| (filter, place.unwrap_or_default()));
-        let shown = Shown::load(&self.store, &id, asked, self.clock.now()).await;
-        let mut shown = shown.map_err(|problem| problem.about(&id))?;
-        let task = shown.stored.task.clone();
+        let mut shown = Shown::load(&self.store, &id, asked, self.clock.now()).await?;
+        log.task(&shown.stored.task);
         let page = shown.page.take();
         let mut body = TaskBody::of(shown);
         if let Some(page) = page {
             let next = |place: Place| cursor::encode(&listing, &place.to_string());
             body = body.with_items(ItemsBody::of(page, next));
         }
-        Ok(Answer::json(&body)?.about(&task))
+        Answer::json(&body)
     }
 }

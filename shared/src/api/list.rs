@@ -1,6 +1,6 @@
 //! `GET /list`: tasks, newest first, one page at a time.
 
-use super::answer::{Answer, respond};
+use super::answer::{Answer, RequestLog};
 use super::body::ListBody;
 use super::cursor;
 use super::problem::Problem;
@@ -24,10 +24,12 @@ impl List {
 
     /// Answers a request.
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        respond("list", &self.clock, self.answer(request)).await
+        let mut log = RequestLog::begin("list", self.clock.now());
+        let answer = self.answer(request, &mut log).await;
+        log.respond(answer, self.clock.now())
     }
 
-    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
         let known = ["status", "embedding_model_id", "limit", "cursor"];
         let mut query = Query::of(&request, &known);
         let filter = ListFilter {
@@ -43,9 +45,9 @@ impl List {
         query.finish()?;
         let now = self.clock.now();
         let page = self.store.list(&filter, limit, place, now).await?;
-        let count = page.rows.len();
+        log.count(page.rows.len());
         let body = ListBody::of(page, |place| cursor::encode(&listing, place));
-        Ok(Answer::json(&body)?.counting(count))
+        Answer::json(&body)
     }
 }
 

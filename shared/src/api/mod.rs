@@ -31,11 +31,10 @@ use crate::config::ApiConfig;
 use crate::queue::TaskQueue;
 use crate::store::TaskStore;
 use crate::task::{Message, Task};
-use answer::refuse;
+use answer::{RequestLog, refuse};
 use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
 use problem::Problem;
-use tracing::warn;
 
 /// The largest request body: what fits in one synchronous Lambda event ("Lambda quotas", AWS Lambda Developer Guide).
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
@@ -54,9 +53,9 @@ const ROOT: &str = "/internal/deletion-tasks/";
 
 /// Puts a stored task on the queue. The task is durable, so a message that cannot be sent is only late: the sweeper
 /// sends it.
-async fn dispatch(queue: &TaskQueue, task: &Task) {
+async fn dispatch(queue: &TaskQueue, task: &Task, log: &mut RequestLog) {
     if let Err(error) = queue.send(&Message::whole(task)).await {
-        warn!(task_id = %task.id, cause = %error, "not dispatched, left to the sweeper");
+        log.not_dispatched(&error);
     }
 }
 

@@ -80,17 +80,8 @@ pub(crate) struct Problem {
     pub(super) errors: Vec<Fault>,
     /// `Retry-After` or `Allow`, where the status asks for one.
     pub(super) header: Option<(&'static str, String)>,
-    /// What only the log says.
-    pub(super) log: Box<LogOnly>,
-}
-
-/// What only the log says of a problem.
-#[derive(Debug, Default)]
-pub(crate) struct LogOnly {
-    /// What went wrong on our side.
+    /// What went wrong on our side. Only the log says it.
     pub(super) cause: Option<String>,
-    /// The task it is about.
-    pub(super) task_id: Option<String>,
 }
 
 /// One thing wrong with a request, and where.
@@ -123,7 +114,7 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             header: None,
-            log: Box::default(),
+            cause: None,
         }
     }
 
@@ -138,13 +129,7 @@ impl Problem {
 
     /// Says for the log what went wrong.
     fn because(mut self, cause: impl ToString) -> Self {
-        self.log.cause = Some(cause.to_string());
-        self
-    }
-
-    /// Names the task for the log.
-    pub(super) fn about(mut self, id: &TaskId) -> Self {
-        self.log.task_id = Some(id.to_string());
+        self.cause = Some(cause.to_string());
         self
     }
 

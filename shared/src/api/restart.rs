@@ -1,6 +1,6 @@
 //! `PUT /restart`: back to `pending`, and onto the queue again.
 
-use super::answer::{Answer, respond};
+use super::answer::{Answer, RequestLog};
 use super::dispatch;
 use super::problem::Problem;
 use super::query::Query;
@@ -31,13 +31,16 @@ impl Restart {
 
     /// Answers a request.
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        respond("restart", &self.clock, self.answer(request)).await
+        let mut log = RequestLog::begin("restart", self.clock.now());
+        let answer = self.answer(request, &mut log).await;
+        log.respond(answer, self.clock.now())
     }
 
-    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
         let mut query = Query::of(&request, &["task_id", "scope", "attempt"]);
         let (id, scope, attempt) = (query.task_id(), query.scope(), query.attempt());
         let id = query.finish_with(id)?;
+        log.about(&id);
         let now = self.clock.now();
         let restarted = self
             .store
@@ -45,11 +48,11 @@ impl Restart {
             .await;
         let stored = match restarted {
             Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => stored,
-            Err(error) => return Err(Problem::from_control(error, &id, "restarted").about(&id)),
+            Err(error) => return Err(Problem::from_control(error, &id, "restarted")),
         };
         if stored.task.status == TaskStatus::Pending {
-            dispatch(&self.queue, &stored.task).await;
+            dispatch(&self.queue, &stored.task, log).await;
         }
-        answer_with(&self.store, stored).await
+        answer_with(&self.store, stored, log).await
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /run`: creates a task, or returns the one that already has this `task_id`.
 
-use super::answer::{Answer, body_too_large, respond};
+use super::answer::{Answer, RequestLog, body_too_large};
 use super::problem::{Problem, ProblemKind};
 use super::query::Query;
 use super::run_request::RunRequest;
@@ -38,10 +38,12 @@ impl Run {
 
     /// Answers a request.
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        respond("run", &self.clock, self.answer(request)).await
+        let mut log = RequestLog::begin("run", self.clock.now());
+        let answer = self.answer(request, &mut log).await;
+        log.respond(answer, self.clock.now())
     }
 
-    async fn answer(&self, request: Request) -> Result<Answer, Problem> {
+    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
         check_content_type(&request)?;
         Query::of(&request, &[]).finish()?;
         if request.body().len() > MAX_BODY_BYTES {
@@ -57,14 +59,13 @@ impl Run {
             fingerprint,
             retention: self.config.retention,
         };
-        let id = new.id.clone();
-        let created = self.store.create_if_absent(new, now).await;
-        match created.map_err(|error| Problem::from(error).about(&id))? {
+        log.about(&new.id);
+        match self.store.create_if_absent(new, now).await? {
             Created::New(stored) => {
-                dispatch(&self.queue, &stored.task).await;
-                let count = stored.task.progress.total as usize;
-                let answer = answer_with(&self.store, stored).await?;
-                Ok(answer.counting(count))
+                log.created();
+                log.count(stored.task.progress.total as usize);
+                dispatch(&self.queue, &stored.task, log).await;
+                answer_with(&self.store, stored, log).await
             }
             Created::Existing(stored) => {
                 let matches = stored.fingerprint == fingerprint;
@@ -74,7 +75,7 @@ impl Run {
                         stored.task.id
                     )));
                 }
-                let answer = answer_with(&self.store, stored).await?;
+                let answer = answer_with(&self.store, stored, log).await?;
                 let answer = answer.flag("idempotent-replayed");
                 Ok(match matches {
                     true => answer,

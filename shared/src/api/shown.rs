@@ -1,6 +1,6 @@
 //! What an answer shows of a task: the task, its first failures, and a page of its objects where that is asked for.
 
-use super::answer::Answer;
+use super::answer::{Answer, RequestLog};
 use super::body::TaskBody;
 use super::problem::Problem;
 use crate::store::{OutcomePage, Place, StoreError, StoredTask, TaskStore};
@@ -60,10 +60,12 @@ impl Shown {
 }
 
 /// The answer of a call that has just found or left a task like this.
-pub(super) async fn answer_with(store: &TaskStore, stored: StoredTask) -> Result<Answer, Problem> {
-    let id = stored.task.id.clone();
-    let shown = Shown::of(store, stored).await;
-    let shown = shown.map_err(|error| Problem::from(error).about(&id))?;
-    let task = shown.stored.task.clone();
-    Ok(Answer::json(&TaskBody::of(shown))?.about(&task))
+pub(super) async fn answer_with(
+    store: &TaskStore,
+    stored: StoredTask,
+    log: &mut RequestLog,
+) -> Result<Answer, Problem> {
+    log.task(&stored.task);
+    let shown = Shown::of(store, stored).await?;
+    Answer::json(&TaskBody::of(shown))
 }

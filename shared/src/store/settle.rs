@@ -20,6 +20,8 @@ pub struct Settled {
     pub newly: Counts,
     /// Whether no object of the chunk remains.
     pub is_complete: bool,
+    /// How the task ended, if this write ended it.
+    pub ended: Option<TaskStatus>,
 }
 
 /// What must hold of the chunk.
@@ -251,6 +253,7 @@ fn is_given_up_on(work: &Work, attempt: u32, guard: &Guard<'_>) -> bool {
 }
 
 fn settled(mut work: Work, end: &Settlement, status: TaskStatus) -> Settled {
+    let ended = (status != work.task.status).then_some(status);
     work.task.status = status;
     work.task.progress.deleted += end.newly.deleted;
     work.task.progress.failed += end.newly.failed;
@@ -258,5 +261,6 @@ fn settled(mut work: Work, end: &Settlement, status: TaskStatus) -> Settled {
         work,
         newly: end.newly,
         is_complete: end.is_complete,
+        ended,
     }
 }

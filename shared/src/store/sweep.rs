@@ -6,6 +6,10 @@ use super::reader::Reader;
 use super::{INDEX_HASH_KEY, INDEX_NAME, StoreError, TaskStore, resend_delay};
 use crate::task::{TaskId, TaskStatus};
 use chrono::{DateTime, Utc};
+use futures_util::future::try_join_all;
+
+/// The rows of a partition among which the oldest pending task is looked for.
+const OLDEST_ROWS: i32 = 100;
 
 /// A task whose message may be lost or whose worker may have died.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +86,51 @@ impl TaskStore {
                 .filter(|key| !key.is_empty())
                 .map(PageStart),
         })
+    }
+
+    /// Since when the oldest pending task is pending; `None` where none is. The index may lag.
+    ///
+    /// A task is pending since its creation. One that was restarted is since its last change, as the index does not say when
+    /// that was; it stands in the index where it was created, so among the first rows, before the oldest of the others.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn oldest_pending(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let shards = (0..self.shards.max(1)).map(|shard| self.oldest_pending_in(shard, now));
+        let oldest = try_join_all(shards).await?;
+        Ok(oldest.into_iter().flatten().min())
+    }
+
+    async fn oldest_pending_in(
+        &self,
+        shard: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let partition = item::list_partition(TaskStatus::Pending, shard);
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name(INDEX_NAME)
+            .key_condition_expression("#list_pk = :list_pk")
+            .expression_attribute_names("#list_pk", INDEX_HASH_KEY)
+            .expression_attribute_values(":list_pk", s(partition))
+            .limit(OLDEST_ROWS)
+            .send()
+            .await?;
+        let rows = answer.items.unwrap_or_default().into_iter();
+        let tasks = rows.filter_map(|row| item::or_skip(Reader::new(row).task()));
+        let pending_since =
+            tasks
+                .filter(|task| !task.is_expired(now))
+                .map(|task| match task.attempt {
+                    1 => task.created_at,
+                    _ => task.updated_at,
+                });
+        Ok(pending_since.min())
     }
 
     /// Takes a due task over for one more send: puts its next one off, if nothing has moved. `false`: somebody else

@@ -62,12 +62,28 @@ pub struct Counts {
     pub deleted: u32,
     /// Objects that were tried and not deleted.
     pub failed: u32,
+    /// Those of the failed ones that are not in the index.
+    pub not_found: u32,
 }
 
 impl Counts {
     /// Objects that have an outcome.
     pub fn sum(self) -> u32 {
         self.deleted + self.failed
+    }
+
+    fn fail(&mut self, reason: &Reason) {
+        self.failed += 1;
+        self.not_found += u32::from(*reason == Reason::NotFound);
+    }
+
+    /// How much these are more than `before`.
+    fn since(self, before: Self) -> Self {
+        Self {
+            deleted: self.deleted.saturating_sub(before.deleted),
+            failed: self.failed.saturating_sub(before.failed),
+            not_found: self.not_found.saturating_sub(before.not_found),
+        }
     }
 }
 
@@ -127,7 +143,7 @@ impl ChunkState {
             match outcome {
                 Outcome::Remaining => {}
                 Outcome::Deleted => counts.deleted += 1,
-                Outcome::Failed(_) => counts.failed += 1,
+                Outcome::Failed(reason) => counts.fail(&reason),
             }
         }
         counts
@@ -232,15 +248,15 @@ impl Chunk {
 
     fn sum_up(&self, outcomes: Outcomes, seen: Bitmap, attempt: u32, baseline: u32) -> Settlement {
         let before = self.state.counts(attempt, baseline);
-        let (mut deleted, mut failed) = (0, 0);
+        let mut counts = Counts::default();
         let mut given_up: Vec<String> = Vec::new();
         let mut head = FailedHead::default();
         for (position, id) in self.ids.iter().enumerate() {
             match outcomes.at(position, attempt, baseline) {
                 Outcome::Remaining => {}
-                Outcome::Deleted => deleted += 1,
+                Outcome::Deleted => counts.deleted += 1,
                 Outcome::Failed(reason) => {
-                    failed += 1;
+                    counts.fail(&reason);
                     head.push(id, reason.detail());
                     if let Reason::GaveUp(detail) = reason {
                         given_up.push(detail);
@@ -252,11 +268,8 @@ impl Chunk {
         Settlement {
             outcomes,
             seen,
-            newly: Counts {
-                deleted: u32::saturating_sub(deleted, before.deleted),
-                failed: u32::saturating_sub(failed, before.failed),
-            },
-            is_complete: (deleted + failed) as usize == self.ids.len(),
+            newly: counts.since(before),
+            is_complete: counts.sum() as usize == self.ids.len(),
             gave_up: gave_up.map(|first| in_one_sentence(first, &given_up)),
             failed_head: head.items,
         }

@@ -1,13 +1,14 @@
 //! One message, from read to settlement: read the task and the chunk, look in the store, claim and record what was seen,
 //! delete, settle. See `docs/architecture.md`.
 
-use super::deletion::{Budget, Deletion, Ended, Found, after_all_tries, look};
+use super::budget::Budget;
+use super::deletion::{Deletion, Ended, Found, after_all_tries, in_short, look};
+use super::log::MessageLog;
 use super::{Verdict, Worker};
-use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, Work, WorkError};
+use crate::store::{Deferral, Objects, StoreError, StoredTask, Work, WorkError};
 use crate::task::{Claim, Message, Outcome, Reason, TaskId, TaskStatus};
 use crate::vector::{VectorError, VectorErrorKind};
 use chrono::{DateTime, TimeDelta, Utc};
-use tracing::warn;
 
 /// Claims without progress after which a chunk's open objects fail.
 pub(super) const MAX_TRIES: u32 = 5;
@@ -25,6 +26,7 @@ impl Worker {
         id: &TaskId,
         message: &Message,
         deadline: DateTime<Utc>,
+        log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         let read = match self.store.load(id).await? {
             Some(read) => read,
@@ -38,7 +40,7 @@ impl Worker {
             return Ok(Verdict::HandedBack);
         }
         if let (Objects::Chunks(_), None) = (&read.objects, message.chunk) {
-            return self.fan_out(read, &budget).await;
+            return self.fan_out(read, &budget, log).await;
         }
         match self.store.load_work(read, message.chunk).await? {
             None => Ok(Verdict::Dropped("no such chunk")),
@@ -46,7 +48,7 @@ impl Worker {
             Some(work) if work.chunk.state.is_leased(self.clock.now()) => {
                 Ok(Verdict::Dropped("claimed by another"))
             }
-            Some(work) => self.work_on(work, budget, deadline).await,
+            Some(work) => self.work_on(work, budget, deadline, log).await,
         }
     }
 
@@ -72,6 +74,7 @@ impl Worker {
         read: Work,
         budget: Budget,
         deadline: DateTime<Utc>,
+        log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         let open = read.open();
         if open.is_empty() && read.number.is_some() {
@@ -83,11 +86,11 @@ impl Worker {
             None => {
                 let model = &read.task.model;
                 let detail = format!("No vector store is configured for embedding model `{model}`");
-                return self.fail(read, deadline, detail).await;
+                return self.fail(read, deadline, detail, log).await;
             }
             Some(store) => match look(store.as_ref(), &read.chunk.ids, &open, &budget).await {
                 Ok(found) => found,
-                Err(error) => return self.cannot_look(read, deadline, error).await,
+                Err(error) => return self.cannot_look(read, deadline, error, log).await,
             },
         };
         if !budget.allows_a_call() && found.refused.is_empty() {
@@ -117,6 +120,9 @@ impl Worker {
             }
             _ => Ended::gave_up(&found.present),
         };
+        if let Some(failure) = ended.failure.take() {
+            log.cause(failure);
+        }
         if ended.may_still_delete {
             // As if this worker had died: what was seen is on record, and the next claim waits for the lease.
             return Ok(Verdict::Dropped(
@@ -127,7 +133,7 @@ impl Worker {
         results.append(&mut ended.results);
         let last_try = claimed.chunk.state.tries >= MAX_TRIES && results.is_empty();
         results.extend(ended.given_up(last_try));
-        self.settle(claimed, &results, ended.deferral()).await
+        self.settle(claimed, &results, ended.deferral(), log).await
     }
 
     /// The objects could not even be looked for: fails the chunk, or puts it off.
@@ -136,23 +142,22 @@ impl Worker {
         read: Work,
         deadline: DateTime<Utc>,
         error: VectorError,
+        log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
-        let (task_id, kind, code) = (read.task.id.as_str(), error.kind, error.code.as_str());
-        warn!(task_id, chunk = read.number, ?kind, code, "could not look");
+        log.cause(in_short(&error));
         let claim = new_claim(&read, [], deadline);
         let last_try = claim.tries >= MAX_TRIES;
         let (deferral, why) = match error.kind {
             VectorErrorKind::IndexMissing | VectorErrorKind::Denied => {
-                return self.fail(read, deadline, error.detail).await;
+                return self.fail(read, deadline, error.detail, log).await;
             }
             VectorErrorKind::Temporary
             | VectorErrorKind::Unanswered
             | VectorErrorKind::InvalidId
                 if last_try =>
             {
-                return self
-                    .fail(read, deadline, after_all_tries(&error.detail))
-                    .await;
+                let detail = after_all_tries(&error.detail);
+                return self.fail(read, deadline, detail, log).await;
             }
             VectorErrorKind::Temporary
             | VectorErrorKind::Unanswered
@@ -178,6 +183,7 @@ impl Worker {
         read: Work,
         deadline: DateTime<Utc>,
         detail: String,
+        log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         let failed = Outcome::Failed(Reason::GaveUp(detail));
         let results: Vec<_> = read
@@ -192,7 +198,10 @@ impl Worker {
             .fail_if_unmoved(read, &claim, &results, now)
             .await;
         match failed {
-            Ok(settled) => Ok(recorded(&settled)),
+            Ok(settled) => {
+                log.settled(&settled);
+                Ok(Verdict::Recorded(settled.work.task.status))
+            }
             Err(WorkError::Lost) => Ok(Verdict::Dropped("moved before it was claimed")),
             Err(WorkError::Store(error)) => Err(error),
         }
@@ -204,6 +213,7 @@ impl Worker {
         claimed: Work,
         results: &[(usize, Outcome)],
         why: Deferral,
+        log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         let claimed_attempt = claimed.task.attempt;
         let now = self.clock.now();
@@ -216,6 +226,7 @@ impl Worker {
             Err(WorkError::Lost) => return Ok(Verdict::Dropped("superseded")),
             Err(WorkError::Store(error)) => return Err(error),
         };
+        log.settled(&settled);
         let work = &settled.work;
         if work.task.attempt != claimed_attempt && !work.task.status.is_terminal() {
             // Restarted while this claim was in force: the new attempt's message met the claim and was dropped. Should
@@ -224,17 +235,11 @@ impl Worker {
                 TaskStatus::Processing => Message::of_chunk(&work.task, work.number),
                 _ => Message::whole(&work.task),
             };
-            let _ = self.queue.send(&message).await;
+            if let Err(error) = self.queue.send(&message).await {
+                log.cause(error);
+            }
         }
-        Ok(recorded(&settled))
-    }
-}
-
-fn recorded(settled: &Settled) -> Verdict {
-    Verdict::Recorded {
-        status: settled.work.task.status.as_str(),
-        deleted: settled.newly.deleted,
-        failed: settled.newly.failed,
+        Ok(Verdict::Recorded(settled.work.task.status))
     }
 }
 

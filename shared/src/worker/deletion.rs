@@ -1,103 +1,19 @@
 //! The calls to a vector store within one claim: look, delete, split what is refused, slow down, stop in time.
 
+use super::budget::Budget;
 use super::carry_out::MAX_TRIES;
 use crate::aws::VECTOR_CALL_TIMEOUT;
-use crate::clock::Clock;
 use crate::store::{Deferral, TaskStore, Work};
 use crate::task::{ObjectIds, Outcome, Reason};
 use crate::vector::{VectorError, VectorErrorKind, VectorStore};
-use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::time::Duration;
-use tracing::warn;
 
 /// Times a call is made that keeps failing, before its work is handed back. One that is throttled is made as long as there
 /// is time.
 const MAX_CALLS: u32 = 4;
-/// The longest wait before the second call; it doubles with each further one.
-const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-/// The longest wait before any call.
-const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// A store that does not answer within less than this is not to blame.
-const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
 /// After a longer wait than this the task is looked at again: it may have been canceled.
 const LONG_WAIT: Duration = Duration::from_secs(1);
-/// With less time than this no call is begun.
-const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
-
-/// The time an invocation has left. A call gets at most half of it, so that its result can still be recorded.
-pub(super) struct Budget {
-    deadline: DateTime<Utc>,
-    clock: Clock,
-}
-
-impl Budget {
-    pub(super) fn new(deadline: DateTime<Utc>, clock: Clock) -> Self {
-        Self { deadline, clock }
-    }
-
-    fn left(&self) -> TimeDelta {
-        self.deadline - self.clock.now()
-    }
-
-    /// Whether there is time for one more call to a store, and for recording its result.
-    pub(super) fn allows_a_call(&self) -> bool {
-        self.left() >= MIN_TIME
-    }
-
-    /// How long a call may wait for its turn and still have a fair time.
-    fn longest_wait(&self) -> Duration {
-        let left = self.left().to_std().unwrap_or(Duration::ZERO);
-        left.saturating_sub(FAIR_CALL_TIME * 2)
-    }
-
-    /// Makes a call in bounded time. One that takes longer may have happened. It is the store's failure only if the store
-    /// had a fair time to answer.
-    async fn call<T>(
-        &self,
-        call: impl Future<Output = Result<T, VectorError>>,
-    ) -> Result<T, VectorError> {
-        let half = (self.left() / 2).to_std().unwrap_or(Duration::ZERO);
-        let time = half.min(VECTOR_CALL_TIMEOUT);
-        let kind = match time < FAIR_CALL_TIME {
-            true => VectorErrorKind::OutOfTime,
-            false => VectorErrorKind::Unanswered,
-        };
-        tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
-            Err(VectorError {
-                kind,
-                detail: "The vector store did not answer in time".to_owned(),
-                code: "timeout".to_owned(),
-                source: None,
-            })
-        })
-    }
-
-    /// Waits until `time`. `false`: there would be no time left to record anything after it.
-    async fn wait_until(&self, time: DateTime<Utc>) -> bool {
-        let wait = time - self.clock.now();
-        if self.left() < wait + MIN_TIME {
-            return false;
-        }
-        if let Ok(wait) = wait.to_std() {
-            self.clock.sleep(wait).await;
-        }
-        true
-    }
-
-    /// Waits before call number `calls + 1`: full jitter over an exponential bound ("Exponential Backoff And Jitter",
-    /// AWS Architecture Blog). `false`: no time is left for it.
-    async fn back_off(&self, calls: u32) -> bool {
-        let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
-        let pause = bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());
-        if self.left() < MIN_TIME + TimeDelta::from_std(pause).unwrap_or(MIN_TIME) {
-            return false;
-        }
-        self.clock.sleep(pause).await;
-        true
-    }
-}
 
 /// What a look found among the objects asked for.
 #[derive(Debug, Default)]
@@ -188,6 +104,8 @@ pub(super) struct Ended {
     pub(super) open: Vec<usize>,
     /// Why there are open ones, as far as a store is to blame.
     pub(super) why_open: Option<(Deferral, String)>,
+    /// What the log says of the last call that failed.
+    pub(super) failure: Option<String>,
     /// Trying again would not help.
     pub(super) is_final: bool,
     /// A delete call that nobody answered may still be carried out. The claim must not be settled: what it may yet delete
@@ -221,6 +139,11 @@ impl Ended {
         let failed = Outcome::Failed(Reason::GaveUp(detail));
         self.open.iter().map(|at| (*at, failed.clone())).collect()
     }
+}
+
+/// What the log says of a store's error: no part of a request or an answer.
+pub(super) fn in_short(error: &VectorError) -> String {
+    format!("{:?}: {}", error.kind, error.code)
 }
 
 /// Why what is open fails after the last try.
@@ -267,7 +190,7 @@ impl Deletion<'_> {
             }
             first = false;
             let names = names(&self.claimed.chunk.ids, &batch);
-            let over_at = self.budget.clock.now() + VECTOR_CALL_TIMEOUT;
+            let over_at = self.budget.clock().now() + VECTOR_CALL_TIMEOUT;
             let error = match self.budget.call(self.store.delete(&names)).await {
                 Ok(()) => {
                     calls = 0;
@@ -302,8 +225,7 @@ impl Deletion<'_> {
                 | VectorErrorKind::Unanswered
                 | VectorErrorKind::InvalidId => Deferral::Failed,
             };
-            let (task_id, kind, code) = (&self.claimed.task.id, error.kind, error.code.as_str());
-            warn!(%task_id, ?kind, code, "could not delete");
+            ended.failure = Some(in_short(&error));
             ended.is_final = !may_pass(error.kind);
             ended.why_open = Some((why, error.detail));
             if !may_call_again(error.kind, calls) || !self.budget.back_off(calls).await {
@@ -334,7 +256,7 @@ impl Deletion<'_> {
             return Err((Deferral::Throttled, VectorError::asked_enough().detail));
         };
         if !wait.is_zero() {
-            self.budget.clock.sleep(wait).await;
+            self.budget.clock().sleep(wait).await;
         }
         Ok(wait)
     }

@@ -1,12 +1,12 @@
 //! The first message of a large task: a message for each of its chunks that is to be worked on.
 
-use super::deletion::Budget;
+use super::budget::Budget;
+use super::log::MessageLog;
 use super::{Verdict, Worker};
-use crate::queue::MAX_BATCH;
+use crate::queue::{MAX_BATCH, QueueError};
 use crate::store::{StoreError, StoredTask, WorkError};
 use crate::task::{Message, TaskStatus};
 use futures_util::{StreamExt, stream};
-use tracing::warn;
 
 /// Batches of messages that are sent at once.
 const CONCURRENT_SENDS: usize = 5;
@@ -21,6 +21,7 @@ impl Worker {
         &self,
         read: StoredTask,
         budget: &Budget,
+        log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         let now = self.clock.now();
         let mut read = read;
@@ -35,11 +36,8 @@ impl Worker {
                 Ok(TaskStatus::Processing) if is_complete => {}
                 Ok(TaskStatus::Processing) => break,
                 Ok(status) => {
-                    return Ok(Verdict::Recorded {
-                        status: status.as_str(),
-                        deleted: 0,
-                        failed: 0,
-                    });
+                    log.ended(status);
+                    return Ok(Verdict::Recorded(status));
                 }
                 Err(WorkError::Lost) => return Ok(Verdict::Dropped("moved before it was begun")),
                 Err(WorkError::Store(error)) => return Err(error),
@@ -60,11 +58,18 @@ impl Worker {
             .map(|number| Message::of_chunk(&read.task, Some(*number)))
             .collect();
         let batches: Vec<_> = messages.chunks(MAX_BATCH).map(<[_]>::to_vec).collect();
-        let sent: usize = stream::iter(batches)
+        let results: Vec<_> = stream::iter(batches)
             .map(|batch| self.send_chunks(batch, budget))
             .buffer_unordered(CONCURRENT_SENDS)
-            .fold(0, |sum, sent| async move { sum + sent })
+            .collect()
             .await;
+        let mut sent = 0;
+        for result in results {
+            match result {
+                Ok(taken) => sent += taken,
+                Err(error) => log.cause(error),
+            }
+        }
         Ok(Verdict::FannedOut {
             sent,
             unsent: messages.len() - sent,
@@ -73,16 +78,10 @@ impl Worker {
 
     /// Sends a batch and answers how many were taken. Those that were not are sent again when the sweeper finds the task
     /// due.
-    async fn send_chunks(&self, batch: Vec<Message>, budget: &Budget) -> usize {
-        if !budget.allows_a_call() {
-            return 0;
-        }
-        match self.queue.send_batch(&batch).await {
-            Ok(sent) => sent,
-            Err(error) => {
-                warn!(cause = %error, "chunks were not sent");
-                0
-            }
+    async fn send_chunks(&self, batch: Vec<Message>, budget: &Budget) -> Result<usize, QueueError> {
+        match budget.allows_a_call() {
+            true => self.queue.send_batch(&batch).await,
+            false => Ok(0),
         }
     }
 }

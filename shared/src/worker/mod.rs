@@ -1,26 +1,30 @@
 //! Carrying out messages, and sweeping up what was lost.
 //!
 //! `carry_out.rs` is one message from read to settlement, `deletion.rs` the calls to the vector store within it,
-//! `fan_out.rs` the first message of a large task, `sweeper.rs` the schedule's job. Here: a batch of messages, and which of them come back.
+//! `budget.rs` their time, `fan_out.rs` the first message of a large task, `log.rs` a message's line of log, `sweeper.rs`
+//! the schedule's job. Here: a batch of messages, and which of them come back.
 
+mod budget;
 mod carry_out;
 mod deletion;
 mod fan_out;
+mod log;
 mod sweeper;
 
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 pub use sweeper::{SweepReport, Sweeper, Tick};
 
 use crate::clock::Clock;
-use crate::queue::TaskQueue;
+use crate::queue::{QueueError, TaskQueue};
 use crate::store::TaskStore;
-use crate::task::{Message, TaskId};
+use crate::task::{Message, TaskId, TaskStatus};
 use crate::vector::VectorStores;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsMessage};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
+use log::{End, MessageLog, OutOfTime};
 use std::time::Duration;
-use tracing::{info, warn};
+use tracing::warn;
 
 /// Messages of a batch that are carried out at once.
 const CONCURRENT_MESSAGES: usize = 5;
@@ -41,12 +45,8 @@ pub struct Worker {
 enum Verdict {
     /// There was nothing to do, for this reason: acknowledged.
     Dropped(&'static str),
-    /// The work's end, or how far it came, is on record: acknowledged.
-    Recorded {
-        status: &'static str,
-        deleted: u32,
-        failed: u32,
-    },
+    /// The work's end, or how far it came, is on record for a task of this status: acknowledged.
+    Recorded(TaskStatus),
     /// A large task's chunks were sent, or those of them that the queue took: acknowledged, the sweeper sees to the rest.
     FannedOut { sent: usize, unsent: usize },
     /// The work is on record as due later: acknowledged, the sweeper sends it again.
@@ -93,111 +93,32 @@ impl Worker {
         let mut again = BatchItemFailure::default();
         again.item_identifier = record.message_id.unwrap_or_default();
         let Some((id, message)) = parse(record.body.as_deref().unwrap_or_default()) else {
+            let cause = self.reject(record.receipt_handle).await.err();
             warn!(
                 message_id = again.item_identifier,
-                "not a message of this service"
+                outcome = "refused",
+                why = "not a message of this service",
+                cause = cause.map(|error| error.to_string()),
             );
-            self.reject(record.receipt_handle).await;
             return Some(again);
         };
-        let work = self.carry_out(&id, &message, deadline);
+        let mut log = MessageLog::default();
+        let work = self.carry_out(&id, &message, deadline, &mut log);
         let time = (deadline - MARGIN - began)
             .to_std()
             .unwrap_or(Duration::ZERO);
         let verdict = tokio::time::timeout(time, work).await;
-        let duration_ms = (self.clock.now() - began).num_milliseconds();
-        let (task_id, attempt, chunk) = (id.as_str(), message.attempt, message.chunk);
-        match verdict {
-            Ok(Ok(Verdict::Recorded {
-                status,
-                deleted,
-                failed,
-            })) => {
-                info!(
-                    task_id,
-                    attempt,
-                    chunk,
-                    outcome = status,
-                    deleted,
-                    failed,
-                    duration_ms
-                );
-                None
-            }
-            Ok(Ok(Verdict::Dropped(why))) => {
-                info!(
-                    task_id,
-                    attempt,
-                    chunk,
-                    outcome = "dropped",
-                    why,
-                    duration_ms
-                );
-                None
-            }
-            Ok(Ok(Verdict::FannedOut { sent, unsent })) => {
-                info!(
-                    task_id,
-                    attempt,
-                    outcome = "fanned out",
-                    sent,
-                    unsent,
-                    duration_ms
-                );
-                None
-            }
-            Ok(Ok(Verdict::Deferred(why))) => {
-                warn!(
-                    task_id,
-                    attempt,
-                    chunk,
-                    outcome = "deferred",
-                    why,
-                    duration_ms
-                );
-                None
-            }
-            Ok(Ok(Verdict::HandedBack)) => {
-                info!(
-                    task_id,
-                    attempt,
-                    chunk,
-                    outcome = "handed back",
-                    duration_ms
-                );
-                Some(again)
-            }
-            Ok(Err(error)) => {
-                let cause = error.to_string();
-                warn!(
-                    task_id,
-                    attempt,
-                    chunk,
-                    outcome = "error",
-                    cause,
-                    duration_ms
-                );
-                Some(again)
-            }
-            Err(_) => {
-                warn!(
-                    task_id,
-                    attempt,
-                    chunk,
-                    outcome = "out of time",
-                    duration_ms
-                );
-                Some(again)
-            }
-        }
+        let duration = self.clock.now() - began;
+        let end = End::of(verdict.map_err(|_| OutOfTime), &mut log);
+        log.write(&message, &end, duration);
+        end.comes_again.then_some(again)
     }
 
-    async fn reject(&self, receipt_handle: Option<String>) {
-        let Some(receipt_handle) = receipt_handle else {
-            return;
-        };
-        if let Err(error) = self.queue.make_visible(&receipt_handle).await {
-            warn!(cause = %error, "it comes back after its visibility timeout");
+    /// Makes what is not a message of ours visible again at once; otherwise it is after its visibility timeout.
+    async fn reject(&self, receipt_handle: Option<String>) -> Result<(), QueueError> {
+        match receipt_handle {
+            Some(receipt_handle) => self.queue.make_visible(&receipt_handle).await,
+            None => Ok(()),
         }
     }
 }

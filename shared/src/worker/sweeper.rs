@@ -7,7 +7,7 @@ use crate::task::Message;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 use serde::Deserialize;
-use tracing::{info, warn};
+use tracing::{Level, event};
 
 /// Tasks that are taken over at once.
 const CONCURRENT_TASKS: usize = 10;
@@ -52,6 +52,15 @@ impl Sweeper {
     pub async fn sweep(&self, deadline: DateTime<Utc>) -> SweepReport {
         let began = self.clock.now();
         let mut report = SweepReport::default();
+        let mut log = SweepLog::default();
+        // First: where a backlog leaves no time for it, it matters most.
+        match self.store.oldest_pending(began).await {
+            Ok(since) => {
+                let age = since.map_or(0, |since| (began - since).num_seconds());
+                log.oldest_pending_age = Some(age.max(0));
+            }
+            Err(error) => log.failed(&mut report, error),
+        }
         'sweep: for partition in self.store.open_partitions(began) {
             let mut start = None;
             loop {
@@ -62,8 +71,7 @@ impl Sweeper {
                 {
                     Ok(page) => page,
                     Err(error) => {
-                        report.errors += 1;
-                        warn!(cause = %error, "could not read a partition");
+                        log.failed(&mut report, error);
                         if self.is_late(deadline) {
                             break 'sweep;
                         }
@@ -72,7 +80,7 @@ impl Sweeper {
                 };
                 report.due += page.tasks.len();
                 for tasks in page.tasks.chunks(MAX_BATCH) {
-                    self.send_again(tasks, &mut report).await;
+                    self.send_again(tasks, &mut report, &mut log).await;
                     if self.is_late(deadline) {
                         break 'sweep;
                     }
@@ -86,10 +94,7 @@ impl Sweeper {
                 }
             }
         }
-        let duration_ms = (self.clock.now() - began).num_milliseconds();
-        let SweepReport { due, sent, errors } = report;
-        let cut_short = self.is_late(deadline);
-        info!(due, sent, errors, cut_short, duration_ms, "swept");
+        log.write(&report, self.is_late(deadline), self.clock.now() - began);
         report
     }
 
@@ -100,7 +105,7 @@ impl Sweeper {
 
     /// Takes over up to ten due tasks and sends their messages. A task is taken over first: should this process die
     /// before it sends, the task is due again later; the other way round, two sweepers would send it twice.
-    async fn send_again(&self, tasks: &[DueTask], report: &mut SweepReport) {
+    async fn send_again(&self, tasks: &[DueTask], report: &mut SweepReport, log: &mut SweepLog) {
         let now = self.clock.now();
         let taken: Vec<_> = stream::iter(tasks.to_vec())
             .map(|due| async move { (self.store.redispatch_if_due(&due, now).await, due) })
@@ -116,10 +121,7 @@ impl Sweeper {
                     chunk: None,
                 }),
                 Ok(false) => {}
-                Err(error) => {
-                    report.errors += 1;
-                    warn!(task_id = %due.id, cause = %error, "could not take over");
-                }
+                Err(error) => log.failed(report, error),
             }
         }
         if messages.is_empty() {
@@ -130,10 +132,46 @@ impl Sweeper {
                 report.sent += sent;
                 report.errors += messages.len() - sent;
             }
-            Err(error) => {
-                report.errors += 1;
-                warn!(cause = %error, "could not send");
-            }
+            Err(error) => log.failed(report, error),
+        }
+    }
+}
+
+/// What a sweep's one line of log says beside its report.
+#[derive(Debug, Default)]
+struct SweepLog {
+    /// In seconds; 0 where no task is pending; `None` where it is not known.
+    oldest_pending_age: Option<i64>,
+    /// The last thing that went wrong.
+    cause: Option<String>,
+}
+
+impl SweepLog {
+    /// A call failed.
+    fn failed(&mut self, report: &mut SweepReport, cause: impl ToString) {
+        report.errors += 1;
+        self.cause = Some(cause.to_string());
+    }
+
+    fn write(self, report: &SweepReport, cut_short: bool, duration: TimeDelta) {
+        macro_rules! line {
+            ($level:expr) => {
+                event!(
+                    $level,
+                    outcome = "swept",
+                    due = report.due,
+                    errors = report.errors,
+                    cut_short = cut_short,
+                    cause = self.cause,
+                    OldestPendingTaskAge = self.oldest_pending_age,
+                    SweeperResends = report.sent,
+                    duration_ms = duration.num_milliseconds(),
+                )
+            };
+        }
+        match report.errors {
+            0 => line!(Level::INFO),
+            _ => line!(Level::WARN),
         }
     }
 }

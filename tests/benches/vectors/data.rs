@@ -22,6 +22,17 @@ pub(crate) enum Layout {
     Rows,
     /// EmbeddingStudio's: objects, each with one part. Nothing was derived from anything.
     Studio,
+    /// The same, with an index on what objects were derived from, which EmbeddingStudio does not make.
+    StudioIndexed,
+}
+
+impl Layout {
+    pub(crate) fn tables(self) -> &'static [&'static str] {
+        match self {
+            Self::Rows => &["items"],
+            Self::Studio | Self::StudioIndexed => &["dbo_items", "dbop_items"],
+        }
+    }
 }
 
 /// The databases to copy. Nobody is connected to them, or they could not be.
@@ -83,19 +94,23 @@ impl Data {
 
     /// A fresh copy, whose tables are in memory.
     pub(crate) async fn copy(&self, layout: Layout) -> Copy {
-        let (from, tables): (_, &[&str]) = match layout {
-            Layout::Rows => (&self.rows, &["items"]),
-            Layout::Studio => (&self.studio, &["dbo_items", "dbop_items"]),
+        let from = match layout {
+            Layout::Rows => &self.rows,
+            Layout::Studio | Layout::StudioIndexed => &self.studio,
         };
         let database = self.server.database_with(&copy_of(from)).await;
         let (schema, role) = (&self.schema, &database.name);
-        for table in tables {
+        for table in layout.tables() {
             let read = format!(
                 "GRANT USAGE ON SCHEMA {schema} TO {role}; \
                  GRANT SELECT, UPDATE, DELETE ON {schema}.{table} TO {role}; \
                  SELECT count(*) FROM {schema}.{table} WHERE object_id > ''"
             );
             database.run(&read).await;
+        }
+        if layout == Layout::StudioIndexed {
+            let index = format!("CREATE INDEX ON {schema}.dbo_items (original_id)");
+            database.run(&index).await;
         }
         database.run("CHECKPOINT").await;
         Copy {

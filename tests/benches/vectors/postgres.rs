@@ -18,8 +18,8 @@ enum Who {
     Bare,
     /// A client that deletes one row at a time.
     OneByOne,
-    /// What EmbeddingStudio does.
-    Studio,
+    /// What EmbeddingStudio does, over tables of its layout.
+    Studio(Layout),
 }
 
 impl Who {
@@ -29,15 +29,20 @@ impl Who {
             Self::Bare => "bare client, the same batches, one table",
             Self::OneByOne => "one row at a time, one table",
             Self::Service(Layout::Studio) => "the service, EmbeddingStudio's tables",
-            Self::Studio => "EmbeddingStudio's algorithm, its tables",
+            Self::Service(Layout::StudioIndexed) => {
+                "the service, these with an index on `original_id`"
+            }
+            Self::Studio(Layout::StudioIndexed) => {
+                "EmbeddingStudio's algorithm, these with the index"
+            }
+            Self::Studio(_) => "EmbeddingStudio's algorithm, its tables",
         }
     }
 
     fn layout(self) -> Layout {
         match self {
-            Self::Service(layout) => layout,
+            Self::Service(layout) | Self::Studio(layout) => layout,
             Self::Bare | Self::OneByOne => Layout::Rows,
-            Self::Studio => Layout::Studio,
         }
     }
 }
@@ -51,7 +56,9 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
         Who::Bare,
         Who::OneByOne,
         Who::Service(Layout::Studio),
-        Who::Studio,
+        Who::Studio(Layout::Studio),
+        Who::Service(Layout::StudioIndexed),
+        Who::Studio(Layout::StudioIndexed),
     ];
     let mut seconds = all.map(|_| Vec::new());
     for time in 1..=times {
@@ -108,12 +115,14 @@ async fn run(data: &Data, who: Who, objects: usize) -> f64 {
     let table = format!("{schema}.items");
     let url = match who.layout() {
         Layout::Rows => format!("schema={schema}&table=items&id_column=object_id"),
-        Layout::Studio => format!("schema={schema}&layout=embedding-studio"),
+        Layout::Studio | Layout::StudioIndexed => {
+            format!("schema={schema}&layout=embedding-studio")
+        }
     };
     let url = copy.database.url(&url);
     let seconds = match who {
         Who::Service(_) => service(&url, objects).await,
-        Who::Bare | Who::OneByOne | Who::Studio => {
+        Who::Bare | Who::OneByOne | Who::Studio(_) => {
             let began = Instant::now();
             match who {
                 Who::Bare => bare::in_batches(&url, &table, &ids).await,
@@ -123,11 +132,7 @@ async fn run(data: &Data, who: Who, objects: usize) -> f64 {
             began.elapsed().as_secs_f64()
         }
     };
-    let tables: &[&str] = match who.layout() {
-        Layout::Rows => &["items"],
-        Layout::Studio => &["dbo_items", "dbop_items"],
-    };
-    for table in tables {
+    for table in who.layout().tables() {
         copy.assert_left(table, ROWS - ids.len()).await;
     }
     data.done_with(copy).await;

@@ -35,14 +35,18 @@ fn a_settlement_says_what_is_new_whether_all_is_there_and_why_anything_was_given
     let settle =
         |chunk: &Chunk, results: &[_]| chunk.settle(results, TaskStatus::Processing, 1, 1, 1);
     let part = settle(&chunk, &[(0, Outcome::Deleted)]);
-    let counts = |deleted, failed| Counts { deleted, failed };
-    assert_eq!((part.newly, part.is_complete), (counts(1, 0), false));
+    let counts = |deleted, failed, not_found| Counts {
+        deleted,
+        failed,
+        not_found,
+    };
+    assert_eq!((part.newly, part.is_complete), (counts(1, 0, 0), false));
     chunk.state.outcomes = part.outcomes;
     let done = settle(&chunk, &[(1, NOT_FOUND), (2, Outcome::Deleted)]);
-    assert_eq!((done.newly, done.is_complete), (counts(1, 1), true));
+    assert_eq!((done.newly, done.is_complete), (counts(1, 1, 1), true));
     assert_eq!(done.gave_up, None);
     let failed = settle(&chunk, &[(1, NOT_FOUND), (2, gave_up())]);
-    assert_eq!((failed.newly, failed.is_complete), (counts(0, 2), true));
+    assert_eq!((failed.newly, failed.is_complete), (counts(0, 2, 1), true));
     assert_eq!(failed.gave_up.as_deref(), Some("The store kept failing"));
 }
 

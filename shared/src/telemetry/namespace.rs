@@ -1,0 +1,75 @@
+//! The namespace that metrics are in.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The longest namespace. CloudWatch takes 255 characters; more than these would make a line longer than
+/// [`super::MAX_LINE_BYTES`].
+pub const MAX_NAMESPACE_BYTES: usize = 64;
+
+/// A namespace of CloudWatch metrics ("CloudWatch concepts", "PutMetricData": letters, digits and `.-_/#: `, something
+/// besides spaces, no colon at the beginning, and not AWS's own).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsNamespace(String);
+
+impl MetricsNamespace {
+    /// What [`FromStr`] takes, for a person.
+    pub const CHOICES: &str = "up to 64 of A-Z, a-z, 0-9, space and .-_/#: that do not begin with `:` or `AWS/`, or to nothing for \
+                               no metrics";
+
+    /// The namespace.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for MetricsNamespace {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let is_known = |c: char| c.is_ascii_alphanumeric() || ".-_/#: ".contains(c);
+        let is_good = !text.trim().is_empty()
+            && text.len() <= MAX_NAMESPACE_BYTES
+            && text.chars().all(is_known)
+            && !text.starts_with(':')
+            && !text.starts_with("AWS/");
+        match is_good {
+            true => Ok(Self(text.to_owned())),
+            false => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for MetricsNamespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cloudwatch_takes_is_taken_and_nothing_else() {
+        let longest = "x".repeat(MAX_NAMESPACE_BYTES);
+        for good in ["DeletionTasks/live-1", "a", "A b.c_d#e:f", &longest] {
+            assert!(good.parse::<MetricsNamespace>().is_ok(), "{good}");
+        }
+        let too_long = "x".repeat(MAX_NAMESPACE_BYTES + 1);
+        for bad in [
+            "",
+            " ",
+            ":a",
+            "AWS/Lambda",
+            "a\"b",
+            "a\\b",
+            "é",
+            "a\tb",
+            &too_long,
+        ] {
+            assert!(bad.parse::<MetricsNamespace>().is_err(), "{bad}");
+        }
+        assert!(MetricsNamespace::CHOICES.contains(&MAX_NAMESPACE_BYTES.to_string()));
+    }
+}

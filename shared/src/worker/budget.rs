@@ -1,0 +1,94 @@
+//! The time of an invocation: whether a call to a store may begin, how long it may take, how long to wait for the next.
+
+use crate::aws::VECTOR_CALL_TIMEOUT;
+use crate::clock::Clock;
+use crate::vector::{VectorError, VectorErrorKind};
+use chrono::{DateTime, TimeDelta, Utc};
+use std::future::Future;
+use std::time::Duration;
+
+/// The longest wait before the second call; it doubles with each further one.
+const FIRST_BACKOFF: Duration = Duration::from_millis(200);
+/// The longest wait before any call.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// A store that does not answer within less than this is not to blame.
+const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
+/// With less time than this no call is begun.
+const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
+
+/// The time an invocation has left. A call gets at most half of it, so that its result can still be recorded.
+pub(super) struct Budget {
+    deadline: DateTime<Utc>,
+    clock: Clock,
+}
+
+impl Budget {
+    pub(super) fn new(deadline: DateTime<Utc>, clock: Clock) -> Self {
+        Self { deadline, clock }
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn left(&self) -> TimeDelta {
+        self.deadline - self.clock.now()
+    }
+
+    /// Whether there is time for one more call to a store, and for recording its result.
+    pub(super) fn allows_a_call(&self) -> bool {
+        self.left() >= MIN_TIME
+    }
+
+    /// How long a call may wait for its turn and still have a fair time.
+    pub(super) fn longest_wait(&self) -> Duration {
+        let left = self.left().to_std().unwrap_or(Duration::ZERO);
+        left.saturating_sub(FAIR_CALL_TIME * 2)
+    }
+
+    /// Makes a call in bounded time. One that takes longer may have happened. It is the store's failure only if the store
+    /// had a fair time to answer.
+    pub(super) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<T, VectorError>>,
+    ) -> Result<T, VectorError> {
+        let half = (self.left() / 2).to_std().unwrap_or(Duration::ZERO);
+        let time = half.min(VECTOR_CALL_TIMEOUT);
+        let kind = match time < FAIR_CALL_TIME {
+            true => VectorErrorKind::OutOfTime,
+            false => VectorErrorKind::Unanswered,
+        };
+        tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
+            Err(VectorError {
+                kind,
+                detail: "The vector store did not answer in time".to_owned(),
+                code: "timeout".to_owned(),
+                source: None,
+            })
+        })
+    }
+
+    /// Waits until `time`. `false`: there would be no time left to record anything after it.
+    pub(super) async fn wait_until(&self, time: DateTime<Utc>) -> bool {
+        let wait = time - self.clock.now();
+        if self.left() < wait + MIN_TIME {
+            return false;
+        }
+        if let Ok(wait) = wait.to_std() {
+            self.clock.sleep(wait).await;
+        }
+        true
+    }
+
+    /// Waits before call number `calls + 1`: full jitter over an exponential bound ("Exponential Backoff And Jitter",
+    /// AWS Architecture Blog). `false`: no time is left for it.
+    pub(super) async fn back_off(&self, calls: u32) -> bool {
+        let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
+        let pause = bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());
+        if self.left() < MIN_TIME + TimeDelta::from_std(pause).unwrap_or(MIN_TIME) {
+            return false;
+        }
+        self.clock.sleep(pause).await;
+        true
+    }
+}

@@ -1,0 +1,227 @@
+//! What is counted: once, by whoever did it.
+
+use chrono::TimeDelta;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tests::lines::{Lines, metrics};
+use tests::wire::Fault;
+use tests::{Service, example, ids, run_body};
+
+const WRITE_TASK: &str = "DynamoDB.UpdateItem";
+const CREATE: &str = "DynamoDB.PutItem";
+const DELETE: &str = "S3Vectors.DeleteVectors";
+const MESSAGE: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
+
+fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
+    let counts = counts.iter();
+    counts
+        .map(|(name, count)| ((*name).to_owned(), *count))
+        .collect()
+}
+
+/// What the first example of the README comes to.
+fn of_the_example() -> BTreeMap<String, u64> {
+    counts(&[
+        ("TasksCreated", 1),
+        ("TasksDone", 1),
+        ("ObjectsDeleted", 1),
+        ("ObjectsNotFound", 1),
+    ])
+}
+
+#[tokio::test]
+async fn a_repeated_create_and_a_repeated_message_count_nothing_more() {
+    let lines = Lines::capture();
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    service.run(&example()).await.ok();
+    service
+        .run(&run_body("other", "delete-xyz", &["obj-9"]))
+        .await
+        .ok();
+    assert_eq!(service.deliver(&[MESSAGE]).await, 0);
+    service.work().await;
+    service.run(&example()).await.ok();
+    assert_eq!(lines.counted(), of_the_example());
+}
+
+#[tokio::test]
+async fn a_write_sent_again_after_its_answer_was_lost_counts_once() {
+    for (call, before) in [(CREATE, 0), (WRITE_TASK, 0), (WRITE_TASK, 1)] {
+        let lines = Lines::capture();
+        let service = Service::start().await;
+        let answered = service.wire.hold_times(before, call);
+        for _ in 0..before {
+            answered.release();
+        }
+        service.wire.next(call, Fault::AnswerLost);
+        service.run(&example()).await.ok();
+        service.work().await;
+        service.assert_documented_outcome(call).await;
+        assert_eq!(lines.counted(), of_the_example(), "{call} after {before}");
+    }
+}
+
+#[tokio::test]
+async fn a_stale_settlement_counts_nothing() {
+    let lines = Lines::capture();
+    let service = Arc::new(Service::start().await);
+    service.run(&example()).await.ok();
+    let deleted = service.wire.hold_answer(DELETE);
+    let work = service.start_work();
+    deleted.reached().await;
+    let settle = service.wire.hold(WRITE_TASK);
+    deleted.release();
+    settle.reached().await; // it has deleted and stands still before it settles
+    service.pass(TimeDelta::seconds(41));
+    assert_eq!(service.sweep().await, 1);
+    service.work().await;
+    settle.release();
+    work.await.unwrap();
+    let mut counted = lines.counted();
+    assert_eq!(counted.remove("SweeperResends"), Some(1));
+    counted.remove("OldestPendingTaskAge");
+    assert_eq!(counted, of_the_example());
+}
+
+#[tokio::test]
+async fn a_cancel_counts_once_in_an_attempt_also_if_its_answer_was_lost() {
+    let lines = Lines::capture();
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.cancel("task_id=delete-xyz").await.ok();
+    service.cancel("task_id=delete-xyz").await.ok();
+    let canceled = ("TasksCanceled", 1);
+    assert_eq!(lines.counted(), counts(&[("TasksCreated", 1), canceled]));
+    service.restart("task_id=delete-xyz").await.ok();
+    service.cancel("task_id=delete-xyz").await.ok();
+    assert_eq!(lines.counted(), counts(&[canceled]));
+    service.work().await;
+    service.cancel("task_id=absent").await.problem(404);
+    assert_eq!(lines.counted(), counts(&[]), "nothing was done");
+}
+
+#[tokio::test]
+async fn a_cancel_counts_though_its_answer_could_not_be_made() {
+    let service = Service::start_with_chunks_of(2).await;
+    service
+        .run(&run_body("big", "large", &ids("o", 3)))
+        .await
+        .ok();
+    service.seed("big", &["o-0"]).await;
+    service.work_once().await;
+    let chunk = r#"{"task_id":"large","attempt":1,"chunk":0}"#;
+    service.deliver(&[chunk]).await;
+    let lines = Lines::capture();
+    let refused = Fault::Refused(500, "InternalServerError");
+    service.wire.next_times(9, "DynamoDB.BatchGetItem", refused);
+    service.cancel("task_id=large").await.problem(503);
+    assert_eq!(lines.counted(), counts(&[("TasksCanceled", 1)]));
+}
+
+#[tokio::test]
+async fn a_failed_task_counts_what_it_gave_up_and_its_restart_what_became_of_that() {
+    let lines = Lines::capture();
+    let service = Service::start().await;
+    let body = run_body("new", "t", &["there", "not-there"]);
+    service.run(&body).await.ok();
+    service.work().await;
+    let failed = [
+        ("TasksCreated", 1),
+        ("TasksFailed", 1),
+        ("ObjectsFailed", 2),
+    ];
+    assert_eq!(lines.counted(), counts(&failed), "there is no such index");
+    service.seed("new", &["there"]).await;
+    service.restart("task_id=t").await.ok();
+    service.work().await;
+    let done = [
+        ("TasksDone", 1),
+        ("ObjectsDeleted", 1),
+        ("ObjectsNotFound", 1),
+    ];
+    assert_eq!(lines.counted(), counts(&done));
+}
+
+#[tokio::test]
+async fn the_chunks_of_a_large_task_count_their_objects_and_the_last_of_them_the_task() {
+    let lines = Lines::capture();
+    let service = Service::start_with_chunks_of(2).await;
+    let objects = ids("o", 7);
+    service.seed("big", &objects[..5]).await;
+    service.run(&run_body("big", "large", &objects)).await.ok();
+    service.work().await;
+    let counted = [
+        ("TasksCreated", 1),
+        ("TasksDone", 1),
+        ("ObjectsDeleted", 5),
+        ("ObjectsNotFound", 2),
+    ];
+    assert_eq!(lines.counted(), counts(&counted));
+}
+
+/// The one line of a sweep.
+async fn sweep(service: &Service, lines: &Lines) -> Value {
+    lines.take();
+    service.sweep().await;
+    let mut written = lines.take();
+    assert_eq!(written.len(), 1, "{written:?}");
+    written.remove(0)
+}
+
+#[tokio::test]
+async fn a_sweep_tells_how_long_the_oldest_pending_task_has_been_pending() {
+    let lines = Lines::capture();
+    let service = Service::start().await;
+    let idle = sweep(&service, &lines).await;
+    assert_eq!(metrics(&idle), ["OldestPendingTaskAge", "SweeperResends"]);
+    assert_eq!(
+        idle["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"],
+        "Seconds"
+    );
+    assert_eq!(
+        (&idle["OldestPendingTaskAge"], &idle["SweeperResends"]),
+        (&0.into(), &0.into())
+    );
+
+    service.run(&example()).await.ok();
+    service.work().await;
+    service.pass(TimeDelta::seconds(1000));
+    assert_eq!(
+        sweep(&service, &lines).await["OldestPendingTaskAge"],
+        0,
+        "it is done"
+    );
+    service.run(&run_body("m", "second", &["a"])).await.ok();
+    service.lose_messages().await;
+    service.pass(TimeDelta::seconds(90));
+    service.restart("task_id=delete-xyz").await.ok();
+    let late = sweep(&service, &lines).await;
+    assert_eq!(
+        late["OldestPendingTaskAge"], 90,
+        "a restarted task begins anew"
+    );
+    assert_eq!(late["SweeperResends"], 1);
+    service.cancel("task_id=second").await.ok();
+    service.pass(TimeDelta::seconds(30));
+    assert_eq!(sweep(&service, &lines).await["OldestPendingTaskAge"], 30);
+}
+
+#[tokio::test]
+async fn an_age_that_could_not_be_asked_for_is_not_told() {
+    let lines = Lines::capture();
+    let service = Service::start().await;
+    let refused = Fault::Refused(500, "InternalServerError");
+    service.wire.next_times(20, "DynamoDB.Query", refused);
+    let deadline = service.now() + TimeDelta::seconds(60);
+    let report = service.running.handlers.sweeper.sweep(deadline).await;
+    assert!(report.errors > 0);
+    let line = lines.take().remove(0);
+    assert_eq!(metrics(&line), ["SweeperResends"]);
+    assert_eq!(
+        line["cause"],
+        "DynamoDB is throttling or out of reach: InternalServerError"
+    );
+}
