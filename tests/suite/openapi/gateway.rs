@@ -1,0 +1,58 @@
+//! What API Gateway answers by itself, as `template.yaml` tells it to, is documented too.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use tests::openapi::Document;
+
+/// The problems in the template.
+fn in_template() -> Vec<Value> {
+    let template = include_str!("../../../template.yaml");
+    let bodies = template.lines().filter_map(|line| {
+        let body = line.trim().strip_prefix("application/json: '")?;
+        let body = body
+            .strip_suffix('\'')
+            .filter(|body| body.contains("about:blank"))?;
+        // The one variable, which is a text with its quotes.
+        let body = body.replace("$context.error.messageString", r#""""#);
+        Some(serde_json::from_str(&body).unwrap_or_else(|error| panic!("{body}: {error}")))
+    });
+    bodies.collect()
+}
+
+fn kind(problem: &Value) -> (u64, &str) {
+    let status = problem["status"].as_u64().unwrap();
+    (status, problem["title"].as_str().unwrap())
+}
+
+#[test]
+fn every_kind_of_answer_that_api_gateway_makes_is_documented() {
+    let document = Document::read();
+    let schemas = document.at("/components/schemas").as_object().unwrap();
+    let constants = schemas.values().filter_map(|schema| {
+        let fields = &schema["properties"];
+        let status = fields["status"]["const"].as_u64()?;
+        Some((status, fields["title"]["const"].as_str()?))
+    });
+    let documented: BTreeSet<_> = constants.collect();
+    let made = in_template();
+    assert!(!made.is_empty());
+    for problem in &made {
+        assert!(documented.contains(&kind(problem)), "{problem}");
+    }
+}
+
+#[test]
+fn every_answer_that_is_shown_as_api_gateways_is_one_of_the_templates() {
+    let (document, made) = (Document::read(), in_template());
+    let responses = document.at("/components/responses").as_object().unwrap();
+    let from_gateway = |response: &&Value| response["x-answered-by"] == "API Gateway";
+    let mut shown = 0;
+    for response in responses.values().filter(from_gateway) {
+        let examples = &response["content"]["application/problem+json"]["examples"];
+        for example in examples.as_object().unwrap().values() {
+            assert!(made.contains(&example["value"]), "{}", example["value"]);
+            shown += 1;
+        }
+    }
+    assert!(shown > 0);
+}
