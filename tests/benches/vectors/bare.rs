@@ -60,8 +60,8 @@ pub(crate) async fn one_by_one(url: &str, table: &str, ids: &[String]) {
 
 /// What EmbeddingStudio's deletion worker does, as its source has it: two selects with all that the objects hold, then two
 /// deletes, each of all ids at once, with the ids in the statement's text as its database driver puts them. What it does
-/// with the rows in Python is left out.
-pub(crate) async fn as_embedding_studio(url: &str, schema: &str, ids: &[String]) {
+/// with the rows in Python is left out. Without the `selects` it is the least that any deletion from these tables takes.
+pub(crate) async fn as_embedding_studio(url: &str, schema: &str, ids: &[String], selects: bool) {
     let client = connect(url).await;
     let (objects, parts) = (
         format!("{schema}.dbo_items"),
@@ -75,7 +75,8 @@ pub(crate) async fn as_embedding_studio(url: &str, schema: &str, ids: &[String])
              FROM {parts} p JOIN {objects} o ON o.object_id = p.object_id WHERE o.{column} IN ({list})"
         )
     };
-    for (column, count) in [("object_id", ids.len()), ("original_id", 0)] {
+    let columns = [("object_id", ids.len()), ("original_id", 0)];
+    for (column, count) in columns.into_iter().filter(|_| selects) {
         let answer = client.simple_query_raw(&select(column)).await;
         let mut answer = Box::pin(answer.expect("an answer"));
         let mut rows = 0;

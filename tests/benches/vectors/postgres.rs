@@ -20,6 +20,8 @@ enum Who {
     OneByOne,
     /// What EmbeddingStudio does, over tables of its layout.
     Studio(Layout),
+    /// The two deletes of that alone.
+    StudioDeletes,
 }
 
 impl Who {
@@ -36,6 +38,7 @@ impl Who {
                 "EmbeddingStudio's algorithm, these with the index"
             }
             Self::Studio(_) => "EmbeddingStudio's algorithm, its tables",
+            Self::StudioDeletes => "the two deletes of that alone",
         }
     }
 
@@ -43,6 +46,7 @@ impl Who {
         match self {
             Self::Service(layout) | Self::Studio(layout) => layout,
             Self::Bare | Self::OneByOne => Layout::Rows,
+            Self::StudioDeletes => Layout::Studio,
         }
     }
 }
@@ -57,40 +61,48 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
         Who::OneByOne,
         Who::Service(Layout::Studio),
         Who::Studio(Layout::Studio),
+        Who::StudioDeletes,
         Who::Service(Layout::StudioIndexed),
         Who::Studio(Layout::StudioIndexed),
     ];
-    let mut seconds = all.map(|_| Vec::new());
+    let mut samples = all.map(|_| Vec::new());
     for time in 1..=times {
-        for (who, seconds) in all.iter().zip(&mut seconds) {
+        for (who, samples) in all.iter().zip(&mut samples) {
             eprintln!("PostgreSQL, {}, {time} of {times}", who.shown());
-            seconds.push(run(&data, *who, objects).await);
+            samples.push(run(&data, *who, objects).await);
         }
     }
-    let rates: Vec<f64> = all
-        .iter()
-        .zip(&seconds)
-        .map(|(who, seconds)| count(*who, objects) as f64 / median(seconds.clone()))
-        .collect();
+    let middle =
+        |samples: &[Sample], of: fn(&Sample) -> f64| median(samples.iter().map(of).collect());
+    let rate = |number: usize| {
+        count(all[number], objects) as f64 / middle(&samples[number], |sample| sample.elapsed)
+    };
     let rows = all
         .iter()
-        .zip(&rates)
-        .zip(seconds)
-        .map(|((who, rate), seconds)| {
-            let times = |other: usize| format!("{:.2}", rate / rates[other]);
+        .zip(&samples)
+        .enumerate()
+        .map(|(number, (who, samples))| {
+            let elapsed = samples.iter().map(|sample| sample.elapsed);
             let (least, most) = (
-                seconds.iter().copied().fold(f64::INFINITY, f64::min),
-                seconds.iter().copied().fold(0.0, f64::max),
+                elapsed.clone().fold(f64::INFINITY, f64::min),
+                elapsed.fold(0.0, f64::max),
             );
+            let seconds = middle(samples, |sample| sample.elapsed);
+            let processor = middle(samples, |sample| sample.processor);
+            let times = |other: usize| format!("{:.2}", rate(number) / rate(other));
             vec![
                 ("PostgreSQL", who.shown().into()),
                 ("ids", count(*who, objects).into()),
-                ("times", seconds.len().into()),
+                ("times", samples.len().into()),
                 (
                     "seconds",
-                    format!("{:.2} ({least:.2} to {most:.2})", median(seconds)).into(),
+                    format!("{seconds:.2} ({least:.2} to {most:.2})").into(),
                 ),
-                ("ids a second", format!("{rate:.0}").into()),
+                (
+                    "processor, without PostgreSQL's",
+                    format!("{processor:.2}").into(),
+                ),
+                ("ids a second", format!("{:.0}", rate(number)).into()),
                 ("× bare", times(1).into()),
                 ("× one row at a time", times(2).into()),
                 ("× EmbeddingStudio's", times(4).into()),
@@ -108,8 +120,24 @@ fn count(who: Who, objects: usize) -> usize {
     }
 }
 
-/// The seconds that it takes.
-async fn run(data: &Data, who: Who, objects: usize) -> f64 {
+/// What one deletion took, in seconds.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    elapsed: f64,
+    /// The processor time of this process: the client's, or the service's and its embedded services'. PostgreSQL's is apart.
+    processor: f64,
+}
+
+async fn time(work: impl Future<Output = ()>) -> Sample {
+    let (processor, began) = (measure::processor_seconds(), Instant::now());
+    work.await;
+    Sample {
+        elapsed: began.elapsed().as_secs_f64(),
+        processor: measure::processor_seconds() - processor,
+    }
+}
+
+async fn run(data: &Data, who: Who, objects: usize) -> Sample {
     let copy = data.copy(who.layout()).await;
     let (schema, ids) = (&copy.schema, ids(count(who, objects)));
     let table = format!("{schema}.items");
@@ -120,27 +148,22 @@ async fn run(data: &Data, who: Who, objects: usize) -> f64 {
         }
     };
     let url = copy.database.url(&url);
-    let seconds = match who {
+    let sample = match who {
         Who::Service(_) => service(&url, objects).await,
-        Who::Bare | Who::OneByOne | Who::Studio(_) => {
-            let began = Instant::now();
-            match who {
-                Who::Bare => bare::in_batches(&url, &table, &ids).await,
-                Who::OneByOne => bare::one_by_one(&url, &table, &ids).await,
-                _ => bare::as_embedding_studio(&url, schema, &ids).await,
-            }
-            began.elapsed().as_secs_f64()
-        }
+        Who::Bare => time(bare::in_batches(&url, &table, &ids)).await,
+        Who::OneByOne => time(bare::one_by_one(&url, &table, &ids)).await,
+        Who::Studio(_) => time(bare::as_embedding_studio(&url, schema, &ids, true)).await,
+        Who::StudioDeletes => time(bare::as_embedding_studio(&url, schema, &ids, false)).await,
     };
     for table in who.layout().tables() {
         copy.assert_left(table, ROWS - ids.len()).await;
     }
     data.done_with(copy).await;
-    seconds
+    sample
 }
 
 /// From the request until the task is done.
-async fn service(url: &str, objects: usize) -> f64 {
+async fn service(url: &str, objects: usize) -> Sample {
     let options = Options {
         settings: vec![("VECTOR_STORES".to_owned(), json!({ "*": url }).to_string())],
         ..Options::default()
@@ -148,13 +171,15 @@ async fn service(url: &str, objects: usize) -> f64 {
     let running = measure::start(options).await;
     let body = measure::run_body("items", "task", 1, objects);
     let path = format!("{ROOT}/run");
-    let began = Instant::now();
-    let reply = http::send(running.api, "POST", &path, Some("application/json"), body).await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
     let attribute = async |name| measure::attribute(&running.clients.dynamodb, "task", name).await;
-    measure::until(began, async || attribute("status").await == "done").await;
-    let seconds = began.elapsed().as_secs_f64();
+    let sample = time(async {
+        let began = Instant::now();
+        let reply = http::send(running.api, "POST", &path, Some("application/json"), body).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        measure::until(began, async || attribute("status").await == "done").await;
+    })
+    .await;
     assert_eq!(attribute("deleted").await, objects.to_string());
     running.shutdown().await;
-    seconds
+    sample
 }
