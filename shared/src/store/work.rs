@@ -135,11 +135,8 @@ impl TaskStore {
             .remove("lease_until");
         let task = match read.number {
             Some(_) => None,
-            None => Some(
-                read.task_unmoved()
-                    .when_moved_by(Event::Claim)
-                    .set("updated_at", n(now.timestamp())),
-            ),
+            // `updated_at` stays: nothing that a caller sees has changed, and the task has been waiting since.
+            None => Some(read.task_unmoved().when_moved_by(Event::Claim)),
         };
         let moved = self.write(read, task, chunk).await?;
         unless_moved(moved, &claim.token)

@@ -12,8 +12,7 @@ use crate::aws;
 use address::{Address, is_index_name};
 use aws_sdk_s3vectors::Client;
 use errors::{index_missing, sorted};
-use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::{BoxFuture, try_join_all};
 use pace::{Pace, Quota};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,8 +26,10 @@ const MAX_GET: usize = 100;
 const MAX_DELETE: usize = 500;
 /// GetVectors calls under way at once, for one look.
 const CONCURRENT_GETS: usize = 5;
-/// The longest that one GetVectors waits for its turn: what is left of the call's time is for the answer.
-const LONGEST_WAIT: Duration = Duration::from_secs(4);
+/// The longest that a look waits for its turn. The wait is part of the look's time, most of which is to be left for the answers.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The indexes whose pace is remembered although it is at rest.
+const MAX_IDLE_PACES: usize = 1_000;
 
 /// Reads a URL of the form `s3vectors://bucket/index`.
 pub(super) fn parse(url: &Url) -> Result<Arc<dyn Target>, Vec<String>> {
@@ -44,6 +45,10 @@ impl Target for Address {
         Box::new(move |model| {
             let index = address.index.fill(model);
             let mut paces = paces.lock().unwrap_or_else(PoisonError::into_inner);
+            if paces.len() >= MAX_IDLE_PACES {
+                let now = Instant::now();
+                paces.retain(|_, pace| Arc::strong_count(pace) > 1 || !pace.are_at_rest(now));
+            }
             let pace = paces.entry(index.clone());
             let pace = pace.or_insert_with(|| Arc::new(Paces::of(address.writes)));
             Arc::new(S3Vectors {
@@ -77,8 +82,12 @@ impl Paces {
         let now = Instant::now();
         Self {
             writes: Pace::new(writes, MAX_DELETE, now),
-            reads: Pace::new(Quota::of_reads(), MAX_GET, now),
+            reads: Pace::new(Quota::of_reads(), CONCURRENT_GETS, now),
         }
+    }
+
+    fn are_at_rest(&self, now: Instant) -> bool {
+        self.writes.is_at_rest(now) && self.reads.is_at_rest(now)
     }
 }
 
@@ -98,12 +107,6 @@ impl S3Vectors {
     }
 
     async fn get(&self, keys: Vec<String>) -> Result<HashSet<String>, VectorError> {
-        let pace = &self.pace.reads;
-        match pace.reserve(keys.len(), LONGEST_WAIT, Instant::now()) {
-            Some(Duration::ZERO) => {}
-            Some(wait) => sleep(wait).await,
-            None => return Err(VectorError::asked_enough()),
-        }
         let began = Instant::now();
         let answer = self
             .client
@@ -115,7 +118,7 @@ impl S3Vectors {
             .return_metadata(false)
             .send()
             .await
-            .map_err(|error| slowing(pace, began, sorted(&self.index, error)))?;
+            .map_err(|error| slowing(&self.pace.reads, began, sorted(&self.index, error)))?;
         Ok(answer
             .vectors
             .into_iter()
@@ -140,14 +143,20 @@ impl VectorStore for S3Vectors {
     fn present<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<bool>, VectorError>> {
         Box::pin(async move {
             self.index_can_exist()?;
-            let batches: Vec<_> = ids.chunks(MAX_GET).map(owned).collect();
-            let found: Vec<HashSet<String>> = stream::iter(batches)
-                .map(|keys| self.get(keys))
-                .buffer_unordered(CONCURRENT_GETS)
-                .try_collect()
-                .await?;
-            let is_found = |id: &&str| found.iter().any(|keys| keys.contains(*id));
-            Ok(ids.iter().map(is_found).collect())
+            let mut present = Vec::with_capacity(ids.len());
+            for together in ids.chunks(MAX_GET * CONCURRENT_GETS) {
+                let keys: Vec<_> = together.chunks(MAX_GET).map(owned).collect();
+                let reads = &self.pace.reads;
+                match reads.reserve(keys.len(), LONGEST_WAIT, Instant::now()) {
+                    Some(Duration::ZERO) => {}
+                    Some(wait) => sleep(wait).await,
+                    None => return Err(VectorError::asked_enough()),
+                }
+                let found = try_join_all(keys.into_iter().map(|keys| self.get(keys))).await?;
+                let is_found = |id: &&str| found.iter().any(|keys| keys.contains(*id));
+                present.extend(together.iter().map(is_found));
+            }
+            Ok(present)
         })
     }
 

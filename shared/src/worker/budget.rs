@@ -40,10 +40,12 @@ impl Budget {
         self.left() >= MIN_TIME
     }
 
-    /// How long a call may wait for its turn and still have a fair time.
+    /// How long a call may wait for its turn: after it half of what is left now is still there, or as much as the call, a look
+    /// at the task before it and the record of its result may take.
     pub(super) fn longest_wait(&self) -> Duration {
         let left = self.left().to_std().unwrap_or(Duration::ZERO);
-        left.saturating_sub(FAIR_CALL_TIME * 2)
+        let (least, most) = (FAIR_CALL_TIME * 2, VECTOR_CALL_TIMEOUT + FAIR_CALL_TIME * 2);
+        left.saturating_sub((left / 2).clamp(least, most))
     }
 
     /// Makes a call in bounded time. One that takes longer may have happened. It is the store's failure only if the store

@@ -151,6 +151,31 @@ pub(super) fn after_all_tries(detail: &str) -> String {
     format!("Gave up after {MAX_TRIES} tries: {detail}")
 }
 
+/// Why no further delete is made.
+enum NoTurn {
+    /// There is no time left for one.
+    TimeIsUp,
+    /// The store is asked for so much that the time would be up first.
+    TooFar,
+}
+
+impl NoTurn {
+    fn end(self, ended: &mut Ended) {
+        match self {
+            Self::TimeIsUp => {
+                let why = "there was no time for the rest".to_owned();
+                ended.why_open.get_or_insert((Deferral::NoTime, why));
+            }
+            // Whatever failed before might have passed: this is why it was not tried again.
+            Self::TooFar => {
+                let error = VectorError::asked_enough();
+                ended.failure = Some(in_short(&error));
+                ended.why_open = Some((Deferral::Throttled, error.detail));
+            }
+        }
+    }
+}
+
 /// The deletes of one claim.
 pub(super) struct Deletion<'a> {
     pub(super) store: &'a dyn VectorStore,
@@ -177,14 +202,20 @@ impl Deletion<'_> {
         while let Some(batch) = batches.pop() {
             let waited = match self.wait_for_a_turn(batch.len()).await {
                 Ok(waited) => waited,
-                Err(why) => {
-                    ended.why_open.get_or_insert(why);
+                Err(no_turn) => {
+                    no_turn.end(&mut ended);
                     batches.push(batch);
                     break;
                 }
             };
             let claimed_just_now = first && waited <= LONG_WAIT;
             if !(claimed_just_now || self.is_still_ours().await) {
+                batches.push(batch);
+                break;
+            }
+            // That may have taken long.
+            if !self.budget.allows_a_call() {
+                NoTurn::TimeIsUp.end(&mut ended);
                 batches.push(batch);
                 break;
             }
@@ -246,15 +277,13 @@ impl Deletion<'_> {
     /// Waits until the store takes one more delete of so many ids, and says how long that was.
     ///
     /// # Errors
-    /// Why there is none: no time is left for it.
-    async fn wait_for_a_turn(&self, ids: usize) -> Result<Duration, (Deferral, String)> {
+    /// Why there is none.
+    async fn wait_for_a_turn(&self, ids: usize) -> Result<Duration, NoTurn> {
         if !self.budget.allows_a_call() {
-            let why = "there was no time for the rest".to_owned();
-            return Err((Deferral::NoTime, why));
+            return Err(NoTurn::TimeIsUp);
         }
-        let Some(wait) = self.store.turn(ids, self.budget.longest_wait()) else {
-            return Err((Deferral::Throttled, VectorError::asked_enough().detail));
-        };
+        let wait = self.store.turn(ids, self.budget.longest_wait());
+        let wait = wait.ok_or(NoTurn::TooFar)?;
         if !wait.is_zero() {
             self.budget.clock().sleep(wait).await;
         }

@@ -70,7 +70,7 @@ impl MessageLog {
                     TasksFailed = one(TaskStatus::Failed),
                     ObjectsDeleted = some(self.newly.deleted),
                     ObjectsNotFound = some(self.newly.not_found),
-                    ObjectsFailed = some(self.newly.failed - self.newly.not_found),
+                    ObjectsFailed = some(self.newly.failed.saturating_sub(self.newly.not_found)),
                     duration_ms = duration.num_milliseconds(),
                 )
             };

@@ -27,35 +27,35 @@ const SLOWEST: f64 = 0.02;
 /// The time until the speed is again what it was before a refusal.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What one index takes in a second.
+/// What one index takes in a second: calls, and what is in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Quota {
     requests: u32,
-    vectors: u32,
+    units: u32,
 }
 
 impl Quota {
-    /// For writes: the service's own figures where none are given.
+    /// For writes, whose units are vectors: the service's own figures where none are given.
     pub(super) fn of_writes(vectors: Option<u32>, requests: Option<u32>) -> Self {
         Self {
             requests: requests.unwrap_or(WRITES_PER_SECOND),
-            vectors: vectors.unwrap_or(VECTORS_PER_SECOND),
+            units: vectors.unwrap_or(VECTORS_PER_SECOND),
         }
     }
 
-    /// For reads, whose keys do not count.
+    /// For reads that are made together: their units are the calls, whose keys do not count.
     pub(super) const fn of_reads() -> Self {
         Self {
             requests: READS_PER_SECOND,
-            vectors: u32::MAX,
+            units: READS_PER_SECOND,
         }
     }
 
-    /// The time of the index that a call takes.
-    fn cost(self, vectors: usize) -> Duration {
-        let vectors = u32::try_from(vectors).unwrap_or(u32::MAX);
+    /// The time of the index that a call of so many units takes.
+    fn cost(self, units: usize) -> Duration {
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
         let by_request = Duration::from_secs(1) / self.requests;
-        by_request.max(Duration::from_secs(1) * vectors / self.vectors)
+        by_request.max(Duration::from_secs(1) * units / self.units)
     }
 }
 
@@ -89,7 +89,7 @@ impl State {
 }
 
 impl Pace {
-    /// A pace at full speed. `largest`: the most vectors of one call.
+    /// A pace at full speed. `largest`: the most units of one call.
     pub(super) fn new(quota: Quota, largest: usize, now: Instant) -> Self {
         Self {
             quota,
@@ -101,11 +101,11 @@ impl Pace {
         }
     }
 
-    /// Takes the next place for a call with so many vectors, and says how long to wait for it. `None`: it would be longer
+    /// Takes the next place for a call of so many units, and says how long to wait for it. `None`: it would be longer
     /// than `longest`, and no place is taken.
     pub(super) fn reserve(
         &self,
-        vectors: usize,
+        units: usize,
         longest: Duration,
         now: Instant,
     ) -> Option<Duration> {
@@ -115,9 +115,15 @@ impl Pace {
         if wait > longest {
             return None;
         }
-        let cost = self.quota.cost(vectors).div_f64(state.speed(now));
+        let cost = self.quota.cost(units).div_f64(state.speed(now));
         state.paid_at = now + owed + cost;
         Some(wait)
+    }
+
+    /// Whether all calls are paid for and the speed is full: one made anew would be no different.
+    pub(super) fn is_at_rest(&self, now: Instant) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.paid_at <= now && state.speed(now) >= 1.0
     }
 
     /// Slows down, since a call was refused. One that began before the last refusal says nothing of the speed since.
