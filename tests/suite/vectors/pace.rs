@@ -73,6 +73,37 @@ async fn a_look_at_more_ids_than_a_second_takes_is_not_refused() {
 }
 
 #[tokio::test]
+async fn a_task_that_is_canceled_while_its_delete_waits_for_its_turn_loses_nothing() {
+    let stores = r#"{"*": "s3vectors://demo/{embedding_model_id}?vectors_per_second=50"}"#;
+    let service = Arc::new(Service::start_with(vec![("VECTOR_STORES", stores)]).await);
+    let objects = ids("object", 1_500);
+    service.seed("slow", &objects).await;
+    // Two deletes use up what an idle index has saved: the third has to wait for some ten seconds.
+    for (task, objects) in ["first", "second", "third"].iter().zip(objects.chunks(500)) {
+        let body = run_body("slow", task, objects);
+        service.run(&body).await.ok();
+        if *task != "third" {
+            service.work().await;
+        }
+    }
+    service.wire.calls();
+    let claimed = service.wire.hold_answer("DynamoDB.UpdateItem");
+    let work = service.start_work();
+    claimed.reached().await;
+    service.cancel("task_id=third").await.ok();
+    claimed.release();
+    work.await.unwrap();
+
+    let calls = service.wire.calls();
+    assert!(!calls.iter().any(|call| call == DELETE), "{calls:?}");
+    let task = service.task("third").await;
+    assert_eq!(
+        (&task["status"], &task["progress"]["remaining"]),
+        (&"canceled".into(), &500.into())
+    );
+}
+
+#[tokio::test]
 async fn others_who_use_up_the_quota_slow_a_task_down_and_do_not_fail_it() {
     // Nobody moves this service's clock: its worker waits for its turns.
     let (wire, throttle) = (Wire::default(), Throttle::default());
