@@ -3,7 +3,7 @@
 use super::{of, open};
 use futures_util::future::join_all;
 use local::{Options, Throttle};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::aws;
 use shared::vector::{Services, VectorErrorKind, VectorStore};
 use std::sync::Arc;
@@ -72,13 +72,15 @@ async fn a_look_at_more_ids_than_a_second_takes_is_not_refused() {
     assert_eq!(present.len(), ids.len());
 }
 
-#[tokio::test]
-async fn a_task_that_is_canceled_while_its_delete_waits_for_its_turn_loses_nothing() {
-    let stores = r#"{"*": "s3vectors://demo/{embedding_model_id}?vectors_per_second=50"}"#;
-    let service = Arc::new(Service::start_with(vec![("VECTOR_STORES", stores)]).await);
+/// A service at so many vectors a second, on whose index two deletes of 500 have used up what an idle index has saved. The
+/// task `third` waits to be carried out.
+async fn used_up(vectors_per_second: u32) -> Arc<Service> {
+    let url =
+        format!("s3vectors://demo/{{embedding_model_id}}?vectors_per_second={vectors_per_second}");
+    let stores = json!({ "*": url }).to_string();
+    let service = Arc::new(Service::start_with(vec![("VECTOR_STORES", &stores)]).await);
     let objects = ids("object", 1_500);
     service.seed("slow", &objects).await;
-    // Two deletes use up what an idle index has saved: the third has to wait for some ten seconds.
     for (task, objects) in ["first", "second", "third"].iter().zip(objects.chunks(500)) {
         let body = run_body("slow", task, objects);
         service.run(&body).await.ok();
@@ -87,6 +89,30 @@ async fn a_task_that_is_canceled_while_its_delete_waits_for_its_turn_loses_nothi
         }
     }
     service.wire.calls();
+    service
+}
+
+#[tokio::test]
+async fn a_delete_whose_turn_comes_too_late_is_put_off_and_is_no_try() {
+    // The turn comes in 50 seconds, and an invocation has 30.
+    let service = used_up(10).await;
+    service.work().await;
+    let calls = service.wire.calls();
+    assert!(!calls.iter().any(|call| call == DELETE), "{calls:?}");
+    let task = service.task("third").await;
+    assert_eq!(
+        (&task["status"], &task["progress"]["remaining"]),
+        (&"processing".into(), &500.into())
+    );
+    let mut tries = service.stored_numbers("tries").await;
+    tries.sort_unstable();
+    assert_eq!(tries, [0, 1, 1], "those who had their turn needed one try");
+}
+
+#[tokio::test]
+async fn a_task_that_is_canceled_while_its_delete_waits_for_its_turn_loses_nothing() {
+    // The turn comes in 10 seconds.
+    let service = used_up(50).await;
     let claimed = service.wire.hold_answer("DynamoDB.UpdateItem");
     let work = service.start_work();
     claimed.reached().await;
