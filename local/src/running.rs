@@ -14,7 +14,7 @@ use crate::schedule;
 use crate::stop::{self, Stop, Stopper};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::api::Api;
-use shared::aws;
+use shared::aws::{self, TlsRoots};
 use shared::config::{ApiConfig, Environment, StoreConfig};
 use shared::queue::TaskQueue;
 use shared::store::TaskStore;
@@ -255,10 +255,9 @@ impl Embedded {
         })
     }
 
-    /// Clients over `http_client`, or over one that speaks plain HTTP only.
+    /// Clients over `http_client`, or over one of their own.
     fn clients(&self, http_client: Option<SharedHttpClient>) -> Clients {
-        let http_client =
-            http_client.unwrap_or_else(|| aws_smithy_http_client::Builder::new().build_http());
+        let http_client = http_client.unwrap_or_else(|| aws::http_client(TlsRoots::default()));
         let config = |address| aws::local_config(&url(address), Some(http_client.clone()));
         Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(&config(self.dynamodb.address())),
@@ -268,8 +267,10 @@ impl Embedded {
     }
 
     fn handlers(&self, settings: Settings, queues: &Queues, options: &Options) -> Handlers {
-        let plain = || aws_smithy_http_client::Builder::new().build_http();
-        let http_client = options.http_client.clone().unwrap_or_else(plain);
+        let http_client = options
+            .http_client
+            .clone()
+            .unwrap_or_else(|| aws::http_client(TlsRoots::default()));
         let config = |address| aws::local_config(&url(address), Some(http_client.clone()));
         let dynamodb = aws::dynamodb_client(&config(self.dynamodb.address()));
         let sqs = aws::sqs_client(&config(self.sqs.address()));
@@ -279,7 +280,7 @@ impl Embedded {
         };
         let clock = &options.clock;
         let store = TaskStore::new(dynamodb, settings.store);
-        let queue = TaskQueue::new(sqs, queues.url.clone());
+        let queue = TaskQueue::new(move || sqs, queues.url.clone());
         let stores = VectorStores::new(&settings.vector_stores, &services);
         Handlers {
             api: Arc::new(Api::new(

@@ -11,8 +11,15 @@
 //! | `LIST_SHARDS` | index partitions a status, 1 to 64; never lower it while tasks are stored | 4 |
 //! | `LOG_LEVEL` | `error`, `warn`, `info`, `debug` or `trace` | `info` |
 //! | `METRICS_NAMESPACE` | the CloudWatch namespace of the metrics | no metrics |
+//! | `TLS_ROOTS` | whose certificates AWS's may be: `amazon`, the roots of Amazon Trust Services, or `system` | `amazon` |
 //!
-//! Endpoints, region and credentials are the AWS SDK's own variables.
+//! Region, credentials and endpoints are the AWS SDK's own variables: `AWS_REGION` or `AWS_DEFAULT_REGION`,
+//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<service>`,
+//! `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`, `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
+
+mod aws;
+
+pub use aws::AwsSettings;
 
 use crate::task::ChunkLimits;
 use crate::telemetry::{MetricsNamespace, TelemetryConfig};
@@ -231,7 +238,7 @@ impl Environment {
 mod tests {
     use super::*;
 
-    fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pub(super) fn environment(pairs: &[(&str, &str)]) -> Environment {
         Environment::from_pairs(
             pairs
                 .iter()

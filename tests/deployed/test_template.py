@@ -125,7 +125,7 @@ class Data(unittest.TestCase):
 
     def test_the_functions_get_the_variables_that_are_read(self):
         read = set(re.findall(r"^//! \| `([A-Z_]+)`", (ROOT / "shared/src/config.rs").read_text(), re.M))
-        given = {"LOG_LEVEL"}
+        given = {"LOG_LEVEL", "TLS_ROOTS"}
         for function in functions.values():
             given |= function["Properties"]["Environment"]["Variables"].keys()
         # No password in a template: a store's URL names a secret instead.

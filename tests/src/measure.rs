@@ -1,6 +1,7 @@
 //! What the benchmarks start from: object ids, a seeded index, processes of their own, memory and time.
-//! `worker.rs` is the worker in such a process.
+//! `worker.rs` is the worker in such a process, `rows.rs` what is printed.
 
+pub mod rows;
 pub mod worker;
 
 use aws_sdk_dynamodb::config::SharedHttpClient;

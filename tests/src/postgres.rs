@@ -6,7 +6,7 @@
 mod front;
 mod programs;
 
-pub use front::{Certificate, Front};
+pub use front::Front;
 
 use programs::Home;
 use shared::clock::Clock;

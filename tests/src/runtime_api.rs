@@ -108,11 +108,7 @@ impl Function {
 
     /// Starts the function over the services of `running`, with some variables of its environment changed.
     pub async fn start_changed(name: &str, running: &Running, changes: &[(&str, String)]) -> Self {
-        let mut variables = variables::of(name, running);
-        let changes = changes.iter();
-        // Of two values the process gets the last.
-        variables.extend(changes.map(|(name, value)| ((*name).to_owned(), value.clone())));
-        Self::start_with(name, variables).await
+        Self::start_with(name, changed(name, running, changes)).await
     }
 
     /// Starts the function with only what Lambda itself gives it: no variable of `template.yaml`.
@@ -121,9 +117,23 @@ impl Function {
     }
 
     async fn start_with(name: &str, variables: Vec<(String, String)>) -> Self {
-        let binary = binaries::built(name).await;
+        let command = Command::new(binaries::built(name).await);
+        Self::spawn(name, command, variables).await
+    }
+
+    /// As [`Function::start_changed`], for a program that stands in for the function, or runs it.
+    pub async fn start_command(
+        name: &str,
+        command: Command,
+        running: &Running,
+        changes: &[(&str, String)],
+    ) -> Self {
+        Self::spawn(name, command, changed(name, running, changes)).await
+    }
+
+    async fn spawn(name: &str, mut command: Command, variables: Vec<(String, String)>) -> Self {
         let api = RuntimeApi::start(name).await;
-        let mut process = Command::new(binary)
+        let mut process = command
             .env_clear()
             .envs(variables::of_lambda(name, api.address()))
             .envs(variables)
@@ -212,6 +222,11 @@ impl Function {
         line.trim().strip_suffix("kB")?.trim().parse().ok()
     }
 
+    /// The process's id, as long as it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.id()
+    }
+
     /// Kills the function (SIGKILL), as Lambda does with one that it needs no more, and answers all that it said.
     pub async fn end(mut self) -> Ended {
         self.process.start_kill().expect("it can be killed");
@@ -231,6 +246,15 @@ impl Function {
             stderr: self.stderr.whole().await,
         }
     }
+}
+
+/// The variables of a function, some of them changed.
+fn changed(name: &str, running: &Running, changes: &[(&str, String)]) -> Vec<(String, String)> {
+    let mut variables = variables::of(name, running);
+    let changes = changes.iter();
+    // Of two values the process gets the last.
+    variables.extend(changes.map(|(name, value)| ((*name).to_owned(), value.clone())));
+    variables
 }
 
 /// The HTTP response that API Gateway makes of a function's answer, a REST API or an HTTP API.

@@ -79,7 +79,7 @@ impl Wire {
     pub fn http_client(&self) -> SharedHttpClient {
         SharedHttpClient::new(Watching {
             wire: self.clone(),
-            inner: shared::aws::http_client(),
+            inner: shared::aws::http_client(shared::aws::TlsRoots::default()),
         })
     }
 

@@ -4,8 +4,10 @@
 mod background;
 mod largest;
 mod lines;
+mod linked;
 mod requests;
 mod start;
+mod trust;
 
 use local::{NAME, Options, Running};
 use serde_json::{Value, json};

@@ -15,12 +15,17 @@ async fn main() -> Result<(), Error> {
     telemetry::init(env.telemetry());
     let (store, queue_url, rules) = (env.store(), env.queue_url(), env.vector_stores());
     let password = env.vector_store_password();
+    let aws = env.aws();
     env.finish()?;
 
-    let aws = aws::load_config().await;
+    let aws = aws::config(aws);
     let store = TaskStore::new(aws::dynamodb_client(&aws), store);
-    let queue = TaskQueue::new(aws::sqs_client(&aws), queue_url);
-    let vectors = VectorStores::new(&rules, &Services { aws, password });
+    let services = Services {
+        aws: aws.clone(),
+        password,
+    };
+    let vectors = VectorStores::new(&rules, &services);
+    let queue = TaskQueue::new(move || aws::sqs_client(&aws), queue_url);
     let worker = Worker::new(store, queue, vectors, Clock::System);
     let handle = async |event: LambdaEvent<SqsEvent>| {
         let deadline = clock::deadline(event.context.deadline, Clock::System.now());

@@ -12,9 +12,10 @@ async fn main() -> Result<(), Error> {
     let mut env = Environment::process();
     telemetry::init(env.telemetry());
     let store = env.store();
+    let aws = env.aws();
     env.finish()?;
 
-    let aws = aws::load_config().await;
+    let aws = aws::config(aws);
     let store = TaskStore::new(aws::dynamodb_client(&aws), store);
     let endpoint = Info::new(store, Clock::System);
     run(service_fn(async |request| {

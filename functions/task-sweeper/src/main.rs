@@ -13,11 +13,12 @@ async fn main() -> Result<(), Error> {
     let mut env = Environment::process();
     telemetry::init(env.telemetry());
     let (store, queue_url) = (env.store(), env.queue_url());
+    let aws = env.aws();
     env.finish()?;
 
-    let aws = aws::load_config().await;
+    let aws = aws::config(aws);
     let store = TaskStore::new(aws::dynamodb_client(&aws), store);
-    let queue = TaskQueue::new(aws::sqs_client(&aws), queue_url);
+    let queue = TaskQueue::new(move || aws::sqs_client(&aws), queue_url);
     let sweeper = Sweeper::new(store, queue, Clock::System);
     let handle = async |event: LambdaEvent<Tick>| {
         let deadline = clock::deadline(event.context.deadline, Clock::System.now());

@@ -42,10 +42,8 @@ impl Restart {
         let id = query.finish_with(id)?;
         log.about(&id);
         let now = self.clock.now();
-        let restarted = self
-            .store
-            .restart_if_terminal(&id, scope, attempt, now)
-            .await;
+        let restart = self.store.restart_if_terminal(&id, scope, attempt, now);
+        let (restarted, ()) = tokio::join!(restart, self.queue.prepare());
         let stored = match restarted {
             Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => stored,
             Err(error) => return Err(Problem::from_control(error, &id, "restarted")),

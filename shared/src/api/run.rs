@@ -60,7 +60,9 @@ impl Run {
             retention: self.config.retention,
         };
         log.about(&new.id);
-        match self.store.create_if_absent(new, now).await? {
+        let create = self.store.create_if_absent(new, now);
+        let (created, ()) = tokio::join!(create, self.queue.prepare());
+        match created? {
             Created::New(stored) => {
                 log.created();
                 log.count(stored.task.progress.total as usize);

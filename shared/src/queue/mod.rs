@@ -6,6 +6,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 /// The most messages one send takes ("Amazon SQS message quotas").
 pub const MAX_BATCH: usize = 10;
@@ -42,17 +44,35 @@ where
     }
 }
 
+/// A client that is made when it is first needed. Making one takes as long as half of a function's start, since each client
+/// of the SDK parses the list of AWS's partitions anew; the worker needs one for large tasks only.
+type Lazy = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
+
 /// One SQS queue of [`Message`]s.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TaskQueue {
-    client: Client,
+    client: Arc<Lazy>,
     url: String,
 }
 
+impl fmt::Debug for TaskQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskQueue")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
 impl TaskQueue {
-    /// The queue at `url`.
-    pub fn new(client: Client, url: String) -> Self {
+    /// The queue at `url`, by a client that `client` makes when it is first needed.
+    pub fn new(client: impl FnOnce() -> Client + Send + 'static, url: String) -> Self {
+        let client = Arc::new(LazyLock::new(Box::new(client) as Box<_>));
         Self { client, url }
+    }
+
+    /// Makes the client, if there is none yet. For whoever is going to send, and is waiting for something else before.
+    pub async fn prepare(&self) {
+        LazyLock::force(&self.client);
     }
 
     /// Sends one message.

@@ -108,7 +108,13 @@ async fn create(objects: usize, services: &Value) -> Value {
     let config = |name| aws::local_config(&address(services, name), None);
     let dynamodb = aws::dynamodb_client(&config("dynamodb"));
     let store = TaskStore::new(dynamodb, environment.store());
-    let queue = TaskQueue::new(aws::sqs_client(&config("sqs")), address(services, "queue"));
+    let queue = TaskQueue::new(
+        {
+            let config = config("sqs");
+            move || aws::sqs_client(&config)
+        },
+        address(services, "queue"),
+    );
     let api = Api::new(store, queue, environment.api(), Clock::System);
     let path = format!("{ROOT}/run");
     let request = || Request::post(&path).header("content-type", "application/json");

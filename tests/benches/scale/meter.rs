@@ -95,7 +95,7 @@ impl Meter {
     pub(crate) fn http_client(&self) -> SharedHttpClient {
         SharedHttpClient::new(Metered {
             meter: self.clone(),
-            inner: shared::aws::http_client(),
+            inner: shared::aws::http_client(shared::aws::TlsRoots::default()),
         })
     }
 

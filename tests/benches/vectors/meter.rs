@@ -63,7 +63,7 @@ impl Meter {
     pub(crate) fn new() -> Self {
         Self {
             tally: Arc::default(),
-            inner: shared::aws::http_client(),
+            inner: shared::aws::http_client(shared::aws::TlsRoots::default()),
         }
     }
 

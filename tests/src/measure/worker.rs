@@ -44,7 +44,13 @@ impl Parts {
         };
         let worker = Worker::new(
             TaskStore::new(dynamodb.clone(), environment.store()),
-            TaskQueue::new(sqs.clone(), queue.clone()),
+            TaskQueue::new(
+                {
+                    let sqs = sqs.clone();
+                    move || sqs
+                },
+                queue.clone(),
+            ),
             VectorStores::new(&environment.vector_stores(), &vectors),
             Clock::System,
         );

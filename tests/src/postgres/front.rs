@@ -1,9 +1,8 @@
 //! What stands before a server: passes bytes on, counts, speaks TLS, goes silent.
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use crate::tls::Certificate;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,9 +10,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 /// The eight bytes by which a client of PostgreSQL asks for TLS.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
@@ -37,56 +33,13 @@ struct Seen {
     delay_millis: AtomicU64,
 }
 
-/// A certificate for these names, with its key, and who signed it.
-#[derive(Debug)]
-pub struct Certificate {
-    config: Arc<ServerConfig>,
-    authority: String,
-}
-
-impl Certificate {
-    /// One for these host names, signed by an authority of its own.
-    pub fn of(names: &[&str]) -> Self {
-        let authority_key = KeyPair::generate().expect("a key");
-        let mut authority = CertificateParams::new(Vec::new()).expect("no names");
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority_pem = authority
-            .self_signed(&authority_key)
-            .expect("a certificate")
-            .pem();
-        let issuer = Issuer::new(authority, authority_key);
-        let key = KeyPair::generate().expect("a key");
-        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).expect("host names");
-        let certificate = certificate.signed_by(&key, &issuer).expect("a certificate");
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("ring knows them")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .expect("a certificate and its key");
-        Self {
-            config: Arc::new(config),
-            authority: authority_pem,
-        }
-    }
-
-    /// A file with the certificate of the authority, for `sslrootcert`.
-    pub fn authority_file(&self, name: &str) -> PathBuf {
-        let path = super::in_target(&format!("test-authority-{name}.pem"));
-        std::fs::write(&path, &self.authority).expect("a file can be written");
-        path
-    }
-}
-
 impl Front {
     /// Stands before `server`, and speaks TLS if there is a certificate.
     pub async fn before(server: SocketAddr, certificate: Option<&Certificate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Seen::default());
-        let tls = certificate.map(|it| TlsAcceptor::from(Arc::clone(&it.config)));
+        let tls = certificate.map(Certificate::acceptor);
         let for_all = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {

@@ -57,6 +57,7 @@ fn value_of(name: &str, running: &Running) -> String {
         "LIST_SHARDS" => "4",
         "RETENTION_DAYS" => "90",
         "TASK_ID_REUSE" => "return",
+        "TLS_ROOTS" => "amazon",
         // The most talkative: even then no body, object id or credential may be logged.
         "LOG_LEVEL" => "trace",
         "METRICS_NAMESPACE" => "DeletionTasks/tests",

@@ -70,7 +70,7 @@ impl Service {
                 chunk_limits,
             },
         );
-        let queue = TaskQueue::new(aws_sdk_sqs::Client::from_conf(sqs), URL.to_owned());
+        let queue = TaskQueue::new(move || aws_sdk_sqs::Client::from_conf(sqs), URL.to_owned());
         let rules = r#"{"embed*": "s3vectors://bucket/{embedding_model_id}"}"#;
         let rules = VectorStoreRules::parse(rules).expect("good rules");
         let vectors = VectorStores::new(

@@ -10,7 +10,8 @@ use shared::aws;
 use shared::vector::VectorErrorKind::{Denied, Temporary};
 use shared::vector::{Password, Services, VectorError, VectorErrorKind};
 use std::sync::{Arc, Mutex};
-use tests::postgres::{Certificate, Front};
+use tests::postgres::Front;
+use tests::tls::Certificate;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -43,7 +44,7 @@ async fn tls_is_verified_in_full_against_the_authority_that_the_url_names() {
     );
     let front = Front::before(fixture.database.server, Some(&ours)).await;
     let roots = |authority: &Certificate, name| {
-        let file = authority.authority_file(name);
+        let file = authority.authority_file(name, "");
         format!("sslrootcert={}", file.display())
     };
     let (ours, another) = (roots(&ours, "ours"), roots(&another, "another"));

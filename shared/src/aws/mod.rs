@@ -1,15 +1,23 @@
 //! The AWS SDK clients, built once before the first request.
 //!
-//! TLS is rustls with ring. Every call has a bounded time. Writes that are guarded by a condition may be sent again by the
-//! SDK (each carries a token of its own); deletes from a vector store never are, since a second delete may only follow a
-//! look at the task.
+//! `http.rs` is the HTTP client under all of them, `roots.rs` whom it trusts. Every call has a bounded time. Writes that are
+//! guarded by a condition may be sent again by the SDK (each carries a token of its own); deletes from a vector store
+//! never are, since a second delete may only follow a look at the task.
 
+mod http;
+mod roots;
+
+pub use http::http_client;
+pub use roots::TlsRoots;
+
+use crate::config::AwsSettings;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// The longest that one call to a vector store takes, its only try included.
@@ -17,12 +25,38 @@ pub const VECTOR_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest that one call to DynamoDB or SQS takes, all its tries included.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// The configuration from the environment that Lambda gives a function.
-pub async fn load_config() -> SdkConfig {
-    aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
-        .load()
-        .await
+/// The configuration of the SDK's clients.
+///
+/// The SDK's own loader is not used: it links the whole chain of credential providers, of which a function needs none.
+pub fn config(settings: AwsSettings) -> SdkConfig {
+    let credentials = Credentials::new(
+        settings.access_key_id,
+        settings.secret_access_key,
+        settings.session_token,
+        None,
+        "environment",
+    );
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(settings.region))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(http_client(settings.tls_roots))
+        .service_config(EndpointUrls(settings.endpoint_urls));
+    config.set_use_fips(settings.use_fips);
+    config.set_use_dual_stack(settings.use_dual_stack);
+    config.build()
+}
+
+/// The variables that name endpoints: one for each service, and one for all.
+#[derive(Debug)]
+struct EndpointUrls(HashMap<String, String>);
+
+impl LoadServiceConfig for EndpointUrls {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_ascii_uppercase().replace(' ', "_");
+        let own = self.0.get(&format!("{}_{service}", key.env()));
+        own.or_else(|| self.0.get(key.env())).cloned()
+    }
 }
 
 /// A configuration for a service on this machine at `endpoint`, whatever the environment says. `http_client`: one that
@@ -34,15 +68,8 @@ pub fn local_config(endpoint: &str, http_client: Option<SharedHttpClient>) -> Sd
         .region(Region::from_static("us-east-1"))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .endpoint_url(endpoint)
-        .http_client(http_client.unwrap_or_else(self::http_client))
+        .http_client(http_client.unwrap_or_else(|| self::http_client(TlsRoots::default())))
         .build()
-}
-
-/// The HTTP client that all the SDK's clients share.
-pub fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .build_https()
 }
 
 /// DynamoDB: up to three tries.
@@ -87,7 +114,6 @@ pub fn secretsmanager_client(config: &SdkConfig, region: Region) -> aws_sdk_secr
 
 fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_secs(2))
         .operation_attempt_timeout(attempt)
         .operation_timeout(operation)
         .build()
@@ -99,7 +125,10 @@ pub fn error_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
     match error {
         SdkError::ConstructionFailure(_) => "not built",
         SdkError::TimeoutError(_) => "timeout",
-        SdkError::DispatchFailure(_) => "out of reach",
+        SdkError::DispatchFailure(failure) => match failure.as_connector_error() {
+            Some(error) if http::is_untrusted(error) => "certificate not trusted, see TLS_ROOTS",
+            _ => "out of reach",
+        },
         SdkError::ResponseError(_) => "unreadable answer",
         _ => error.code().unwrap_or("no code"),
     }
