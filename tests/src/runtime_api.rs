@@ -7,6 +7,7 @@ mod binaries;
 mod server;
 mod variables;
 
+pub use binaries::cargo;
 pub use variables::{SECRET, template_variables};
 
 use crate::http::Reply;
@@ -214,11 +215,14 @@ impl Function {
         }
     }
 
-    /// The most memory that the process ever took, in kilobytes, where the system tells it.
-    pub fn peak_memory(&self) -> Option<u64> {
+    /// The process's memory in kilobytes, where the system tells it: a field of its status (proc(5)), such as `VmHWM`, the
+    /// most that was ever resident.
+    pub fn memory(&self, field: &str) -> Option<u64> {
         let path = format!("/proc/{}/status", self.process.id()?);
         let status = std::fs::read_to_string(path).ok()?;
-        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix(field)?.strip_prefix(':'))?;
         line.trim().strip_suffix("kB")?.trim().parse().ok()
     }
 

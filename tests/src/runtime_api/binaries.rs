@@ -43,9 +43,8 @@ async fn build() -> Result<Binaries, String> {
     let (Some(target), Some(name)) = (profile.parent(), profile.file_name()) else {
         return Err(format!("{} is not where Cargo puts tests", test.display()));
     };
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = Command::from(cargo());
     cargo
-        .current_dir(in_repository(""))
         .args(["build", "--workspace", "--exclude", "local", "--bins"])
         // All that this test was built from is here already, and the functions are built from no more.
         .args(["--locked", "--offline"])
@@ -60,14 +59,6 @@ async fn build() -> Result<Binaries, String> {
         })
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    // Cargo tells a test which package it is of. Build scripts that watch these variables (ring's does) would run again, and
-    // all that depends on them would be compiled again.
-    for (name, _) in std::env::vars_os() {
-        let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
-            cargo.env_remove(&name);
-        }
-    }
     let built = timeout(BUILD_TIMEOUT, cargo.output()).await;
     let built = built.map_err(|_| format!("not done within {BUILD_TIMEOUT:?}"))?;
     let built = built.map_err(|error| format!("{}: {error}", env!("CARGO")))?;
@@ -77,6 +68,21 @@ async fn build() -> Result<Binaries, String> {
     }
     let messages = String::from_utf8_lossy(&built.stdout);
     Ok(messages.lines().filter_map(executable).collect())
+}
+
+/// Cargo, in the repository, as if it was called from a shell.
+pub fn cargo() -> std::process::Command {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.current_dir(in_repository(""));
+    // Cargo tells a test which package it is of. Build scripts that watch these variables (ring's does) would run again, and
+    // all that depends on them would be compiled again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
 }
 
 /// A binary that Cargo reports, with its name.

@@ -87,7 +87,7 @@ async fn create(what: &str, running: &Running, (event, count): (Value, usize)) {
     let took = began.elapsed();
     let expected = json!({"total": count, "deleted": 0, "failed": 0, "remaining": count});
     assert_eq!(created["progress"], expected, "{what}");
-    let peak = function.peak_memory();
+    let peak = function.memory("VmHWM");
     report(what, count, took, peak);
     // Elsewhere than on Linux nobody says.
     let peak = peak.unwrap_or_default();

@@ -2,13 +2,12 @@
 //! tests does not count: features add up there.
 
 use super::*;
-use std::process::Command;
+use tests::runtime_api::cargo;
 
 /// The packages that a function is built from, itself included.
 fn packages_of(function: &str) -> BTreeSet<String> {
-    let mut cargo = Command::new(env!("CARGO"));
+    let mut cargo = cargo();
     cargo
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .args(["tree", "--package", function, "--edges", "normal"])
         .args(["--prefix", "none", "--format", "{p}"])
         .args(["--locked", "--offline"]);

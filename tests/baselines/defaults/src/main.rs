@@ -2,6 +2,7 @@
 //! aws-lc, the system's roots), its default configuration, `lambda_http` with its defaults, a thread for each core.
 //! The endpoint itself, and what it does with each request, is the same.
 
+use aws_config::BehaviorVersion;
 use lambda_http::{Error, run, service_fn};
 use shared::api::Run;
 use shared::clock::Clock;
@@ -15,7 +16,7 @@ async fn main() -> Result<(), Error> {
     let (store, queue_url, config) = (env.store(), env.queue_url(), env.api());
     env.finish()?;
 
-    let aws = aws_config::load_from_env().await;
+    let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
     let store = TaskStore::new(aws_sdk_dynamodb::Client::new(&aws), store);
     let sqs = aws_sdk_sqs::Client::new(&aws);
     let queue = TaskQueue::new(|| sqs, queue_url);

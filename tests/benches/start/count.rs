@@ -1,0 +1,170 @@
+//! Counts instructions, by valgrind's callgrind, and memory: until a function asks for its first event, and until it has
+//! answered its first one, with DynamoDB and SQS behind TLS.
+
+use super::build::{Binary, Kind};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use local::Running;
+use std::path::PathBuf;
+use std::process::Command as Program;
+use tests::http;
+use tests::measure::{self, ROOT};
+use tests::runtime_api::{Function, event};
+use tests::tls::{Certificate, Https};
+use tokio::process::Command;
+
+/// Where distributions keep the system's roots, in one file.
+const BUNDLES: [&str; 2] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+];
+
+/// Until when to count.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Until {
+    FirstNext,
+    FirstAnswer(Roots),
+}
+
+/// Whom the function trusts. The services' authority is added to each in a file, in the system's place: so a function reads
+/// Amazon's roots here from a text, which takes more than the roots that are part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Roots {
+    Amazon,
+    System,
+}
+
+impl Roots {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Amazon => "Amazon's roots",
+            Self::System => "the system's roots",
+        }
+    }
+}
+
+/// With which roots the first request of a binary is counted. `hello` makes no call.
+pub(super) fn roots_of(binary: &Binary) -> &'static [Roots] {
+    match binary.kind {
+        Kind::Hello | Kind::Background => &[],
+        Kind::Defaults => &[Roots::System],
+        Kind::Api => &[Roots::Amazon, Roots::System],
+    }
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted {
+    pub(super) instructions: u64,
+    /// The most that was resident (`VmHWM`), files that others may share included.
+    pub(super) peak_kilobytes: u64,
+    /// What was resident in the end and is no file's (`RssAnon`).
+    pub(super) private_kilobytes: u64,
+}
+
+/// The embedded services, each also behind TLS.
+pub(super) struct Services {
+    running: Running,
+    dynamodb: Https,
+    sqs: Https,
+    amazon: PathBuf,
+    system: PathBuf,
+}
+
+impl Services {
+    pub(super) async fn start() -> Self {
+        let running = measure::start(measure::services_only()).await;
+        let body = event("create-deletion-task")["body"].clone();
+        let body = body.as_str().expect("a text").to_owned();
+        let path = format!("{ROOT}/run");
+        let created = http::send(running.api, "POST", &path, None, body).await;
+        created.ok(); // what the other events are about
+        let certificate = Certificate::of(&["localhost"]);
+        let system = BUNDLES
+            .iter()
+            .find_map(|path| std::fs::read_to_string(path).ok());
+        let system = system.expect("the system has root certificates in one file");
+        let amazon = amazon_roots();
+        Self {
+            dynamodb: Https::before(running.dynamodb, &certificate).await,
+            sqs: Https::before(running.sqs, &certificate).await,
+            amazon: certificate.authority_file("and-amazon", &amazon),
+            system: certificate.authority_file("and-system", &system),
+            running,
+        }
+    }
+
+    /// Counts instructions in one process, under callgrind, and memory in another.
+    pub(super) async fn count(&self, binary: &Binary, until: Until) -> Counted {
+        eprintln!("counting {}: {until:?}", binary.name);
+        let output = std::env::temp_dir().join(format!("callgrind-{}", std::process::id()));
+        let mut callgrind = Command::new("valgrind");
+        callgrind
+            .arg("--tool=callgrind")
+            .arg(format!("--callgrind-out-file={}", output.display()))
+            .arg(&binary.path);
+        let function = self.run(binary, callgrind, until).await;
+        let id = function.id().expect("it runs").to_string();
+        // Callgrind writes what it counted when its process is asked to end.
+        let asked = Program::new("kill").arg(id).status();
+        assert!(asked.expect("kill runs").success());
+        function.ended().await;
+        let counted = std::fs::read_to_string(&output).expect("callgrind wrote it");
+        let _ = std::fs::remove_file(&output);
+        let total = counted
+            .lines()
+            .find_map(|line| line.strip_prefix("totals: "));
+
+        let function = self.run(binary, Command::new(&binary.path), until).await;
+        Counted {
+            instructions: total.and_then(|n| n.trim().parse().ok()).expect("a total"),
+            peak_kilobytes: function.memory("VmHWM").expect("Linux says"),
+            private_kilobytes: function.memory("RssAnon").expect("Linux says"),
+        }
+    }
+
+    async fn run(&self, binary: &Binary, command: Command, until: Until) -> Function {
+        // What the baselines are called with, too.
+        let function = match binary.kind {
+            Kind::Hello | Kind::Defaults => "create-deletion-task",
+            Kind::Api | Kind::Background => &binary.name,
+        };
+        let roots = match until {
+            Until::FirstAnswer(Roots::System) => Some(&self.system),
+            Until::FirstAnswer(Roots::Amazon) => Some(&self.amazon),
+            Until::FirstNext => None,
+        };
+        let mut changes = vec![
+            ("LOG_LEVEL", "info".to_owned()),
+            ("PATH", std::env::var("PATH").unwrap_or_default()),
+            ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.url()),
+            ("AWS_ENDPOINT_URL_SQS", self.sqs.url()),
+        ];
+        if let Some(roots) = roots {
+            let roots = roots.to_str().expect("a path in UTF-8");
+            changes.push(("SSL_CERT_FILE", roots.to_owned()));
+            changes.push(("TLS_ROOTS", "system".to_owned()));
+        }
+        let mut process = Function::start_command(function, command, &self.running, &changes).await;
+        process.ready().await;
+        if roots.is_some() {
+            let reply = process.call(&event(function)).await;
+            assert_eq!(reply.status, 200, "{}", reply.text);
+        }
+        process
+    }
+}
+
+/// The roots that are part of the functions, as text (RFC 7468).
+fn amazon_roots() -> String {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/src/aws/roots");
+    let files = std::fs::read_dir(folder).expect("a folder of the repository");
+    let certificates = files.map(|file| {
+        let bytes = std::fs::read(file.expect("a file").path()).expect("it can be read");
+        let text = STANDARD.encode(bytes);
+        let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
+        let lines = lines.collect::<Vec<_>>().join("\n");
+        format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+    });
+    certificates.collect()
+}
