@@ -23,7 +23,7 @@ mod postgres;
 mod s3vectors;
 
 use clap::{Parser, Subcommand};
-use serde_json::Value;
+use tests::measure::rows::{Row, print};
 
 /// How fast objects go from each vector store.
 #[derive(Debug, Parser)]
@@ -79,34 +79,5 @@ async fn main() {
             rows
         }
     };
-    match arguments.json {
-        true => rows.into_iter().for_each(|row| {
-            let row = row
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value));
-            println!("{}", Value::Object(row.collect()));
-        }),
-        false => print_tables(&rows),
-    }
-}
-
-/// A row: its columns in order.
-type Row = Vec<(&'static str, Value)>;
-
-/// One table for each kind of row.
-fn print_tables(rows: &[Row]) {
-    let mut last = Vec::new();
-    for row in rows {
-        let names: Vec<_> = row.iter().map(|(name, _)| *name).collect();
-        if names != last {
-            println!("\n| {} |", names.join(" | "));
-            println!("|{}", " ---: |".repeat(names.len()));
-        }
-        let cells = row.iter().map(|(_, value)| match value {
-            Value::String(text) => text.clone(),
-            value => value.to_string(),
-        });
-        println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
-        last = names;
-    }
+    print(&rows, arguments.json);
 }
