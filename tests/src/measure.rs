@@ -1,7 +1,9 @@
 //! What the benchmarks start from: object ids, a seeded index, processes of their own, memory and time.
-//! `worker.rs` is the worker in such a process, `rows.rs` what is printed.
+//! `worker.rs` is the worker in such a process, `tasks.rs` a table full of tasks, `rows.rs` what is
+//! printed.
 
 pub mod rows;
+pub mod tasks;
 pub mod worker;
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
@@ -13,6 +15,8 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
+/// A seed for [`object_ids`] where any will do.
+pub const OBJECTS_SEED: u64 = 1;
 /// The bucket that the runner makes.
 pub const BUCKET: &str = "demo";
 /// Where the endpoints are.
@@ -92,6 +96,11 @@ async fn make_index(client: &aws_sdk_s3vectors::Client, index: &str, present: Ve
         .distance_metric(DistanceMetric::Cosine)
         .send();
     create.await.expect("an index is made");
+    put_vectors(client, index, present).await;
+}
+
+/// Puts objects into an index.
+pub async fn put_vectors(client: &aws_sdk_s3vectors::Client, index: &str, present: Vec<String>) {
     let puts = present.chunks(MAX_PUT).map(|keys| {
         let vectors = keys.iter().map(|key| {
             let data = VectorData::Float32(vec![1.0, 0.0, 0.0, 0.0]);
@@ -169,22 +178,42 @@ pub fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Runs this program with these arguments in a process of its own; answers the JSON that it prints.
+/// The median of the quotients of each value and its counterpart, with the least and the most.
+pub fn ratio(values: &[f64], counterparts: &[f64]) -> String {
+    let quotients = values.iter().zip(counterparts).map(|(a, b)| a / b);
+    let quotients: Vec<_> = quotients.collect();
+    let least = quotients.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = quotients.iter().copied().fold(0.0, f64::max);
+    format!("{:.3} ({least:.3} to {most:.3})", median(quotients))
+}
+
+/// Runs this program with these arguments in a process of its own; answers the JSON in the last line that it prints.
 ///
 /// # Panics
 /// When it fails.
 pub async fn child(arguments: &[&str]) -> Value {
+    child_with(arguments, Stdio::inherit()).await
+}
+
+/// The same, with this as its standard error.
+///
+/// # Panics
+/// When it fails.
+pub async fn child_with(arguments: &[&str], stderr: Stdio) -> Value {
     let program = std::env::current_exe().expect("this program has a path");
     let child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .stderr(stderr)
         .kill_on_drop(true)
         .spawn()
         .expect("this program starts again");
     let ended = child.wait_with_output().await.expect("it ends");
     assert!(ended.status.success(), "{arguments:?}: {}", ended.status);
-    serde_json::from_slice(&ended.stdout).expect("it prints JSON")
+    let printed = ended.stdout.trim_ascii_end();
+    let last = printed.rsplit(|byte| *byte == b'\n').next();
+    serde_json::from_slice(last.unwrap_or_default()).expect("it prints JSON")
 }
 
 /// An attribute of a task's item: text, or digits.

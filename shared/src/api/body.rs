@@ -76,8 +76,8 @@ impl ProgressBody {
 impl TaskBody {
     fn new(task: Task, failed: impl IntoIterator<Item = FailedItem>) -> Self {
         Self {
-            id: task.id.to_string(),
-            embedding_model_id: task.model.to_string(),
+            id: task.id.as_str().to_owned(),
+            embedding_model_id: task.model.as_str().to_owned(),
             status: task.status.as_str(),
             created_at: timestamp(task.created_at),
             updated_at: timestamp(task.updated_at),

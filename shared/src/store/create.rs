@@ -105,19 +105,23 @@ impl TaskStore {
             Ok(_) => return Ok(Created::New(stored)),
             Err(error) => error,
         };
-        match error.as_service_error() {
-            Some(PutItemError::ConditionalCheckFailedException(refused)) => {
-                let winner = refused.item.clone().ok_or_else(|| {
-                    StoreError::Damaged("a refused put came without its winner".into())
-                })?;
-                let winner = StoredTask::from_item(winner)?;
-                // The SDK sent the put again after its answer was lost: the winner is this very call.
-                match winner.nonce == stored.nonce {
-                    true => Ok(Created::New(winner)),
-                    false => Ok(Created::Existing(winner)),
-                }
-            }
-            _ => Err(error.into()),
+        let is_refused = error
+            .as_service_error()
+            .is_some_and(PutItemError::is_conditional_check_failed_exception);
+        if !is_refused {
+            return Err(error.into());
+        }
+        let winner = match error.into_service_error() {
+            PutItemError::ConditionalCheckFailedException(refused) => refused.item,
+            _ => None,
+        };
+        let winner = winner
+            .ok_or_else(|| StoreError::Damaged("a refused put came without its winner".into()))?;
+        let winner = StoredTask::from_item(winner)?;
+        // The SDK sent the put again after its answer was lost: the winner is this very call.
+        match winner.nonce == stored.nonce {
+            true => Ok(Created::New(winner)),
+            false => Ok(Created::Existing(winner)),
         }
     }
 

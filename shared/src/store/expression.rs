@@ -36,20 +36,36 @@ pub(super) enum Written {
 }
 
 /// A conditional UpdateItem. Attributes stand in expressions as `#name`, values as `:name`.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct GuardedUpdate {
-    sets: Vec<String>,
-    removes: Vec<&'static str>,
-    conditions: Vec<String>,
-    values: HashMap<String, AttributeValue>,
+    sets: Clauses,
+    removes: Clauses,
+    conditions: Clauses,
+    values: Vec<(&'static str, AttributeValue)>,
+}
+
+/// Parts of an expression in one text.
+#[derive(Clone, Default)]
+struct Clauses(String);
+
+impl Clauses {
+    fn add(&mut self, separator: &str, parts: &[&str]) {
+        if self.0.is_empty() {
+            self.0.reserve(512); // once, for as many as there mostly are
+        } else {
+            self.0.push_str(separator);
+        }
+        for part in parts {
+            self.0.push_str(part);
+        }
+    }
 }
 
 impl GuardedUpdate {
     /// Sets attribute `name` to `value`.
     pub(super) fn set(mut self, name: &'static str, value: AttributeValue) -> Self {
-        self.sets.push(format!("#{name} = :{name}"));
-        self.values.insert(format!(":{name}"), value);
-        self
+        self.sets.add(", ", &["#", name, " = :", name]);
+        self.value(name, value)
     }
 
     /// Sets attribute `name` to `value`, or removes it where there is none.
@@ -66,68 +82,93 @@ impl GuardedUpdate {
         name: &'static str,
         value: Option<AttributeValue>,
     ) -> Self {
-        if let Some(value) = value {
-            let set = format!("#{name} = if_not_exists(#{name}, :{name})");
-            self.sets.push(set);
-            self.values.insert(format!(":{name}"), value);
-        }
-        self
+        let Some(value) = value else {
+            return self;
+        };
+        let set = ["#", name, " = if_not_exists(#", name, ", :", name, ")"];
+        self.sets.add(", ", &set);
+        self.value(name, value)
     }
 
     /// Sets attribute `name` to what `expression` computes.
     pub(super) fn compute(mut self, name: &'static str, expression: &str) -> Self {
-        self.sets.push(format!("#{name} = {expression}"));
+        self.sets.add(", ", &["#", name, " = ", expression]);
         self
     }
 
     /// Removes attribute `name`.
     pub(super) fn remove(mut self, name: &'static str) -> Self {
-        self.removes.push(name);
+        self.removes.add(", ", &["#", name]);
         self
     }
 
     /// Adds a condition that must hold too.
     pub(super) fn when(mut self, condition: &str) -> Self {
-        self.conditions.push(format!("({condition})"));
+        self.conditions.add(" AND ", &["(", condition, ")"]);
         self
     }
 
     /// Gives `:name` in a condition or computation its value.
-    pub(super) fn value(mut self, name: &str, value: AttributeValue) -> Self {
-        self.values.insert(format!(":{name}"), value);
+    pub(super) fn value(mut self, name: &'static str, value: AttributeValue) -> Self {
+        self.values.push((name, value));
         self
     }
 
     /// Adds the condition that the task's status is one that `event` moves.
     pub(super) fn when_moved_by(mut self, event: Event) -> Self {
-        let names: Vec<String> = TaskStatus::moved_by(event)
-            .map(|status| {
-                let name = format!(":is_{status}");
-                self.values.insert(name.clone(), s(status.as_str()));
-                name
-            })
-            .collect();
-        self.when(&format!("#status IN ({})", names.join(", ")))
+        let mut names = Clauses::default();
+        for status in TaskStatus::moved_by(event) {
+            let name = match status {
+                TaskStatus::Pending => "is_pending",
+                TaskStatus::Processing => "is_processing",
+                TaskStatus::Done => "is_done",
+                TaskStatus::Failed => "is_failed",
+                TaskStatus::Canceled => "is_canceled",
+            };
+            names.add(", ", &[":", name]);
+            self.values.push((name, s(status.as_str())));
+        }
+        let names = names.0.as_str();
+        self.conditions
+            .add(" AND ", &["(#status IN (", names, "))"]);
+        self
     }
 
     /// Both in one: what `self` and `other` write, if what both assume holds. They write different attributes.
     pub(super) fn and(mut self, other: Self) -> Self {
-        self.sets.extend(other.sets);
-        self.removes.extend(other.removes);
-        self.conditions.extend(other.conditions);
+        let parts = [
+            (&mut self.sets, other.sets, ", "),
+            (&mut self.removes, other.removes, ", "),
+            (&mut self.conditions, other.conditions, " AND "),
+        ];
+        for (ours, theirs, separator) in parts {
+            if !theirs.0.is_empty() {
+                ours.add(separator, &[&theirs.0]);
+            }
+        }
         self.values.extend(other.values);
         self
     }
 
-    /// The update expression.
-    fn update(&self) -> String {
-        let mut update = format!("SET {}", self.sets.join(", "));
-        if !self.removes.is_empty() {
-            let removes: Vec<_> = self.removes.iter().map(|name| format!("#{name}")).collect();
-            update.push_str(" REMOVE ");
-            update.push_str(&removes.join(", "));
+    /// The update expression, the condition, and what stands for names and values in them.
+    fn into_expressions(self) -> Expressions {
+        let mut update = Clauses::default();
+        update.add("", &["SET ", &self.sets.0]);
+        if !self.removes.0.is_empty() {
+            update.add("", &[" REMOVE ", &self.removes.0]);
         }
-        update
+        let mut names = HashMap::with_capacity(self.values.len() + 8);
+        names_in(&update.0, &mut names);
+        names_in(&self.conditions.0, &mut names);
+        let values = self.values.into_iter();
+        Expressions {
+            update: update.0,
+            condition: self.conditions.0,
+            names,
+            values: values
+                .map(|(name, value)| ([":", name].concat(), value))
+                .collect(),
+        }
     }
 
     /// Sends the update. `return_item`: answer the whole item as it is afterwards.
@@ -138,25 +179,23 @@ impl GuardedUpdate {
         key: AttributeValue,
         return_item: bool,
     ) -> Result<Written, StoreError> {
-        let update = self.update();
-        let condition = self.conditions.join(" AND ");
-        let names = names_in(&update).chain(names_in(&condition)).collect();
-        let request = client
-            .update_item()
-            .table_name(table)
-            .key(KEY, key)
-            .update_expression(&update)
-            .condition_expression(&condition)
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(Some(self.values))
-            .return_values(match return_item {
-                true => ReturnValue::AllNew,
-                false => ReturnValue::None,
-            })
-            .return_values_on_condition_check_failure(OnFailure::AllOld);
         let mut sent = 1;
         loop {
-            let error = match request.clone().send().await {
+            let with = self.clone().into_expressions();
+            let request = client
+                .update_item()
+                .table_name(table)
+                .key(KEY, key.clone())
+                .update_expression(with.update)
+                .condition_expression(with.condition)
+                .set_expression_attribute_names(Some(with.names))
+                .set_expression_attribute_values(Some(with.values))
+                .return_values(match return_item {
+                    true => ReturnValue::AllNew,
+                    false => ReturnValue::None,
+                })
+                .return_values_on_condition_check_failure(OnFailure::AllOld);
+            let error = match request.send().await {
                 Ok(answer) => return Ok(Written::Applied(answer.attributes)),
                 Err(error) => error,
             };
@@ -172,6 +211,14 @@ impl GuardedUpdate {
             sent += 1;
         }
     }
+}
+
+/// What a request says of an update.
+struct Expressions {
+    update: String,
+    condition: String,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
 }
 
 /// What a transaction came to.
@@ -260,39 +307,42 @@ async fn pause_after_conflict(sent: u32) {
 
 impl GuardedUpdate {
     fn into_part(self, table: &str, key: AttributeValue) -> Result<TransactWriteItem, BuildError> {
-        let condition = self.conditions.join(" AND ");
+        let is_check = self.sets.0.is_empty();
+        let with = self.into_expressions();
         let part = TransactWriteItem::builder();
-        if self.sets.is_empty() {
+        if is_check {
             let check = ConditionCheck::builder()
                 .table_name(table)
                 .key(KEY, key)
-                .set_expression_attribute_names(Some(names_in(&condition).collect()))
-                .condition_expression(condition)
-                .set_expression_attribute_values(Some(self.values))
+                .set_expression_attribute_names(Some(with.names))
+                .condition_expression(with.condition)
+                .set_expression_attribute_values(Some(with.values))
                 .return_values_on_condition_check_failure(OnFailure::AllOld);
             return Ok(part.condition_check(check.build()?).build());
         }
-        let update = self.update();
-        let names = names_in(&update).chain(names_in(&condition)).collect();
         let update = Update::builder()
             .table_name(table)
             .key(KEY, key)
-            .update_expression(update)
-            .condition_expression(condition)
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(Some(self.values))
+            .update_expression(with.update)
+            .condition_expression(with.condition)
+            .set_expression_attribute_names(Some(with.names))
+            .set_expression_attribute_values(Some(with.values))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
         Ok(part.update(update.build()?).build())
     }
 }
 
-/// Every `#name` in an expression, with the attribute it stands for.
-fn names_in(expression: &str) -> impl Iterator<Item = (String, String)> {
-    expression.split('#').skip(1).map(|rest| {
-        let name: String = rest
-            .chars()
-            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-            .collect();
-        (format!("#{name}"), name)
-    })
+/// Adds every `#name` in an expression, with the attribute it stands for.
+fn names_in(expression: &str, names: &mut HashMap<String, String>) {
+    for (at, _) in expression.match_indices('#') {
+        let placeholder = expression.get(at..).unwrap_or_default();
+        let mut after = placeholder.bytes().skip(1);
+        let length = after.position(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
+        let end = length.map_or(placeholder.len(), |length| length + 1);
+        let placeholder = placeholder.get(..end).unwrap_or_default();
+        if !names.contains_key(placeholder) {
+            let name = placeholder.trim_start_matches('#').to_owned();
+            names.insert(placeholder.to_owned(), name);
+        }
+    }
 }

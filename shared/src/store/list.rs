@@ -114,7 +114,7 @@ impl TaskStore {
                 .iter_mut()
                 .max_by(|a, b| a.head().cmp(&b.head()))
                 .and_then(|run| run.rows.pop_front());
-            let Some((position, row)) = newest else {
+            let Some((position, item)) = newest else {
                 return Ok(page); // every run is at its end
             };
             if page.rows.len() == limit {
@@ -122,9 +122,12 @@ impl TaskStore {
                 return Ok(page);
             }
             // A task that changed its status between two fetches may show up in both partitions.
-            let repeated = last.as_ref() == Some(&position);
-            page.rows
-                .extend(row.filter(|row| !repeated && filter.wants(&row.task, now)));
+            if last.as_ref() != Some(&position) {
+                // A damaged row has its place, and is not shown.
+                let row = item::or_skip(list_row(item));
+                page.rows
+                    .extend(row.filter(|row| filter.wants(&row.task, now)));
+            }
             last = Some(position);
         }
     }
@@ -133,8 +136,8 @@ impl TaskStore {
 /// One partition of the index, read piece by piece.
 struct Run {
     partition: String,
-    /// `None` where a row is damaged: it has its place, and is not shown.
-    rows: VecDeque<(Position, Option<ListRow>)>,
+    /// Made into rows only where the page comes to them: of what is read at the end of a page, much is not shown.
+    rows: VecDeque<(Position, Item)>,
     /// Rows before this one are still to be read.
     before: Option<Position>,
     ended: bool,
@@ -182,12 +185,12 @@ impl Run {
         self.ended = items.is_empty() || !more;
         let read = items.len();
         for item in items {
-            let Some(position) = position_of(&item) else {
-                continue;
-            };
-            self.before = Some(position.clone());
-            self.rows
-                .push_back((position, item::or_skip(list_row(item))));
+            if let Some(position) = position_of(&item) {
+                self.rows.push_back((position, item));
+            }
+        }
+        if let Some((last, _)) = self.rows.back() {
+            self.before = Some(last.clone());
         }
         Ok(read)
     }

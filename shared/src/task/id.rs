@@ -39,10 +39,18 @@ fn check(text: &str, max: usize) -> Result<(), InvalidName> {
         let bytes = text.len();
         return Err(InvalidName::TooLong { max, bytes });
     }
+    if is_plain(text) {
+        return Ok(());
+    }
     match text.chars().find(|c| c.is_control()) {
         Some(c) => Err(InvalidName::ControlCharacter(c)),
         None => Ok(()),
     }
+}
+
+/// Whether a text is of visible ASCII characters only, as most names are: in them nothing else is to be looked for.
+fn is_plain(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The name of a task: 1 to 255 bytes of UTF-8 without control characters or white space.
@@ -57,6 +65,9 @@ impl TaskId {
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
         check(&text, MAX_TASK_ID_BYTES)?;
+        if is_plain(&text) {
+            return Ok(Self(text));
+        }
         match text.chars().find(|c| c.is_whitespace()) {
             Some(c) => Err(InvalidName::WhiteSpace(c)),
             None => Ok(Self(text)),

@@ -3,7 +3,8 @@
 
 use super::MetricsNamespace;
 use chrono::{DateTime, Utc};
-use std::fmt;
+use std::fmt::{self, Write};
+use std::ops::Range;
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
@@ -39,14 +40,19 @@ pub(super) fn is_metric(name: &str) -> bool {
 /// A line, field by field.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    /// Names, which need no escapes, and values in JSON.
-    fields: Vec<(&'static str, String)>,
+    /// The fields in JSON, a comma before each.
+    json: String,
+    /// Their names, which need no escapes, and where each begins.
+    fields: Vec<(&'static str, usize)>,
 }
 
 impl Line {
     /// A line of this level. Most are of `INFO`, which needs no saying.
     pub(super) fn new(level: Level) -> Self {
-        let mut line = Self::default();
+        let mut line = Self {
+            json: String::with_capacity(2 * MAX_LINE_BYTES),
+            fields: Vec::with_capacity(16),
+        };
         if level != Level::INFO {
             line.text("level", level.as_str());
         }
@@ -67,8 +73,7 @@ impl Line {
         if let Some(namespace) = namespace
             && self.has_metrics()
         {
-            let metadata = self.metadata(namespace, at);
-            self.fields.push(("_aws", metadata));
+            self.metadata(namespace, at);
         }
         let counts_a_task = self
             .fields
@@ -78,42 +83,87 @@ impl Line {
         let outcome = counts_a_task.then_some("outcome");
         for name in outcome.into_iter().chain(DISPENSABLE) {
             if self.size() > MAX_LINE_BYTES {
-                self.fields.retain(|(given, _)| *given != name);
+                self.remove(name);
             }
         }
-        let fields = self.fields.iter();
-        let fields: Vec<_> = fields
-            .map(|(name, json)| format!("\"{name}\":{json}"))
-            .collect();
-        format!("{{{}}}\n", fields.join(","))
+        match self.json.is_empty() {
+            true => self.json.push('{'),
+            false => self.json.replace_range(..1, "{"),
+        }
+        self.json.push_str("}\n");
+        self.json
     }
 
     /// The bytes of the line, without its task's id and its line feed.
     fn size(&self) -> usize {
-        let fields = self.fields.iter();
-        let sizes = fields.map(|(name, json)| match *name {
-            TASK_ID => name.len() + r#""":"","#.len(),
-            _ => name.len() + json.len() + r#""":,"#.len(),
+        let id = self.fields.iter().position(|(name, _)| *name == TASK_ID);
+        let id = id.map_or(0, |at| {
+            self.range(at).len() - TASK_ID.len() - r#","":"""#.len()
         });
         // A pair of braces, and one comma less than fields.
-        1 + sizes.sum::<usize>()
+        1 + self.json.len() - id
+    }
+
+    /// Where the field of this number is, its comma included.
+    fn range(&self, number: usize) -> Range<usize> {
+        let begin = |number| self.fields.get(number).map(|(_, begin)| *begin);
+        let end = self.json.len();
+        begin(number).unwrap_or(end)..begin(number + 1).unwrap_or(end)
+    }
+
+    fn remove(&mut self, name: &str) {
+        if let Some(at) = self.fields.iter().position(|(given, _)| *given == name) {
+            let range = self.range(at);
+            self.fields.remove(at);
+            for (_, begin) in self.fields.iter_mut().skip(at) {
+                *begin -= range.len();
+            }
+            self.json.replace_range(range, "");
+        }
+    }
+
+    /// Begins a field; its value is to be added in JSON.
+    fn field(&mut self, name: &'static str) -> &mut String {
+        self.fields.push((name, self.json.len()));
+        self.json.push_str(",\"");
+        self.json.push_str(name);
+        self.json.push_str("\":");
+        &mut self.json
     }
 
     /// What tells CloudWatch which fields are metrics. Without a dimension each is one metric of its namespace.
-    fn metadata(&self, namespace: &MetricsNamespace, at: DateTime<Utc>) -> String {
-        let metrics: Vec<_> = METRICS
-            .iter()
-            .filter(|(metric, _)| self.fields.iter().any(|(name, _)| name == metric))
-            .map(|(name, unit)| match unit {
-                Some(unit) => format!(r#"{{"Name":"{name}","Unit":"{unit}"}}"#),
-                None => format!(r#"{{"Name":"{name}"}}"#),
-            })
-            .collect();
-        format!(
-            r#"{{"Timestamp":{},"CloudWatchMetrics":[{{"Namespace":"{namespace}","Dimensions":[[]],"Metrics":[{}]}}]}}"#,
-            at.timestamp_millis(),
-            metrics.join(",")
-        )
+    fn metadata(&mut self, namespace: &MetricsNamespace, at: DateTime<Utc>) {
+        let fields = self.fields.len();
+        let given = |line: &Self, metric| {
+            line.fields
+                .iter()
+                .take(fields)
+                .any(|(name, _)| *name == metric)
+        };
+        let at = at.timestamp_millis();
+        self.value(
+            "_aws",
+            format_args!(
+                r#"{{"Timestamp":{at},"CloudWatchMetrics":[{{"Namespace":"{namespace}","Dimensions":[[]],"Metrics":["#
+            ),
+        );
+        let mut comma = "";
+        for (metric, unit) in METRICS {
+            if !given(self, metric) {
+                continue;
+            }
+            for part in [comma, r#"{"Name":""#, metric, "\""] {
+                self.json.push_str(part);
+            }
+            if let Some(unit) = unit {
+                for part in [r#","Unit":""#, unit, "\""] {
+                    self.json.push_str(part);
+                }
+            }
+            self.json.push('}');
+            comma = ",";
+        }
+        self.json.push_str("]}]}");
     }
 
     fn text(&mut self, name: &'static str, text: &str) {
@@ -121,8 +171,24 @@ impl Line {
             TASK_ID => text,
             _ => cut(text),
         };
-        let json = serde_json::Value::from(text).to_string();
-        self.fields.push((name, json));
+        let json = self.field(name);
+        match text
+            .bytes()
+            .any(|byte| matches!(byte, b'"' | b'\\' | 0..b' '))
+        {
+            true => json.push_str(&serde_json::Value::from(text).to_string()),
+            false => {
+                for part in ["\"", text, "\""] {
+                    json.push_str(part);
+                }
+            }
+        }
+    }
+
+    /// A field whose value shows itself in JSON.
+    fn value(&mut self, name: &'static str, value: impl fmt::Display) {
+        // Writing to a text does not fail.
+        let _ = write!(self.field(name), "{value}");
     }
 }
 
@@ -133,15 +199,15 @@ impl Visit for Line {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.fields.push((field.name(), value.to_string()));
+        self.value(field.name(), value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.fields.push((field.name(), value.to_string()));
+        self.value(field.name(), value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.fields.push((field.name(), value.to_string()));
+        self.value(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

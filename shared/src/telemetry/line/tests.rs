@@ -148,7 +148,7 @@ fn the_longest_line_stays_within_its_size_and_keeps_what_it_counts() {
 fn the_size_is_that_of_the_line_without_its_task_s_id() {
     let mut line = Line::new(Level::WARN);
     line.text("task_id", "a\"b");
-    line.fields.push(("attempt", "12".to_owned()));
+    line.value("attempt", 12);
     let size = line.size();
     assert_eq!(size, r#"{"level":"WARN","task_id":"","attempt":12}"#.len());
 }

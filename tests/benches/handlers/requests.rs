@@ -1,0 +1,207 @@
+//! What is asked of the handlers: the events of `events/`, with other tasks in them.
+
+use crate::recorded::Sdk;
+use lambda_http::http::StatusCode;
+use lambda_http::lambda_runtime::{Context, LambdaEvent};
+use lambda_http::request::LambdaRequest;
+use lambda_http::{Adapter, Body, Error, Request, Response, Service};
+use local::NAME;
+use serde_json::{Value, json};
+use shared::api::{Cancel, Info, List, Restart, Run};
+use shared::aws;
+use shared::clock::Clock;
+use shared::config::Environment;
+use shared::queue::TaskQueue;
+use shared::store::TaskStore;
+use shared::vector::{Services, VectorStores};
+use shared::worker::{SqsEvent, Worker};
+use tests::measure::{OBJECTS_SEED, address, run_body, worker::INVOCATION};
+use tests::runtime_api::event;
+
+/// Objects of each task.
+pub(crate) const OBJECTS: usize = 10;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Endpoint {
+    /// `/run` of a new task.
+    Run,
+    /// `/run` of a task that is there.
+    Repeated,
+    /// `/info` of a task that is done, with half of its objects among the failures.
+    Info,
+    /// `/list`, the first page of 100.
+    List,
+    /// `/restart` of a canceled task.
+    Restart,
+    /// `/cancel` of a pending task.
+    Cancel,
+    /// The worker's batch of one message, of a task that is one item.
+    Worker,
+}
+
+impl Endpoint {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Run,
+        Self::Repeated,
+        Self::Info,
+        Self::List,
+        Self::Restart,
+        Self::Cancel,
+        Self::Worker,
+    ];
+
+    /// Its name, as it is given on the command line and stands in a table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Repeated => "repeated",
+            Self::Info => "info",
+            Self::List => "list",
+            Self::Restart => "restart",
+            Self::Cancel => "cancel",
+            Self::Worker => "worker",
+        }
+    }
+
+    /// The event of this task, as Lambda hands it over.
+    pub(crate) fn event(self, id: &str, index: &str) -> Value {
+        let about = |name: &str, parameter: &str, value: &str| {
+            let mut event = event(name);
+            event["queryStringParameters"] = json!({ parameter: value });
+            event["multiValueQueryStringParameters"] = json!({ parameter: [value] });
+            event
+        };
+        match self {
+            Self::Run | Self::Repeated => {
+                let mut event = event("create-deletion-task");
+                event["body"] = run_body(index, id, OBJECTS_SEED, OBJECTS).into();
+                event
+            }
+            Self::Info => about("get-deletion-task", "task_id", id),
+            Self::List => about("list-deletion-tasks", "limit", "100"),
+            Self::Restart => about("restart-deletion-task", "task_id", id),
+            Self::Cancel => about("cancel-deletion-task", "task_id", id),
+            Self::Worker => {
+                let mut event = event("deletion-worker");
+                let mut record = event["Records"][0].take();
+                record["body"] = json!({"task_id": id, "attempt": 1}).to_string().into();
+                event["Records"] = json!([record]);
+                event
+            }
+        }
+    }
+}
+
+/// An event as a handler takes it.
+pub(crate) enum Given {
+    Request(Request),
+    Batch(SqsEvent),
+}
+
+impl Given {
+    pub(crate) fn of(endpoint: Endpoint, event: &Value) -> Self {
+        let text = event.to_string();
+        match endpoint {
+            Endpoint::Worker => Self::Batch(serde_json::from_str(&text).expect("an SQS event")),
+            _ => Self::Request(lambda_http::request::from_str(&text).expect("a request")),
+        }
+    }
+}
+
+/// The handlers, as the functions' `main`s make them.
+#[derive(Clone, Debug)]
+pub(crate) struct Handlers {
+    run: Run,
+    info: Info,
+    list: List,
+    restart: Restart,
+    cancel: Cancel,
+    worker: Worker,
+}
+
+impl Handlers {
+    /// The handlers over these clients. `http_client`: for the vector store.
+    pub(crate) fn over(
+        sdk: &Sdk,
+        http_client: aws_sdk_dynamodb::config::SharedHttpClient,
+        services: &Value,
+    ) -> Self {
+        let mut environment = Environment::from_pairs([
+            ("TABLE_NAME".to_owned(), NAME.to_owned()),
+            ("VECTOR_STORES".to_owned(), address(services, "stores")),
+        ]);
+        let vectors = Services {
+            aws: aws::local_config(&address(services, "s3vectors"), Some(http_client)),
+            password: None,
+        };
+        let vectors = VectorStores::new(&environment.vector_stores(), &vectors);
+        let store = TaskStore::new(sdk.dynamodb.clone(), environment.store());
+        let queue = TaskQueue::new(sdk.sqs.clone(), address(services, "queue"));
+        let clock = || Clock::System;
+        Self {
+            run: Run::new(store.clone(), queue.clone(), environment.api(), clock()),
+            info: Info::new(store.clone(), clock()),
+            list: List::new(store.clone(), clock()),
+            restart: Restart::new(store.clone(), queue.clone(), clock()),
+            cancel: Cancel::new(store.clone(), clock()),
+            worker: Worker::new(store, queue, vectors, clock()),
+        }
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(&self, endpoint: Endpoint, request: Request) -> Response<Body> {
+        match endpoint {
+            Endpoint::Run | Endpoint::Repeated => self.run.handle(request).await,
+            Endpoint::Info => self.info.handle(request).await,
+            Endpoint::List => self.list.handle(request).await,
+            Endpoint::Restart => self.restart.handle(request).await,
+            Endpoint::Cancel => self.cancel.handle(request).await,
+            Endpoint::Worker => unreachable!("the worker takes no request"),
+        }
+    }
+
+    /// Handles an event, and says whether all went well.
+    pub(crate) async fn handle(&self, endpoint: Endpoint, given: Given) -> bool {
+        match given {
+            Given::Request(request) => {
+                self.answer(endpoint, request).await.status() == StatusCode::OK
+            }
+            Given::Batch(batch) => self.work(batch).await.is_empty(),
+        }
+    }
+
+    async fn work(&self, batch: SqsEvent) -> Vec<String> {
+        let answer = self.worker.handle(batch, Clock::System.now() + INVOCATION);
+        let again = answer.await.batch_item_failures.into_iter();
+        again.map(|message| message.item_identifier).collect()
+    }
+
+    /// Handles an event as text, through `lambda_http`. Answers the text that Lambda would be given.
+    pub(crate) async fn handle_text(&self, endpoint: Endpoint, event: &str) -> Vec<u8> {
+        match endpoint {
+            Endpoint::Worker => {
+                let batch = serde_json::from_str(event).expect("an SQS event");
+                let deadline = Clock::System.now() + INVOCATION;
+                let answer = self.worker.handle(batch, deadline).await;
+                serde_json::to_vec(&answer).expect("JSON")
+            }
+            _ => {
+                let answer = async |request| Ok(self.answer(endpoint, request).await);
+                through(lambda_http::service_fn(answer), event).await
+            }
+        }
+    }
+}
+
+/// Hands an event to a service as `lambda_http` does.
+pub(crate) async fn through<'a, S>(service: S, event: &str) -> Vec<u8>
+where
+    S: Service<Request, Response = Response<Body>, Error = Error>,
+    S::Future: Send + 'a,
+{
+    let request: LambdaRequest = serde_json::from_str(event).expect("a request");
+    let request = LambdaEvent::new(request, Context::default());
+    let answer = Adapter::from(service).call(request).await;
+    serde_json::to_vec(&answer.expect("an answer")).expect("JSON")
+}
