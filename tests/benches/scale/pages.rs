@@ -1,12 +1,12 @@
 //! List pages over a small and a large table.
 
-use crate::meter::Meter;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::{StreamExt, stream};
 use local::{NAME, Options, Running};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use std::collections::HashMap;
+use tests::measure::meter::Meter;
 use tests::measure::{self, ROOT, median};
 use tests::{http, run_body};
 use tokio::time::Instant;
