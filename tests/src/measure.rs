@@ -1,9 +1,12 @@
 //! What the benchmarks start from: object ids, a seeded index, processes of their own, memory and time.
-//! `worker.rs` is the worker in such a process, `tasks.rs` a table full of tasks, `rows.rs` what is
-//! printed.
+//! `worker.rs` is the worker in such a process, `meter.rs` counts calls and request units on the wire, by the rules in `units.rs`,
+//! `tasks.rs` is a table full of tasks, `table.rs` and `rows.rs` are what is printed.
 
+pub mod meter;
 pub mod rows;
+pub mod table;
 pub mod tasks;
+pub mod units;
 pub mod worker;
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
@@ -88,7 +91,8 @@ pub async fn seed_all(client: &aws_sdk_s3vectors::Client, index: &str, seed: u64
     make_index(client, index, present).await;
 }
 
-async fn make_index(client: &aws_sdk_s3vectors::Client, index: &str, present: Vec<String>) {
+/// Makes an index that holds these objects.
+pub async fn make_index(client: &aws_sdk_s3vectors::Client, index: &str, present: Vec<String>) {
     let create = client.create_index().vector_bucket_name(BUCKET);
     let create = create.index_name(index).data_type(DataType::Float32);
     let create = create

@@ -1,8 +1,12 @@
 //! What a task costs: every call to AWS, counted at the wire. A call more fails here.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::TimeDelta;
 use local::NAME;
+use std::collections::HashMap;
 use tests::{Service, example, ids, run_body};
+
+type Item = HashMap<String, AttributeValue>;
 
 /// Bytes in a DynamoDB write unit.
 const WRITE_UNIT: usize = 1024;
@@ -50,12 +54,45 @@ async fn a_small_task_fits_in_one_write_unit_all_its_life() {
     assert_eq!(service.task(&uuid(0)).await["progress"]["deleted"], 1);
 }
 
-/// The size of the only item there is, at most: "DynamoDB item sizes and formats" makes a number smaller than its digits.
+/// So the condition of each chunk's claim is one unit (two in a transaction), and each settlement one more for its index row.
+#[tokio::test]
+async fn a_large_task_s_item_fits_in_one_write_unit_all_its_life_whatever_fails() {
+    let service = Service::start_with_chunks_of(20).await;
+    let uuid = |n: u32| format!("8476a536-e9f4-11e8-9739-{n:012}");
+    let objects: Vec<_> = (1..=60).map(uuid).collect();
+    let model = "embeddings-of-products-and-their-variants";
+    service.run(&run_body(model, &uuid(0), &objects)).await.ok();
+    let query = format!("task_id={}", uuid(0));
+    let mut sizes = vec![size_of_the_item(&service).await];
+    let mut work = async |status: &str| {
+        while service.work_once().await > 0 {
+            sizes.push(size_of_the_item(&service).await);
+        }
+        assert_eq!(service.task(&uuid(0)).await["status"], status);
+        service.restart(&query).await.ok();
+        service.cancel(&query).await.ok();
+        service.restart(&query).await.ok();
+        service.lose_messages().await;
+        // The sweeper leaves its token too.
+        service.pass(TimeDelta::seconds(61));
+        assert_eq!(service.sweep().await, 1);
+        sizes.push(size_of_the_item(&service).await);
+    };
+    // Without an index all fail, and the reason is stored with the task and with its first failures.
+    work("failed").await;
+    service.seed(model, &objects[..1]).await;
+    work("done").await;
+    assert_eq!(sizes.len(), 7);
+    assert!(sizes.iter().all(|size| *size <= WRITE_UNIT), "{sizes:?}");
+}
+
+/// The size of the task's item, at most: "DynamoDB item sizes and formats" makes a number smaller than its digits.
 async fn size_of_the_item(service: &Service) -> usize {
     let scan = service.running.clients.dynamodb.scan().table_name(NAME);
     let found = scan.send().await.unwrap();
-    assert_eq!(found.count(), 1);
-    let item = found.items()[0].iter();
+    let is_task =
+        |item: &&Item| matches!(&item["pk"], AttributeValue::S(key) if key.starts_with("T#"));
+    let item = found.items().iter().find(is_task).unwrap().iter();
     item.map(|(name, value)| name.len() + size_of(value)).sum()
 }
 
@@ -91,6 +128,47 @@ async fn five_hundred_objects_cost_five_gets_and_one_delete() {
         dynamodb.into_iter().chain(s3vectors).collect::<Vec<_>>()
     );
     assert_eq!(service.task("t").await["progress"]["deleted"], 500);
+}
+
+#[tokio::test]
+async fn a_chunk_costs_two_reads_and_two_transactions_and_the_first_fan_out_reads_none_of_them() {
+    let service = Service::start_with_chunks_of(100).await;
+    let objects = ids("object", 300);
+    service.seed("big", &objects).await;
+    service.run(&run_body("big", "t", &objects)).await.ok();
+    assert_eq!(
+        service.wire.calls(),
+        [
+            "DynamoDB.GetItem",
+            "DynamoDB.BatchWriteItem",
+            "DynamoDB.PutItem",
+            "SQS.SendMessage"
+        ]
+    );
+    service.work_once().await;
+    assert_eq!(
+        service.wire.calls(),
+        [
+            "DynamoDB.GetItem",
+            "DynamoDB.UpdateItem",
+            "SQS.SendMessageBatch"
+        ]
+    );
+    service.lose_messages().await;
+    let chunk = r#"{"task_id":"t","attempt":1,"chunk":1}"#;
+    service.deliver(&[chunk]).await;
+    assert_eq!(
+        service.wire.calls(),
+        [
+            "DynamoDB.GetItem",
+            "DynamoDB.BatchGetItem",
+            "S3Vectors.GetVectors",
+            "DynamoDB.TransactWriteItems",
+            "S3Vectors.DeleteVectors",
+            "DynamoDB.TransactWriteItems"
+        ]
+    );
+    assert_eq!(service.task("t").await["progress"]["deleted"], 100);
 }
 
 #[tokio::test]
@@ -151,6 +229,25 @@ async fn a_list_page_costs_a_query_a_partition_while_the_rows_are_few() {
         ["DynamoDB.Query"; 20],
         "four shards of five statuses"
     );
+}
+
+/// What a partition has still to give is asked for at once, by what it gave so far.
+#[tokio::test]
+async fn a_page_of_many_rows_costs_a_query_or_two_more_for_each_partition_that_has_them() {
+    let service = Service::start().await;
+    for number in 0..120 {
+        let id = format!("task-{number}");
+        service.run(&run_body("m", &id, &["o"])).await.ok();
+        service.pass(TimeDelta::seconds(1));
+    }
+    service.wire.calls();
+    let page = service.list("").await.ok();
+    assert_eq!(page["tasks"].as_array().unwrap().len(), 100);
+    let queries = service.wire.calls().len();
+    assert!((20 + 4..=20 + 4 * 2).contains(&queries), "{queries}");
+    service.list("status=pending").await.ok();
+    let queries = service.wire.calls().len();
+    assert!((4..=4 + 3).contains(&queries), "{queries}");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tests::{Service, ids, run_body};
 
 const GET_TASK: &str = "DynamoDB.GetItem";
+const READ_CHUNKS: &str = "DynamoDB.BatchGetItem";
 const WRITE_TASK: &str = "DynamoDB.UpdateItem";
 const CLAIM: &str = "DynamoDB.TransactWriteItems";
 const SETTLE: &str = CLAIM;

@@ -14,7 +14,8 @@ use tests::Service;
 /// Stores a task that was created so many seconds ago, without HTTP or a queue.
 async fn store(service: &Service, id: &str, model: &str, object: &str, seconds_ago: i64) {
     let model = ModelId::new(model).unwrap();
-    let object_ids = ObjectIds::from_text(object).unwrap();
+    let mut object_ids = ObjectIds::default();
+    object_ids.push(object).unwrap();
     let new = NewTask {
         id: TaskId::new(id).unwrap(),
         fingerprint: Fingerprint::of(&model, &object_ids),

@@ -1,6 +1,6 @@
 //! Chunks that are items of their own: writing their ids, and reading ids and states many at a time.
 
-use super::expression::{n, s};
+use super::expression::{b, n};
 use super::item::{self, Item, Objects, StoredTask};
 use super::work::{CHUNK_RETENTION, Work};
 use super::{KEY, StoreError, TaskStore};
@@ -40,7 +40,7 @@ impl TaskStore {
         let put = |(number, range): (u32, Range<usize>)| {
             PutRequest::builder()
                 .item(KEY, item::ids_key(nonce, number))
-                .item("ids", s(ids.text_of(range)))
+                .item("ids", b(ids.to_bytes(range)))
                 .item("expires_at", n(expires_at))
                 .build()
                 .map(|put| WriteRequest::builder().put_request(put).build())

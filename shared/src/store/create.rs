@@ -129,7 +129,7 @@ impl TaskStore {
         let task = &stored.task;
         let due_at = task.created_at + DISPATCH_GRACE;
         let objects = match &stored.objects {
-            Objects::Inline(chunk) => ("ids", s(chunk.ids.text_of(0..chunk.ids.len()))),
+            Objects::Inline(chunk) => ("ids", b(chunk.ids.to_bytes(0..chunk.ids.len()))),
             Objects::Chunks(count) => ("chunks", n(count)),
         };
         HashMap::from(

@@ -19,7 +19,8 @@ pub struct OpenChunks {
 
 impl TaskStore {
     /// Which chunks of `task` are to be sent at `now`: those with objects to try that nobody is working on, whose time
-    /// has come. Their states are read a hundred at a time, so that memory does not grow with the task.
+    /// has come. Their states are read a hundred at a time, so that memory does not grow with the task; before the first
+    /// fan-out there are none, since no chunk is taken up without its message, and nothing is read.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -31,6 +32,12 @@ impl TaskStore {
         let Objects::Chunks(count) = task.objects else {
             return Ok(OpenChunks::default());
         };
+        if task.fan_out.token.is_none() {
+            return Ok(OpenChunks {
+                numbers: (0..count).collect(),
+                not_taken_up: true,
+            });
+        }
         let mut open = OpenChunks::default();
         let is_first = task.fan_out.due_at.is_none_or(|due| due <= now);
         for window in super::windows(0, count) {

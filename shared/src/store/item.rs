@@ -20,13 +20,13 @@
 //! | `total`, `deleted`, `failed`, `remaining` | N | counters; the last is what the first three leave, for conditions |
 //! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |
 //! | `sends` | N | how often the sweeper sent the work again since it last moved |
-//! | `failed_head` | S | the first failures as JSON, for a list row |
+//! | `failed_head` | B | the first failures, for a list row, as `task/failed_head.rs` has it |
 //! | `list_pk`, `list_sk` | S | the index's keys |
 //! | `chunks` | N | the number of chunks, where they are items of their own |
 //! | `fan_outs`, `fan_out_due_at` | N | how often chunks that nobody has taken up were sent in this attempt, and when they are sent again |
 //!
-//! A chunk's ids are one attribute, `ids` (S): a line feed between two, since no id can hold one. A chunk's state is these, in an item of their
-//! own or in the item of a task of one chunk:
+//! A chunk's ids are one attribute, `ids` (B), as `task/object_ids/encoding.rs` has it: 16 bytes a UUID. A chunk's state is these, in an
+//! item of their own or in the item of a task of one chunk:
 //!
 //! | attribute | type | holds |
 //! |---|---|---|
@@ -40,12 +40,11 @@ use super::StoreError;
 use super::expression::{b, n, s};
 use super::reader::Reader;
 use crate::task::{
-    Bitmap, Chunk, ChunkState, FailedItem, Fingerprint, ObjectIds, Outcomes, Task, TaskId,
+    Bitmap, Chunk, ChunkState, FailedHead, Fingerprint, ObjectIds, Outcomes, Task, TaskId,
     TaskStatus,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 
@@ -128,34 +127,9 @@ pub(super) fn list_position(created_at: DateTime<Utc>, id: &str) -> String {
     )
 }
 
-/// A failure within `failed_head`.
-#[derive(Serialize, Deserialize)]
-struct HeadEntry {
-    object_id: String,
-    detail: String,
-}
-
-pub(super) fn head_to_json(head: &[FailedItem]) -> Option<AttributeValue> {
-    let entries: Vec<_> = head
-        .iter()
-        .map(|item| HeadEntry {
-            object_id: item.object_id.clone(),
-            detail: item.detail.clone(),
-        })
-        .collect();
-    match entries.is_empty() {
-        true => None,
-        false => serde_json::to_string(&entries).ok().map(s),
-    }
-}
-
-pub(super) fn head_from_json(text: &str) -> Option<Vec<FailedItem>> {
-    let entries: Vec<HeadEntry> = serde_json::from_str(text).ok()?;
-    let items = entries.into_iter().map(|entry| FailedItem {
-        object_id: entry.object_id,
-        detail: entry.detail,
-    });
-    Some(items.collect())
+/// The attribute `failed_head`, if there are failures.
+pub(super) fn head_to_attribute(head: &FailedHead) -> Option<AttributeValue> {
+    (!head.is_empty()).then(|| b(head.to_bytes()))
 }
 
 /// The attributes that record what happened to each object.

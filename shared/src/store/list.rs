@@ -13,6 +13,9 @@ use std::collections::VecDeque;
 /// The most index rows one page reads. A page that has read so many ends, full or not.
 pub const MAX_ROWS_READ: usize = 1000;
 
+/// As many rows as one read unit usually holds: fewer at a time cost the same.
+const ROWS_A_READ_UNIT: usize = 8;
+
 /// A place in the total order of lists: the sort key of the last row a page took in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub String);
@@ -87,9 +90,10 @@ impl TaskStore {
             })
             .map(|partition| Run::new(partition, from.clone()))
             .collect();
-        // Small fetches: a page's rows are spread over the shards, and what is fetched beyond the page is read in vain.
+        // Small fetches: a page's rows are spread over the runs, and what is fetched beyond the page is read in vain.
         let most = MAX_ROWS_READ / runs.len();
         let mut step = (limit / runs.len() + 2).min(most);
+        let mut taken = 0;
         let mut budget = MAX_ROWS_READ;
         let mut page = ListPage::default();
         let mut last: Option<Position> = None;
@@ -97,26 +101,34 @@ impl TaskStore {
             // Every run must show its next row before the newest of them is known.
             let dry: Vec<_> = runs.iter_mut().filter(|run| run.is_dry()).collect();
             if !dry.is_empty() {
-                let affordable = step.min(budget / dry.len());
+                let affordable = budget / dry.len();
                 if affordable == 0 {
                     page.next = last;
                     return Ok(page);
                 }
+                let left = limit + 1 - page.rows.len();
+                let fetches = dry.into_iter().map(|run| {
+                    let wanted = match (&filter.model, taken) {
+                        (None, 1..) => run.likely_share(left, taken),
+                        _ => step,
+                    };
+                    run.fetch(self, wanted.min(affordable))
+                });
+                let read = try_join_all(fetches).await?;
                 if filter.model.is_some() {
                     step = (step * 2).min(most); // the filter may leave little of what was read
                 }
-                let fetches = dry.into_iter().map(|run| run.fetch(self, affordable));
-                let read = try_join_all(fetches).await?;
                 budget = budget.saturating_sub(read.into_iter().sum());
                 continue;
             }
             let newest = runs
                 .iter_mut()
                 .max_by(|a, b| a.head().cmp(&b.head()))
-                .and_then(|run| run.rows.pop_front());
+                .and_then(Run::take);
             let Some((position, item)) = newest else {
                 return Ok(page); // every run is at its end
             };
+            taken += 1;
             if page.rows.len() == limit {
                 page.next = last;
                 return Ok(page);
@@ -141,6 +153,8 @@ struct Run {
     /// Rows before this one are still to be read.
     before: Option<Position>,
     ended: bool,
+    /// Rows that were taken out of it.
+    taken: usize,
 }
 
 impl Run {
@@ -150,7 +164,20 @@ impl Run {
             rows: VecDeque::new(),
             before,
             ended: false,
+            taken: 0,
         }
+    }
+
+    /// How many of the `left` rows that the page has room for are likely to come from this run, going by how many of the first
+    /// `taken` did.
+    fn likely_share(&self, left: usize, taken: usize) -> usize {
+        (left * self.taken).div_ceil(taken).max(ROWS_A_READ_UNIT)
+    }
+
+    /// Takes out the next row.
+    fn take(&mut self) -> Option<(Position, Item)> {
+        self.taken += 1;
+        self.rows.pop_front()
     }
 
     fn is_dry(&self) -> bool {

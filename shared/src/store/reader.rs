@@ -1,9 +1,10 @@
 //! Taking attributes out of an item, and saying which one is not as it should be.
 
 use super::StoreError;
-use super::item::{Item, head_from_json};
+use super::item::Item;
 use crate::task::{
-    Bitmap, ChunkState, FailedItem, ModelId, ObjectIds, Outcomes, Progress, Task, TaskId,
+    Bitmap, ChunkState, FailedHead, FailedItem, ModelId, ObjectIds, Outcomes, Progress, Task,
+    TaskId,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
@@ -49,7 +50,8 @@ impl Reader {
     }
 
     pub(super) fn ids(&mut self) -> Result<ObjectIds, StoreError> {
-        ObjectIds::from_text(&self.text("ids")?).map_err(|_| self.damaged("ids"))
+        let bytes = self.bytes("ids")?.unwrap_or_default();
+        ObjectIds::from_bytes(&bytes).map_err(|_| self.damaged("ids"))
     }
 
     /// A chunk's state. `size`: how many objects it has, where the item does not say so.
@@ -78,10 +80,11 @@ impl Reader {
     }
 
     pub(super) fn failed_head(&mut self) -> Result<Vec<FailedItem>, StoreError> {
-        match self.optional_text("failed_head")? {
-            Some(text) => head_from_json(&text).ok_or_else(|| self.damaged("failed_head")),
-            None => Ok(Vec::new()),
-        }
+        let Some(bytes) = self.bytes("failed_head")? else {
+            return Ok(Vec::new());
+        };
+        let head = FailedHead::from_bytes(&bytes).map_err(|_| self.damaged("failed_head"))?;
+        Ok(head.into_items())
     }
 
     pub(super) fn damaged(&self, name: &str) -> StoreError {

@@ -174,7 +174,7 @@ impl TaskStore {
             TaskStatus::Processing if newly.sum() > 0 => part.set("sends", n(0)),
             TaskStatus::Processing | TaskStatus::Pending | TaskStatus::Canceled => part,
         };
-        let head = item::head_to_json(&end.failed_head);
+        let head = item::head_to_attribute(&end.failed_head);
         match work.number {
             None => part
                 .set_or_remove("failed_head", head)

@@ -1,6 +1,6 @@
 //! The work on one chunk of a task's objects: what is open, what a claim records, what a settlement says.
 
-use super::{Bitmap, FailedItem, ObjectIds, Outcome, Outcomes, Reason, TaskStatus};
+use super::{Bitmap, FailedHead, ObjectIds, Outcome, Outcomes, Reason, TaskStatus};
 use chrono::{DateTime, Utc};
 
 /// Up to 500 objects of a task, and how far the work on them has come.
@@ -101,13 +101,8 @@ pub struct Settlement {
     /// Why objects of the chunk were given up, if any were.
     pub gave_up: Option<String>,
     /// The chunk's first failures, as many as a list row may show.
-    pub failed_head: Vec<FailedItem>,
+    pub failed_head: FailedHead,
 }
-
-/// The most failures a list row shows.
-pub const MAX_HEAD_ITEMS: usize = 10;
-/// The most bytes of JSON that a list row's failures take.
-const MAX_HEAD_BYTES: usize = 1024;
 
 impl ChunkState {
     /// Whether a claim is in force at `now`, so that nobody else may make one.
@@ -271,7 +266,7 @@ impl Chunk {
             newly: counts.since(before),
             is_complete: counts.sum() as usize == self.ids.len(),
             gave_up: gave_up.map(|first| in_one_sentence(first, &given_up)),
-            failed_head: head.items,
+            failed_head: head,
         }
     }
 }
@@ -283,30 +278,6 @@ fn in_one_sentence(first: &str, all: &[String]) -> String {
             "{} objects failed for several reasons; the first: {first}",
             all.len()
         ),
-    }
-}
-
-/// The first failures, within what a list row may show.
-#[derive(Default)]
-struct FailedHead {
-    items: Vec<FailedItem>,
-    bytes: usize,
-    full: bool,
-}
-
-impl FailedHead {
-    fn push(&mut self, id: &str, detail: &str) {
-        // {"object_id":"…","detail":"…"} and a comma, or the closing bracket; the opening one is the 1 below. Only quotes and backslashes are escaped, to two bytes each.
-        let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
-        let bytes = escaped(id) + escaped(detail) + r#"{"object_id":"","detail":""},"#.len();
-        self.full |= self.items.len() == MAX_HEAD_ITEMS || self.bytes + bytes + 1 > MAX_HEAD_BYTES;
-        if !self.full {
-            self.bytes += bytes;
-            self.items.push(FailedItem {
-                object_id: id.to_owned(),
-                detail: detail.to_owned(),
-            });
-        }
     }
 }
 

@@ -41,8 +41,11 @@ mod tests {
     use super::*;
 
     fn of(model: &str, ids: &[&str]) -> Fingerprint {
-        let ids = ObjectIds::from_text(&ids.join("\n")).unwrap();
-        Fingerprint::of(&ModelId::new(model).unwrap(), &ids)
+        let mut all = ObjectIds::default();
+        for id in ids {
+            all.push(id).unwrap();
+        }
+        Fingerprint::of(&ModelId::new(model).unwrap(), &all)
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The task and its rules. Pure: no I/O, no clock, no AWS.
 //!
 //! [`TaskStatus`] and its transitions are in `status.rs`, what happened to each object in `outcome.rs`, the work on a
-//! chunk of objects (what to delete, what to record) in `chunk.rs`, the rules for names in `id.rs`, many object ids in
-//! `object_ids.rs`.
+//! chunk of objects (what to delete, what to record) in `chunk.rs`, its first failures in `failed_head.rs`, the rules for names in
+//! `id.rs`, many object ids in `object_ids.rs`.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod bitmap;
 mod chunk;
+mod failed_head;
 mod fingerprint;
 mod id;
 mod message;
@@ -15,12 +16,14 @@ mod outcome;
 mod status;
 
 pub use bitmap::Bitmap;
-pub use chunk::{Chunk, ChunkState, Claim, Counts, MAX_HEAD_ITEMS, Settlement};
+pub use chunk::{Chunk, ChunkState, Claim, Counts, Settlement};
+pub use failed_head::{FailedHead, MAX_HEAD_ITEMS};
 pub use fingerprint::Fingerprint;
 pub use id::{
     InvalidName, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_TASK_ID_BYTES, ModelId, TaskId,
 };
 pub use message::Message;
+pub use object_ids::encoding::Undecodable;
 pub use object_ids::{ChunkLimits, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ObjectIds};
 pub use outcome::{NOT_FOUND, Outcome, OutcomeFilter, Outcomes, Reason};
 pub use status::{Effect, Event, TaskStatus};

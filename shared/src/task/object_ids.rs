@@ -1,4 +1,6 @@
-//! Many object ids in one text, so that a request of a million is not a million allocations.
+//! Many object ids in one text, so that a request of a million is not a million allocations. `encoding.rs` says what is stored of them.
+
+pub(super) mod encoding;
 
 use super::id::{InvalidName, check_object_id};
 use std::ops::Range;
@@ -29,7 +31,7 @@ impl Default for ChunkLimits {
 
 /// Object ids in order: each 1 to 1,024 bytes of UTF-8 without control characters.
 ///
-/// They stand in one text, a line feed after each, since no id can hold one. That text is also what is stored.
+/// They stand in one text, a line feed after each, since no id can hold one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectIds {
     text: String,
@@ -52,18 +54,6 @@ impl ObjectIds {
         Ok(())
     }
 
-    /// Ids from the text that [`Self::text_of`] made.
-    ///
-    /// # Errors
-    /// When a line of it is no object id.
-    pub fn from_text(text: &str) -> Result<Self, InvalidName> {
-        let mut ids = Self::default();
-        for id in text.split('\n') {
-            ids.push(id)?;
-        }
-        Ok(ids)
-    }
-
     /// How many there are.
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -83,15 +73,6 @@ impl ObjectIds {
     /// The ids in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.len()).map(|position| self.get(position).unwrap_or_default())
-    }
-
-    /// The ids at `positions` as one text: a line feed between two.
-    pub fn text_of(&self, positions: Range<usize>) -> &str {
-        let Some(end) = positions.end.checked_sub(1).and_then(|i| self.ends.get(i)) else {
-            return "";
-        };
-        let whole = self.start_of(positions.start)..*end as usize;
-        self.text.get(whole).unwrap_or_default()
     }
 
     fn start_of(&self, position: usize) -> usize {
@@ -165,19 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn ids_come_back_as_they_were_put_in_and_any_range_of_them_from_its_text() {
+    fn ids_come_back_as_they_were_put_in() {
         let names = ["a", "日本語", "c c", "🗑️", "e"];
         let ids = of(&names);
         assert_eq!(ids.iter().collect::<Vec<_>>(), names);
         assert_eq!((ids.get(2), ids.get(5)), (Some("c c"), None));
-        for start in 0..names.len() {
-            for end in start + 1..=names.len() {
-                let back = ObjectIds::from_text(ids.text_of(start..end)).unwrap();
-                assert_eq!(back.iter().collect::<Vec<_>>(), names[start..end]);
-            }
-        }
-        assert_eq!(ids.text_of(0..0), "");
-        assert!(ObjectIds::from_text("").is_err());
     }
 
     #[test]

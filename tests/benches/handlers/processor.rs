@@ -135,7 +135,7 @@ struct Bench {
 impl Bench {
     /// Makes what the requests are about, and takes down the calls of one.
     async fn new(endpoint: Endpoint, extent: Extent, services: &Value) -> Self {
-        let http_client = aws::http_client();
+        let http_client = aws::http_client(aws::TlsRoots::default());
         let sdk = Sdk::of(services, &http_client);
         let handlers = Handlers::over(&sdk, http_client, services);
         let mut bench = Self {

@@ -85,7 +85,10 @@ impl Recorder {
     pub(crate) fn in_front_of(&self, sdk: &Sdk, services: &Value) -> (Sdk, SharedHttpClient) {
         let dynamodb = sdk.dynamodb.config().to_builder().interceptor(self.clone());
         let sqs = sdk.sqs.config().to_builder().interceptor(self.clone());
-        let http_client = SharedHttpClient::new(Listening(self.clone(), aws::http_client()));
+        let http_client = SharedHttpClient::new(Listening(
+            self.clone(),
+            aws::http_client(aws::TlsRoots::default()),
+        ));
         let s3vectors =
             aws::local_config(&address(services, "s3vectors"), Some(http_client.clone()));
         let sdk = Sdk {

@@ -137,7 +137,8 @@ impl Handlers {
         };
         let vectors = VectorStores::new(&environment.vector_stores(), &vectors);
         let store = TaskStore::new(sdk.dynamodb.clone(), environment.store());
-        let queue = TaskQueue::new(sdk.sqs.clone(), address(services, "queue"));
+        let sqs = sdk.sqs.clone();
+        let queue = TaskQueue::new(move || sqs, address(services, "queue"));
         let clock = || Clock::System;
         Self {
             run: Run::new(store.clone(), queue.clone(), environment.api(), clock()),

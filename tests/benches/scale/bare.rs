@@ -4,7 +4,6 @@
 //! call, deletes those that are there, and deletes the messages. There is no task: no status, no claim, no outcome, nothing
 //! that a crash could be recovered by. Concurrency and batch sizes are the service's.
 
-use crate::meter::Meter;
 use crate::report::{Sample, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry};
@@ -15,6 +14,7 @@ use shared::aws;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tests::measure::meter::Meter;
 use tests::measure::{self, BUCKET};
 use tokio::task::JoinSet;
 use tokio::time::Instant;

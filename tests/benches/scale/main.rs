@@ -19,11 +19,9 @@
 
 mod alone;
 mod bare;
-mod meter;
 mod pages;
 mod report;
 mod service;
-mod units;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;

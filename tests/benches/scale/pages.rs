@@ -1,14 +1,15 @@
 //! List pages over a small and a large table.
 
-use crate::meter::Meter;
 use local::{Options, Running};
 use serde_json::{Value, json};
 use tests::http;
+use tests::measure::meter::Meter;
 use tests::measure::{self, ROOT, median, tasks::fill};
 use tokio::time::Instant;
 
 /// Rows a measured page asks for.
 const LIMIT: usize = 100;
+
 /// Stores so many tasks, and times and counts pages of each kind, each so many times.
 pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
     let meter = Meter::default();

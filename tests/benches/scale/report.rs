@@ -1,9 +1,10 @@
 //! Rows of figures, and the tables made of them.
 
-use crate::meter::Tally;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tests::measure::median;
+use tests::measure::meter::Tally;
+use tests::measure::table::Table;
 
 /// One task, or what the baseline does in its place, in seconds.
 #[derive(Clone, Copy, Debug)]
@@ -250,24 +251,4 @@ fn pages(rows: &[Value]) -> String {
         ]);
     }
     table.text
-}
-
-/// A table in Markdown.
-struct Table {
-    text: String,
-}
-
-impl Table {
-    fn new(title: &str, heads: &str) -> Self {
-        let line = heads.split('|').map(|_| "---:").collect::<Vec<_>>();
-        let heads = heads.replace('|', " | ");
-        Self {
-            text: format!("{title}:\n\n| {heads} |\n| {} |\n", line.join(" | ")),
-        }
-    }
-
-    fn row(&mut self, cells: impl IntoIterator<Item = String>) {
-        let cells: Vec<_> = cells.into_iter().collect();
-        self.text.push_str(&format!("| {} |\n", cells.join(" | ")));
-    }
 }

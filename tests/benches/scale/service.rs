@@ -1,10 +1,10 @@
 //! The whole path: `/run` over HTTP, the queue, the worker, the store, all of them in this process as `cargo run` has them.
 
-use crate::meter::Meter;
 use crate::report::{Sample, timed};
 use local::Running;
 use serde_json::Value;
 use tests::http;
+use tests::measure::meter::Meter;
 use tests::measure::{self, ROOT, attribute};
 use tokio::time::Instant;
 

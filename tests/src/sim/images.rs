@@ -3,7 +3,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use shared::task::{Bitmap, Outcome, Outcomes, TaskStatus};
+use shared::task::{Bitmap, ObjectIds, Outcome, Outcomes, TaskStatus};
 
 /// A task's item.
 #[derive(Clone, Debug)]
@@ -92,8 +92,9 @@ impl ChunkImage {
 
 /// The ids in an item.
 pub(crate) fn ids_of(item: &Value) -> Option<Vec<String>> {
-    let text = text(item, "ids")?;
-    Some(text.split('\n').map(str::to_owned).collect())
+    item.get("ids")?;
+    let ids = ObjectIds::from_bytes(&bytes(item, "ids")).expect("ids as they are stored");
+    Some(ids.iter().map(str::to_owned).collect())
 }
 
 fn text(item: &Value, name: &str) -> Option<String> {

@@ -21,7 +21,7 @@ async fn recover(service: &Service) {
 async fn a_worker_that_dies_at_any_call_of_a_chunk_loses_nothing_and_counts_nothing_twice() {
     let calls = [
         (GET_TASK, 1),
-        ("DynamoDB.BatchGetItem", 1),
+        (READ_CHUNKS, 1),
         ("S3Vectors.GetVectors", 1),
         (CLAIM, 1),
         (DELETE, 1),
@@ -52,9 +52,16 @@ async fn a_worker_that_dies_at_any_call_of_a_chunk_loses_nothing_and_counts_noth
 
 #[tokio::test]
 async fn a_fan_out_that_dies_at_any_call_is_made_again() {
-    for call in [GET_TASK, "DynamoDB.BatchGetItem", WRITE_TASK, SEND_CHUNKS] {
+    let first = [GET_TASK, WRITE_TASK, SEND_CHUNKS].map(|call| (call, false));
+    // One that is not the first reads how far the chunks have come.
+    let later = [GET_TASK, READ_CHUNKS, WRITE_TASK, SEND_CHUNKS].map(|call| (call, true));
+    for (call, is_later) in first.into_iter().chain(later) {
         for after in [false, true] {
-            let service = with_large_task().await;
+            let service = match is_later {
+                false => with_large_task().await,
+                true => fanned_out().await,
+            };
+            service.pass(TimeDelta::seconds(61));
             let held = match after {
                 false => service.wire.hold(call),
                 true => service.wire.hold_answer(call),

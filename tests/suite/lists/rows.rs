@@ -59,10 +59,11 @@ async fn a_row_shows_at_most_ten_failures_in_a_kilobyte_and_their_true_number() 
         ("ten", ids("o", 10), 10),
         ("eleven", ids("o", 11), 10),
         ("five-hundred", ids("o", 500), 10),
-        ("long", long(400, 20), 2),
+        // Where the first is so long that it costs a write unit, it is shown alone.
+        ("long", long(400, 20), 1),
         ("quotes", ids(&"\"".repeat(250), 9), 1),
         ("backslashes", ids(&"\\".repeat(250), 9), 1),
-        ("emoji", ids(&"🗑️".repeat(50), 9), 2),
+        ("emoji", ids(&"🗑️".repeat(50), 9), 1),
         ("longest", long(1024, 2), 0),
     ];
     let service = Service::start().await;

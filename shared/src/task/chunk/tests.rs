@@ -116,10 +116,11 @@ fn a_list_row_shows_at_most_ten_failures_and_one_kilobyte() {
         chunk
             .settle(&results, TaskStatus::Processing, 1, 1, 1)
             .failed_head
+            .into_items()
     };
     assert_eq!(none_found(&chunk(500)).len(), 10);
     let long = of((0..9).map(|i| format!("{i}{}", "x".repeat(400))));
-    assert_eq!(none_found(&long).len(), 2);
+    assert_eq!(none_found(&long).len(), 1, "the first, though it is long");
     let too_long = of(["x".repeat(1024)]);
     assert_eq!(none_found(&too_long).len(), 0);
 }

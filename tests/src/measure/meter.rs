@@ -4,7 +4,8 @@
 //! is added up. `units.rs` works the same figures out from the bodies where they say enough, and for refused writes, of which
 //! no answer reports its units.
 
-use crate::units;
+use super::units;
+use crate::wire::name_of;
 use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -15,33 +16,33 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use tests::wire::name_of;
 
 /// What was counted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     /// Calls by `Service.Operation`.
-    pub(crate) calls: BTreeMap<String, u64>,
+    pub calls: BTreeMap<String, u64>,
     /// Units by `Service.Operation`, as all units here those of the index included.
-    pub(crate) units: BTreeMap<String, f64>,
+    pub units: BTreeMap<String, f64>,
     /// Read units.
-    pub(crate) read_units: f64,
+    pub read_units: f64,
     /// Write units.
-    pub(crate) write_units: f64,
+    pub write_units: f64,
     /// Of these, the index's.
-    pub(crate) index_write_units: f64,
+    pub index_write_units: f64,
     /// Of these, what refused writes cost.
-    pub(crate) refused_write_units: f64,
+    pub refused_write_units: f64,
     /// Rows that queries read (`ScannedCount`).
-    pub(crate) rows_read: u64,
+    pub rows_read: u64,
     /// Answers whose units were also worked out here, and of these, those that differ.
-    pub(crate) checked: u64,
-    pub(crate) differing: u64,
+    pub checked: u64,
+    /// See [`Self::checked`].
+    pub differing: u64,
 }
 
 impl Tally {
     /// As a row's fields.
-    pub(crate) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         json!({
             "calls": self.calls,
             "units": self.units,
@@ -88,11 +89,11 @@ impl Tally {
 
 /// The meter. Clones are one; it is off at first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Meter(Arc<Mutex<Option<Tally>>>);
+pub struct Meter(Arc<Mutex<Option<Tally>>>);
 
 impl Meter {
     /// The HTTP client to put under the SDK.
-    pub(crate) fn http_client(&self) -> SharedHttpClient {
+    pub fn http_client(&self) -> SharedHttpClient {
         SharedHttpClient::new(Metered {
             meter: self.clone(),
             inner: shared::aws::http_client(shared::aws::TlsRoots::default()),
@@ -100,12 +101,12 @@ impl Meter {
     }
 
     /// Begins to count.
-    pub(crate) fn turn_on(&self) {
+    pub fn turn_on(&self) {
         *self.0.lock().expect("not poisoned") = Some(Tally::default());
     }
 
     /// Stops counting, and answers what was counted.
-    pub(crate) fn turn_off(&self) -> Tally {
+    pub fn turn_off(&self) -> Tally {
         let tally = self.0.lock().expect("not poisoned").take();
         tally.unwrap_or_default()
     }

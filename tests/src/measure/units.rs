@@ -12,13 +12,13 @@ const EVENTUAL: f64 = 0.5;
 const TRANSACTIONAL: f64 = 2.0;
 
 /// Whether a call reads. All others write.
-pub(crate) fn reads(call: &str) -> bool {
+pub fn reads(call: &str) -> bool {
     let operation = call.rsplit('.').next().unwrap_or_default();
     ["GetItem", "BatchGetItem", "Query", "Scan"].contains(&operation)
 }
 
 /// The units that an answer reports: all of them, and the index's among them.
-pub(crate) fn reported(answer: &Value) -> (f64, f64) {
+pub fn reported(answer: &Value) -> (f64, f64) {
     let capacity = &answer["ConsumedCapacity"];
     let one = std::slice::from_ref(capacity);
     let tables = capacity.as_array().map_or(one, Vec::as_slice);
@@ -36,7 +36,7 @@ pub(crate) fn reported(answer: &Value) -> (f64, f64) {
 
 /// The units of a call, an index's writes not counted, where request and answer say enough to know them: not those of
 /// updates, whose item neither holds.
-pub(crate) fn expected(call: &str, request: &Value, answer: &Value) -> Option<f64> {
+pub fn expected(call: &str, request: &Value, answer: &Value) -> Option<f64> {
     match call {
         // Nothing was there before.
         "DynamoDB.PutItem" => Some(write_units(size_of(request.get("Item")))),
@@ -76,7 +76,7 @@ pub(crate) fn expected(call: &str, request: &Value, answer: &Value) -> Option<f6
 
 /// What a write costs whose condition did not hold: as much as if it had, by the item that is there. An error reports no
 /// units.
-pub(crate) fn of_refusal(request: &Value, answer: &Value) -> f64 {
+pub fn of_refusal(request: &Value, answer: &Value) -> f64 {
     let kind = answer["__type"].as_str().unwrap_or_default();
     if kind.ends_with("ConditionalCheckFailedException") {
         return write_units(size_of(answer.get("Item")));
@@ -90,11 +90,15 @@ pub(crate) fn of_refusal(request: &Value, answer: &Value) -> f64 {
     units.sum::<f64>() * TRANSACTIONAL
 }
 
-fn write_units(bytes: usize) -> f64 {
+/// The units of writing an item of so many bytes.
+///
+/// The larger of before and after, for an update.
+pub fn write_units(bytes: usize) -> f64 {
     bytes.div_ceil(WRITE_UNIT).max(1) as f64
 }
 
-fn read_units(bytes: usize) -> f64 {
+/// The units of reading so many bytes strongly consistent.
+pub fn read_units(bytes: usize) -> f64 {
     bytes.div_ceil(READ_UNIT).max(1) as f64
 }
 
@@ -106,7 +110,7 @@ fn consistency(request: &Value) -> f64 {
 }
 
 /// An item's size: the bytes of its attributes' names and values.
-fn size_of(item: Option<&Value>) -> usize {
+pub fn size_of(item: Option<&Value>) -> usize {
     let attributes = item.and_then(Value::as_object);
     attributes.map_or(0, size_of_attributes)
 }

@@ -1,0 +1,228 @@
+//! The first failures of a task, as many as a list row may show, and how they are stored: so compactly that a task's item stays
+//! within one DynamoDB write unit.
+
+use super::object_ids::encoding::{Bytes, Undecodable, write_number};
+use super::{FailedItem, NOT_FOUND, ObjectIds};
+
+/// The most failures a list row shows.
+pub const MAX_HEAD_ITEMS: usize = 10;
+/// The most bytes of JSON that a list row's failures take.
+const MAX_HEAD_BYTES: usize = 1024;
+/// The most bytes that they take where they are stored, unless the first alone takes more: ten UUIDs with the usual reasons.
+const MAX_STORED_HEAD_BYTES: usize = 280;
+
+/// The first byte of all that is stored so.
+const VERSION: u8 = 1;
+
+/// The first failures of a task, in the order of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FailedHead {
+    items: Vec<FailedItem>,
+    json_bytes: usize,
+    is_full: bool,
+}
+
+impl FailedHead {
+    /// Takes in the next failure, unless a list row has no room for it or one before it found none.
+    pub(super) fn push(&mut self, id: &str, detail: &str) {
+        if self.is_full {
+            return;
+        }
+        // {"object_id":"…","detail":"…"} and a comma, or the closing bracket; the opening one is the 1 below. Only quotes and
+        // backslashes are escaped, to two bytes each.
+        let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
+        let bytes = escaped(id) + escaped(detail) + r#"{"object_id":"","detail":""},"#.len();
+        self.is_full =
+            self.items.len() == MAX_HEAD_ITEMS || self.json_bytes + bytes + 1 > MAX_HEAD_BYTES;
+        if self.is_full {
+            return;
+        }
+        self.items.push(FailedItem {
+            object_id: id.to_owned(),
+            detail: detail.to_owned(),
+        });
+        if self.items.len() > 1 && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
+            self.items.pop();
+            self.is_full = true;
+            return;
+        }
+        self.json_bytes += bytes;
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The failures.
+    pub fn into_items(self) -> Vec<FailedItem> {
+        self.items
+    }
+
+    /// The failures, to be stored: a version byte, the ids and how many bytes they take, for each failure the number of its
+    /// detail, and the details that are not [`NOT_FOUND`], which is number 0.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut ids = ObjectIds::default();
+        let mut details: Vec<&str> = Vec::new();
+        let mut numbers = Vec::new();
+        for item in &self.items {
+            // It was checked when the task was created.
+            let _ = ids.push(&item.object_id);
+            numbers.push(match item.detail.as_str() {
+                NOT_FOUND => 0,
+                detail => {
+                    let known = details.iter().position(|known| *known == detail);
+                    1 + known.unwrap_or_else(|| {
+                        details.push(detail);
+                        details.len() - 1
+                    })
+                }
+            });
+        }
+        let ids = ids.to_bytes(0..ids.len());
+        let mut bytes = vec![VERSION];
+        write_number(&mut bytes, ids.len());
+        bytes.extend(ids);
+        for number in numbers {
+            write_number(&mut bytes, number);
+        }
+        for detail in details {
+            write_number(&mut bytes, detail.len());
+            bytes.extend_from_slice(detail.as_bytes());
+        }
+        bytes
+    }
+
+    /// Failures from the bytes that [`Self::to_bytes`] made.
+    ///
+    /// # Errors
+    /// When the bytes are of another version, or are damaged.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Undecodable> {
+        let mut left = Bytes(bytes);
+        if left.take(1)? != [VERSION] {
+            return Err(Undecodable);
+        }
+        let ids = left.number()?;
+        let ids = ObjectIds::from_bytes(left.take(ids)?)?;
+        if ids.len() > MAX_HEAD_ITEMS {
+            return Err(Undecodable);
+        }
+        let numbers = ids.iter().map(|_| left.number());
+        let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+        let mut details = vec![NOT_FOUND];
+        for _ in 0..numbers
+            .iter()
+            .copied()
+            .max()
+            .unwrap_or(0)
+            .min(MAX_HEAD_ITEMS)
+        {
+            let length = left.number()?;
+            let detail = str::from_utf8(left.take(length)?);
+            details.push(detail.map_err(|_| Undecodable)?);
+        }
+        if !left.0.is_empty() {
+            return Err(Undecodable);
+        }
+        let items = ids.iter().zip(numbers).map(|(id, number)| {
+            let detail = details.get(number).ok_or(Undecodable)?;
+            Ok(FailedItem {
+                object_id: id.to_owned(),
+                detail: (*detail).to_owned(),
+            })
+        });
+        Ok(Self {
+            items: items.collect::<Result<_, _>>()?,
+            ..Self::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uuid(number: u128) -> String {
+        uuid::Uuid::from_u128(number << 64 | number).to_string()
+    }
+
+    fn of(failures: &[(String, &str)]) -> FailedHead {
+        let mut head = FailedHead::default();
+        for (id, detail) in failures {
+            head.push(id, detail);
+        }
+        head
+    }
+
+    #[test]
+    fn failures_come_back_as_they_were() {
+        let stories: [&[(String, &str)]; 4] = [
+            &[(uuid(1), NOT_FOUND), (uuid(2), NOT_FOUND)],
+            &[(uuid(1), "no"), ("🗑️".into(), NOT_FOUND), (uuid(3), "no")],
+            &[("a".into(), ""), ("b".into(), "\"'\\"), ("c".into(), "é")],
+            &[("x".repeat(900), NOT_FOUND)],
+        ];
+        for failures in stories {
+            let head = of(failures);
+            let back = FailedHead::from_bytes(&head.to_bytes()).unwrap();
+            let items = back.into_items();
+            assert_eq!(items, head.into_items());
+            assert_eq!(items.len(), failures.len());
+        }
+    }
+
+    #[test]
+    fn ten_uuids_with_the_usual_detail_take_less_than_two_hundred_bytes() {
+        let absent: Vec<_> = (0..20).map(|n| (uuid(n), NOT_FOUND)).collect();
+        let head = of(&absent);
+        assert!(head.to_bytes().len() <= 180, "{}", head.to_bytes().len());
+        assert_eq!(head.into_items().len(), MAX_HEAD_ITEMS);
+        let detail =
+            "Gave up after 5 tries: The vector store is out of reach, or closed the connection";
+        let given_up: Vec<_> = (0..20).map(|n| (uuid(n), detail)).collect();
+        // All that JSON of a kilobyte has room for.
+        let shown = MAX_HEAD_BYTES / (detail.len() + 36 + 29);
+        assert_eq!(of(&given_up).into_items().len(), shown);
+    }
+
+    #[test]
+    fn the_first_failure_is_shown_even_where_it_costs_a_write_unit() {
+        let id = |n: u32| format!("{n}{}", "x".repeat(300));
+        let head = of(&[(id(1), NOT_FOUND), (id(2), NOT_FOUND), (uuid(3), NOT_FOUND)]);
+        let items = head.into_items();
+        assert_eq!(items.len(), 1, "and none after one that was left out");
+        assert_eq!(items[0].object_id, id(1));
+        assert!(of(&[("x".repeat(1024), NOT_FOUND)]).is_empty());
+    }
+
+    #[test]
+    fn what_is_damaged_is_refused_or_other_failures_and_never_a_panic() {
+        let whole = of(&[
+            (uuid(1), "no"),
+            ("b".into(), NOT_FOUND),
+            ("c".into(), "nor"),
+        ])
+        .to_bytes();
+        for end in 0..whole.len() {
+            assert_eq!(
+                FailedHead::from_bytes(&whole[..end]),
+                Err(Undecodable),
+                "{end}"
+            );
+        }
+        let longer = [whole.as_slice(), &[0]].concat();
+        assert_eq!(FailedHead::from_bytes(&longer), Err(Undecodable));
+        let mut other = whole.clone();
+        other[0] = 2;
+        assert_eq!(FailedHead::from_bytes(&other), Err(Undecodable));
+        for at in 0..whole.len() {
+            for byte in 0..=255 {
+                let mut damaged = whole.clone();
+                damaged[at] = byte;
+                if let Ok(head) = FailedHead::from_bytes(&damaged) {
+                    assert!(head.into_items().len() <= MAX_HEAD_ITEMS);
+                }
+            }
+        }
+    }
+}

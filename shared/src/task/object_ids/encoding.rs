@@ -1,0 +1,157 @@
+//! Object ids as few bytes, since DynamoDB bills by the kilobyte: what is stored of a chunk's ids, and of a list row's.
+//!
+//! A version byte, and then runs. Each begins with a number: four times the count of its ids, and 1 more where they are UUIDs, and 2
+//! more where it is the last. A UUID is 16 bytes. Any other id is what it shares with the one before it in the run (a number
+//! of bytes), how many bytes follow, and these. Numbers are unsigned LEB128.
+//!
+//! Only a UUID in the canonical form (RFC 9562: lower case, with hyphens) counts as one, so every id comes back as it was.
+
+use super::{MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ObjectIds};
+use std::ops::Range;
+use uuid::Uuid;
+
+/// The first byte of all that is encoded so.
+const VERSION: u8 = 1;
+/// The bytes of a UUID, and of its text.
+const UUID_BYTES: usize = 16;
+const UUID_TEXT: usize = 36;
+
+/// Bytes that are no object ids as they are stored.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("these bytes are not object ids of a chunk")]
+pub struct Undecodable;
+
+impl ObjectIds {
+    /// The ids at `positions`, to be stored.
+    pub fn to_bytes(&self, positions: Range<usize>) -> Vec<u8> {
+        let mut bytes = vec![VERSION];
+        let ids = positions.filter_map(|at| self.get(at));
+        let ids: Vec<_> = ids.map(|id| (id, canonical_uuid(id))).collect();
+        let mut left = ids.len();
+        for run in ids.chunk_by(|(_, one), (_, next)| one.is_some() == next.is_some()) {
+            left -= run.len();
+            let is_uuids = run.first().is_some_and(|(_, uuid)| uuid.is_some());
+            let flags = usize::from(is_uuids) | usize::from(left == 0) << 1;
+            write_number(&mut bytes, run.len() << 2 | flags);
+            let mut before = "";
+            for (id, uuid) in run {
+                match uuid {
+                    Some(uuid) => bytes.extend_from_slice(uuid.as_bytes()),
+                    None => {
+                        let same = before.bytes().zip(id.bytes()).take_while(|(a, b)| a == b);
+                        let shared = same.count();
+                        write_number(&mut bytes, shared);
+                        write_number(&mut bytes, id.len() - shared);
+                        bytes.extend(id.bytes().skip(shared));
+                    }
+                }
+                before = id;
+            }
+        }
+        bytes
+    }
+
+    /// Ids from the bytes that [`Self::to_bytes`] made: at least one, and no more than a chunk may hold.
+    ///
+    /// # Errors
+    /// When the bytes are of another version, or are damaged. Memory is bounded by the limits of a chunk in any case.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Undecodable> {
+        let mut left = Bytes(bytes);
+        if left.take(1)? != [VERSION] {
+            return Err(Undecodable);
+        }
+        let mut ids = Self::default();
+        let mut is_last = false;
+        while !is_last {
+            let header = left.number()?;
+            let (count, is_uuids) = (header >> 2, header & 1 != 0);
+            is_last = header & 2 != 0;
+            if count == 0 || count > MAX_CHUNK_OBJECTS - ids.len() {
+                return Err(Undecodable);
+            }
+            let mut id = Vec::new();
+            for _ in 0..count {
+                match is_uuids {
+                    true => ids.push_uuid(left.take(UUID_BYTES)?)?,
+                    false => {
+                        let shared = left.number()?;
+                        if shared > id.len() {
+                            return Err(Undecodable);
+                        }
+                        id.truncate(shared);
+                        let more = left.number()?;
+                        id.extend_from_slice(left.take(more)?);
+                        let text = str::from_utf8(&id).map_err(|_| Undecodable)?;
+                        ids.push(text).map_err(|_| Undecodable)?;
+                    }
+                }
+                // A few bytes could stand for many, each like the one before.
+                if ids.text.len() > MAX_CHUNK_BYTES + ids.len() {
+                    return Err(Undecodable);
+                }
+            }
+        }
+        match left.0.is_empty() {
+            true => Ok(ids),
+            false => Err(Undecodable),
+        }
+    }
+
+    fn push_uuid(&mut self, bytes: &[u8]) -> Result<(), Undecodable> {
+        let uuid = Uuid::from_slice(bytes).map_err(|_| Undecodable)?;
+        let mut text = [0; UUID_TEXT];
+        let text = uuid.hyphenated().encode_lower(&mut text);
+        self.push(text).map_err(|_| Undecodable)
+    }
+}
+
+/// The UUID whose canonical text `id` is.
+fn canonical_uuid(id: &str) -> Option<Uuid> {
+    if id.len() != UUID_TEXT {
+        return None;
+    }
+    let uuid = Uuid::try_parse(id).ok()?;
+    let mut text = [0; UUID_TEXT];
+    (*uuid.hyphenated().encode_lower(&mut text) == *id).then_some(uuid)
+}
+
+/// Adds a number.
+pub(in crate::task) fn write_number(bytes: &mut Vec<u8>, number: usize) {
+    let mut left = number;
+    while left > 0x7f {
+        bytes.push(left.to_le_bytes()[0] | 0x80);
+        left >>= 7;
+    }
+    bytes.push(left.to_le_bytes()[0]);
+}
+
+/// What is still to be decoded.
+pub(in crate::task) struct Bytes<'a>(pub(in crate::task) &'a [u8]);
+
+impl<'a> Bytes<'a> {
+    /// The next `count` bytes.
+    pub(in crate::task) fn take(&mut self, count: usize) -> Result<&'a [u8], Undecodable> {
+        let (taken, left) = self.0.split_at_checked(count).ok_or(Undecodable)?;
+        self.0 = left;
+        Ok(taken)
+    }
+
+    /// The next number: of at most three bytes, more than anything here needs.
+    pub(in crate::task) fn number(&mut self) -> Result<usize, Undecodable> {
+        let mut number = 0;
+        for shift in [0, 7, 14] {
+            let Some((byte, left)) = self.0.split_first() else {
+                break;
+            };
+            self.0 = left;
+            number |= usize::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(number);
+            }
+        }
+        Err(Undecodable)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! The least that keeps the invariants: calls, and DynamoDB's request units. docs/performance.md, "Calls and units", argues each
+//! rule. Nothing here is taken from what was measured, but for the sizes of the rows that a list page shows.
+//!
+//! What must be stored of an object is 16 bytes, as many as a UUID has; all else of an item is taken to fit beside it. Least calls and
+//! least units are worked out each by itself.
+
+use tests::measure::units::{read_units, write_units};
+
+/// Bytes of an id that nothing shortens.
+const ID: usize = 16;
+/// Objects of a chunk: what one DeleteVectors takes. And keys of a GetVectors.
+const CHUNK: usize = 500;
+const LOOK: usize = 100;
+/// Items of a BatchWriteItem, and messages of a batch.
+const ITEMS: usize = 25;
+const MESSAGES: usize = 10;
+
+/// A new index row, or one that keeps its key; one whose key changes is removed and written.
+const ROW: f64 = 1.0;
+const MOVED_ROW: f64 = 2.0;
+/// What an item costs that is written or checked in a transaction, if it is small.
+const IN_TRANSACTION: f64 = 2.0;
+/// A small item's write, and its read.
+const SMALL_ITEM: f64 = 1.0;
+/// An eventually consistent read is half of one.
+const EVENTUAL: f64 = 0.5;
+
+/// The least.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Least {
+    pub(crate) dynamodb: usize,
+    pub(crate) sqs: usize,
+    pub(crate) s3vectors: usize,
+    pub(crate) read: f64,
+    pub(crate) write: f64,
+}
+
+impl Least {
+    fn and(self, other: Self) -> Self {
+        Self {
+            dynamodb: self.dynamodb + other.dynamodb,
+            sqs: self.sqs + other.sqs,
+            s3vectors: self.s3vectors + other.s3vectors,
+            read: self.read + other.read,
+            write: self.write + other.write,
+        }
+    }
+}
+
+/// A create of one item: a put, which is the commit point, and its row; a message.
+pub(crate) fn create(objects: usize) -> Least {
+    Least {
+        dynamodb: 1,
+        sqs: 1,
+        write: write_units(ID * objects) + ROW,
+        ..Least::default()
+    }
+}
+
+/// The same create again: a put that is refused, and answers the task.
+pub(crate) fn repeated_create(objects: usize) -> Least {
+    Least {
+        dynamodb: 1,
+        write: write_units(ID * objects),
+        ..Least::default()
+    }
+}
+
+/// The task of one item: a read, strongly consistent.
+pub(crate) fn info(objects: usize) -> Least {
+    Least {
+        dynamodb: 1,
+        read: read_units(ID * objects),
+        ..Least::default()
+    }
+}
+
+/// A list page: every partition must be asked once, and the rows shown are read. `partitions`: the bytes shown of each.
+pub(crate) fn list(partitions: &[usize]) -> Least {
+    let reads = partitions.iter().map(|bytes| read_units(*bytes) * EVENTUAL);
+    Least {
+        dynamodb: partitions.len(),
+        read: reads.sum(),
+        ..Least::default()
+    }
+}
+
+/// A cancel of a task of one item: an update that changes its status, and so its row's key.
+pub(crate) fn cancel(objects: usize) -> Least {
+    Least {
+        dynamodb: 1,
+        write: write_units(ID * objects) + MOVED_ROW,
+        ..Least::default()
+    }
+}
+
+/// A restart: the same, and a message.
+pub(crate) fn restart(objects: usize) -> Least {
+    Least {
+        sqs: 1,
+        ..cancel(objects)
+    }
+}
+
+/// Receiving a batch of messages, and deleting it.
+fn delivery() -> Least {
+    Least {
+        sqs: 2,
+        ..Least::default()
+    }
+}
+
+/// The calls to the vector store for a chunk.
+fn vectors(objects: usize, present: usize) -> Least {
+    Least {
+        s3vectors: objects.div_ceil(LOOK) + present.div_ceil(CHUNK),
+        ..Least::default()
+    }
+}
+
+/// A task of one item from the create to its end: the read that a message is acknowledged on, the claim with what was seen before
+/// the first delete, and the settlement after it; both change the status.
+pub(crate) fn whole_task(objects: usize, present: usize) -> Least {
+    let update = cancel(objects);
+    let carried_out = info(objects).and(update).and(update);
+    create(objects)
+        .and(delivery())
+        .and(carried_out)
+        .and(vectors(objects, present))
+}
+
+/// A chunk of a large task, but for its ids' write: the reads of the task, of the ids (which never change, so eventually
+/// consistent) and of the state; the claim, a transaction with a condition on the task; the settlement, a transaction with the
+/// task's counters and their row.
+fn chunk(objects: usize, present: usize) -> Least {
+    Least {
+        dynamodb: 4,
+        read: SMALL_ITEM + read_units(ID * objects) * EVENTUAL + SMALL_ITEM,
+        write: 2.0 * IN_TRANSACTION + 2.0 * IN_TRANSACTION + ROW,
+        ..vectors(objects, present)
+    }
+}
+
+/// The same, with a message of its own.
+pub(crate) fn delivered_chunk(objects: usize, present: usize) -> Least {
+    delivery().and(chunk(objects, present))
+}
+
+/// A task of chunks from the create to its end. The last settlement moves the row.
+pub(crate) fn large_task(objects: usize, present: usize) -> Least {
+    let chunks = objects.div_ceil(CHUNK);
+    let sizes = (0..chunks).map(|number| (objects - number * CHUNK).min(CHUNK));
+    let create = Least {
+        dynamodb: chunks.div_ceil(ITEMS) + 1,
+        sqs: 1,
+        write: sizes
+            .clone()
+            .map(|size| write_units(ID * size))
+            .sum::<f64>()
+            + SMALL_ITEM
+            + ROW,
+        ..Least::default()
+    };
+    let fan_out = Least {
+        dynamodb: 2,
+        sqs: chunks.div_ceil(MESSAGES),
+        read: SMALL_ITEM,
+        write: SMALL_ITEM + MOVED_ROW,
+        ..Least::default()
+    };
+    let ended = Least {
+        write: MOVED_ROW - ROW,
+        ..Least::default()
+    };
+    let deliveries = 1 + chunks.div_ceil(MESSAGES);
+    let delivered = (0..deliveries).fold(ended, |sum, _| sum.and(delivery()));
+    let fixed = create.and(fan_out).and(delivered);
+    sizes.fold(fixed, |sum, size| {
+        sum.and(chunk(size, present * size / objects))
+    })
+}

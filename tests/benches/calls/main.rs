@@ -1,0 +1,64 @@
+//! What each operation costs: `cargo bench -p tests --bench calls`, with `-- --json` for a line a row.
+//!
+//! The calls to AWS and DynamoDB's request units are counted on the wire and stand beside the least that keeps the invariants
+//! (`least.rs`), worked out from what has to be stored. Then dollars for a million small tasks (`prices.rs`), beside those of a
+//! plain design that is executed in the same run over the same embedded services (`plain.rs`). Nothing is timed.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    reason = "a benchmark prints, and one that cannot go on fails there"
+)]
+
+mod least;
+mod operations;
+mod plain;
+mod prices;
+mod report;
+mod service;
+
+use clap::Parser;
+
+/// What each operation costs.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Without the task of 100,000 objects
+    #[arg(long)]
+    quick: bool,
+    /// One JSON object a line instead of tables
+    #[arg(long)]
+    json: bool,
+    /// What Cargo passes to a benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() {
+    let arguments = Arguments::parse();
+    if !arguments.bench {
+        // As `cargo test --all-targets` does.
+        println!("nothing is measured but by: cargo bench -p tests --bench calls");
+        return;
+    }
+    let service = service::Metered::start().await;
+    let rows = operations::measure(&service, arguments.quick).await;
+    let small = rows.iter().find(|row| row.name == operations::SMALL);
+    let small = small.expect("the small task").cost.clone();
+    let plain = [2, 1].map(|indexes| (indexes, plain::measure(&service, indexes)));
+    let mut costs = vec![("the service".to_owned(), small)];
+    for (indexes, cost) in plain {
+        let name = format!(
+            "the plain design, {indexes} index{}",
+            if indexes == 1 { "" } else { "es" }
+        );
+        costs.push((name, cost.await));
+    }
+    match arguments.json {
+        true => report::json(&rows, &costs),
+        false => println!("{}", report::tables(&rows, &costs)),
+    }
+}

@@ -1,0 +1,186 @@
+//! The whole service with a meter under its clients, and worked by hand: one batch of messages an invocation, as Lambda does it.
+
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
+use chrono::TimeDelta;
+use local::{Options, Running};
+use serde_json::Value;
+use shared::aws;
+use shared::clock::Clock;
+use shared::telemetry::{TelemetryConfig, lines};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use tests::http;
+use tests::measure::meter::{Meter, Tally};
+use tests::measure::{self, ROOT};
+
+/// The lines of log since they were last taken.
+static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// What something took.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cost {
+    /// Calls by `Service.Operation`.
+    pub(crate) calls: BTreeMap<String, u64>,
+    pub(crate) read: f64,
+    pub(crate) write: f64,
+    /// Requests of the API.
+    pub(crate) requests: u64,
+    /// Invocations of functions, those of requests included.
+    pub(crate) invocations: u64,
+    /// Lines of log, without their line feeds.
+    pub(crate) lines: Vec<String>,
+}
+
+impl Cost {
+    pub(crate) fn new(tally: Tally, requests: u64, invocations: u64, lines: Vec<String>) -> Self {
+        Self {
+            calls: tally.calls,
+            read: tally.read_units,
+            write: tally.write_units,
+            requests,
+            invocations,
+            lines,
+        }
+    }
+
+    /// Calls to a service.
+    pub(crate) fn calls_to(&self, service: &str) -> u64 {
+        let calls = self.calls.iter();
+        let calls = calls.filter(|(call, _)| call.starts_with(service));
+        calls.map(|(_, count)| count).sum()
+    }
+
+    /// The most bytes of a line, beside its task's id as it stands in it.
+    pub(crate) fn longest_line(&self) -> usize {
+        let beside = |line: &String| {
+            let fields: Value = serde_json::from_str(line).expect("a line is JSON");
+            let id = match &fields["task_id"] {
+                Value::String(_) => fields["task_id"].to_string().len() - 2,
+                _ => 0,
+            };
+            line.len() - id
+        };
+        self.lines.iter().map(beside).max().unwrap_or_default()
+    }
+}
+
+/// The service, and what counts.
+pub(crate) struct Metered {
+    pub(crate) running: Running,
+    pub(crate) meter: Meter,
+    /// Clients on the meter, for what Lambda does itself, and for the plain design.
+    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) s3vectors: aws_sdk_s3vectors::Client,
+}
+
+impl Metered {
+    pub(crate) async fn start() -> Self {
+        let config = TelemetryConfig {
+            metrics: Some("DeletionTasks/deletion-tasks".parse().expect("a namespace")),
+            ..TelemetryConfig::default()
+        };
+        let lines = lines(config, |line| {
+            let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(line.trim_end().to_owned());
+        });
+        tracing::subscriber::set_global_default(lines).expect("the only one");
+        let meter = Meter::default();
+        let running = measure::start(Options {
+            worker_concurrency: 0,
+            sweep_interval: None,
+            ..measure::whole(meter.http_client())
+        })
+        .await;
+        let addresses = measure::addresses(&running);
+        let config = |name| {
+            let address = measure::address(&addresses, name);
+            aws::local_config(&address, Some(meter.http_client()))
+        };
+        Self {
+            dynamodb: aws::dynamodb_client(&config("dynamodb")),
+            sqs: aws::sqs_client(&config("sqs")),
+            s3vectors: aws::s3vectors_client(&config("s3vectors")),
+            running,
+            meter,
+        }
+    }
+
+    /// What `work` takes. It answers how many requests and invocations there were.
+    pub(crate) async fn cost(&self, work: impl Future<Output = (u64, u64)>) -> Cost {
+        take_lines();
+        self.meter.turn_on();
+        let (requests, invocations) = work.await;
+        let tally = self.meter.turn_off();
+        Cost::new(tally, requests, invocations, take_lines())
+    }
+
+    /// What a request of the API takes that succeeds.
+    pub(crate) async fn cost_of_call(&self, method: &str, path: &str, body: String) -> Cost {
+        let call = async {
+            self.call(method, path, body).await;
+            (1, 1)
+        };
+        self.cost(call).await
+    }
+
+    /// A request of the API that succeeds.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: String) -> Value {
+        let json = (!body.is_empty()).then_some("application/json");
+        let path = format!("{ROOT}{path}");
+        http::send(self.running.api, method, &path, json, body)
+            .await
+            .ok()
+    }
+
+    /// Receives a batch and has the worker carry it out; answers how many messages there were.
+    async fn work_once(&self, most: i32) -> usize {
+        let receive = self
+            .sqs
+            .receive_message()
+            .queue_url(&self.running.queue_url);
+        let received = receive.max_number_of_messages(most).send().await;
+        let messages = received.expect("SQS answers").messages.unwrap_or_default();
+        let records = messages.iter().map(|message| {
+            let mut record = SqsMessage::default();
+            record.message_id = message.message_id.clone();
+            record.body = message.body.clone();
+            record
+        });
+        let mut event = SqsEvent::default();
+        event.records = records.collect();
+        let deadline = Clock::System.now() + TimeDelta::seconds(60);
+        let answer = self.running.handlers.worker.handle(event, deadline).await;
+        assert!(answer.batch_item_failures.is_empty(), "nothing comes back");
+        let entries = messages.iter().enumerate().map(|(number, message)| {
+            let entry = DeleteMessageBatchRequestEntry::builder().id(number.to_string());
+            let entry = entry.set_receipt_handle(message.receipt_handle.clone());
+            entry.build().expect("an entry")
+        });
+        let delete = self.sqs.delete_message_batch();
+        let delete = delete.queue_url(&self.running.queue_url);
+        let deleted = delete.set_entries(Some(entries.collect())).send().await;
+        deleted.expect("messages are deleted");
+        messages.len()
+    }
+
+    /// Works off so many messages; answers how many invocations that took.
+    pub(crate) async fn work(&self, messages: usize) -> u64 {
+        let (mut done, mut invocations) = (0, 0);
+        while done < messages {
+            done += self.work_once(10).await;
+            invocations += 1;
+        }
+        invocations
+    }
+
+    /// Works off one message.
+    pub(crate) async fn work_one(&self) {
+        assert_eq!(self.work_once(1).await, 1);
+    }
+}
+
+fn take_lines() -> Vec<String> {
+    std::mem::take(&mut LINES.lock().unwrap_or_else(PoisonError::into_inner))
+}
