@@ -57,7 +57,10 @@ impl ObjectIds {
     /// # Errors
     /// When a line of it is no object id.
     pub fn from_text(text: &str) -> Result<Self, InvalidName> {
-        let mut ids = Self::default();
+        let mut ids = Self {
+            text: String::with_capacity(text.len() + 1),
+            ..Self::default()
+        };
         for id in text.split('\n') {
             ids.push(id)?;
         }
