@@ -48,9 +48,11 @@ fn check(text: &str, max: usize) -> Result<(), InvalidName> {
     }
 }
 
-/// Whether a text is of visible ASCII characters only, as most names are: in them nothing else is to be looked for.
+/// Whether a text is of visible ASCII characters only, as most names are: in them nothing else is to be looked for. All
+/// bytes are looked at, without a branch, so that the processor takes many at a time.
 fn is_plain(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_graphic())
+    text.bytes()
+        .fold(true, |plain, byte| plain & byte.is_ascii_graphic())
 }
 
 /// The name of a task: 1 to 255 bytes of UTF-8 without control characters or white space.

@@ -24,7 +24,7 @@ const HANDLER: usize = 0;
 pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let (rounds, times) = match quick {
         true => ("3", "300"),
-        false => ("7", "1000"),
+        false => ("5", "1000"),
     };
     let listed = measure::start(local::Options {
         sweep_interval: None,
@@ -162,11 +162,11 @@ impl Bench {
         let body = answer["body"].as_str();
         bench.answer = " ".repeat(body.map_or(0, str::len));
         let (steps, wire) = recorder.take();
-        let tokens = steps.iter().flatten().filter_map(|call| {
+        let mut tokens = steps.iter().flatten().filter_map(|call| {
             let restart = call.value(":restart_op");
             restart.or_else(|| call.value(":cancel_op"))
         });
-        twin.op = tokens.last().unwrap_or_default().to_owned();
+        twin.op = tokens.next_back().unwrap_or_default().to_owned();
         bench.template = (twin, steps);
         bench.calls = wire.len();
 

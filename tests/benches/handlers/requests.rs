@@ -94,6 +94,7 @@ impl Endpoint {
 }
 
 /// An event as a handler takes it.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub(crate) enum Given {
     Request(Request),
     Batch(SqsEvent),
