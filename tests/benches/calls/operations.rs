@@ -34,7 +34,7 @@ pub(crate) struct Row {
 pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut row = |name, cost, least| rows.push(Row { name, cost, least });
-    seed(service, INDEX, 1, OBJECTS, OBJECTS - 1).await;
+    seed_but_one(service, INDEX, 1).await;
     // Connections are there before anything is counted.
     let body = |id: &str| run_body(INDEX, id, 1, OBJECTS);
     let run = async |id: &str| service.call("POST", "/run", body(id)).await;
@@ -60,7 +60,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     let cost = service.cost_of_call("GET", &path, String::new()).await;
     row("info", cost, least::info(OBJECTS));
 
-    seed(service, "small", 2, OBJECTS, OBJECTS - 1).await;
+    seed_but_one(service, "small", 2).await;
     let whole = async {
         let body = run_body("small", &id(2), 2, OBJECTS);
         service.call("POST", "/run", body).await;
@@ -72,7 +72,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
 
     for (name, objects) in [("a task of 20", 20), ("a task of 500", 500)] {
         let id = id(objects);
-        seed(service, &id, 3, objects, objects / 2).await;
+        seed_half(service, &id, 3, objects).await;
         let whole = async {
             let body = run_body(&id, &id, 3, objects);
             service.call("POST", "/run", body).await;
@@ -84,7 +84,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     }
 
     let large = id(1000);
-    seed(service, &large, 4, 1000, 500).await;
+    seed_half(service, &large, 4, 1000).await;
     service
         .call("POST", "/run", run_body(&large, &large, 4, 1000))
         .await;
@@ -105,7 +105,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
 
     if !quick {
         const LARGE: usize = 100_000;
-        seed(service, "large", 5, LARGE, LARGE / 2).await;
+        seed_half(service, "large", 5, LARGE).await;
         let whole = async {
             let body = run_body("large", &id(LARGE), 5, LARGE);
             service.call("POST", "/run", body).await;
@@ -146,10 +146,16 @@ fn id(number: usize) -> String {
     format!("8476a536-e9f4-11e8-9739-{number:012}")
 }
 
-/// Makes an index that holds the first `present` of the ids of this seed.
-async fn seed(service: &Metered, index: &str, seed: u64, objects: usize, present: usize) {
-    let ids = measure::object_ids(seed, objects).take(present).collect();
+/// Makes an index that holds all but the last of a small task's objects.
+async fn seed_but_one(service: &Metered, index: &str, seed: u64) {
+    let ids = measure::object_ids(seed, OBJECTS);
+    let ids = ids.take(OBJECTS - 1).collect();
     measure::make_index(&service.running.clients.s3vectors, index, ids).await;
+}
+
+/// Makes an index that holds every second of the objects.
+async fn seed_half(service: &Metered, index: &str, seed: u64, objects: usize) {
+    measure::seed_index(&service.running.clients.s3vectors, index, seed, objects).await;
 }
 
 async fn ended(service: &Metered, id: &str, deleted: usize) {
