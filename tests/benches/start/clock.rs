@@ -12,11 +12,15 @@ use std::time::{Duration, Instant};
 /// What a start takes that is not measured: each binary is in the page cache then.
 const WARM_UP: usize = 2;
 
-/// So many starts of each, in turn: what disturbs one disturbs all. Milliseconds.
+/// So many starts of each, in rounds: what disturbs one disturbs all. Each round has an order of its own, since a large process
+/// that ends disturbs the next. Milliseconds.
 pub(super) fn starts(binaries: &[Binary], times: usize) -> Vec<Vec<f64>> {
     let mut all = vec![Vec::new(); binaries.len()];
+    let mut random = fastrand::Rng::with_seed(1);
     for round in 0..times + WARM_UP {
-        for (binary, times) in binaries.iter().zip(&mut all) {
+        let mut order: Vec<_> = binaries.iter().zip(&mut all).collect();
+        random.shuffle(&mut order);
+        for (binary, times) in order {
             let took = start(binary);
             if round >= WARM_UP {
                 times.push(took.as_secs_f64() * 1e3);
