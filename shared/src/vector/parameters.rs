@@ -45,6 +45,7 @@ impl Parameters {
     }
 
     /// Notes the fault where a parameter is missing. One that is there and bad has its fault already.
+    #[cfg(feature = "postgres")]
     pub(super) fn require(&mut self, name: &str, was_given: bool) {
         if !was_given {
             let fault = format!("`{name}` is missing: add {name}=… to the URL");
@@ -53,6 +54,7 @@ impl Parameters {
     }
 
     /// Whether the parameter has a value and was not taken yet.
+    #[cfg(feature = "postgres")]
     pub(super) fn has(&self, name: &str) -> bool {
         self.left.get(name).is_some_and(|value| !value.is_empty())
     }
