@@ -1,7 +1,9 @@
 //! What the benchmarks start from: object ids, a seeded index, processes of their own, memory and time.
 //! `worker.rs` is the worker in such a process, `meter.rs` counts calls and request units on the wire, by the rules in `units.rs`,
-//! `tasks.rs` is a table full of tasks, `table.rs` and `rows.rs` are what is printed.
+//! `tasks.rs` is a table full of tasks, `table.rs` and `rows.rs` are what is printed, `flags.rs` is
+//! what they are called with.
 
+pub mod flags;
 pub mod meter;
 pub mod rows;
 pub mod table;

@@ -21,31 +21,23 @@ mod report;
 mod service;
 
 use clap::Parser;
+use tests::measure::flags::Flags;
 
 /// What each operation costs.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Without the task of 100,000 objects
-    #[arg(long)]
-    quick: bool,
-    /// One JSON object a line instead of tables
-    #[arg(long)]
-    json: bool,
-    /// What Cargo passes to a benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
-    if !arguments.bench {
-        // As `cargo test --all-targets` does.
-        println!("nothing is measured but by: cargo bench -p tests --bench calls");
+    if !arguments.flags.is_bench("calls") {
         return;
     }
     let service = service::Metered::start().await;
-    let rows = operations::measure(&service, arguments.quick).await;
+    let rows = operations::measure(&service, arguments.flags.quick).await;
     let small = rows.iter().find(|row| row.name == operations::SMALL);
     let small = small.expect("the small task").cost.clone();
     let plain = [2, 1].map(|indexes| (indexes, plain::measure(&service, indexes)));
@@ -57,7 +49,7 @@ async fn main() {
         );
         costs.push((name, cost.await));
     }
-    match arguments.json {
+    match arguments.flags.json {
         true => report::json(&rows, &costs),
         false => println!("{}", report::tables(&rows, &costs)),
     }

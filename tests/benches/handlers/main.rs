@@ -13,6 +13,7 @@
     reason = "a benchmark prints, and one that cannot go on fails there"
 )]
 
+mod calls;
 mod processor;
 mod recorded;
 mod requests;
@@ -20,20 +21,14 @@ mod throughput;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
+use tests::measure::flags::Flags;
 use tests::measure::rows::print;
 
 /// What the handlers cost beside their calls.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Fewer rounds of fewer requests
-    #[arg(long, global = true)]
-    quick: bool,
-    /// One JSON object a line instead of tables
-    #[arg(long, global = true)]
-    json: bool,
-    /// What Cargo passes to a benchmark
-    #[arg(long, hide = true, global = true)]
-    bench: bool,
+    #[command(flatten)]
+    flags: Flags,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -81,7 +76,7 @@ fn main() {
 }
 
 async fn measure(arguments: Arguments) {
-    let quick = arguments.quick;
+    let quick = arguments.flags.quick;
     let rows = match arguments.part {
         Some(Part::Requests {
             endpoint,
@@ -104,11 +99,7 @@ async fn measure(arguments: Arguments) {
             println!("{}", throughput::load(who, what, clients, count).await);
             return;
         }
-        // As `cargo test --all-targets` does.
-        _ if !arguments.bench => {
-            println!("nothing is measured but by: cargo bench -p tests --bench handlers");
-            return;
-        }
+        _ if !arguments.flags.is_bench("handlers") => return,
         Some(Part::Processor) => processor::measure(quick).await,
         Some(Part::Throughput) => throughput::measure(quick).await,
         None => {
@@ -117,5 +108,5 @@ async fn measure(arguments: Arguments) {
             rows
         }
     };
-    print(&rows, arguments.json);
+    print(&rows, arguments.flags.json);
 }

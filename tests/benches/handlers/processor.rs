@@ -4,7 +4,8 @@
 //! one thread as in a function, three kinds of requests take turns: through the handler, bare, and bare once more, which
 //! shows how far two measurements of the same are apart.
 
-use crate::recorded::{Call, Recorder, Sdk, Steps, make};
+use crate::calls::{Call, Sdk, Steps, make};
+use crate::recorded::Recorder;
 use crate::requests::{Endpoint, Given, Handlers, OBJECTS, through};
 use lambda_http::{Body, Response, service_fn};
 use rustix::time::{ClockId, clock_gettime};

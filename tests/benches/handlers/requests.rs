@@ -1,6 +1,6 @@
 //! What is asked of the handlers: the events of `events/`, with other tasks in them.
 
-use crate::recorded::Sdk;
+use crate::calls::Sdk;
 use lambda_http::http::StatusCode;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;

@@ -26,19 +26,13 @@ mod service;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 use tests::measure::child;
+use tests::measure::flags::Flags;
 
 /// What the service costs at scale.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Fewer sizes, and each measured less often
-    #[arg(long)]
-    quick: bool,
-    /// One JSON object a line instead of tables
-    #[arg(long)]
-    json: bool,
-    /// What Cargo passes to a benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    flags: Flags,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -83,9 +77,8 @@ async fn main() {
     let arguments = Arguments::parse();
     match arguments.part {
         Some(part) => println!("{}", measure(part).await),
-        None if arguments.bench => all(arguments.quick, arguments.json).await,
-        // As `cargo test --all-targets` does.
-        None => println!("nothing is measured but by: cargo bench -p tests --bench scale"),
+        None if !arguments.flags.is_bench("scale") => {}
+        None => all(arguments.flags.quick, arguments.flags.json).await,
     }
 }
 

@@ -25,33 +25,25 @@ use build::{Binary, Kind};
 use clap::Parser;
 use count::{Counted, Services, Until};
 use serde_json::{Value, json};
+use tests::measure::flags::Flags;
 use tests::measure::median;
 use tests::measure::rows::{Row, print};
 
 /// How small the functions are and how quick to start.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Each start timed less often
-    #[arg(long)]
-    quick: bool,
-    /// One JSON object a line instead of tables
-    #[arg(long)]
-    json: bool,
-    /// What Cargo passes to a benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
-    // As `cargo test --all-targets` does.
-    if !arguments.bench {
-        println!("nothing is measured but by: cargo bench -p tests --bench start");
+    if !arguments.flags.is_bench("start") {
         return;
     }
     let binaries = build::all();
-    let times = clock::starts(&binaries, if arguments.quick { 6 } else { 60 });
+    let times = clock::starts(&binaries, if arguments.flags.quick { 6 } else { 60 });
     let services = Services::start().await;
     let mut starts = Vec::new();
     let mut requests = Vec::new();
@@ -65,7 +57,7 @@ async fn main() {
     }
     let mut rows: Vec<_> = starts.iter().map(|it| start_row(it, &starts)).collect();
     rows.extend(requests.iter().map(|it| request_row(it, &requests)));
-    print(&rows, arguments.json);
+    print(&rows, arguments.flags.json);
 }
 
 type Start<'a> = (&'a Binary, &'a Vec<f64>, Counted);

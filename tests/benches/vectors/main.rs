@@ -23,20 +23,14 @@ mod postgres;
 mod s3vectors;
 
 use clap::{Parser, Subcommand};
+use tests::measure::flags::Flags;
 use tests::measure::rows::{Row, print};
 
 /// How fast objects go from each vector store.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Fewer objects, and each figure measured less often
-    #[arg(long, global = true)]
-    quick: bool,
-    /// One JSON object a line instead of tables
-    #[arg(long, global = true)]
-    json: bool,
-    /// What Cargo passes to a benchmark
-    #[arg(long, hide = true, global = true)]
-    bench: bool,
+    #[command(flatten)]
+    flags: Flags,
     #[command(subcommand)]
     part: Option<Part>,
 }
@@ -59,18 +53,14 @@ enum Part {
 #[tokio::main]
 async fn main() {
     let arguments = Arguments::parse();
-    let quick = arguments.quick;
+    let quick = arguments.flags.quick;
     let rows = match arguments.part {
         Some(Part::Worker { services }) => {
             let services = serde_json::from_str(&services).expect("addresses in JSON");
             println!("{}", s3vectors::work(&services).await);
             return;
         }
-        // As `cargo test --all-targets` does.
-        _ if !arguments.bench => {
-            println!("nothing is measured but by: cargo bench -p tests --bench vectors");
-            return;
-        }
+        _ if !arguments.flags.is_bench("vectors") => return,
         Some(Part::S3vectors) => s3vectors::measure(quick).await,
         Some(Part::Postgres) => postgres::measure(quick).await,
         None => {
@@ -79,5 +69,5 @@ async fn main() {
             rows
         }
     };
-    print(&rows, arguments.json);
+    print(&rows, arguments.flags.json);
 }
