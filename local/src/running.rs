@@ -14,7 +14,7 @@ use crate::schedule;
 use crate::stop::{self, Stop, Stopper};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::api::Api;
-use shared::aws::{self, TlsRoots};
+use shared::aws;
 use shared::config::{ApiConfig, Environment, StoreConfig};
 use shared::queue::TaskQueue;
 use shared::store::TaskStore;
@@ -255,10 +255,9 @@ impl Embedded {
         })
     }
 
-    /// Clients over `http_client`, or over one of their own.
+    /// Clients over `http_client`, or each over its own.
     fn clients(&self, http_client: Option<SharedHttpClient>) -> Clients {
-        let http_client = http_client.unwrap_or_else(|| aws::http_client(TlsRoots::default()));
-        let config = |address| aws::local_config(&url(address), Some(http_client.clone()));
+        let config = |address| aws::local_config(&url(address), http_client.clone());
         Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(&config(self.dynamodb.address())),
             sqs: aws_sdk_sqs::Client::new(&config(self.sqs.address())),
@@ -267,11 +266,7 @@ impl Embedded {
     }
 
     fn handlers(&self, settings: Settings, queues: &Queues, options: &Options) -> Handlers {
-        let http_client = options
-            .http_client
-            .clone()
-            .unwrap_or_else(|| aws::http_client(TlsRoots::default()));
-        let config = |address| aws::local_config(&url(address), Some(http_client.clone()));
+        let config = |address| aws::local_config(&url(address), options.http_client.clone());
         let dynamodb = aws::dynamodb_client(&config(self.dynamodb.address()));
         let sqs = aws::sqs_client(&config(self.sqs.address()));
         let services = Services {

@@ -1,5 +1,6 @@
 //! Rows of figures, as tables in Markdown or as JSON.
 
+use super::table::Table;
 use serde_json::Value;
 
 /// A row: its columns in order.
@@ -20,18 +21,15 @@ pub fn print(rows: &[Row], json: bool) {
 
 #[allow(clippy::print_stdout, reason = "for benchmarks, which print")]
 fn print_tables(rows: &[Row]) {
-    let mut last = Vec::new();
-    for row in rows {
-        let names: Vec<_> = row.iter().map(|(name, _)| *name).collect();
-        if names != last {
-            println!("\n| {} |", names.join(" | "));
-            println!("|{}", " ---: |".repeat(names.len()));
+    let names = |row: &Row| row.iter().map(|(name, _)| *name).collect::<Vec<_>>();
+    for kind in rows.chunk_by(|one, next| names(one) == names(next)) {
+        let mut table = Table::untitled(kind.first().map(names).unwrap_or_default());
+        for row in kind {
+            table.row(row.iter().map(|(_, value)| match value {
+                Value::String(text) => text.clone(),
+                value => value.to_string(),
+            }));
         }
-        let cells = row.iter().map(|(_, value)| match value {
-            Value::String(text) => text.clone(),
-            value => value.to_string(),
-        });
-        println!("| {} |", cells.collect::<Vec<_>>().join(" | "));
-        last = names;
+        println!("\n{}", table.text.trim_end());
     }
 }

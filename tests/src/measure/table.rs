@@ -10,10 +10,18 @@ pub struct Table {
 impl Table {
     /// A table without rows. `heads`: of its columns, with `|` between two.
     pub fn new(title: &str, heads: &str) -> Self {
-        let line = heads.split('|').map(|_| "---:").collect::<Vec<_>>();
-        let heads = heads.replace('|', " | ");
+        let table = Self::untitled(heads.split('|'));
         Self {
-            text: format!("{title}:\n\n| {heads} |\n| {} |\n", line.join(" | ")),
+            text: format!("{title}:\n\n{}", table.text),
+        }
+    }
+
+    /// A table without rows and without a title.
+    pub fn untitled<'a>(heads: impl IntoIterator<Item = &'a str>) -> Self {
+        let heads: Vec<_> = heads.into_iter().collect();
+        let line = vec!["---:"; heads.len()];
+        Self {
+            text: format!("| {} |\n| {} |\n", heads.join(" | "), line.join(" | ")),
         }
     }
 
