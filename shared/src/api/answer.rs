@@ -18,7 +18,8 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn json(body: &impl Serialize) -> Result<Self, Problem> {
-        let json = serde_json::to_vec(body).map_err(Problem::ours)?;
+        let mut json = Vec::with_capacity(1024); // most answers are shorter
+        serde_json::to_writer(&mut json, body).map_err(Problem::ours)?;
         Ok(Self {
             json,
             ..Self::default()
@@ -65,7 +66,7 @@ impl RequestLog {
 
     /// Names the task.
     pub(super) fn about(&mut self, id: &TaskId) {
-        self.task_id = Some(id.to_string());
+        self.task_id = Some(id.as_str().to_owned());
     }
 
     /// The task, as the request found or left it.

@@ -2,7 +2,7 @@
 
 use super::shown::Shown;
 use crate::store::{ListPage, ListRow, OutcomePage, Place};
-use crate::task::{FailedItem, Outcome, Progress, Task, TaskStatus};
+use crate::task::{FailedItem, ModelId, Outcome, Progress, Task, TaskId, TaskStatus};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
@@ -14,23 +14,17 @@ pub(super) fn timestamp(time: DateTime<Utc>) -> String {
 /// A task as every call returns it.
 #[derive(Serialize)]
 pub(super) struct TaskBody {
-    id: String,
-    embedding_model_id: String,
+    id: TaskId,
+    embedding_model_id: ModelId,
     status: &'static str,
     created_at: String,
     updated_at: String,
-    failed_item_ids: Vec<FailedBody>,
+    failed_item_ids: Vec<FailedItem>,
     detail: Option<String>,
     attempt: u32,
     progress: ProgressBody,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     items: Option<ItemsBody>,
-}
-
-#[derive(Serialize)]
-struct FailedBody {
-    object_id: String,
-    detail: String,
 }
 
 #[derive(Serialize)]
@@ -74,20 +68,14 @@ impl ProgressBody {
 }
 
 impl TaskBody {
-    fn new(task: Task, failed: impl IntoIterator<Item = FailedItem>) -> Self {
+    fn new(task: Task, failed: Vec<FailedItem>) -> Self {
         Self {
-            id: task.id.as_str().to_owned(),
-            embedding_model_id: task.model.as_str().to_owned(),
+            id: task.id,
+            embedding_model_id: task.model,
             status: task.status.as_str(),
             created_at: timestamp(task.created_at),
             updated_at: timestamp(task.updated_at),
-            failed_item_ids: failed
-                .into_iter()
-                .map(|item| FailedBody {
-                    object_id: item.object_id,
-                    detail: item.detail,
-                })
-                .collect(),
+            failed_item_ids: failed,
             // What was given up on is on record before the task has failed.
             detail: task.detail.filter(|_| task.status == TaskStatus::Failed),
             attempt: task.attempt,

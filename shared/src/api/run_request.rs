@@ -96,14 +96,15 @@ impl<'de> Reader<'de> for Root<'_> {
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let draft = self.0;
         while let Some(key) = object.next_key::<String>()? {
-            let pointer = pointer_to(&key);
             let Some(field) = FIELDS.iter().find(|field| **field == key) else {
-                draft.faults.at(pointer, did_you_mean(&key, FIELDS));
+                let detail = did_you_mean(&key, FIELDS);
+                draft.faults.at(pointer_to(&key), detail);
                 object.next_value_seed(Read(Skip))?;
                 continue;
             };
             if draft.given.contains(field) {
-                draft.faults.at(pointer, "is given more than once");
+                let detail = "is given more than once";
+                draft.faults.at(pointer_to(&key), detail);
                 object.next_value_seed(Read(Skip))?;
                 continue;
             }
@@ -112,11 +113,11 @@ impl<'de> Reader<'de> for Root<'_> {
             match *field {
                 "object_ids" => object.next_value_seed(Read(IdList(draft)))?,
                 "task_id" => {
-                    let name = Name::optional(faults, &pointer, TaskId::new);
+                    let name = Name::optional(faults, "/task_id", TaskId::new);
                     draft.task_id = object.next_value_seed(Read(name))?;
                 }
                 _ => {
-                    let name = Name::required(faults, &pointer, ModelId::new);
+                    let name = Name::required(faults, "/embedding_model_id", ModelId::new);
                     draft.model = object.next_value_seed(Read(name))?;
                 }
             }
@@ -193,7 +194,7 @@ fn must_be_a_string(kind: &str) -> String {
 /// A string that is a name; `None` where it is not, beside a fault.
 struct Name<'a, T> {
     faults: &'a mut Faults,
-    pointer: &'a str,
+    pointer: &'static str,
     new: fn(String) -> Result<T, InvalidName>,
     may_be_null: bool,
 }
@@ -201,7 +202,7 @@ struct Name<'a, T> {
 impl<'a, T> Name<'a, T> {
     fn required(
         faults: &'a mut Faults,
-        pointer: &'a str,
+        pointer: &'static str,
         new: fn(String) -> Result<T, InvalidName>,
     ) -> Self {
         Self {
@@ -215,7 +216,7 @@ impl<'a, T> Name<'a, T> {
     /// One for which null is the same as absence.
     fn optional(
         faults: &'a mut Faults,
-        pointer: &'a str,
+        pointer: &'static str,
         new: fn(String) -> Result<T, InvalidName>,
     ) -> Self {
         Self {

@@ -125,7 +125,10 @@ impl TaskStore {
     ) -> Result<Option<Work>, StoreError> {
         let nonce = task.nonce.clone();
         let chunk = match (task.objects, number) {
-            (Objects::Inline(chunk), None) => *chunk,
+            (Objects::Inline(chunk), None) => Chunk {
+                ids: chunk.ids(&task.task.id)?,
+                state: chunk.state,
+            },
             (Objects::Chunks(count), Some(number)) if number < count => {
                 let (ids_key, state_key) = (
                     item::ids_key(&nonce, number),

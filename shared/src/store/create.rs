@@ -1,9 +1,9 @@
 //! Creating a task: one put, which wins or answers the winner. A task of several chunks has their ids written before it.
 
 use super::expression::{b, n, s};
-use super::item::{self, FanOut, Item, Objects, StoredTask};
+use super::item::{self, FanOut, InlineChunk, Item, Objects, StoredTask};
 use super::{DISPATCH_GRACE, INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY, StoreError, TaskStore};
-use crate::task::{Chunk, Fingerprint, ModelId, ObjectIds, Progress, Task, TaskId, TaskStatus};
+use crate::task::{Fingerprint, ModelId, ObjectIds, Progress, Task, TaskId, TaskStatus};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -53,7 +53,7 @@ impl TaskStore {
         let total = u32::try_from(new.object_ids.len()).unwrap_or(u32::MAX);
         let chunks = new.object_ids.chunks(self.chunk_limits);
         let objects = match chunks.len() {
-            0 | 1 => Objects::Inline(Box::new(Chunk::new(new.object_ids))),
+            0 | 1 => Objects::Inline(Box::new(InlineChunk::new(&new.object_ids))),
             count => {
                 let existing = self.load(&new.id).await?;
                 if let Some(existing) = existing.filter(|task| !task.task.is_expired(now)) {
@@ -129,7 +129,7 @@ impl TaskStore {
         let task = &stored.task;
         let due_at = task.created_at + DISPATCH_GRACE;
         let objects = match &stored.objects {
-            Objects::Inline(chunk) => ("ids", b(chunk.ids.to_bytes(0..chunk.ids.len()))),
+            Objects::Inline(chunk) => ("ids", chunk.ids_to_attribute()),
             Objects::Chunks(count) => ("chunks", n(count)),
         };
         HashMap::from(

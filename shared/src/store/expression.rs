@@ -41,6 +41,7 @@ pub(super) struct GuardedUpdate {
     sets: Clauses,
     removes: Clauses,
     conditions: Clauses,
+    names: Names,
     values: Vec<(&'static str, AttributeValue)>,
 }
 
@@ -61,9 +62,31 @@ impl Clauses {
     }
 }
 
+/// The attributes that an update speaks of, each once. There are few, so a look through all is quicker than a hash.
+#[derive(Clone, Default)]
+struct Names(Vec<&'static str>);
+
+impl Names {
+    fn add(&mut self, name: &'static str) {
+        if !self.0.contains(&name) {
+            self.0.push(name);
+        }
+    }
+
+    /// Adds every `#name` in an expression.
+    fn add_all(&mut self, expression: &'static str) {
+        for after in expression.split('#').skip(1) {
+            let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let rest = after.trim_start_matches(is_of_name);
+            self.add(after.strip_suffix(rest).unwrap_or(after));
+        }
+    }
+}
+
 impl GuardedUpdate {
     /// Sets attribute `name` to `value`.
     pub(super) fn set(mut self, name: &'static str, value: AttributeValue) -> Self {
+        self.names.add(name);
         self.sets.add(", ", &["#", name, " = :", name]);
         self.value(name, value)
     }
@@ -85,31 +108,39 @@ impl GuardedUpdate {
         let Some(value) = value else {
             return self;
         };
+        self.names.add(name);
         let set = ["#", name, " = if_not_exists(#", name, ", :", name, ")"];
         self.sets.add(", ", &set);
         self.value(name, value)
     }
 
     /// Sets attribute `name` to what `expression` computes.
-    pub(super) fn compute(mut self, name: &'static str, expression: &str) -> Self {
+    pub(super) fn compute(mut self, name: &'static str, expression: &'static str) -> Self {
+        self.names.add(name);
+        self.names.add_all(expression);
         self.sets.add(", ", &["#", name, " = ", expression]);
         self
     }
 
     /// Removes attribute `name`.
     pub(super) fn remove(mut self, name: &'static str) -> Self {
+        self.names.add(name);
         self.removes.add(", ", &["#", name]);
         self
     }
 
     /// Adds a condition that must hold too.
-    pub(super) fn when(mut self, condition: &str) -> Self {
+    pub(super) fn when(mut self, condition: &'static str) -> Self {
+        self.names.add_all(condition);
         self.conditions.add(" AND ", &["(", condition, ")"]);
         self
     }
 
     /// Gives `:name` in a condition or computation its value.
     pub(super) fn value(mut self, name: &'static str, value: AttributeValue) -> Self {
+        if self.values.is_empty() {
+            self.values.reserve(16); // once, for as many as there mostly are
+        }
         self.values.push((name, value));
         self
     }
@@ -129,6 +160,7 @@ impl GuardedUpdate {
             self.values.push((name, s(status.as_str())));
         }
         let names = names.0.as_str();
+        self.names.add("status");
         self.conditions
             .add(" AND ", &["(#status IN (", names, "))"]);
         self
@@ -146,6 +178,9 @@ impl GuardedUpdate {
                 ours.add(separator, &[&theirs.0]);
             }
         }
+        for name in other.names.0 {
+            self.names.add(name);
+        }
         self.values.extend(other.values);
         self
     }
@@ -157,14 +192,14 @@ impl GuardedUpdate {
         if !self.removes.0.is_empty() {
             update.add("", &[" REMOVE ", &self.removes.0]);
         }
-        let mut names = HashMap::with_capacity(self.values.len() + 8);
-        names_in(&update.0, &mut names);
-        names_in(&self.conditions.0, &mut names);
+        let names = self.names.0.into_iter();
         let values = self.values.into_iter();
         Expressions {
             update: update.0,
             condition: self.conditions.0,
-            names,
+            names: names
+                .map(|name| (["#", name].concat(), name.to_owned()))
+                .collect(),
             values: values
                 .map(|(name, value)| ([":", name].concat(), value))
                 .collect(),
@@ -329,20 +364,5 @@ impl GuardedUpdate {
             .set_expression_attribute_values(Some(with.values))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
         Ok(part.update(update.build()?).build())
-    }
-}
-
-/// Adds every `#name` in an expression, with the attribute it stands for.
-fn names_in(expression: &str, names: &mut HashMap<String, String>) {
-    for (at, _) in expression.match_indices('#') {
-        let placeholder = expression.get(at..).unwrap_or_default();
-        let mut after = placeholder.bytes().skip(1);
-        let length = after.position(|byte| !byte.is_ascii_alphanumeric() && byte != b'_');
-        let end = length.map_or(placeholder.len(), |length| length + 1);
-        let placeholder = placeholder.get(..end).unwrap_or_default();
-        if !names.contains_key(placeholder) {
-            let name = placeholder.trim_start_matches('#').to_owned();
-            names.insert(placeholder.to_owned(), name);
-        }
     }
 }

@@ -40,8 +40,7 @@ use super::StoreError;
 use super::expression::{b, n, s};
 use super::reader::Reader;
 use crate::task::{
-    Bitmap, Chunk, ChunkState, FailedHead, Fingerprint, ObjectIds, Outcomes, Task, TaskId,
-    TaskStatus,
+    Bitmap, ChunkState, FailedHead, Fingerprint, ObjectIds, Outcomes, Task, TaskId, TaskStatus,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -75,9 +74,42 @@ pub struct StoredTask {
 #[derive(Clone, Debug)]
 pub enum Objects {
     /// In the task's item, as its only chunk.
-    Inline(Box<Chunk>),
+    Inline(Box<InlineChunk>),
     /// In so many chunks, each an item of its own.
     Chunks(u32),
+}
+
+/// A task's only chunk. Its ids are as they are stored: most answers show none of them.
+#[derive(Clone, Debug)]
+pub struct InlineChunk {
+    ids: Vec<u8>,
+    /// How far the work on it has come.
+    pub state: ChunkState,
+}
+
+impl InlineChunk {
+    /// A chunk that nobody has worked on.
+    pub(super) fn new(ids: &ObjectIds) -> Self {
+        Self {
+            ids: ids.to_bytes(0..ids.len()),
+            state: ChunkState {
+                size: ids.len(),
+                ..ChunkState::default()
+            },
+        }
+    }
+
+    /// The ids, as an attribute.
+    pub(super) fn ids_to_attribute(&self) -> AttributeValue {
+        b(self.ids.as_slice())
+    }
+
+    /// The ids of the task's objects.
+    pub(super) fn ids(&self, task: &TaskId) -> Result<ObjectIds, StoreError> {
+        let ids = ObjectIds::from_bytes(&self.ids).ok();
+        ids.filter(|ids| ids.len() == self.state.size)
+            .ok_or_else(|| StoreError::Damaged(format!("attribute `ids` of `T#{task}`")))
+    }
 }
 
 /// The newest fan-out of a task into its chunks.
@@ -163,11 +195,10 @@ impl StoredTask {
             .ok_or_else(|| item.damaged("fingerprint"))?;
         let objects = match item.optional_number("chunks")? {
             Some(count) => Objects::Chunks(count),
-            None => {
-                let ids = item.ids()?;
-                let state = item.chunk_state(Some(ids.len()))?;
-                Objects::Inline(Box::new(Chunk { ids, state }))
-            }
+            None => Objects::Inline(Box::new(InlineChunk {
+                ids: item.bytes("ids")?.unwrap_or_default(),
+                state: item.chunk_state(Some(task.progress.total as usize))?,
+            })),
         };
         Ok(Self {
             baseline: item.number("baseline")?,

@@ -22,7 +22,7 @@ mod work;
 pub use control::{ControlError, Controlled, Scope};
 pub use create::{Created, NewTask};
 pub use fan_out::OpenChunks;
-pub use item::{Objects, StoredTask};
+pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{ObjectOutcome, OutcomePage, Place};
 pub use settle::Settled;

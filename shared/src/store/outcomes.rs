@@ -60,7 +60,8 @@ impl TaskStore {
         let mut page = Filling::new(task, filter, most);
         let count = match &task.objects {
             Objects::Inline(chunk) if from.chunk == 0 => {
-                page.take(from, &chunk.ids, Some(&chunk.state));
+                let ids = chunk.ids(&task.task.id)?;
+                page.take(from, &ids, Some(&chunk.state));
                 return Ok(page.done);
             }
             Objects::Inline(_) => return Ok(page.done),
@@ -134,10 +135,7 @@ impl TaskStore {
                 let Outcome::Failed(reason) = item.outcome else {
                     return None;
                 };
-                Some(FailedItem {
-                    object_id: item.object_id,
-                    detail: reason.detail().to_owned(),
-                })
+                Some(FailedItem::new(item.object_id, reason.detail()))
             }));
             from = page.next.filter(|_| failures.len() < most);
         }

@@ -1,7 +1,7 @@
 //! The first failures of a task, as many as a list row may show, and how they are stored: so compactly that a task's item stays
 //! within one DynamoDB write unit.
 
-use super::object_ids::encoding::{Bytes, Undecodable, write_number};
+use super::object_ids::encoding::{Bytes, Undecodable, encode, write_number};
 use super::{FailedItem, NOT_FOUND, ObjectIds};
 
 /// The most failures a list row shows.
@@ -19,6 +19,8 @@ const VERSION: u8 = 1;
 pub struct FailedHead {
     items: Vec<FailedItem>,
     json_bytes: usize,
+    /// No fewer than [`Self::to_bytes`] makes of them.
+    stored_bytes: usize,
     is_full: bool,
 }
 
@@ -37,11 +39,14 @@ impl FailedHead {
         if self.is_full {
             return;
         }
-        self.items.push(FailedItem {
-            object_id: id.to_owned(),
-            detail: detail.to_owned(),
-        });
-        if self.items.len() > 1 && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
+        self.items.push(FailedItem::new(id.to_owned(), detail));
+        // At most four numbers go with an id and one with a detail, each of up to three bytes; two versions and a number with all.
+        self.stored_bytes += id.len() + 12;
+        if detail != NOT_FOUND {
+            self.stored_bytes += detail.len() + 3;
+        }
+        let may_be_too_long = self.items.len() > 1 && self.stored_bytes + 5 > MAX_STORED_HEAD_BYTES;
+        if may_be_too_long && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
             self.items.pop();
             self.is_full = true;
             return;
@@ -62,13 +67,10 @@ impl FailedHead {
     /// The failures, to be stored: a version byte, the ids and how many bytes they take, for each failure the number of its
     /// detail, and the details that are not [`NOT_FOUND`], which is number 0.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut ids = ObjectIds::default();
         let mut details: Vec<&str> = Vec::new();
         let mut numbers = Vec::new();
         for item in &self.items {
-            // It was checked when the task was created.
-            let _ = ids.push(&item.object_id);
-            numbers.push(match item.detail.as_str() {
+            numbers.push(match item.detail.as_ref() {
                 NOT_FOUND => 0,
                 detail => {
                     let known = details.iter().position(|known| *known == detail);
@@ -79,7 +81,7 @@ impl FailedHead {
                 }
             });
         }
-        let ids = ids.to_bytes(0..ids.len());
+        let ids = encode(self.items.iter().map(|item| item.object_id.as_str()));
         let mut bytes = vec![VERSION];
         write_number(&mut bytes, ids.len());
         bytes.extend(ids);
@@ -126,10 +128,7 @@ impl FailedHead {
         }
         let items = ids.iter().zip(numbers).map(|(id, number)| {
             let detail = details.get(number).ok_or(Undecodable)?;
-            Ok(FailedItem {
-                object_id: id.to_owned(),
-                detail: (*detail).to_owned(),
-            })
+            Ok(FailedItem::new(id.to_owned(), detail))
         });
         Ok(Self {
             items: items.collect::<Result<_, _>>()?,

@@ -1,5 +1,6 @@
 //! Names: of a task, of an embedding model, of an object. Each is checked once, where it enters.
 
+use serde::Serialize;
 use std::fmt;
 
 /// The longest task id, in bytes of UTF-8.
@@ -56,7 +57,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// The name of a task: 1 to 255 bytes of UTF-8 without control characters or white space.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct TaskId(String);
 
 impl TaskId {
@@ -94,7 +95,7 @@ impl fmt::Display for TaskId {
 }
 
 /// The name of an embedding model: 1 to 128 bytes of UTF-8 without control characters.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ModelId(String);
 
 impl ModelId {

@@ -29,6 +29,8 @@ pub use outcome::{NOT_FOUND, Outcome, OutcomeFilter, Outcomes, Reason};
 pub use status::{Effect, Event, TaskStatus};
 
 use chrono::{DateTime, Utc};
+use serde::Serialize;
+use std::borrow::Cow;
 
 /// A task, without its objects: what a list row shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,11 +82,22 @@ impl Progress {
     }
 }
 
-/// An object that was not deleted, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An object that was not deleted, and why, as answers show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedItem {
     /// The object.
     pub object_id: String,
-    /// The reason, for a person.
-    pub detail: String,
+    /// The reason, for a person. Mostly it is [`NOT_FOUND`], of which there need be no copies.
+    pub detail: Cow<'static, str>,
+}
+
+impl FailedItem {
+    /// A failure, with its reason for a person.
+    pub fn new(object_id: String, detail: &str) -> Self {
+        let detail = match detail {
+            NOT_FOUND => Cow::Borrowed(NOT_FOUND),
+            other => Cow::Owned(other.to_owned()),
+        };
+        Self { object_id, detail }
+    }
 }

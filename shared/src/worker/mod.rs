@@ -73,7 +73,8 @@ impl Worker {
     /// when it is due again, is on record in the task.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {
         let failures = stream::iter(event.records)
-            .map(|record| self.handle_record(record, deadline))
+            // In a box, since it is several kilobytes, and would be copied from hand to hand on its way among those under way.
+            .map(|record| Box::pin(self.handle_record(record, deadline)))
             .buffer_unordered(CONCURRENT_MESSAGES)
             .filter_map(|failure| async { failure })
             .collect()

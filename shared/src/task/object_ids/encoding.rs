@@ -24,31 +24,7 @@ pub struct Undecodable;
 impl ObjectIds {
     /// The ids at `positions`, to be stored.
     pub fn to_bytes(&self, positions: Range<usize>) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        let ids = positions.filter_map(|at| self.get(at));
-        let ids: Vec<_> = ids.map(|id| (id, canonical_uuid(id))).collect();
-        let mut left = ids.len();
-        for run in ids.chunk_by(|(_, one), (_, next)| one.is_some() == next.is_some()) {
-            left -= run.len();
-            let is_uuids = run.first().is_some_and(|(_, uuid)| uuid.is_some());
-            let flags = usize::from(is_uuids) | usize::from(left == 0) << 1;
-            write_number(&mut bytes, run.len() << 2 | flags);
-            let mut before = "";
-            for (id, uuid) in run {
-                match uuid {
-                    Some(uuid) => bytes.extend_from_slice(uuid.as_bytes()),
-                    None => {
-                        let same = before.bytes().zip(id.bytes()).take_while(|(a, b)| a == b);
-                        let shared = same.count();
-                        write_number(&mut bytes, shared);
-                        write_number(&mut bytes, id.len() - shared);
-                        bytes.extend(id.bytes().skip(shared));
-                    }
-                }
-                before = id;
-            }
-        }
-        bytes
+        encode(positions.filter_map(|at| self.get(at)))
     }
 
     /// Ids from the bytes that [`Self::to_bytes`] made: at least one, and no more than a chunk may hold.
@@ -100,9 +76,38 @@ impl ObjectIds {
     fn push_uuid(&mut self, bytes: &[u8]) -> Result<(), Undecodable> {
         let uuid = Uuid::from_slice(bytes).map_err(|_| Undecodable)?;
         let mut text = [0; UUID_TEXT];
-        let text = uuid.hyphenated().encode_lower(&mut text);
-        self.push(text).map_err(|_| Undecodable)
+        self.push_checked(uuid.hyphenated().encode_lower(&mut text));
+        Ok(())
     }
+}
+
+/// Ids that were checked, to be stored.
+pub(in crate::task) fn encode<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<u8> {
+    let ids: Vec<_> = ids.map(|id| (id, canonical_uuid(id))).collect();
+    let mut bytes = Vec::with_capacity(4 + UUID_BYTES * ids.len()); // enough for one run of UUIDs
+    bytes.push(VERSION);
+    let mut left = ids.len();
+    for run in ids.chunk_by(|(_, one), (_, next)| one.is_some() == next.is_some()) {
+        left -= run.len();
+        let is_uuids = run.first().is_some_and(|(_, uuid)| uuid.is_some());
+        let flags = usize::from(is_uuids) | usize::from(left == 0) << 1;
+        write_number(&mut bytes, run.len() << 2 | flags);
+        let mut before = "";
+        for (id, uuid) in run {
+            match uuid {
+                Some(uuid) => bytes.extend_from_slice(uuid.as_bytes()),
+                None => {
+                    let same = before.bytes().zip(id.bytes()).take_while(|(a, b)| a == b);
+                    let shared = same.count();
+                    write_number(&mut bytes, shared);
+                    write_number(&mut bytes, id.len() - shared);
+                    bytes.extend(id.bytes().skip(shared));
+                }
+            }
+            before = id;
+        }
+    }
+    bytes
 }
 
 /// The UUID whose canonical text `id` is.
