@@ -3,6 +3,9 @@
 //! `http.rs` is the HTTP client under all of them, `roots.rs` whom it trusts. Every call has a bounded time. Writes that are
 //! guarded by a condition may be sent again by the SDK (each carries a token of its own); deletes from a vector store
 //! never are, since a second delete may only follow a look at the task.
+//!
+//! The future of a call takes six kilobytes. So each is boxed where it is made: else all functions above hold it, and each
+//! copies it once.
 
 mod http;
 mod roots;

@@ -5,6 +5,7 @@ use crate::task::Message;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use futures_util::FutureExt;
 use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -87,6 +88,7 @@ impl TaskQueue {
             .queue_url(&self.url)
             .message_body(body)
             .send()
+            .boxed()
             .await;
         Ok(sent.map(drop)?)
     }
@@ -112,6 +114,7 @@ impl TaskQueue {
             .queue_url(&self.url)
             .set_entries(Some(entries))
             .send()
+            .boxed()
             .await;
         Ok(sent.map(|answer| answer.successful.len())?)
     }
@@ -129,6 +132,7 @@ impl TaskQueue {
             .receipt_handle(receipt_handle)
             .visibility_timeout(0)
             .send()
+            .boxed()
             .await;
         Ok(changed.map(drop)?)
     }

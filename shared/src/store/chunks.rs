@@ -7,7 +7,7 @@ use super::{KEY, StoreError, TaskStore};
 use crate::task::{Chunk, ChunkState, ObjectIds};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -59,7 +59,11 @@ impl TaskStore {
     async fn put_all(&self, mut puts: Vec<WriteRequest>) -> Result<(), StoreError> {
         for sent in 1..=MAX_SENDS {
             let request = self.client.batch_write_item();
-            let answer = request.request_items(&self.table, puts).send().await?;
+            let answer = request
+                .request_items(&self.table, puts)
+                .send()
+                .boxed()
+                .await?;
             puts = answer
                 .unprocessed_items
                 .and_then(|mut left| left.remove(&self.table))
@@ -97,7 +101,11 @@ impl TaskStore {
                 }
                 sent += 1;
                 let request = self.client.batch_get_item();
-                let answer = request.request_items(&self.table, keys).send().await?;
+                let answer = request
+                    .request_items(&self.table, keys)
+                    .send()
+                    .boxed()
+                    .await?;
                 let items = answer
                     .responses
                     .and_then(|mut tables| tables.remove(&self.table));

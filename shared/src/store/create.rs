@@ -7,6 +7,7 @@ use crate::task::{Fingerprint, ModelId, ObjectIds, Progress, Task, TaskId, TaskS
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use futures_util::FutureExt;
 use std::collections::HashMap;
 
 /// What a create asks for.
@@ -100,6 +101,7 @@ impl TaskStore {
             .expression_attribute_values(":now", n(now.timestamp()))
             .return_values_on_condition_check_failure(OnFailure::AllOld)
             .send()
+            .boxed()
             .await;
         let error = match result {
             Ok(_) => return Ok(Created::New(stored)),

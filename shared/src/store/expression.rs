@@ -12,6 +12,7 @@ use aws_sdk_dynamodb::types::{
     AttributeValue, ConditionCheck, ReturnValue, ReturnValuesOnConditionCheckFailure as OnFailure,
     TransactWriteItem, Update,
 };
+use futures_util::FutureExt;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -230,7 +231,7 @@ impl GuardedUpdate {
                     false => ReturnValue::None,
                 })
                 .return_values_on_condition_check_failure(OnFailure::AllOld);
-            let error = match request.send().await {
+            let error = match request.send().boxed().await {
                 Ok(answer) => return Ok(Written::Applied(answer.attributes)),
                 Err(error) => error,
             };
@@ -291,7 +292,7 @@ pub(super) async fn transact(
         .set_transact_items(Some(parts));
     let mut sent = 1;
     loop {
-        let error = match request.clone().send().await {
+        let error = match request.clone().send().boxed().await {
             Ok(_) => return Ok(Transacted::Applied),
             Err(error) => error,
         };

@@ -7,6 +7,7 @@ use super::{INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, StoreError, TaskStore};
 use crate::task::{FailedItem, ModelId, Task, TaskId, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use std::collections::VecDeque;
 
@@ -206,7 +207,7 @@ impl Run {
                 .expression_attribute_names("#list_sk", INDEX_RANGE_KEY)
                 .expression_attribute_values(":before", s(&before.0)),
         };
-        let answer = query.send().await?;
+        let answer = query.send().boxed().await?;
         let items = answer.items.unwrap_or_default();
         let more = answer.last_evaluated_key.is_some_and(|key| !key.is_empty());
         self.ended = items.is_empty() || !more;

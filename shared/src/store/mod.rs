@@ -35,6 +35,7 @@ use crate::task::{ChunkLimits, TaskId, TaskStatus};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use chrono::TimeDelta;
+use futures_util::FutureExt;
 use std::error::Error;
 use std::ops::Range;
 
@@ -183,6 +184,7 @@ impl TaskStore {
             .key(KEY, item::key_of(id))
             .consistent_read(true)
             .send()
+            .boxed()
             .await?;
         answer.item.map(StoredTask::from_item).transpose()
     }

@@ -6,6 +6,7 @@ use super::reader::Reader;
 use super::{INDEX_HASH_KEY, INDEX_NAME, StoreError, TaskStore, resend_delay};
 use crate::task::{TaskId, TaskStatus};
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 
 /// The rows of a partition among which the oldest pending task is looked for.
@@ -75,6 +76,7 @@ impl TaskStore {
             .expression_attribute_values(":now", n(now.timestamp()))
             .set_exclusive_start_key(from.map(|start| start.0))
             .send()
+            .boxed()
             .await?;
         let tasks = answer.items.unwrap_or_default().into_iter();
         Ok(DuePage {
@@ -120,6 +122,7 @@ impl TaskStore {
             .expression_attribute_values(":list_pk", s(partition))
             .limit(OLDEST_ROWS)
             .send()
+            .boxed()
             .await?;
         let rows = answer.items.unwrap_or_default().into_iter();
         let tasks = rows.filter_map(|row| item::or_skip(Reader::new(row).task()));

@@ -12,6 +12,7 @@ use crate::aws;
 use address::{Address, is_index_name};
 use aws_sdk_s3vectors::Client;
 use errors::{index_missing, sorted};
+use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 use pace::{Pace, Quota};
 use std::collections::{HashMap, HashSet};
@@ -117,6 +118,7 @@ impl S3Vectors {
             .return_data(false)
             .return_metadata(false)
             .send()
+            .boxed()
             .await
             .map_err(|error| slowing(&self.pace.reads, began, sorted(&self.index, error)))?;
         Ok(answer
@@ -170,6 +172,7 @@ impl VectorStore for S3Vectors {
                 .index_name(&self.index)
                 .set_keys(Some(owned(ids)))
                 .send()
+                .boxed()
                 .await
                 .map(drop)
                 .map_err(|error| slowing(&self.pace.writes, began, sorted(&self.index, error)))

@@ -8,6 +8,7 @@ use crate::vector::{Password, VectorError, VectorErrorKind};
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
+use futures_util::FutureExt;
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
 
@@ -73,7 +74,7 @@ impl Secret {
     /// What it says now.
     pub(super) async fn fetch(&self) -> Result<LogIn, Failure> {
         let answer = self.client.get_secret_value().secret_id(&self.arn).send();
-        let answer = answer.await.map_err(|error| {
+        let answer = answer.boxed().await.map_err(|error| {
             let (kind, detail) = match error.code() {
                 Some("AccessDeniedException") => (
                     VectorErrorKind::Denied,
