@@ -3,6 +3,7 @@
 //! `tasks.rs` is a table full of tasks, `table.rs` and `rows.rs` are what is printed, `flags.rs` is
 //! what they are called with.
 
+pub mod callgrind;
 pub mod flags;
 pub mod meter;
 pub mod rows;
@@ -16,6 +17,7 @@ use aws_sdk_s3vectors::types::{DataType, DistanceMetric, PutInputVector, VectorD
 use futures_util::{StreamExt, stream};
 use local::{NAME, Options, Running};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
@@ -198,25 +200,33 @@ pub fn ratio(values: &[f64], counterparts: &[f64]) -> String {
 /// # Panics
 /// When it fails.
 pub async fn child(arguments: &[&str]) -> Value {
-    child_with(arguments, Stdio::inherit()).await
+    let mut command = Command::new(this_program());
+    command.args(arguments);
+    child_of(command, Stdio::inherit()).await
 }
 
-/// The same, with this as its standard error.
+/// Where this program is.
+///
+/// # Panics
+/// When the system does not say.
+pub fn this_program() -> PathBuf {
+    std::env::current_exe().expect("this program has a path")
+}
+
+/// The same as [`child`] of any command, with this as its standard error.
 ///
 /// # Panics
 /// When it fails.
-pub async fn child_with(arguments: &[&str], stderr: Stdio) -> Value {
-    let program = std::env::current_exe().expect("this program has a path");
-    let child = Command::new(program)
-        .args(arguments)
+pub async fn child_of(mut command: Command, stderr: Stdio) -> Value {
+    let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(stderr)
         .kill_on_drop(true)
         .spawn()
-        .expect("this program starts again");
+        .expect("it starts");
     let ended = child.wait_with_output().await.expect("it ends");
-    assert!(ended.status.success(), "{arguments:?}: {}", ended.status);
+    assert!(ended.status.success(), "{command:?}: {}", ended.status);
     let printed = ended.stdout.trim_ascii_end();
     let last = printed.rsplit(|byte| *byte == b'\n').next();
     serde_json::from_slice(last.unwrap_or_default()).expect("it prints JSON")

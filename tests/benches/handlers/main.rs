@@ -1,7 +1,7 @@
 //! What the handlers cost beside their calls: `cargo bench -p tests --bench handlers`, or with `-- --quick` for a short look.
 //!
 //! `processor.rs`: the processor time of a request in a handler, beside the same SDK calls bare. Compare figures of one run with
-//! each other, and not with those of another machine or hour. `throughput.rs`: requests and small tasks a second through the
+//! each other, and not with those of another machine or hour. `profile.rs`: what the processor does meanwhile. `throughput.rs`: requests and small tasks a second through the
 //! local runner, beside what its embedded services take from a bare client.
 #![allow(
     clippy::expect_used,
@@ -15,6 +15,7 @@
 
 mod calls;
 mod processor;
+mod profile;
 mod recorded;
 mod requests;
 mod throughput;
@@ -38,6 +39,8 @@ struct Arguments {
 enum Part {
     /// Processor time of a request
     Processor,
+    /// Instructions of a request, and misses of caches, in a model
+    Profile,
     /// Requests and tasks a second
     Throughput,
     /// One figure in a process of its own, for `throughput`
@@ -101,9 +104,11 @@ async fn measure(arguments: Arguments) {
         }
         _ if !arguments.flags.is_bench("handlers") => return,
         Some(Part::Processor) => processor::measure(quick).await,
+        Some(Part::Profile) => profile::measure(quick).await,
         Some(Part::Throughput) => throughput::measure(quick).await,
         None => {
             let mut rows = processor::measure(quick).await;
+            rows.extend(profile::measure(quick).await);
             rows.extend(throughput::measure(quick).await);
             rows
         }

@@ -12,6 +12,9 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use shared::aws;
 use shared::telemetry::{self, TelemetryConfig};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use tests::measure::rows::Row;
 use tests::measure::{self, OBJECTS_SEED, addresses, attribute, median, object_ids, ratio, tasks};
 
@@ -27,40 +30,54 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
         true => ("3", "300"),
         false => ("5", "1000"),
     };
-    let listed = measure::start(local::Options {
-        sweep_interval: None,
-        ..local::Options::default()
-    });
-    let listed = listed.await;
-    tasks::fill(&listed, LISTED).await;
     let mut rows = Vec::new();
     for part in ["handler", "event"] {
         for endpoint in Endpoint::ALL {
             eprintln!("processor, {part}, {}", endpoint.name());
-            let hosts = measure::start(measure::services_only()).await;
-            let services = match endpoint {
-                Endpoint::List => addresses(&listed),
-                _ => addresses(&hosts),
-            };
-            let services = services.to_string();
-            let arguments = [
-                "requests",
-                endpoint.name(),
-                part,
-                "--rounds",
-                rounds,
-                "--times",
-                times,
-                "--services",
-                &services,
-            ];
+            let hosts = hosts(endpoint).await;
+            let services = addresses(&hosts).to_string();
+            let arguments = requests_arguments(endpoint, part, rounds, times, &services);
             let measured = measure::child(&arguments).await;
             rows.push(row(endpoint, part, &measured));
             hosts.shutdown().await;
         }
     }
-    listed.shutdown().await;
     rows
+}
+
+/// Starts what an endpoint is measured with.
+pub(crate) async fn hosts(endpoint: Endpoint) -> local::Running {
+    if endpoint != Endpoint::List {
+        return measure::start(measure::services_only()).await;
+    }
+    let options = local::Options {
+        sweep_interval: None,
+        ..local::Options::default()
+    };
+    let hosts = measure::start(options).await;
+    tasks::fill(&hosts, LISTED).await;
+    hosts
+}
+
+/// What this program is called with, to call [`requests`].
+pub(crate) fn requests_arguments<'a>(
+    endpoint: Endpoint,
+    part: &'a str,
+    rounds: &'a str,
+    times: &'a str,
+    services: &'a str,
+) -> [&'a str; 9] {
+    [
+        "requests",
+        endpoint.name(),
+        part,
+        "--rounds",
+        rounds,
+        "--times",
+        times,
+        "--services",
+        services,
+    ]
 }
 
 /// How much of a request is measured.
@@ -264,33 +281,29 @@ impl Bench {
         match (self.extent, side) {
             (Extent::Handler, HANDLER) => {
                 let given = Given::of(endpoint, &event);
-                let before = now();
-                let went_well = self.handlers.handle(endpoint, given).await;
-                let spent = now() - before;
+                let mut handled = pin!(self.handlers.handle(endpoint, given));
+                let (spent, went_well) = timed(|cx| poll_handler(handled.as_mut(), cx)).await;
                 assert!(went_well);
                 spent
             }
             (Extent::Handler, _) => {
                 let steps = self.bare(twin);
-                let before = now();
-                let succeeded = make(&self.sdk, &steps).await;
-                let spent = now() - before;
+                let mut made = pin!(make(&self.sdk, &steps));
+                let (spent, succeeded) = timed(|cx| poll_bare(made.as_mut(), cx)).await;
                 self.check(succeeded);
                 spent
             }
             (Extent::Event, HANDLER) => {
                 let event = event.to_string();
-                let before = now();
-                let answer = self.handlers.handle_text(endpoint, &event).await;
-                let spent = now() - before;
+                let mut handled = pin!(self.handlers.handle_text(endpoint, &event));
+                let (spent, answer) = timed(|cx| poll_handler(handled.as_mut(), cx)).await;
                 assert!(!answer.is_empty());
                 spent
             }
             (Extent::Event, _) => {
                 let (steps, event) = (self.bare(twin), event.to_string());
-                let before = now();
-                let succeeded = self.bare_text(&steps, &event).await;
-                let spent = now() - before;
+                let mut made = pin!(self.bare_text(&steps, &event));
+                let (spent, succeeded) = timed(|cx| poll_bare(made.as_mut(), cx)).await;
                 self.check(succeeded);
                 spent
             }
@@ -328,6 +341,25 @@ impl Bench {
         let refused = usize::from(self.endpoint == Endpoint::Repeated);
         assert_eq!(succeeded, self.calls - refused, "{}", self.endpoint.name());
     }
+}
+
+/// How long it takes until there is a result, in microseconds of this thread's processor time, and the result.
+async fn timed<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> (f64, T) {
+    let before = now();
+    let result = poll_fn(poll).await;
+    (now() - before, result)
+}
+
+/// Polls the handler's future. A function of its own so that a profiler can tell its work from all else, see `profile.rs`.
+#[inline(never)]
+fn poll_handler<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+    future.poll(context)
+}
+
+/// Polls the bare client's.
+#[inline(never)]
+fn poll_bare<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+    future.poll(context)
 }
 
 /// The processor time that this thread has had, in microseconds.

@@ -14,6 +14,7 @@ use std::process::Stdio;
 use tasks::Tasks;
 use tests::measure::rows::Row;
 use tests::measure::{self, UNPACED_STORES, median, ratio};
+use tokio::process::Command;
 
 /// Invocations of the worker at once.
 const INVOCATIONS: usize = 2;
@@ -54,8 +55,10 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
                     let who = ["runner", "bare"][side];
                     eprintln!("throughput, {what}, {clients} clients, {who}");
                     let arguments = ["load", who, what, "--clients", clients, "--count", count];
+                    let mut command = Command::new(measure::this_program());
+                    command.args(arguments);
                     // Its lines of log are written, and nobody reads them.
-                    measured[side].push(measure::child_with(&arguments, Stdio::null()).await);
+                    measured[side].push(measure::child_of(command, Stdio::null()).await);
                 }
             }
             rows.push(row(what, clients, &measured));

@@ -8,6 +8,7 @@ use local::Running;
 use std::path::PathBuf;
 use std::process::Command as Program;
 use tests::http;
+use tests::measure::callgrind::Callgrind;
 use tests::measure::{self, ROOT};
 use tests::runtime_api::{Function, event};
 use tests::tls::{Certificate, Https};
@@ -97,27 +98,18 @@ impl Services {
     /// Counts instructions in one process, under callgrind, and memory in another.
     pub(super) async fn count(&self, binary: &Binary, until: Until) -> Counted {
         eprintln!("counting {}: {until:?}", binary.name);
-        let output = std::env::temp_dir().join(format!("callgrind-{}", std::process::id()));
-        let mut callgrind = Command::new("valgrind");
-        callgrind
-            .arg("--tool=callgrind")
-            .arg(format!("--callgrind-out-file={}", output.display()))
-            .arg(&binary.path);
-        let function = self.run(binary, callgrind, until).await;
+        let (callgrind, command) = Callgrind::of(&binary.path, &[]);
+        let function = self.run(binary, command, until).await;
         let id = function.id().expect("it runs").to_string();
         // Callgrind writes what it counted when its process is asked to end.
         let asked = Program::new("kill").arg(id).status();
         assert!(asked.expect("kill runs").success());
         function.ended().await;
-        let counted = std::fs::read_to_string(&output).expect("callgrind wrote it");
-        let _ = std::fs::remove_file(&output);
-        let total = counted
-            .lines()
-            .find_map(|line| line.strip_prefix("totals: "));
+        let instructions = callgrind.counts().of("Ir");
 
         let function = self.run(binary, Command::new(&binary.path), until).await;
         Counted {
-            instructions: total.and_then(|n| n.trim().parse().ok()).expect("a total"),
+            instructions,
             peak_kilobytes: function.memory("VmHWM").expect("Linux says"),
             private_kilobytes: function.memory("RssAnon").expect("Linux says"),
         }

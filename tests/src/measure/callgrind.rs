@@ -1,0 +1,56 @@
+//! Counting what a program does, by valgrind's callgrind: the same on every run, whatever else the machine does.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::process::Command;
+
+/// One run of a program under callgrind.
+#[derive(Debug)]
+pub struct Callgrind {
+    output: PathBuf,
+}
+
+/// What was counted, by callgrind's names: `Ir` are instructions. One that was not asked for is 0.
+#[derive(Debug)]
+pub struct Counts(HashMap<String, u64>);
+
+impl Callgrind {
+    /// The command of a run, with these options of callgrind's; arguments of the program are to follow.
+    pub fn of(program: &Path, options: &[&str]) -> (Self, Command) {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("callgrind-{}-{number}", std::process::id());
+        let output = std::env::temp_dir().join(name);
+        let mut command = Command::new("valgrind");
+        command
+            .arg("--tool=callgrind")
+            .arg(format!("--callgrind-out-file={}", output.display()))
+            .args(options)
+            .arg(program);
+        (Self { output }, command)
+    }
+
+    /// What was counted by the time that the program ended.
+    ///
+    /// # Panics
+    /// When callgrind did not say.
+    pub fn counts(self) -> Counts {
+        let text = std::fs::read_to_string(&self.output).expect("callgrind wrote it");
+        let _ = std::fs::remove_file(&self.output);
+        let words = |name| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or_default().split_whitespace()
+        };
+        let totals = words("totals:").map(|total| total.parse().expect("a number"));
+        let names = words("events:").map(str::to_owned);
+        Counts(names.zip(totals).collect())
+    }
+}
+
+impl Counts {
+    /// How many there were of this.
+    pub fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+}
