@@ -45,6 +45,10 @@ impl ObjectIds {
             if count == 0 || count > MAX_CHUNK_OBJECTS - ids.len() {
                 return Err(Undecodable);
             }
+            ids.ends.reserve(count);
+            if is_uuids {
+                ids.text.reserve(count * (UUID_TEXT + 1));
+            }
             let mut id = Vec::new();
             for _ in 0..count {
                 match is_uuids {
