@@ -17,7 +17,7 @@
 //! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
 //! | `nonce`, `restart_op`, `cancel_op`, `dispatch`, `fan_out` | S | the tokens of the create, the newest restart, cancel, send by the sweeper, and fan-out |
 //! | `fingerprint` | B | of the model and the set of ids |
-//! | `total`, `deleted`, `failed`, `remaining` | N | counters; the last is what the first three leave, for conditions |
+//! | `total`, `deleted`, `failed`, `remaining` | N | counters; the first is the number of ids, the last what the others leave, for conditions |
 //! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |
 //! | `sends` | N | how often the sweeper sent the work again since it last moved |
 //! | `failed_head` | B | the first failures, for a list row, as `task/failed_head.rs` has it |
@@ -92,10 +92,7 @@ impl InlineChunk {
     pub(super) fn new(ids: &ObjectIds) -> Self {
         Self {
             ids: ids.to_bytes(0..ids.len()),
-            state: ChunkState {
-                size: ids.len(),
-                ..ChunkState::default()
-            },
+            state: ChunkState::of(ids.len()),
         }
     }
 
@@ -108,7 +105,7 @@ impl InlineChunk {
     pub(super) fn ids(&self, task: &TaskId) -> Result<ObjectIds, StoreError> {
         let ids = ObjectIds::from_bytes(&self.ids).ok();
         ids.filter(|ids| ids.len() == self.state.size)
-            .ok_or_else(|| StoreError::Damaged(format!("attribute `ids` of `T#{task}`")))
+            .ok_or_else(|| StoreError::damaged("ids", &format!("T#{task}")))
     }
 }
 

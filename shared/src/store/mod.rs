@@ -113,6 +113,13 @@ pub enum StoreError {
     Damaged(String),
 }
 
+impl StoreError {
+    /// An attribute of the item with this key is not as it should be.
+    fn damaged(attribute: &str, key: &str) -> Self {
+        Self::Damaged(format!("attribute `{attribute}` of `{key}`"))
+    }
+}
+
 impl<E, R> From<SdkError<E, R>> for StoreError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,

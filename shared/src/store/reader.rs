@@ -88,7 +88,7 @@ impl Reader {
     }
 
     pub(super) fn damaged(&self, name: &str) -> StoreError {
-        StoreError::Damaged(format!("attribute `{name}` of `{}`", self.key))
+        StoreError::damaged(name, &self.key)
     }
 
     pub(super) fn optional_text(&mut self, name: &str) -> Result<Option<String>, StoreError> {

@@ -105,6 +105,14 @@ pub struct Settlement {
 }
 
 impl ChunkState {
+    /// The state of a chunk of so many objects that nobody has worked on.
+    pub fn of(size: usize) -> Self {
+        Self {
+            size,
+            ..Self::default()
+        }
+    }
+
     /// Whether a claim is in force at `now`, so that nobody else may make one.
     pub fn is_leased(&self, now: DateTime<Utc>) -> bool {
         self.lease_until.is_some_and(|until| now < until)
@@ -148,13 +156,9 @@ impl ChunkState {
 impl Chunk {
     /// A chunk nobody has worked on.
     pub fn new(ids: ObjectIds) -> Self {
-        let size = ids.len();
         Self {
+            state: ChunkState::of(ids.len()),
             ids,
-            state: ChunkState {
-                size,
-                ..ChunkState::default()
-            },
         }
     }
 

@@ -1,7 +1,9 @@
 //! The first failures of a task, as many as a list row may show, and how they are stored: so compactly that a task's item stays
 //! within one DynamoDB write unit.
 
-use super::object_ids::encoding::{Bytes, Undecodable, encode, write_number};
+use super::object_ids::encoding::{
+    Bytes, UUID_BYTES, Undecodable, canonical_uuid, encode, write_number,
+};
 use super::{FailedItem, NOT_FOUND, ObjectIds};
 
 /// The most failures a list row shows.
@@ -19,7 +21,7 @@ const VERSION: u8 = 1;
 pub struct FailedHead {
     items: Vec<FailedItem>,
     json_bytes: usize,
-    /// No fewer than [`Self::to_bytes`] makes of them.
+    /// While it is filled: the most bytes that the items themselves take where they are stored.
     stored_bytes: usize,
     is_full: bool,
 }
@@ -40,12 +42,9 @@ impl FailedHead {
             return;
         }
         self.items.push(FailedItem::new(id.to_owned(), detail));
-        // At most four numbers go with an id and one with a detail, each of up to three bytes; two versions and a number with all.
-        self.stored_bytes += id.len() + 12;
-        if detail != NOT_FOUND {
-            self.stored_bytes += detail.len() + 3;
-        }
-        let may_be_too_long = self.items.len() > 1 && self.stored_bytes + 5 > MAX_STORED_HEAD_BYTES;
+        self.stored_bytes += most_stored(id, detail);
+        let stored_bytes = self.stored_bytes + 5; // two versions, and the number of the ids' bytes
+        let may_be_too_long = self.items.len() > 1 && stored_bytes > MAX_STORED_HEAD_BYTES;
         if may_be_too_long && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
             self.items.pop();
             self.is_full = true;
@@ -137,6 +136,20 @@ impl FailedHead {
     }
 }
 
+/// The most bytes that a failure takes where it is stored.
+fn most_stored(id: &str, detail: &str) -> usize {
+    let number = 3; // bytes at most
+    let id = match canonical_uuid(id) {
+        Some(_) => UUID_BYTES + number,
+        None => id.len() + 3 * number,
+    };
+    let detail = match detail {
+        NOT_FOUND => number,
+        other => other.len() + 2 * number,
+    };
+    id + detail
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +195,30 @@ mod tests {
         // All that JSON of a kilobyte has room for.
         let shown = MAX_HEAD_BYTES / (detail.len() + 36 + 29);
         assert_eq!(of(&given_up).into_items().len(), shown);
+    }
+
+    #[test]
+    fn as_many_are_stored_as_have_room_whatever_their_ids_are_like() {
+        for length in 1..=60 {
+            for uuids in 0..4 {
+                let failures: Vec<_> = (0..MAX_HEAD_ITEMS)
+                    .map(|n| match n % 4 < uuids {
+                        true => (uuid(n as u128), NOT_FOUND),
+                        false => (format!("{n}{}", "x".repeat(length)), ["no", "nor"][n % 2]),
+                    })
+                    .collect();
+                let head = of(&failures);
+                assert!(head.to_bytes().len() <= MAX_STORED_HEAD_BYTES);
+                let (stored, json) = (head.items.len(), head.json_bytes);
+                if let Some((id, detail)) = failures.get(stored) {
+                    let mut more = head;
+                    more.items.push(FailedItem::new(id.clone(), detail));
+                    let has_room = more.to_bytes().len() <= MAX_STORED_HEAD_BYTES;
+                    let shown = json + id.len() + detail.len() + 29 < MAX_HEAD_BYTES;
+                    assert!(!(has_room && shown), "{stored} of {failures:?}");
+                }
+            }
+        }
     }
 
     #[test]

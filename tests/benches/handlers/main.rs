@@ -39,7 +39,7 @@ struct Arguments {
 enum Part {
     /// Processor time of a request
     Processor,
-    /// Instructions of a request, and misses of caches, in a model
+    /// Instructions of a request, and misses of caches, in a model; needs valgrind
     Profile,
     /// Requests and tasks a second
     Throughput,
@@ -107,10 +107,9 @@ async fn measure(arguments: Arguments) {
         Some(Part::Profile) => profile::measure(quick).await,
         Some(Part::Throughput) => throughput::measure(quick).await,
         None => {
-            let mut rows = processor::measure(quick).await;
-            rows.extend(profile::measure(quick).await);
-            rows.extend(throughput::measure(quick).await);
-            rows
+            print(&processor::measure(quick).await, arguments.flags.json);
+            print(&throughput::measure(quick).await, arguments.flags.json);
+            profile::measure(quick).await
         }
     };
     print(&rows, arguments.flags.json);

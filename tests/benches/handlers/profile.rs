@@ -1,4 +1,4 @@
-//! What a request makes the processor do, counted by callgrind: instructions, and misses in a model of its caches and of its
+//! What a request makes the processor do, counted by callgrind: instructions, and misses in a simple model of caches and of a
 //! branch predictor. From event to answer, beside the same SDK calls bare; see `processor.rs`.
 
 use crate::processor::{hosts, requests_arguments};
@@ -69,8 +69,10 @@ async fn count(endpoint: Endpoint, polled: &str, times: &str, a_turn: f64) -> Pe
     child_of(command, Stdio::null()).await;
     hosts.shutdown().await;
     let times: f64 = times.parse().expect("a number");
+    let counts = callgrind.counts();
+    assert!(counts.of("Ir") > 0, "no function is named like {polled}");
     Per {
-        counts: callgrind.counts(),
+        counts,
         requests: 2.0 * times * a_turn, // with the round that is the warm-up
     }
 }

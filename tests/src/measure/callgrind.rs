@@ -11,7 +11,7 @@ pub struct Callgrind {
     output: PathBuf,
 }
 
-/// What was counted, by callgrind's names: `Ir` are instructions. One that was not asked for is 0.
+/// What was counted, by callgrind's names: `Ir` are instructions.
 #[derive(Debug)]
 pub struct Counts(HashMap<String, u64>);
 
@@ -50,7 +50,10 @@ impl Callgrind {
 
 impl Counts {
     /// How many there were of this.
+    ///
+    /// # Panics
+    /// When it was not counted.
     pub fn of(&self, name: &str) -> u64 {
-        self.0.get(name).copied().unwrap_or(0)
+        *self.0.get(name).expect("it was counted")
     }
 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 /// The first byte of all that is encoded so.
 const VERSION: u8 = 1;
 /// The bytes of a UUID, and of its text.
-const UUID_BYTES: usize = 16;
+pub(in crate::task) const UUID_BYTES: usize = 16;
 const UUID_TEXT: usize = 36;
 
 /// Bytes that are no object ids as they are stored.
@@ -115,7 +115,7 @@ pub(in crate::task) fn encode<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<u8>
 }
 
 /// The UUID whose canonical text `id` is.
-fn canonical_uuid(id: &str) -> Option<Uuid> {
+pub(in crate::task) fn canonical_uuid(id: &str) -> Option<Uuid> {
     if id.len() != UUID_TEXT {
         return None;
     }
