@@ -262,6 +262,26 @@ mod tests {
     }
 
     #[test]
+    fn ids_that_are_damaged_or_not_as_many_as_the_task_counts_are_refused() {
+        let id = TaskId::new("x").unwrap();
+        let mut ids = ObjectIds::default();
+        ids.push("a").unwrap();
+        ids.push("b").unwrap();
+        let chunk = InlineChunk::new(&ids);
+        assert_eq!(chunk.ids(&id).unwrap(), ids);
+        let mut shorter = chunk.clone();
+        shorter.ids = Vec::new();
+        let mut more = chunk;
+        more.state.size = 3;
+        for damaged in [shorter, more] {
+            assert_eq!(
+                damaged.ids(&id).unwrap_err().to_string(),
+                "a stored item is damaged: attribute `ids` of `T#x`"
+            );
+        }
+    }
+
+    #[test]
     fn an_item_with_a_missing_or_odd_attribute_says_which() {
         let item = HashMap::from([("pk".into(), s("T#x")), ("model".into(), n(1))]);
         let error = StoredTask::from_item(item).unwrap_err();
