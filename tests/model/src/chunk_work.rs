@@ -50,7 +50,7 @@ pub fn look(model: &Model, state: &State, side: Side, job: Job, steps: &mut Step
         *next.workers.at_mut(side) = Worker::Looked(job, sight);
         next
     };
-    if state.objects.at(job.chunk).present {
+    if state.objects.at(job.chunk).is_present() {
         steps.add(who, "sees the object", about, saw(Sight::Present));
     } else {
         let mut next = saw(Sight::Absent);
@@ -119,6 +119,7 @@ fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps
         seen: job.seen || sight == Sight::Present,
         ..stored
     };
+    next.objects.at_mut(job.chunk).gone &= sight != Sight::Present;
     let what = match sight {
         Sight::Present => "claims the chunk and records that it saw the object",
         _ => "claims the chunk",
@@ -152,9 +153,13 @@ fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps
 
 fn is_unsettled(stage: Stage) -> bool {
     match stage {
-        Stage::Claimed | Stage::OnWire | Stage::Throttled | Stage::Unsure | Stage::Settling(_) => {
-            true
-        }
+        Stage::Claimed
+        | Stage::OnWire
+        | Stage::Confirming
+        | Stage::Throttled
+        | Stage::Unsure
+        | Stage::Left
+        | Stage::Settling(_) => true,
         Stage::SettlingAgain(_) | Stage::Counting(_) => false,
     }
 }
@@ -198,6 +203,8 @@ fn held_after(model: &Model, job: Job, sight: Sight, token: u8) -> Worker {
         token,
         last_try: job.tries + 1 >= MAX_TRIES,
         calls: 0,
+        kept: false,
+        in_part: false,
     };
     Worker::Holds(claim, stage)
 }

@@ -3,7 +3,7 @@
 use crate::invariants::Invariant;
 use crate::process::{Stage, Worker};
 use crate::settle;
-use crate::state::{Lease, Side, State, Status};
+use crate::state::{Lease, Side, State, Status, Store};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
@@ -13,6 +13,7 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     for side in State::sides(model.scenario.chunks) {
         lease(model, state, side, steps);
         object(model, state, side, steps);
+        store(model, state, side, steps);
     }
     if model.scenario.kills {
         for side in model.sides(model.scenario.workers) {
@@ -75,18 +76,42 @@ fn object(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     if let Some(token) = object.late {
         let mut next = *state;
         next.objects.at_mut(side).late = None;
-        let too_late = settle::remove(&mut next, side, token);
+        let too_late = settle::delete(&mut next, side, token);
         let what = "a delete call that nobody waits for is carried out";
         steps.add(Who::World, what, About::Chunk(side), next);
         steps.breaks(Invariant::LateDelete, too_late);
     }
-    if model.scenario.inserts && !object.present {
+    if model.scenario.inserts && object.parts < model.scenario.parts {
         let mut next = *state;
         let object = next.objects.at_mut(side);
-        object.present = true;
+        object.parts = model.scenario.parts;
         object.deleted_by_us = false;
         let what = "somebody inserts the object again";
         steps.fault(Who::World, what, About::Chunk(side), next);
+    }
+}
+
+/// The store changes its ways with an object. That it deletes one and then cannot confirm it is a change between the two.
+fn store(model: &Model, state: &State, side: Side, steps: &mut Steps) {
+    let changes = [
+        (true, Store::Deletes, "the store deletes again"),
+        (
+            model.scenario.keeps,
+            Store::Keeps,
+            "the store begins to keep the object",
+        ),
+        (
+            model.scenario.unconfirmed,
+            Store::CannotConfirm,
+            "the store begins to keep the object and cannot confirm",
+        ),
+    ];
+    for (allowed, store, what) in changes {
+        let mut next = *state;
+        next.objects.at_mut(side).store = store;
+        if allowed && next != *state {
+            steps.fault(Who::World, what, About::Chunk(side), next);
+        }
     }
 }
 
@@ -98,6 +123,7 @@ fn kill(state: &State, side: Side, steps: &mut Steps) {
             next.objects.at_mut(claim.chunk).late = Some(claim.token);
             "is killed during its delete call"
         }
+        Worker::Holds(_, Stage::Confirming) => "is killed before its confirming read",
         Worker::Holds(_, Stage::Settling(_)) => "is killed before it settles",
         Worker::Holds(..) | Worker::ClaimAgain(..) => "is killed with its claim",
         Worker::FanOut(_)

@@ -13,8 +13,9 @@
 //!
 //! # What is bounded
 //!
-//! One task of two chunks with one object each, two creates, two workers, three restarts, two tries, two delete calls a claim. All else
-//! may happen any number of times. [`Scenario`](scenario::Scenario) says which faults come together.
+//! One task of two chunks with one object each, which may have three parts; two creates, two workers, three restarts, two tries.
+//! A claim makes two delete calls if they fail, one more if the object is kept, and one more for each part. All else may happen
+//! any number of times. [`Scenario`](scenario::Scenario) says which faults come together.
 //!
 //! # What is left out
 //!
@@ -23,6 +24,8 @@
 //! - Several objects in a chunk, and so a claim that is settled in part.
 //! - A restart of a pending task, which does what the sweeper does.
 //! - The delays between sends: what is due later may be due at once. The times themselves: a lease is in force or over.
+//! - Others who delete objects: what is gone was deleted by this service.
+//! - A store that carries a delete out after it answered the call, and one that says *more* though no part went.
 //! - Failures of DynamoDB other than a lost answer. A worker whose write fails for good is one that is killed.
 //! - A delete call that nobody waits for though it may still arrive. A worker that stops waiting has to end as if it were
 //!   killed, without a settlement; [`AbandonedCall`](variant::Variant::AbandonedCall) shows why.

@@ -43,8 +43,12 @@ pub struct Claim {
     pub token: u8,
     /// It is the last try.
     pub last_try: bool,
-    /// How many delete calls it has begun.
+    /// How many delete calls it has begun, counted as far as [`MAX_CALLS`](crate::state::MAX_CALLS).
     pub calls: u8,
+    /// A confirming read found the object kept.
+    pub kept: bool,
+    /// A delete call took a part of the object, which is progress.
+    pub in_part: bool,
 }
 
 /// What a claim's holder wants on record.
@@ -52,8 +56,10 @@ pub struct Claim {
 pub enum Finding {
     /// An outcome.
     Is(Outcome),
-    /// Nothing: the vector store throttled.
-    Throttled,
+    /// Nothing, and it was no try: the vector store throttled.
+    NoTry,
+    /// Nothing, and it was no try: a part of the object went.
+    Progress,
 }
 
 /// How far a claim's holder is.
@@ -63,10 +69,14 @@ pub enum Stage {
     Claimed,
     /// A delete call is under way.
     OnWire,
+    /// The store acknowledged the delete. The confirming read is to come.
+    Confirming,
     /// A delete call was throttled.
     Throttled,
     /// A delete call failed, and may have been carried out.
     Unsure,
+    /// A delete call left the object, kept for the first time, or a part of it: there is to be a further one.
+    Left,
     /// It is known what is to be recorded.
     Settling(Finding),
     /// It was recorded and the answer lost: it is sent again.

@@ -5,6 +5,9 @@
 //!
 //! Everything at once is searched for a task of one chunk. With two chunks there are too many states for that, so there each
 //! pair of faults that has to do with the other chunk, or with the fan-out, comes together in one scenario at least.
+//!
+//! A store that keeps objects, cannot confirm or deletes in part is not in "everything" but has scenarios of its own: one has
+//! all but lost answers, one all but a second worker.
 
 /// The setting of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +44,20 @@ pub struct Scenario {
     pub throttling: bool,
     /// Somebody else may insert an object again.
     pub inserts: bool,
+    /// The vector store may acknowledge deletes and keep the object, for a while or for ever.
+    pub keeps: bool,
+    /// The same, and there may be no confirming read either.
+    pub unconfirmed: bool,
+    /// How many deletes it takes until an object is gone.
+    pub parts: u8,
 }
 
 impl Scenario {
+    /// Whether a task may fail. Neither lost messages nor a store that throttles or deletes in part are a reason.
+    pub fn may_fail(&self) -> bool {
+        self.kills || self.failures || self.keeps || self.unconfirmed || self.inserts
+    }
+
     const NOTHING: Self = Self {
         name: "",
         present: [true, false],
@@ -61,6 +75,9 @@ impl Scenario {
         failures: false,
         throttling: false,
         inserts: false,
+        keeps: false,
+        unconfirmed: false,
+        parts: 1,
     };
     /// Two creates and everything that may happen to their first attempt's messages and answers.
     pub const CREATES: Self = Self {
@@ -138,6 +155,25 @@ impl Scenario {
         named: false,
         ..Self::CALLS
     };
+    /// One chunk, one worker and everything, with a vector store that keeps objects, cannot confirm or deletes in part.
+    pub const UNSOUND: Self = Self {
+        name: "one worker, unsound store",
+        workers: 1,
+        lost_answers: true,
+        ..Self::UNSOUND_AND_EVERYTHING
+    };
+    /// Deletes in part, one more than there are tries, which must not fail anything.
+    pub const PARTS: Self = Self {
+        name: "deletes in part",
+        chunks: 1,
+        cancels: true,
+        restarts: 1,
+        all: true,
+        lost_answers: true,
+        losses: true,
+        parts: 3,
+        ..Self::THROTTLING
+    };
 
     const EVERYTHING: Self = Self {
         name: "one chunk, everything",
@@ -208,9 +244,32 @@ impl Scenario {
         inserts: false,
         ..Self::EVERYTHING
     };
+    const UNSOUND_AND_EVERYTHING: Self = Self {
+        name: "one chunk, unsound store",
+        lost_answers: false,
+        keeps: true,
+        unconfirmed: true,
+        parts: 2,
+        ..Self::EVERYTHING
+    };
+    const UNSOUND_AND_CRASHES: Self = Self {
+        name: "crashes and unsound store",
+        lost_answers: false,
+        keeps: true,
+        unconfirmed: true,
+        ..Self::CRASHES
+    };
+    const UNSOUND_AND_RESTART: Self = Self {
+        name: "two chunks, unsound store",
+        workers: 1,
+        cancels: true,
+        restarts: 1,
+        all: true,
+        ..Self::UNSOUND_AND_CRASHES
+    };
 
     /// What the tests search.
-    pub const SMALL: [Self; 10] = [
+    pub const SMALL: [Self; 12] = [
         Self::CREATES,
         Self::CRASHES,
         Self::ONE_CHUNK,
@@ -221,9 +280,11 @@ impl Scenario {
         Self::LOSSES,
         Self::CALLS,
         Self::UNNAMED_CALLS,
+        Self::UNSOUND,
+        Self::PARTS,
     ];
     /// What only the command searches.
-    pub const LARGE: [Self; 9] = [
+    pub const LARGE: [Self; 12] = [
         Self::EVERYTHING,
         Self::EVERYTHING_TWICE,
         Self::CRASHES_AND_INSERTS,
@@ -233,5 +294,8 @@ impl Scenario {
         Self::TWO_AND_STORE_FAILURES,
         Self::TWO_AND_RESTART_ALL,
         Self::ONE_WORKER,
+        Self::UNSOUND_AND_EVERYTHING,
+        Self::UNSOUND_AND_CRASHES,
+        Self::UNSOUND_AND_RESTART,
     ];
 }

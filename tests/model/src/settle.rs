@@ -1,8 +1,8 @@
-//! A worker that holds a claim: its delete calls, and its settlement.
+//! A worker that holds a claim: its delete calls, each with a confirming read, and its settlement.
 
 use crate::invariants::Invariant;
 use crate::process::{Claim, Finding, Stage, Worker};
-use crate::state::{Chunk, Lease, MAX_CALLS, Outcome, Side, State, Status, Task};
+use crate::state::{Chunk, Lease, MAX_CALLS, Outcome, Side, State, Status, Store, Task};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
@@ -19,13 +19,19 @@ pub fn steps(
     match stage {
         Stage::Claimed => call(state, side, claim, "begins its delete call", steps),
         Stage::OnWire => answers(model, state, side, claim, steps),
+        Stage::Confirming => confirm(model, state, side, claim, steps),
         Stage::Throttled | Stage::Unsure => {
-            let ours = is_still_ours(state, claim);
-            if claim.calls < MAX_CALLS && (ours || model.variant == Variant::NoReadBetweenCalls) {
-                let what = "reads the task and begins another delete call";
-                call(state, side, claim, what, steps);
+            if claim.calls < MAX_CALLS {
+                call_again(model, state, side, claim, steps);
             }
             look_what_became(model, state, side, claim, stage, steps);
+        }
+        Stage::Left => {
+            call_again(model, state, side, claim, steps);
+            let finding = no_outcome(model, claim);
+            let next = holding(state, side, claim, Stage::Settling(finding));
+            let what = "has no time for another delete call, or no right to it";
+            steps.add(who, what, about, next);
         }
         Stage::Settling(finding) => settle(model, state, side, claim, finding, steps),
         Stage::SettlingAgain(finding) => settle(model, state, side, claim, finding, steps),
@@ -40,16 +46,30 @@ pub fn steps(
     }
 }
 
+/// The state in which the worker has come to `stage`.
+fn holding(state: &State, side: Side, claim: Claim, stage: Stage) -> State {
+    let mut next = *state;
+    *next.workers.at_mut(side) = Worker::Holds(claim, stage);
+    next
+}
+
 /// Whether the task as it is now is still at work under this claim.
 fn is_still_ours(state: &State, claim: Claim) -> bool {
     state.is_processing(claim.attempt) && is_unsettled(state, claim.chunk, claim.token)
 }
 
-/// A delete call starts. The read before a further call and the call are one step.
+/// One delete call more, if the task is still at work under this claim. The read and the call are one step.
+fn call_again(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
+    if is_still_ours(state, claim) || model.variant == Variant::NoReadBetweenCalls {
+        let what = "reads the task and begins another delete call";
+        call(state, side, claim, what, steps);
+    }
+}
+
+/// A delete call starts.
 fn call(state: &State, side: Side, claim: Claim, what: &'static str, steps: &mut Steps) {
-    let mut next = *state;
-    let calls = claim.calls + 1;
-    *next.workers.at_mut(side) = Worker::Holds(Claim { calls, ..claim }, Stage::OnWire);
+    let calls = (claim.calls + 1).min(MAX_CALLS);
+    let next = holding(state, side, Claim { calls, ..claim }, Stage::OnWire);
     steps.add(Who::Worker(side), what, About::Chunk(claim.chunk), next);
     let further = claim.calls > 0 && !state.is_processing(claim.attempt);
     steps.breaks(Invariant::Cancel, further);
@@ -65,46 +85,102 @@ fn is_unsettled(state: &State, chunk: Side, token: u8) -> bool {
     chunk.claim == token && chunk.lease != Lease::None
 }
 
-/// The object goes by a delete call of `token`. Tells whether that call came too late.
-pub fn remove(state: &mut State, chunk: Side, token: u8) -> bool {
+/// What the store does when a delete call of `token` reaches it. Tells whether something went and the call was too late.
+pub fn delete(state: &mut State, chunk: Side, token: u8) -> bool {
     let unsettled = is_unsettled(state, chunk, token);
     let object = state.objects.at_mut(chunk);
-    let removed = object.present;
-    object.present = false;
-    object.deleted_by_us |= removed;
-    object.gone = true;
-    removed && !unsettled
+    let takes = object.is_present() && object.store == Store::Deletes;
+    object.parts -= u8::from(takes);
+    object.deleted_by_us |= takes && !object.is_present();
+    object.gone |= !object.is_present();
+    takes && !unsettled
 }
 
 /// How a delete call can end.
 fn answers(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
-    let with = |mut next: State, stage| {
-        *next.workers.at_mut(side) = Worker::Holds(claim, stage);
-        next
+    let mut deleted = *state;
+    let late = delete(&mut deleted, claim.chunk, claim.token);
+    let parts_of = |state: &State| state.objects.at(claim.chunk).parts;
+    let (before, after) = (parts_of(state), parts_of(&deleted));
+    let in_part = 0 < after && after < before;
+    let (what, stage) = if in_part {
+        let what = "deletes a part of the object, and there is more";
+        (what, Stage::Left)
+    } else if model.variant == Variant::StoreBelieved {
+        let stage = Stage::Settling(Finding::Is(Outcome::Deleted));
+        ("has its delete acknowledged and believes it", stage)
+    } else {
+        ("has its delete acknowledged", Stage::Confirming)
     };
-    let mut gone = *state;
-    let late = remove(&mut gone, claim.chunk, claim.token);
-    let next = with(gone, Stage::Settling(Finding::Is(Outcome::Deleted)));
-    steps.add(who, "deletes the object", about, next);
+    let in_part = claim.in_part || in_part;
+    let next = holding(&deleted, side, Claim { in_part, ..claim }, stage);
+    steps.add(who, what, about, next);
     steps.breaks(Invariant::LateDelete, late);
     if model.scenario.throttling {
-        let next = with(*state, Stage::Throttled);
+        let next = holding(state, side, claim, Stage::Throttled);
         steps.fault(who, "is throttled at its delete call", about, next);
     }
     if model.scenario.failures {
-        let next = with(*state, Stage::Unsure);
+        let next = holding(state, side, claim, Stage::Unsure);
         steps.fault(who, "gets an error to its delete call", about, next);
-        let next = with(gone, Stage::Unsure);
+        let next = holding(&deleted, side, claim, Stage::Unsure);
         let what = "gets an error to its delete call, which was carried out";
         steps.fault(who, what, about, next);
         steps.breaks(Invariant::LateDelete, late);
         if model.variant == Variant::AbandonedCall {
-            let mut next = with(*state, Stage::Unsure);
+            let mut next = holding(state, side, claim, Stage::Unsure);
             next.objects.at_mut(claim.chunk).late = Some(claim.token);
             let what = "stops waiting for its delete call, which is still under way";
             steps.fault(who, what, about, next);
         }
+    }
+}
+
+/// The confirming read, which is the second half of a delete call. It may fail too.
+fn confirm(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
+    let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
+    let object = state.objects.at(claim.chunk);
+    let mut after = claim;
+    let (what, stage) = if object.store == Store::CannotConfirm {
+        let finding = if model.variant == Variant::UnconfirmedIsNoTry {
+            Finding::NoTry
+        } else {
+            no_outcome(model, claim)
+        };
+        ("cannot confirm its delete", Stage::Settling(finding))
+    } else if !object.is_present() {
+        let deleted = Finding::Is(Outcome::Deleted);
+        ("confirms that the object is gone", Stage::Settling(deleted))
+    } else if model.variant == Variant::KeptTakenForProgress {
+        after.in_part = true;
+        ("finds the object kept and calls it progress", Stage::Left)
+    } else if claim.kept {
+        let gave_up = Finding::Is(Outcome::GaveUp);
+        ("finds the object kept again", Stage::Settling(gave_up))
+    } else {
+        after.kept = true;
+        ("finds the object kept", Stage::Left)
+    };
+    steps.add(who, what, about, holding(state, side, after, stage));
+    if model.scenario.throttling {
+        let next = holding(state, side, claim, Stage::Throttled);
+        steps.fault(who, "is throttled at its confirming read", about, next);
+    }
+    if model.scenario.failures {
+        let next = holding(state, side, claim, Stage::Unsure);
+        steps.fault(who, "gets an error to its confirming read", about, next);
+    }
+}
+
+/// The end of a claim without an outcome. If nothing went it counts as a try, and after the last one the object is given up.
+fn no_outcome(model: &Model, claim: Claim) -> Finding {
+    if claim.in_part && model.variant != Variant::PartCountsAsTry {
+        Finding::Progress
+    } else if claim.last_try {
+        Finding::Is(Outcome::GaveUp)
+    } else {
+        Finding::Is(Outcome::Remaining)
     }
 }
 
@@ -118,17 +194,14 @@ fn look_what_became(
     steps: &mut Steps,
 ) {
     let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
-    let finding = match stage {
-        Stage::Throttled if model.variant != Variant::ThrottlingCounts => Finding::Throttled,
-        _ if claim.last_try => Finding::Is(Outcome::GaveUp),
-        _ => Finding::Is(Outcome::Remaining),
+    let throttled = stage == Stage::Throttled && model.variant != Variant::ThrottlingCounts;
+    let finding = if throttled && !claim.in_part {
+        Finding::NoTry
+    } else {
+        no_outcome(model, claim)
     };
-    let with = |finding| {
-        let mut next = *state;
-        *next.workers.at_mut(side) = Worker::Holds(claim, Stage::Settling(finding));
-        next
-    };
-    if state.objects.at(claim.chunk).present {
+    let with = |finding| holding(state, side, claim, Stage::Settling(finding));
+    if state.objects.at(claim.chunk).is_present() {
         let what = "looks again and still sees the object";
         steps.add(who, what, about, with(finding));
     } else {
@@ -199,7 +272,11 @@ fn settle(
         }
     }
     let object = next.objects.at_mut(claim.chunk);
-    let wrongly_absent = counted == Some(Outcome::NotFound) && object.deleted_by_us;
+    let untrue = match counted {
+        Some(Outcome::Deleted) => !object.gone,
+        Some(Outcome::NotFound) => object.deleted_by_us,
+        Some(Outcome::Remaining | Outcome::GaveUp) | None => false,
+    };
     if counted == Some(Outcome::Deleted) {
         object.deleted_by_us = false;
     }
@@ -217,7 +294,7 @@ fn settle(
         next.messages.send((task.attempt, Some(claim.chunk)));
     }
     let check = |steps: &mut Steps| {
-        steps.breaks(Invariant::ExactOutcomes, wrongly_absent);
+        steps.breaks(Invariant::ExactOutcomes, untrue);
         steps.breaks(Invariant::Fence, !newest);
     };
     steps.add(who, what, about, next);
@@ -246,7 +323,8 @@ fn record(
     match finding {
         Finding::Is(Outcome::Deleted | Outcome::NotFound) if !all_restarted => chunk.seen = false,
         Finding::Is(_) => {}
-        Finding::Throttled => chunk.tries = chunk.tries.saturating_sub(1),
+        Finding::NoTry => chunk.tries = chunk.tries.saturating_sub(1),
+        Finding::Progress => chunk.tries = 0,
     }
     if let Some(outcome) = counted {
         chunk.outcome = outcome;

@@ -7,7 +7,7 @@ use crate::queue::Messages;
 
 /// Claims of one attempt without progress after which a chunk's objects are given up. The service allows five.
 pub const MAX_TRIES: u8 = 2;
-/// Delete calls that one claim makes at most. The service allows four, one after another.
+/// Delete calls after which one claim does not repeat one that failed. The service allows four, one after another.
 pub const MAX_CALLS: u8 = 2;
 
 /// One of two: chunks, workers or creators.
@@ -200,17 +200,37 @@ impl Chunk {
     }
 }
 
+/// What the store does with the deletes of an object, all of which it acknowledges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Store {
+    /// It deletes, and a confirming read is to be had.
+    Deletes,
+    /// It keeps the object, and a confirming read finds it.
+    Keeps,
+    /// It keeps the object, and no confirming read is to be had.
+    CannotConfirm,
+}
+
 /// An object in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Object {
-    /// It is there.
-    pub present: bool,
+    /// How many of its parts are there. A delete takes one.
+    pub parts: u8,
+    /// What the store does with its deletes.
+    pub store: Store,
     /// A delete call of this claim is under way though nobody waits for it any more.
     pub late: Option<u8>,
     /// Ghost: this service deleted it, and no outcome says so yet.
     pub deleted_by_us: bool,
-    /// Ghost: since everything was last restarted it was deleted, or seen absent.
+    /// Ghost: it was gone at some time since the newest claim that saw it, and since everything was last restarted.
     pub gone: bool,
+}
+
+impl Object {
+    /// Whether a current read finds it.
+    pub fn is_present(&self) -> bool {
+        self.parts > 0
+    }
 }
 
 /// Everything at one instant.
@@ -235,15 +255,15 @@ pub struct State {
 }
 
 impl State {
-    /// Nothing has happened, and the objects are there or not.
-    pub fn new(present: [bool; 2]) -> Self {
-        let object = |present| Object {
-            present,
+    /// Nothing has happened, and the objects have so many parts in the index.
+    pub fn new([a, b]: [u8; 2]) -> Self {
+        let object = |parts| Object {
+            parts,
+            store: Store::Deletes,
             late: None,
             deleted_by_us: false,
             gone: false,
         };
-        let [a, b] = present;
         Self {
             task: None,
             chunks: Pair::new(Chunk::NEW, Chunk::NEW),

@@ -106,7 +106,8 @@ impl Steps {
 impl Model {
     /// Where everything begins.
     pub fn first(&self) -> State {
-        let mut state = State::new(self.scenario.present);
+        let parts = |present| u8::from(present) * self.scenario.parts;
+        let mut state = State::new(self.scenario.present.map(parts));
         if self.scenario.creates == 0 {
             state.create(Side::A, self.scenario.chunks);
             state.messages.send((1, None));

@@ -39,7 +39,7 @@ pub enum Variant {
     NoSweeper,
     /// A claim does not ask for the task's status.
     ClaimIgnoresStatus,
-    /// Before its second delete call a worker does not read the task.
+    /// Before a further delete call a worker does not read the task, whatever asks for that call.
     NoReadBetweenCalls,
     /// A delete call that did not answer is not waited for as long as it may still arrive.
     AbandonedCall,
@@ -55,11 +55,19 @@ pub enum Variant {
     RestartForgetsSeen,
     /// A call that named its attempt does not name it in the condition of its write.
     AttemptNotNamed,
+    /// An object whose delete the store acknowledges counts as deleted, without a confirming read.
+    StoreBelieved,
+    /// An object that is kept counts as one that went in part: it is deleted again and again, and no try counts.
+    KeptTakenForProgress,
+    /// A claim that ended because its delete could not be confirmed does not count as a try.
+    UnconfirmedIsNoTry,
+    /// A claim that deleted a part of the object counts as a try.
+    PartCountsAsTry,
 }
 
 impl Variant {
     /// All that leave something out.
-    pub const BROKEN: [Self; 23] = [
+    pub const BROKEN: [Self; 27] = [
         Self::CheckThenPut,
         Self::NoAttemptCheck,
         Self::NoFence,
@@ -83,6 +91,10 @@ impl Variant {
         Self::ErrorTakenForAbsence,
         Self::RestartForgetsSeen,
         Self::AttemptNotNamed,
+        Self::StoreBelieved,
+        Self::KeptTakenForProgress,
+        Self::UnconfirmedIsNoTry,
+        Self::PartCountsAsTry,
     ];
 
     /// The invariant that the shortest way to trouble breaks.
@@ -102,8 +114,14 @@ impl Variant {
             | Self::LeaseWithoutMargin
             | Self::LeaseIgnoredByRestart
             | Self::AbandonedCall => Invariant::LateDelete,
-            Self::NoSweeper | Self::ThrottlingCounts => Invariant::Ends,
-            Self::LooksAgain | Self::RestartForgetsSeen => Invariant::ExactOutcomes,
+            Self::NoSweeper
+            | Self::ThrottlingCounts
+            | Self::KeptTakenForProgress
+            | Self::UnconfirmedIsNoTry
+            | Self::PartCountsAsTry => Invariant::Ends,
+            Self::LooksAgain | Self::RestartForgetsSeen | Self::StoreBelieved => {
+                Invariant::ExactOutcomes
+            }
             Self::RetryTakenForRival | Self::AttemptNotNamed => Invariant::Retries,
         })
     }
@@ -133,6 +151,10 @@ impl Variant {
             Self::NoSweeper => Scenario::LOSSES,
             Self::ThrottlingCounts => Scenario::THROTTLING,
             Self::AttemptNotNamed => Scenario::CALLS,
+            Self::StoreBelieved | Self::KeptTakenForProgress | Self::UnconfirmedIsNoTry => {
+                Scenario::UNSOUND
+            }
+            Self::PartCountsAsTry => Scenario::PARTS,
         }
     }
 }
@@ -156,7 +178,7 @@ impl fmt::Display for Variant {
             Self::RetryTakenForRival => "a retried write taken for a rival's",
             Self::NoSweeper => "no sweeper",
             Self::ClaimIgnoresStatus => "a claim that ignores the status",
-            Self::NoReadBetweenCalls => "no read before a second delete call",
+            Self::NoReadBetweenCalls => "no read before a further delete call",
             Self::AbandonedCall => "a delete call not waited for",
             Self::ThrottlingCounts => "throttling counts as a try",
             Self::StalePutOff => "a chunk put off by an earlier attempt",
@@ -164,6 +186,10 @@ impl fmt::Display for Variant {
             Self::ErrorTakenForAbsence => "a failed look taken for absence",
             Self::RestartForgetsSeen => "a restart of everything forgets what was seen",
             Self::AttemptNotNamed => "a named attempt left out of the condition",
+            Self::StoreBelieved => "an acknowledgement taken for a deletion",
+            Self::KeptTakenForProgress => "a kept object taken for progress",
+            Self::UnconfirmedIsNoTry => "an unconfirmed delete is no try",
+            Self::PartCountsAsTry => "a delete in part counts as a try",
         })
     }
 }

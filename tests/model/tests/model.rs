@@ -17,10 +17,9 @@ fn holds(scenario: Scenario) -> Report {
     let (name, violation) = (scenario.name, &report.violation);
     assert!(violation.is_none(), "{name}: {violation:#?}");
     assert!(report.ends.done > 0, "{}: never done", scenario.name);
-    let gives_up = scenario.failures || scenario.kills;
     assert_eq!(
         report.ends.failed > 0,
-        gives_up,
+        scenario.may_fail(),
         "{}: failed",
         scenario.name
     );
@@ -84,6 +83,16 @@ fn a_call_that_names_no_attempt_may_take_effect_again_after_another_of_its_kind(
 }
 
 #[test]
+fn an_object_that_the_store_keeps_or_cannot_confirm_does_not_hold_its_task_up() {
+    holds(Scenario::UNSOUND);
+}
+
+#[test]
+fn deletes_in_part_never_fail_a_task() {
+    holds(Scenario::PARTS);
+}
+
+#[test]
 fn each_guard_left_out_breaks_the_invariant_it_is_for() {
     for variant in Variant::BROKEN {
         let scenario = variant.scenario();
@@ -97,6 +106,26 @@ fn each_guard_left_out_breaks_the_invariant_it_is_for() {
             .violation
             .map_or(Vec::new(), |violation| violation.trace);
         assert!(!trace.is_empty(), "{variant}: no trace");
+    }
+}
+
+#[test]
+fn every_further_delete_call_needs_a_read_of_the_task_whatever_asks_for_it() {
+    let kept = Scenario {
+        failures: false,
+        throttling: false,
+        parts: 1,
+        ..Scenario::UNSOUND
+    };
+    let in_part = Scenario {
+        throttling: false,
+        ..Scenario::PARTS
+    };
+    for scenario in [Scenario::STORE_FAILURES, kept, in_part] {
+        let variant = Variant::NoReadBetweenCalls;
+        let report = search(&Model { scenario, variant }, false);
+        let found = report.violation.map(|violation| violation.invariant);
+        assert_eq!(found, Some(Invariant::Cancel), "{}", scenario.name);
     }
 }
 
