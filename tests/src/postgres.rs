@@ -161,6 +161,16 @@ impl Postgres {
         waited.expect("PostgreSQL starts again");
     }
 
+    /// The same, as a replica that its primary no longer reaches: it shows what it has, and takes no writes.
+    pub async fn restart_as_replica(&self) {
+        let admin = self.connect(ADMIN).await.expect("the server answers");
+        let row = admin.query_one("SHOW data_directory", &[]).await;
+        let data: String = row.expect("a setting").get(0);
+        let signal = std::path::Path::new(&data).join("standby.signal");
+        std::fs::write(signal, "").expect("a file can be written");
+        self.restart().await;
+    }
+
     async fn started_at(&self) -> Option<String> {
         let admin = self.connect(ADMIN).await?;
         let row = admin.query_one("SELECT pg_postmaster_start_time()::text", &[]);

@@ -26,6 +26,8 @@ pub enum Fault {
     Conflict,
     /// It is answered as S3 Vectors answers a call that names an invalid key, and not carried out.
     InvalidKeys,
+    /// S3 Vectors acknowledges it and keeps these keys.
+    Kept(Vec<String>),
     /// It waits before it is sent, until it is let go.
     HeldBefore(Hold),
     /// It is carried out, and its answer waits until it is let go.
@@ -201,6 +203,13 @@ impl HttpConnector for WatchingConnector {
                     let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
                     Ok(refusal(400, "ValidationException", fields))
                 }
+                Some(Fault::Kept(keys)) => match without(&request, &keys) {
+                    Some(request) => inner.call(request).await,
+                    None => Ok(HttpResponse::new(
+                        200.try_into().expect("a status code"),
+                        "{}".into(),
+                    )),
+                },
                 Some(Fault::HeldBefore(hold)) => {
                     hold.wait().await;
                     inner.call(request).await
@@ -213,6 +222,23 @@ impl HttpConnector for WatchingConnector {
             }
         })
     }
+}
+
+/// A delete of vectors without these keys. `None`: of none.
+fn without(request: &HttpRequest, keys: &[String]) -> Option<HttpRequest> {
+    let mut body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())
+        .expect("the SDK sends JSON");
+    let listed = body["keys"].as_array_mut().expect("keys");
+    listed.retain(|key| !keys.iter().any(|kept| key == kept));
+    if listed.is_empty() {
+        return None;
+    }
+    let body = body.to_string();
+    let mut request = request.try_clone().expect("a body in memory");
+    let length = body.len().to_string();
+    request.headers_mut().insert("content-length", length);
+    *request.body_mut() = body.into();
+    Some(request)
 }
 
 fn lost(what: &str) -> ConnectorError {

@@ -5,13 +5,16 @@ mod contract;
 mod connections;
 mod embedding_studio;
 mod logging_in;
+mod outcomes;
 mod pace;
 mod postgres;
 mod s3vectors;
 mod whole;
 
 use shared::task::ModelId;
-use shared::vector::{Services, VectorStore, VectorStoreRules, VectorStores};
+use shared::vector::{
+    AfterDelete, Presence, Services, VectorStore, VectorStoreRules, VectorStores,
+};
 use std::sync::Arc;
 
 /// What stores over PostgreSQL are opened with: nothing of AWS is there.
@@ -33,4 +36,30 @@ fn open(url: &str, services: &Services) -> VectorStores {
 fn of(stores: &VectorStores, model: &str) -> Arc<dyn VectorStore> {
     let model = ModelId::new(model).expect("a good model id");
     stores.for_model(&model).expect("a rule for all models")
+}
+
+/// Which of `ids` a store shows as present. It can hold them all.
+async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
+    let presence = store.present(ids).await.expect("the store answers");
+    let shows = |presence| match presence {
+        Presence::Present => true,
+        Presence::Absent => false,
+        Presence::Refused(why) => panic!("refused: {why}"),
+    };
+    presence.into_iter().map(shows).collect()
+}
+
+/// The ids that are kept, of those that a store is to delete; all others are gone.
+async fn kept<'a>(store: &dyn VectorStore, ids: &[&'a str]) -> Vec<&'a str> {
+    let after = store.delete(ids).await.expect("the store answers");
+    assert_eq!(after.len(), ids.len());
+    let is_kept = |(id, after): (&&'a str, AfterDelete)| match after {
+        AfterDelete::Gone => None,
+        AfterDelete::Kept(why) => {
+            assert!(why.contains("still has the object"), "{why}");
+            Some(*id)
+        }
+        AfterDelete::More | AfterDelete::Unconfirmed => panic!("{id}: {after:?}"),
+    };
+    ids.iter().zip(after).filter_map(is_kept).collect()
 }

@@ -213,10 +213,12 @@ fn chunk_part(
         return part;
     }
     // Work remains: it is due again at once where there was progress, and ever later where there was none.
-    let moved = end.newly.sum() > 0;
+    let moved = end.newly.sum() > 0 || why == Deferral::Progress;
     let tries = match why {
         _ if moved => 0,
-        Deferral::Throttled | Deferral::NoTime => state.tries.saturating_sub(1),
+        Deferral::Throttled | Deferral::NoTime | Deferral::Progress => {
+            state.tries.saturating_sub(1)
+        }
         Deferral::Failed => state.tries,
     };
     let (put_offs, due_at) = match moved {

@@ -50,6 +50,8 @@ pub enum Deferral {
     NoTime,
     /// The store kept failing: the try counts.
     Failed,
+    /// A part of an object went, though no object is counted: as good as an outcome.
+    Progress,
 }
 
 impl Deferral {
@@ -58,6 +60,7 @@ impl Deferral {
         match self {
             Self::Throttled | Self::NoTime => resend_delay(times.min(MAX_THROTTLED_PUT_OFFS)),
             Self::Failed => resend_delay(times),
+            Self::Progress => TimeDelta::zero(),
         }
     }
 }
@@ -123,7 +126,9 @@ impl TaskStore {
     ) -> Result<(), WorkError> {
         let state = &read.chunk.state;
         let tries = match why {
-            Deferral::Throttled | Deferral::NoTime => state.tries_in(claim.attempt),
+            Deferral::Throttled | Deferral::NoTime | Deferral::Progress => {
+                state.tries_in(claim.attempt)
+            }
             Deferral::Failed => claim.tries,
         };
         let put_offs = state.put_offs_in(claim.attempt);

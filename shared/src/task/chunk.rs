@@ -72,6 +72,16 @@ impl Counts {
         self.deleted + self.failed
     }
 
+    /// These and `more`.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        Self {
+            deleted: self.deleted + more.deleted,
+            failed: self.failed + more.failed,
+            not_found: self.not_found + more.not_found,
+        }
+    }
+
     fn fail(&mut self, reason: &Reason) {
         self.failed += 1;
         self.not_found += u32::from(*reason == Reason::NotFound);

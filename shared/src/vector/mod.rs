@@ -1,4 +1,4 @@
-//! The vector store port: say which of these ids exist, delete these ids.
+//! The vector store port: say which of these ids exist; delete these ids, and say what became of each.
 //!
 //! `rules.rs` chooses the store for a model, `schemes.rs` is the table of adapters by URL scheme; each other file is an
 //! adapter, which owns its service's limits, connections and timeouts, and sorts its errors by meaning.
@@ -30,19 +30,30 @@ use std::time::Duration;
 
 /// A place that holds a model's vectors.
 pub trait VectorStore: Send + Sync {
-    /// Which of `ids` are in the index, position by position.
-    fn present<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<bool>, VectorError>>;
+    /// Which of `ids` are in the index now, position by position, by a read that shows all that was committed before it.
+    fn present<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>>;
 
-    /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call. Absent ones do no harm.
+    /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call, and says what became of each, position by
+    /// position. Absent ones do no harm.
+    ///
+    /// An adapter says [`AfterDelete::Gone`] of what a current read did not find after the delete, not of what its store
+    /// acknowledged; only where the store documents that an acknowledged delete is visible at once may the acknowledgement
+    /// stand for that read.
     ///
     /// After an error some may be deleted and some not. Where no answer came (see [`VectorErrorKind::Unanswered`]) the call
     /// may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after it was made: the adapter and its service
     /// end it by then.
     ///
     /// [`VECTOR_CALL_TIMEOUT`]: crate::aws::VECTOR_CALL_TIMEOUT
-    fn delete<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<(), VectorError>>;
+    fn delete<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>>;
 
-    /// The most ids that one delete call takes.
+    /// The most ids that one delete call takes now. It becomes smaller when a call was too slow.
     fn max_delete(&self) -> usize;
 
     /// Takes the next place for a delete of so many ids, and says how long to wait for it, so that the store is asked for
@@ -52,6 +63,42 @@ pub trait VectorStore: Send + Sync {
     fn turn(&self, _ids: usize, _longest: Duration) -> Option<Duration> {
         Some(Duration::ZERO)
     }
+}
+
+/// What a read says of one id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It is in the index.
+    Present,
+    /// It is not.
+    Absent,
+    /// The store can never hold this id. One sentence for the person who reads the task.
+    Refused(String),
+}
+
+impl Presence {
+    /// Present or absent.
+    pub fn of(is_present: bool) -> Self {
+        if is_present {
+            Self::Present
+        } else {
+            Self::Absent
+        }
+    }
+}
+
+/// What became of one id by a delete call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AfterDelete {
+    /// A current read does not find it.
+    Gone,
+    /// A current read still finds it: something keeps it, or somebody inserted it again. One sentence for the person who
+    /// reads the task.
+    Kept(String),
+    /// A part of it went, and another call takes more.
+    More,
+    /// No current read is to be had yet.
+    Unconfirmed,
 }
 
 /// What went wrong, by meaning.
@@ -69,8 +116,12 @@ pub enum VectorErrorKind {
     Unanswered,
     /// The caller's own time was up too soon to blame the store.
     OutOfTime,
+    /// The call asked for more than can be done in its time, and nothing of it was done. A smaller one may succeed.
+    TooSlow,
     /// One of the ids is one that the store will never take.
     InvalidId,
+    /// One of the objects is one that the store refuses to delete, and nothing was deleted. The others may go without it.
+    KeptObject,
 }
 
 /// An error of a vector store.

@@ -44,6 +44,16 @@ impl Parameters {
         self.keep_fault(name, number.ok_or_else(fault))
     }
 
+    /// A parameter that has one value, or is absent.
+    pub(super) fn flag(&mut self, name: &'static str, value: &str) -> bool {
+        let Some(text) = self.take(name) else {
+            return false;
+        };
+        let fault = format!("is `{text}`: give `{value}`, or leave it out");
+        let known = if text == value { Ok(true) } else { Err(fault) };
+        self.keep_fault(name, known).unwrap_or(false)
+    }
+
     /// Notes the fault where a parameter is missing. One that is there and bad has its fault already.
     #[cfg(feature = "postgres")]
     pub(super) fn require(&mut self, name: &str, was_given: bool) {

@@ -2,11 +2,12 @@
 //!
 //! `address.rs` reads the URL, `pool.rs` keeps the connections, `connect.rs` makes them over `tls.rs` with what `secret.rs` says, `names.rs` quotes
 //! identifiers, `column.rs` knows what ids a column holds, `errors.rs` sorts errors. Here: the URL's layouts, and the store
-//! over one table.
+//! over one of them. What it says of an id rests on a read of its own transaction, after the delete's commit.
 
 mod address;
 pub(super) mod column;
 mod connect;
+mod denial;
 pub(super) mod errors;
 pub(super) mod names;
 pub(super) mod pool;
@@ -16,32 +17,35 @@ mod tls;
 
 use super::parameters::Parameters;
 use super::schemes::{StoreOf, Target, Template};
-use super::{Services, VectorError, VectorErrorKind, VectorStore};
+use super::{AfterDelete, Presence, Services, VectorError, VectorErrorKind, VectorStore};
 use crate::task::ModelId;
 use address::Address;
 use column::{Columns, IdType};
+use connect::STATEMENT_TIMEOUT;
 use errors::Failure;
 use futures_util::future::BoxFuture;
 use names::{Identifier, Table};
-use pool::{CALL_TIMEOUT, Pool};
+use pool::{CALL_TIMEOUT, Parameter, Pool, Statement};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, timeout};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use url::Url;
 
 /// The most ids of one delete: as many as a chunk of a task has. It is one statement, and must end in time.
-pub(super) const MAX_DELETE: usize = 500;
+const MAX_DELETE: usize = 500;
 
 /// Reads `postgres://user@host/database?…`.
 pub(super) fn parse(url: &Url) -> Result<Arc<dyn Target>, Vec<String>> {
     let mut parameters = Parameters::of(url);
     let address = Address::read(url, &mut parameters);
     let schema = parameters.name("schema");
+    let may_hide = parameters.flag("row_security", "on");
     let layout = match parameters.take("layout").as_deref() {
         None => Layout::of_rows(&mut parameters),
         #[cfg(feature = "embedding-studio")]
-        Some("embedding-studio") => Some(Layout::EmbeddingStudio),
+        Some("embedding-studio") => super::embedding_studio::layout(),
         Some(other) => {
             parameters.faults.push(format!(
                 "layout `{other}` is not known, or was left out of this build: use `embedding-studio`, or none"
@@ -55,6 +59,7 @@ pub(super) fn parse(url: &Url) -> Result<Arc<dyn Target>, Vec<String>> {
             address,
             schema,
             layout,
+            may_hide,
         })),
         _ => Err(faults),
     }
@@ -66,18 +71,17 @@ struct Database {
     address: Address,
     schema: Option<Template>,
     layout: Layout,
+    /// Whether rows that row security hides count as not there.
+    may_hide: bool,
 }
 
+/// Which tables hold a model's objects.
 #[derive(Clone, Debug)]
-enum Layout {
-    /// One table, with the ids in this column.
-    Rows {
-        table: Template,
-        id_column: Identifier,
-    },
-    /// EmbeddingStudio's two tables a model.
-    #[cfg(feature = "embedding-studio")]
-    EmbeddingStudio,
+pub(super) struct Layout {
+    pub(super) table: Template,
+    pub(super) id_column: Identifier,
+    /// EmbeddingStudio's objects have their parts in a table of their own.
+    pub(super) parts: Option<Template>,
 }
 
 impl Layout {
@@ -86,9 +90,30 @@ impl Layout {
             parameters.require(name, parameters.has(name));
         }
         let (table, id_column) = (parameters.name("table"), parameters.fixed_name("id_column"));
-        Some(Self::Rows {
+        Some(Self {
             table: table?,
             id_column: id_column?,
+            parts: None,
+        })
+    }
+
+    /// The tables of a model.
+    ///
+    /// # Errors
+    /// Why no table can have such a name.
+    fn of_model(&self, schema: Option<&Template>, model: &ModelId) -> Result<Relation, String> {
+        let schema = schema.map(|schema| Identifier::new(&schema.fill(model)));
+        let schema = schema.transpose()?;
+        let table = |name: &Template| {
+            Ok::<_, String>(Table {
+                schema: schema.clone(),
+                name: Identifier::new(&name.fill(model))?,
+            })
+        };
+        Ok(Relation {
+            parts: self.parts.as_ref().map(table).transpose()?,
+            table: table(&self.table)?,
+            id_column: self.id_column.clone(),
         })
     }
 }
@@ -96,154 +121,318 @@ impl Layout {
 impl Target for Database {
     fn open(&self, services: &Services) -> StoreOf {
         let pool = Arc::new(Pool::new(self.address.clone(), services));
-        let schema = self.schema.clone();
-        match self.layout.clone() {
-            Layout::Rows { table, id_column } => {
-                let types = Arc::default();
-                Box::new(move |model| {
-                    Arc::new(Rows {
-                        pool: Arc::clone(&pool),
-                        types: Arc::clone(&types),
-                        table: table_named(schema.as_ref(), &table.fill(model), model),
-                        id_column: id_column.clone(),
-                    })
-                })
+        let known = Arc::default();
+        let (schema, layout, may_hide) = (self.schema.clone(), self.layout.clone(), self.may_hide);
+        Box::new(move |model| {
+            Arc::new(Store {
+                pool: Arc::clone(&pool),
+                known: Arc::clone(&known),
+                relation: layout.of_model(schema.as_ref(), model),
+                may_hide,
+            })
+        })
+    }
+}
+
+/// The tables of one model.
+#[derive(Clone, Debug)]
+pub(super) struct Relation {
+    pub(super) table: Table,
+    pub(super) id_column: Identifier,
+    pub(super) parts: Option<Table>,
+}
+
+impl Relation {
+    fn tables(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.table).chain(&self.parts)
+    }
+
+    /// What the service does with each table, for which the role needs the right. Deleting parts locks their objects.
+    fn needs(&self) -> Vec<(&'static str, &Table)> {
+        let of = |parts: &Option<Table>| -> &'static [&'static str] {
+            match parts {
+                None => &["SELECT", "DELETE"],
+                Some(_) => &["SELECT", "UPDATE", "DELETE"],
             }
-            #[cfg(feature = "embedding-studio")]
-            Layout::EmbeddingStudio => super::embedding_studio::open(pool, schema),
-        }
+        };
+        let of_table = of(&self.parts).iter().map(|need| (*need, &self.table));
+        let of_parts = self.parts.iter();
+        let of_parts = of_parts.flat_map(|parts| of(&None).iter().map(move |need| (*need, parts)));
+        of_table.chain(of_parts).collect()
+    }
+
+    /// The statement that reads which ids are there, `$1` of them, and whether that can be believed: whether the server is a
+    /// replica, and of which tables, `$2`, row security hides rows from the role.
+    fn read(&self, id_type: IdType) -> String {
+        let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
+        let ids = self.tables().map(|table| {
+            let table = table.quoted();
+            format!("SELECT {column}::text FROM {table} WHERE {column} = ANY({wanted})")
+        });
+        let ids = ids.collect::<Vec<_>>().join(" UNION ");
+        format!(
+            "SELECT pg_catalog.pg_is_in_recovery(), \
+                ARRAY(SELECT pg_catalog.row_security_active(t) FROM pg_catalog.unnest($2::text[]) AS t), \
+                ARRAY({ids})"
+        )
+    }
+
+    fn delete(&self, id_type: IdType) -> String {
+        let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
+        let table = self.table.quoted();
+        format!("DELETE FROM {table} WHERE {column} = ANY({wanted})")
     }
 }
 
-/// A table that may not exist, since no table can have its name; then why.
-pub(super) type MaybeTable = Result<Table, String>;
-
-/// The table of this name, in the schema that the model has.
-pub(super) fn table_named(schema: Option<&Template>, name: &str, model: &ModelId) -> MaybeTable {
-    let schema = schema.map(|schema| Identifier::new(&schema.fill(model)));
-    Ok(Table {
-        schema: schema.transpose()?,
-        name: Identifier::new(name)?,
-    })
+/// What was learned about a table.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// From the catalog. It is kept as long as it proves right.
+    columns: Option<Facts>,
+    /// The most ids that one delete took in time; absent: as many as there may be.
+    most: Option<usize>,
 }
 
-/// Makes a call about a table in bounded time, and sorts its errors.
-pub(super) async fn call<'a, T, F>(
-    table: &'a MaybeTable,
-    call: impl FnOnce(&'a Table) -> F,
-) -> Result<T, VectorError>
-where
-    F: Future<Output = Result<T, Failure>>,
-{
-    let table = table.as_ref().map_err(|why| VectorError {
-        kind: VectorErrorKind::IndexMissing,
-        detail: format!("There can be no such table: {why}"),
-        code: "no such name".to_owned(),
-        source: None,
-    })?;
-    match timeout(CALL_TIMEOUT, call(table)).await {
-        Ok(answer) => answer.map_err(|failure| failure.about(table)),
-        Err(_) => Err(VectorError {
-            kind: VectorErrorKind::Unanswered,
-            detail: "The vector store did not answer in time".to_owned(),
-            code: "timeout".to_owned(),
-            source: None,
-        }),
-    }
+/// What the catalog says of a table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) id_type: IdType,
+    /// Whether objects say what they were derived from.
+    pub(super) has_originals: bool,
 }
 
-/// What was learned about tables, from the catalog. It is kept as long as it proves right.
-pub(super) type Learned<T> = Arc<Mutex<HashMap<Table, T>>>;
-
-/// What is known of a table.
-pub(super) fn known<T: Copy>(learned: &Learned<T>, table: &Table) -> Option<T> {
-    let learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-    learned.get(table).copied()
-}
-
-/// Keeps what was learned of a table, or forgets it.
-pub(super) fn learn<T>(learned: &Learned<T>, table: &Table, what: Option<T>) {
-    let mut learned = learned.lock().unwrap_or_else(PoisonError::into_inner);
-    match what {
-        Some(what) => learned.insert(table.clone(), what),
-        None => learned.remove(table),
-    };
-}
-
-/// Which of `ids` are among the rows' first column, position by position.
-pub(super) fn among(rows: &[tokio_postgres::Row], ids: &[&str]) -> Result<Vec<bool>, Failure> {
-    let found = rows.iter().map(|row| row.try_get(0));
-    let found: HashSet<&str> = found.collect::<Result<_, _>>()?;
-    Ok(ids.iter().map(|id| found.contains(id)).collect())
-}
-
-/// One table, whose rows are deleted by the value of a column.
-struct Rows {
+/// The objects of one model.
+struct Store {
     pool: Arc<Pool>,
-    types: Learned<IdType>,
-    table: MaybeTable,
-    id_column: Identifier,
+    known: Arc<Mutex<HashMap<Table, Known>>>,
+    /// Or why there can be no such tables.
+    relation: Result<Relation, String>,
+    may_hide: bool,
 }
 
-impl Rows {
-    /// The id column's type. It is looked up once, so that a batch is one round trip.
-    async fn id_type(&self, table: &Table) -> Result<IdType, Failure> {
-        if let Some(known) = known(&self.types, table) {
+impl Store {
+    fn known<T>(&self, table: &Table, act: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        act(known.entry(table.clone()).or_default())
+    }
+
+    /// What is known of the table's columns. It is read from the catalog where nothing is known, and read again before an id is
+    /// refused on what was learned earlier; else a batch is one round trip.
+    async fn facts(&self, relation: &Relation, ids: &[&str]) -> Result<Facts, Failure> {
+        let table = &relation.table;
+        let known = self.known(table, |known| known.columns);
+        let holds_all = |facts: &Facts| ids.iter().all(|id| facts.id_type.can_be(id));
+        if let Some(known) = known.filter(holds_all) {
             return Ok(known);
         }
-        let columns = Columns::look_up(&self.pool, table, &[self.id_column.as_str()]).await?;
-        let found = columns.id_type(table, self.id_column.as_str())?;
-        learn(&self.types, table, Some(found));
-        Ok(found)
+        let columns = Columns::look_up(&self.pool, relation).await?;
+        let facts = columns.facts(relation)?;
+        // Originals may be added to an older database any time, so it is looked at again for each batch.
+        let stays = relation.parts.is_none() || facts.has_originals;
+        self.known(table, |known| known.columns = stays.then_some(facts));
+        Ok(facts)
     }
 
-    /// A table may be made anew with another type: then what was known of it is wrong.
-    fn forget_if_changed(&self, table: &Table, failure: Failure) -> Failure {
-        if failure.is_other_type() {
-            learn(&self.types, table, None);
+    /// Reads which of `ids` are there now.
+    async fn read(&self, relation: &Relation, ids: &[&str]) -> Result<Vec<Presence>, Failure> {
+        let mut forgot = false;
+        loop {
+            let facts = self.facts(relation, ids).await?;
+            let holds = |id: &&str| facts.id_type.can_be(id);
+            let good: Vec<&str> = ids.iter().copied().filter(holds).collect();
+            let tables = quoted(relation);
+            let parameters: [Parameter<'_>; 2] =
+                [(&good, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
+            let read = relation.read(facts.id_type);
+            let rows = match self.pool.query(&read, &parameters).await {
+                Err(failure) if failure.is_of_a_changed_table() && !forgot => {
+                    forgot = true;
+                    self.known(&relation.table, |known| known.columns = None);
+                    continue;
+                }
+                rows => rows?,
+            };
+            let found = self.current(relation, &rows)?;
+            let presence = |id: &&str| {
+                if facts.id_type.can_be(id) {
+                    Presence::of(found.contains(id))
+                } else {
+                    Presence::Refused(facts.id_type.refusal())
+                }
+            };
+            return Ok(ids.iter().map(presence).collect());
         }
-        failure
+    }
+
+    /// The ids that a read found, unless it cannot be believed.
+    fn current<'r>(
+        &self,
+        relation: &Relation,
+        rows: &'r [Row],
+    ) -> Result<HashSet<&'r str>, Failure> {
+        let denied = |detail: String, code: &str| VectorError {
+            kind: VectorErrorKind::Denied,
+            detail,
+            code: code.to_owned(),
+            source: None,
+        };
+        let row = rows.first().ok_or_else(|| VectorError {
+            kind: VectorErrorKind::Temporary,
+            detail: "The vector store gave an answer that makes no sense".to_owned(),
+            code: "no row".to_owned(),
+            source: None,
+        })?;
+        if row.try_get(0)? {
+            return Err(denied(errors::READ_ONLY.to_owned(), "a replica").into());
+        }
+        let hidden: Vec<bool> = row.try_get(1)?;
+        let hidden = relation.tables().zip(hidden).find(|(_, hides)| *hides);
+        if let Some((table, _)) = hidden.filter(|_| !self.may_hide) {
+            let detail = format!(
+                "Row security of table {} may hide rows from the role: give the role BYPASSRLS, or add row_security=on to the store's URL, where hidden rows count as not there",
+                table.shown()
+            );
+            return Err(denied(detail, "row security").into());
+        }
+        let ids: Vec<&str> = row.try_get(2)?;
+        Ok(ids.into_iter().collect())
+    }
+
+    /// Deletes, and says what became of each id by a read after the commit.
+    async fn delete(
+        &self,
+        relation: &Relation,
+        ids: &[&str],
+        began: Instant,
+    ) -> Result<Vec<AfterDelete>, Failure> {
+        let table = &relation.table;
+        let facts = self.facts(relation, ids).await?;
+        facts.id_type.check(ids)?;
+        let tables = quoted(relation);
+        let listed: Parameter<'_> = (&ids, Type::TEXT_ARRAY);
+        let read = Statement {
+            text: &relation.read(facts.id_type),
+            parameters: &[listed.clone(), (&tables, Type::TEXT_ARRAY)],
+        };
+        let deleted = match &relation.parts {
+            None => {
+                let delete = Statement {
+                    text: &relation.delete(facts.id_type),
+                    parameters: &[listed],
+                };
+                self.pool.delete(began, delete, read).await
+            }
+            #[cfg(feature = "embedding-studio")]
+            Some(parts) => {
+                let objects = super::embedding_studio::Objects { relation, parts };
+                objects.delete(&self.pool, facts, ids, read, began).await
+            }
+            #[cfg(not(feature = "embedding-studio"))]
+            Some(_) => Ok(Vec::new()),
+        };
+        self.learn_from(table, ids.len(), began, &deleted);
+        let rows = deleted?;
+        let found = self.current(relation, &rows)?;
+        let after = |id: &&str| {
+            if found.contains(id) {
+                AfterDelete::Kept(format!(
+                    "Table {} still has the object after a delete: a trigger, a rule or a policy keeps it, or it was inserted again",
+                    table.shown()
+                ))
+            } else {
+                AfterDelete::Gone
+            }
+        };
+        Ok(ids.iter().map(after).collect())
+    }
+
+    /// A delete that took too long makes the next ones smaller, one that was quick makes them larger again. Where the table has
+    /// changed, what was known of it is forgotten.
+    fn learn_from(
+        &self,
+        table: &Table,
+        ids: usize,
+        began: Instant,
+        deleted: &Result<Vec<Row>, Failure>,
+    ) {
+        let was_quick = began.elapsed() < STATEMENT_TIMEOUT / 4;
+        self.known(table, |known| match (deleted, known.most) {
+            (Err(failure), most) if failure.is_too_slow() => {
+                let half = (ids / 2).max(1);
+                known.most = Some(most.map_or(half, |most| most.min(half)));
+            }
+            (Err(failure), _) if failure.is_of_a_changed_table() => known.columns = None,
+            (Ok(_), Some(most)) if was_quick && ids >= most => {
+                known.most = Some(most * 2).filter(|most| *most < MAX_DELETE);
+            }
+            _ => {}
+        });
+    }
+
+    /// Makes a call about the model's tables in bounded time, and sorts its errors.
+    async fn call<'a, T, F>(
+        &'a self,
+        call: impl FnOnce(&'a Relation) -> F,
+    ) -> Result<T, VectorError>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let relation = self.relation.as_ref().map_err(|why| VectorError {
+            kind: VectorErrorKind::IndexMissing,
+            detail: format!("There can be no such table: {why}"),
+            code: "no such name".to_owned(),
+            source: None,
+        })?;
+        let call = async {
+            let failure = match call(relation).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let asks = failure.is_told_by_the_catalog();
+            let mut error = failure.about(&relation.table);
+            if asks && let Some(detail) = denial::explained(&self.pool, relation, &error).await {
+                error.detail = detail;
+            }
+            Err(error)
+        };
+        timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| {
+            Err(VectorError {
+                kind: VectorErrorKind::Unanswered,
+                detail: "The vector store did not answer in time".to_owned(),
+                code: "timeout".to_owned(),
+                source: None,
+            })
+        })
     }
 }
 
-impl VectorStore for Rows {
-    fn present<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<bool>, VectorError>> {
-        Box::pin(call(&self.table, async move |table| {
-            let id_type = self.id_type(table).await?;
-            id_type.check(ids)?;
-            let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
-            let statement = format!(
-                "SELECT DISTINCT {column}::text FROM {} WHERE {column} = ANY({wanted})",
-                table.quoted()
-            );
-            let rows = self
-                .pool
-                .query(&statement, &[(&ids, Type::TEXT_ARRAY)])
-                .await
-                .map_err(|failure| self.forget_if_changed(table, failure))?;
-            among(&rows, ids)
-        }))
+/// The names of a model's tables, for the catalog.
+fn quoted(relation: &Relation) -> Vec<String> {
+    relation.tables().map(Table::quoted).collect()
+}
+
+impl VectorStore for Store {
+    fn present<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
+        Box::pin(self.call(async move |relation| self.read(relation, ids).await))
     }
 
-    fn delete<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<(), VectorError>> {
+    fn delete<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
         let began = Instant::now();
-        Box::pin(call(&self.table, async move |table| {
-            let id_type = self.id_type(table).await?;
-            id_type.check(ids)?;
-            let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
-            let statement = format!(
-                "DELETE FROM {} WHERE {column} = ANY({wanted})",
-                table.quoted()
-            );
-            self.pool
-                .execute(began, &statement, &[(&ids, Type::TEXT_ARRAY)])
-                .await
-                .map_err(|failure| self.forget_if_changed(table, failure))
-        }))
+        Box::pin(self.call(async move |relation| self.delete(relation, ids, began).await))
     }
 
     fn max_delete(&self) -> usize {
-        MAX_DELETE
+        let most = self.relation.as_ref().ok().and_then(|relation| {
+            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.get(&relation.table)?.most
+        });
+        most.unwrap_or(MAX_DELETE)
     }
 }
 

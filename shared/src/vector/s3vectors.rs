@@ -7,7 +7,7 @@ mod errors;
 mod pace;
 
 use super::schemes::{StoreOf, Target};
-use super::{Services, VectorError, VectorErrorKind, VectorStore};
+use super::{AfterDelete, Presence, Services, VectorError, VectorErrorKind, VectorStore};
 use crate::aws;
 use address::{Address, is_index_name};
 use aws_sdk_s3vectors::Client;
@@ -57,6 +57,7 @@ impl Target for Address {
                 bucket: address.bucket.clone(),
                 index,
                 pace: Arc::clone(pace),
+                reads_back: address.reads_back,
             })
         })
     }
@@ -69,6 +70,8 @@ struct S3Vectors {
     bucket: String,
     index: String,
     pace: Arc<Paces>,
+    /// Whether a delete is read back; else its acknowledgement stands for that read.
+    reads_back: bool,
 }
 
 /// How fast an index is called.
@@ -107,6 +110,24 @@ impl S3Vectors {
         }
     }
 
+    /// Which of these are there: hundred by hundred, a few at once.
+    async fn read(&self, ids: &[&str]) -> Result<Vec<bool>, VectorError> {
+        let mut present = Vec::with_capacity(ids.len());
+        for together in ids.chunks(MAX_GET * CONCURRENT_GETS) {
+            let keys: Vec<_> = together.chunks(MAX_GET).map(owned).collect();
+            let reads = &self.pace.reads;
+            match reads.reserve(keys.len(), LONGEST_WAIT, Instant::now()) {
+                Some(Duration::ZERO) => {}
+                Some(wait) => sleep(wait).await,
+                None => return Err(VectorError::asked_enough()),
+            }
+            let found = try_join_all(keys.into_iter().map(|keys| self.get(keys))).await?;
+            let is_found = |id: &&str| found.iter().any(|keys| keys.contains(*id));
+            present.extend(together.iter().map(is_found));
+        }
+        Ok(present)
+    }
+
     async fn get(&self, keys: Vec<String>) -> Result<HashSet<String>, VectorError> {
         let began = Instant::now();
         let answer = self
@@ -142,27 +163,21 @@ fn owned(ids: &[&str]) -> Vec<String> {
 }
 
 impl VectorStore for S3Vectors {
-    fn present<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<Vec<bool>, VectorError>> {
+    fn present<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
         Box::pin(async move {
             self.index_can_exist()?;
-            let mut present = Vec::with_capacity(ids.len());
-            for together in ids.chunks(MAX_GET * CONCURRENT_GETS) {
-                let keys: Vec<_> = together.chunks(MAX_GET).map(owned).collect();
-                let reads = &self.pace.reads;
-                match reads.reserve(keys.len(), LONGEST_WAIT, Instant::now()) {
-                    Some(Duration::ZERO) => {}
-                    Some(wait) => sleep(wait).await,
-                    None => return Err(VectorError::asked_enough()),
-                }
-                let found = try_join_all(keys.into_iter().map(|keys| self.get(keys))).await?;
-                let is_found = |id: &&str| found.iter().any(|keys| keys.contains(*id));
-                present.extend(together.iter().map(is_found));
-            }
-            Ok(present)
+            let present = self.read(ids).await?;
+            Ok(present.into_iter().map(Presence::of).collect())
         })
     }
 
-    fn delete<'a>(&'a self, ids: &'a [&'a str]) -> BoxFuture<'a, Result<(), VectorError>> {
+    fn delete<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
         Box::pin(async move {
             self.index_can_exist()?;
             let began = Instant::now();
@@ -174,8 +189,23 @@ impl VectorStore for S3Vectors {
                 .send()
                 .boxed()
                 .await
-                .map(drop)
-                .map_err(|error| slowing(&self.pace.writes, began, sorted(&self.index, error)))
+                .map_err(|error| slowing(&self.pace.writes, began, sorted(&self.index, error)))?;
+            if !self.reads_back {
+                // Writes are strongly consistent ("Vector buckets", Amazon S3 User Guide).
+                return Ok(vec![AfterDelete::Gone; ids.len()]);
+            }
+            let present = self.read(ids).await?;
+            let after = present.into_iter().map(|is_there| {
+                if is_there {
+                    AfterDelete::Kept(format!(
+                        "Vector index `{}` acknowledged the delete and still has the object: it keeps it, or it was inserted again",
+                        self.index
+                    ))
+                } else {
+                    AfterDelete::Gone
+                }
+            });
+            Ok(after.collect())
         })
     }
 

@@ -17,7 +17,7 @@ pub(super) const MAX_TRIES: u32 = 5;
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 impl Worker {
-    /// Carries out one message.
+    /// Carries out one message: claim after claim, as long as the last one ended only because it had made enough calls.
     ///
     /// # Errors
     /// When the task could not be read or written: the message is to come back.
@@ -28,27 +28,33 @@ impl Worker {
         deadline: DateTime<Utc>,
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
-        let read = match self.store.load(id).await? {
-            Some(read) => read,
-            None => return Ok(Verdict::Dropped("no such task")),
-        };
-        if let Some(why) = self.reason_to_drop(&read, message) {
-            return Ok(Verdict::Dropped(why));
-        }
-        let budget = Budget::new(deadline, self.clock.clone());
-        if !budget.allows_a_call() {
-            return Ok(Verdict::HandedBack);
-        }
-        if let (Objects::Chunks(_), None) = (&read.objects, message.chunk) {
-            return self.fan_out(read, &budget, log).await;
-        }
-        match self.store.load_work(read, message.chunk).await? {
-            None => Ok(Verdict::Dropped("no such chunk")),
-            // Its holder settles it; if that one died, the sweeper sends the work again once the lease is over.
-            Some(work) if work.chunk.state.is_leased(self.clock.now()) => {
-                Ok(Verdict::Dropped("claimed by another"))
+        loop {
+            let read = match self.store.load(id).await? {
+                Some(read) => read,
+                None => return Ok(Verdict::Dropped("no such task")),
+            };
+            if let Some(why) = self.reason_to_drop(&read, message) {
+                return Ok(Verdict::Dropped(why));
             }
-            Some(work) => self.work_on(work, budget, deadline, log).await,
+            let budget = Budget::new(deadline, self.clock.clone());
+            if !budget.allows_a_call() {
+                return Ok(Verdict::HandedBack);
+            }
+            if let (Objects::Chunks(_), None) = (&read.objects, message.chunk) {
+                return self.fan_out(read, &budget, log).await;
+            }
+            let work = match self.store.load_work(read, message.chunk).await? {
+                None => return Ok(Verdict::Dropped("no such chunk")),
+                // Its holder settles it; if that one died, the sweeper sends the work again once the lease is over.
+                Some(work) if work.chunk.state.is_leased(self.clock.now()) => {
+                    return Ok(Verdict::Dropped("claimed by another"));
+                }
+                Some(work) => work,
+            };
+            let (verdict, goes_on) = self.work_on(work, &budget, deadline, log).await?;
+            if !(goes_on && budget.allows_a_call()) {
+                return Ok(verdict);
+            }
         }
     }
 
@@ -68,17 +74,18 @@ impl Worker {
         is_early.then_some("not begun yet")
     }
 
-    /// Looks, claims, deletes and settles.
+    /// Looks, claims, deletes and settles. Also says whether the claim ended only because it had made enough calls.
     async fn work_on(
         &self,
         read: Work,
-        budget: Budget,
+        budget: &Budget,
         deadline: DateTime<Utc>,
         log: &mut MessageLog,
-    ) -> Result<Verdict, StoreError> {
+    ) -> Result<(Verdict, bool), StoreError> {
+        let ends = |verdict| Ok((verdict, false));
         let open = read.open();
         if open.is_empty() && read.number.is_some() {
-            return Ok(Verdict::Dropped("ended already"));
+            return ends(Verdict::Dropped("ended already"));
         }
         let store = self.vectors.for_model(&read.task.model);
         let found = match &store {
@@ -86,21 +93,21 @@ impl Worker {
             None => {
                 let model = &read.task.model;
                 let detail = format!("No vector store is configured for embedding model `{model}`");
-                return self.fail(read, deadline, detail, log).await;
+                return ends(self.fail(read, deadline, detail, log).await?);
             }
-            Some(store) => match look(store.as_ref(), &read.chunk.ids, &open, &budget).await {
+            Some(store) => match look(store.as_ref(), &read.chunk.ids, &open, budget).await {
                 Ok(found) => found,
-                Err(error) => return self.cannot_look(read, deadline, error, log).await,
+                Err(error) => return ends(self.cannot_look(read, deadline, error, log).await?),
             },
         };
         if !budget.allows_a_call() && found.refused.is_empty() {
-            return Ok(Verdict::HandedBack);
+            return ends(Verdict::HandedBack);
         }
         let claim = new_claim(&read, found.present.iter().copied(), deadline);
         let now = self.clock.now();
         match self.store.claim_if_unmoved(&read, &claim, now).await {
             Ok(()) => {}
-            Err(WorkError::Lost) => return Ok(Verdict::Dropped("moved before it was claimed")),
+            Err(WorkError::Lost) => return ends(Verdict::Dropped("moved before it was claimed")),
             Err(WorkError::Store(error)) => return Err(error),
         }
 
@@ -114,7 +121,7 @@ impl Worker {
                     store: store.as_ref(),
                     tasks: &self.store,
                     claimed: &claimed,
-                    budget: &budget,
+                    budget,
                 };
                 deletion.run(&found.present).await
             }
@@ -125,15 +132,19 @@ impl Worker {
         }
         if ended.may_still_delete {
             // As if this worker had died: what was seen is on record, and the next claim waits for the lease.
-            return Ok(Verdict::Dropped(
+            return ends(Verdict::Dropped(
                 "left to its lease: a delete may still arrive",
             ));
         }
-        ended.open.extend(found.unknown);
+        ended.leave_too(found.unknown);
+        let has_moved = !results.is_empty() || ended.made_progress();
         results.append(&mut ended.results);
-        let last_try = claimed.chunk.state.tries >= MAX_TRIES && results.is_empty();
+        let last_try = claimed.chunk.state.tries >= MAX_TRIES && !has_moved;
         results.extend(ended.given_up(last_try));
-        self.settle(claimed, &results, ended.deferral(), log).await
+        let verdict = self
+            .settle(claimed, &results, ended.deferral(), log)
+            .await?;
+        Ok((verdict, ended.goes_on))
     }
 
     /// The objects could not even be looked for: fails the chunk, or puts it off.
@@ -153,15 +164,15 @@ impl Worker {
             }
             VectorErrorKind::Temporary
             | VectorErrorKind::Unanswered
-            | VectorErrorKind::InvalidId
-                if last_try =>
-            {
-                let detail = after_all_tries(&error.detail);
-                return self.fail(read, deadline, detail, log).await;
+            | VectorErrorKind::TooSlow
+            | VectorErrorKind::KeptObject
+            | VectorErrorKind::InvalidId => {
+                if last_try {
+                    let detail = after_all_tries(&error.detail);
+                    return self.fail(read, deadline, detail, log).await;
+                }
+                (Deferral::Failed, "the vector store failed")
             }
-            VectorErrorKind::Temporary
-            | VectorErrorKind::Unanswered
-            | VectorErrorKind::InvalidId => (Deferral::Failed, "the vector store failed"),
             VectorErrorKind::Throttled => (Deferral::Throttled, "the vector store throttled"),
             VectorErrorKind::OutOfTime => (Deferral::NoTime, "there was no time"),
         };

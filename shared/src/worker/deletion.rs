@@ -1,17 +1,21 @@
 //! The calls to a vector store within one claim: look, delete, split what is refused, slow down, stop in time.
 
+use super::batches::{Batch, Batches};
 use super::budget::Budget;
 use super::carry_out::MAX_TRIES;
 use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::store::{Deferral, TaskStore, Work};
 use crate::task::{ObjectIds, Outcome, Reason};
-use crate::vector::{VectorError, VectorErrorKind, VectorStore};
+use crate::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter::repeat;
 use std::time::Duration;
 
 /// Times a call is made that keeps failing, before its work is handed back. One that is throttled is made as long as there
 /// is time.
 const MAX_CALLS: u32 = 4;
+/// Calls that a claim makes more because batches had to be cut up. Then it is settled, and the rest is claimed anew.
+const MAX_EXTRA_CALLS: usize = 64;
 /// After a longer wait than this the task is looked at again: it may have been canceled.
 const LONG_WAIT: Duration = Duration::from_secs(1);
 
@@ -65,18 +69,27 @@ pub(super) async fn look(
         }
         let names = names(ids, &batch);
         match budget.call(store.present(&names)).await {
-            Ok(present) => {
+            Ok(presence) => {
                 calls = 0;
-                let both = batch.into_iter().zip(present);
-                found
-                    .present
-                    .extend(both.filter_map(|(at, here)| here.then_some(at)));
+                for (at, presence) in batch.into_iter().zip(presence) {
+                    match presence {
+                        Presence::Present => found.present.push(at),
+                        Presence::Absent => {}
+                        Presence::Refused(why) => {
+                            found.refused.insert(at, why);
+                        }
+                    }
+                }
             }
-            Err(error) if error.kind == VectorErrorKind::InvalidId => {
-                split(batch, &mut batches, |at| {
-                    found.refused.insert(at, error.detail.clone());
-                });
-            }
+            Err(error) if error.kind == VectorErrorKind::InvalidId => match batch.as_slice() {
+                [at] => {
+                    found.refused.insert(*at, error.detail);
+                }
+                _ => {
+                    let (head, tail) = batch.split_at(batch.len() / 2);
+                    batches.extend([tail.to_vec(), head.to_vec()]);
+                }
+            },
             Err(error) => {
                 calls += 1;
                 batches.push(batch);
@@ -98,46 +111,98 @@ pub(super) async fn look(
 /// How the deletes of a claim ended.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    /// What is certain.
+    /// What became of objects: deleted, refused, or given up for a reason of their own.
     pub(super) results: Vec<(usize, Outcome)>,
     /// Objects that are still there, or not known to be gone.
-    pub(super) open: Vec<usize>,
-    /// Why there are open ones, as far as a store is to blame.
-    pub(super) why_open: Option<(Deferral, String)>,
+    pub(super) left: Vec<Left>,
     /// What the log says of the last call that failed.
     pub(super) failure: Option<String>,
-    /// Trying again would not help.
-    pub(super) is_final: bool,
+    /// A part of an object went, which is progress though nothing is counted.
+    went_in_part: bool,
+    /// The claim ends because it has made as many extra calls as it may: there is more to do at once.
+    pub(super) goes_on: bool,
     /// A delete call that nobody answered may still be carried out. The claim must not be settled: what it may yet delete
     /// could have been inserted again by then.
     pub(super) may_still_delete: bool,
 }
 
+/// Objects that are left for the same reason.
+#[derive(Debug)]
+pub(super) struct Left {
+    positions: Vec<usize>,
+    why: Why,
+}
+
+/// Why objects are left.
+#[derive(Debug)]
+enum Why {
+    /// Nothing is to blame: there was no time, the task has moved, or the claim has made enough calls.
+    NotTried,
+    /// The store asks to go slower.
+    Throttled,
+    /// The store failed, and says how. Trying again may help.
+    Failed(String),
+    /// Trying again would not help.
+    Final(String),
+}
+
 impl Ended {
     /// No call is made any more.
     pub(super) fn gave_up(positions: &[usize]) -> Self {
-        Self {
-            open: positions.to_vec(),
-            why_open: Some((Deferral::Failed, "no try made any progress".to_owned())),
-            ..Self::default()
+        let mut ended = Self::default();
+        ended.leave(
+            positions.to_vec(),
+            Why::Failed("no try made any progress".to_owned()),
+        );
+        ended
+    }
+
+    fn leave(&mut self, positions: Vec<usize>, why: Why) {
+        if !positions.is_empty() {
+            self.left.push(Left { positions, why });
         }
     }
 
-    /// How what is open is put off.
+    /// How what is left is put off.
     pub(super) fn deferral(&self) -> Deferral {
-        let why = self.why_open.as_ref();
-        why.map_or(Deferral::NoTime, |(deferral, _)| *deferral)
+        let any = |is: fn(&Why) -> bool| self.left.iter().any(|left| is(&left.why));
+        if self.went_in_part {
+            Deferral::Progress
+        } else if any(|why| matches!(why, Why::Failed(_) | Why::Final(_))) {
+            Deferral::Failed
+        } else if any(|why| matches!(why, Why::Throttled)) {
+            Deferral::Throttled
+        } else {
+            Deferral::NoTime
+        }
     }
 
-    /// The open objects as failed, where trying again would not help or this was the last try.
+    /// Objects that were not even looked for are left as the others are.
+    pub(super) fn leave_too(&mut self, unknown: BTreeSet<usize>) {
+        match self.left.last_mut() {
+            Some(left) => left.positions.extend(unknown),
+            None => self.leave(unknown.into_iter().collect(), Why::NotTried),
+        }
+    }
+
+    /// Whether the deletes have come any further.
+    pub(super) fn made_progress(&self) -> bool {
+        self.went_in_part || !self.results.is_empty()
+    }
+
+    /// What is left as failed, where trying again would not help or this was the last try.
     pub(super) fn given_up(&self, last_try: bool) -> Vec<(usize, Outcome)> {
-        let detail = match &self.why_open {
-            Some((_, detail)) if self.is_final => detail.clone(),
-            Some((Deferral::Failed, detail)) if last_try => after_all_tries(detail),
-            Some(_) | None => return Vec::new(),
-        };
-        let failed = Outcome::Failed(Reason::GaveUp(detail));
-        self.open.iter().map(|at| (*at, failed.clone())).collect()
+        let mut given_up = Vec::new();
+        for Left { positions, why } in &self.left {
+            let detail = match why {
+                Why::Final(detail) => detail.clone(),
+                Why::Failed(detail) if last_try => after_all_tries(detail),
+                Why::Failed(_) | Why::Throttled | Why::NotTried => continue,
+            };
+            let failed = Outcome::Failed(Reason::GaveUp(detail));
+            given_up.extend(positions.iter().map(|at| (*at, failed.clone())));
+        }
+        given_up
     }
 }
 
@@ -151,31 +216,6 @@ pub(super) fn after_all_tries(detail: &str) -> String {
     format!("Gave up after {MAX_TRIES} tries: {detail}")
 }
 
-/// Why no further delete is made.
-enum NoTurn {
-    /// There is no time left for one.
-    TimeIsUp,
-    /// The store is asked for so much that the time would be up first.
-    TooFar,
-}
-
-impl NoTurn {
-    fn end(self, ended: &mut Ended) {
-        match self {
-            Self::TimeIsUp => {
-                let why = "there was no time for the rest".to_owned();
-                ended.why_open.get_or_insert((Deferral::NoTime, why));
-            }
-            // Whatever failed before might have passed: this is why it was not tried again.
-            Self::TooFar => {
-                let error = VectorError::asked_enough();
-                ended.failure = Some(in_short(&error));
-                ended.why_open = Some((Deferral::Throttled, error.detail));
-            }
-        }
-    }
-}
-
 /// The deletes of one claim.
 pub(super) struct Deletion<'a> {
     pub(super) store: &'a dyn VectorStore,
@@ -185,85 +225,116 @@ pub(super) struct Deletion<'a> {
 }
 
 impl Deletion<'_> {
-    /// Deletes the objects at `positions`. Before any call but the first, and after a long wait, it reads the task: one that was canceled,
-    /// restarted or taken over gets no further call.
+    /// Deletes the objects at `positions`. Before any call but the first, and after a long wait, it reads the task: one that
+    /// was canceled, restarted or taken over gets no further call.
     pub(super) async fn run(&self, positions: &[usize]) -> Ended {
         let mut ended = Ended::default();
-        let mut batches: Vec<Vec<usize>> = positions
-            .chunks(self.store.max_delete())
-            .rev()
-            .map(<[_]>::to_vec)
-            .collect();
-        let mut first = true;
-        let mut calls = 0;
+        let mut batches = Batches::of(positions);
+        let mut kept_once = BTreeMap::new();
+        let (mut calls, mut extra_calls, mut failures) = (0, 0, 0);
         let mut unsure = Vec::new();
         // By when every call that nobody answered has been carried out or never will be.
         let mut quiet_at = None;
-        while let Some(batch) = batches.pop() {
-            let waited = match self.wait_for_a_turn(batch.len()).await {
-                Ok(waited) => waited,
-                Err(no_turn) => {
-                    no_turn.end(&mut ended);
-                    batches.push(batch);
-                    break;
+        let mut why_left = Why::NotTried;
+        while let Some(batch) = batches.next(self.store.max_delete()) {
+            if batch.is_extra && extra_calls == MAX_EXTRA_CALLS {
+                ended.goes_on = true;
+                batches.put_back(batch);
+                break;
+            }
+            if let Err(no_call) = self.may_call(batch.positions.len(), calls == 0).await {
+                // Whatever failed before might have passed: this is why it was not tried again.
+                if let NoCall::TooFar = no_call {
+                    let error = VectorError::asked_enough();
+                    ended.failure = Some(in_short(&error));
+                    why_left = Why::Throttled;
                 }
-            };
-            let claimed_just_now = first && waited <= LONG_WAIT;
-            if !(claimed_just_now || self.is_still_ours().await) {
-                batches.push(batch);
+                batches.put_back(batch);
                 break;
             }
-            // That may have taken long.
-            if !self.budget.allows_a_call() {
-                NoTurn::TimeIsUp.end(&mut ended);
-                batches.push(batch);
-                break;
-            }
-            first = false;
-            let names = names(&self.claimed.chunk.ids, &batch);
+            calls += 1;
+            extra_calls += usize::from(batch.is_extra);
+            let names = names(&self.claimed.chunk.ids, &batch.positions);
             let over_at = self.budget.clock().now() + VECTOR_CALL_TIMEOUT;
             let error = match self.budget.call(self.store.delete(&names)).await {
-                Ok(()) => {
-                    calls = 0;
-                    let deleted = batch.into_iter().map(|at| (at, Outcome::Deleted));
-                    ended.results.extend(deleted);
+                Ok(after) => {
+                    (failures, why_left) = (0, Why::NotTried);
+                    batches.came_out(None);
+                    sort_out(batch, after, &mut kept_once, &mut batches, &mut ended);
                     continue;
                 }
                 Err(error) => error,
             };
-            if error.kind == VectorErrorKind::InvalidId {
-                split(batch, &mut batches, |at| {
-                    let refused = Outcome::Failed(Reason::Refused(error.detail.clone()));
-                    ended.results.push((at, refused));
-                });
-                continue;
-            }
-            calls += 1;
-            unsure.clone_from(&batch);
-            batches.push(batch);
-            if matches!(
-                error.kind,
-                VectorErrorKind::Unanswered | VectorErrorKind::OutOfTime
-            ) {
-                quiet_at = Some(over_at);
-            }
-            let why = match error.kind {
-                VectorErrorKind::Throttled => Deferral::Throttled,
-                VectorErrorKind::OutOfTime => Deferral::NoTime,
-                VectorErrorKind::IndexMissing
-                | VectorErrorKind::Denied
-                | VectorErrorKind::Temporary
-                | VectorErrorKind::Unanswered
-                | VectorErrorKind::InvalidId => Deferral::Failed,
-            };
             ended.failure = Some(in_short(&error));
-            ended.is_final = !may_pass(error.kind);
-            ended.why_open = Some((why, error.detail));
-            if !may_call_again(error.kind, calls) || !self.budget.back_off(calls).await {
-                break;
+            let single = match batch.positions.as_slice() {
+                [single] => Some(*single),
+                _ => None,
+            };
+            match (error.kind, single) {
+                (VectorErrorKind::InvalidId | VectorErrorKind::TooSlow, None) => {
+                    batches.halve(batch);
+                }
+                (VectorErrorKind::KeptObject, None) => batches.cut_up(batch, &error.detail),
+                (VectorErrorKind::InvalidId, Some(at)) => {
+                    batches.came_out(None);
+                    let refused = Outcome::Failed(Reason::Refused(error.detail));
+                    ended.results.push((at, refused));
+                }
+                (VectorErrorKind::TooSlow, Some(at)) => {
+                    batches.came_out(None);
+                    ended.leave(vec![at], Why::Failed(error.detail));
+                }
+                (VectorErrorKind::KeptObject, Some(at)) => {
+                    let alike = batches.came_out(Some(&error.detail));
+                    let kept = Outcome::Failed(Reason::GaveUp(error.detail));
+                    let all = alike.into_iter().chain([at]);
+                    ended.results.extend(all.map(|at| (at, kept.clone())));
+                }
+                (VectorErrorKind::IndexMissing | VectorErrorKind::Denied, _) => {
+                    unsure.clone_from(&batch.positions);
+                    batches.put_back(batch);
+                    why_left = Why::Final(error.detail);
+                    break;
+                }
+                (
+                    VectorErrorKind::Throttled
+                    | VectorErrorKind::Temporary
+                    | VectorErrorKind::Unanswered
+                    | VectorErrorKind::OutOfTime,
+                    _,
+                ) => {
+                    failures += 1;
+                    unsure.clone_from(&batch.positions);
+                    batches.put_back(batch);
+                    if matches!(
+                        error.kind,
+                        VectorErrorKind::Unanswered | VectorErrorKind::OutOfTime
+                    ) {
+                        quiet_at = Some(over_at);
+                    }
+                    why_left = match error.kind {
+                        VectorErrorKind::Throttled => Why::Throttled,
+                        VectorErrorKind::OutOfTime => Why::NotTried,
+                        _ => Why::Failed(error.detail),
+                    };
+                    let again = may_call_again(error.kind, failures);
+                    if !again || !self.budget.back_off(failures).await {
+                        break;
+                    }
+                }
             }
         }
-        ended.open = batches.into_iter().flatten().collect();
+        let mut left = batches.into_left();
+        if let Why::NotTried = why_left {
+            // These were tried.
+            for (at, why) in kept_once {
+                if let Some(place) = left.iter().position(|left| *left == at) {
+                    left.swap_remove(place);
+                    ended.leave(vec![at], Why::Failed(why));
+                }
+            }
+        }
+        ended.leave(left, why_left);
         if let Some(quiet_at) = quiet_at
             && !self.budget.wait_until(quiet_at).await
         {
@@ -274,20 +345,25 @@ impl Deletion<'_> {
         ended
     }
 
-    /// Waits until the store takes one more delete of so many ids, and says how long that was.
-    ///
-    /// # Errors
-    /// Why there is none.
-    async fn wait_for_a_turn(&self, ids: usize) -> Result<Duration, NoTurn> {
+    /// Waits until the store takes one more delete of so many ids. Says whether there may be one: there is time for it,
+    /// and, unless it is a claim's first call and came soon, the task is still ours.
+    async fn may_call(&self, ids: usize, is_first: bool) -> Result<(), NoCall> {
         if !self.budget.allows_a_call() {
-            return Err(NoTurn::TimeIsUp);
+            return Err(NoCall::NotNow);
         }
         let wait = self.store.turn(ids, self.budget.longest_wait());
-        let wait = wait.ok_or(NoTurn::TooFar)?;
+        let wait = wait.ok_or(NoCall::TooFar)?;
         if !wait.is_zero() {
             self.budget.clock().sleep(wait).await;
         }
-        Ok(wait)
+        let claimed_just_now = is_first && wait <= LONG_WAIT;
+        let is_ours = claimed_just_now || self.is_still_ours().await;
+        // That may have taken long.
+        if is_ours && self.budget.allows_a_call() {
+            Ok(())
+        } else {
+            Err(NoCall::NotNow)
+        }
     }
 
     async fn is_still_ours(&self) -> bool {
@@ -297,11 +373,8 @@ impl Deletion<'_> {
 
     /// A delete whose answer failed may have been carried out: what is gone now was deleted.
     async fn learn_what_became_of(&self, unsure: &[usize], ended: &mut Ended) {
-        let unsure: Vec<usize> = unsure
-            .iter()
-            .copied()
-            .filter(|at| ended.open.contains(at))
-            .collect();
+        let is_left = |at: &usize| ended.left.iter().any(|left| left.positions.contains(at));
+        let unsure: Vec<usize> = unsure.iter().copied().filter(is_left).collect();
         if unsure.is_empty() || !self.budget.allows_a_call() {
             return;
         }
@@ -309,13 +382,57 @@ impl Deletion<'_> {
         let Ok(present) = self.budget.call(self.store.present(&names)).await else {
             return;
         };
-        for (at, here) in unsure.into_iter().zip(present) {
-            if !here {
-                ended.open.retain(|open| *open != at);
+        for (at, presence) in unsure.into_iter().zip(present) {
+            if presence == Presence::Absent {
+                for left in &mut ended.left {
+                    left.positions.retain(|left| *left != at);
+                }
                 ended.results.push((at, Outcome::Deleted));
             }
         }
+        ended.left.retain(|left| !left.positions.is_empty());
     }
+}
+
+/// Why no further delete is made.
+enum NoCall {
+    /// There is no time left for one, or the task is not ours any more.
+    NotNow,
+    /// The store is asked for so much that the time would be up first.
+    TooFar,
+}
+
+/// What each object of a batch comes to by what the store says of it. One that is kept is tried once more and then given up.
+fn sort_out(
+    batch: Batch,
+    after: Vec<AfterDelete>,
+    kept_once: &mut BTreeMap<usize, String>,
+    batches: &mut Batches,
+    ended: &mut Ended,
+) {
+    let mut unconfirmed = Vec::new();
+    // Of what a store leaves out nothing is known.
+    let after = after.into_iter().chain(repeat(AfterDelete::Unconfirmed));
+    for (at, after) in batch.positions.into_iter().zip(after) {
+        match after {
+            AfterDelete::Gone => ended.results.push((at, Outcome::Deleted)),
+            AfterDelete::Kept(why) => {
+                if kept_once.insert(at, why.clone()).is_none() {
+                    batches.later(at);
+                } else {
+                    let given_up = Outcome::Failed(Reason::GaveUp(why));
+                    ended.results.push((at, given_up));
+                }
+            }
+            AfterDelete::More => {
+                ended.went_in_part = true;
+                batches.later(at);
+            }
+            AfterDelete::Unconfirmed => unconfirmed.push(at),
+        }
+    }
+    let why = "The vector store cannot confirm yet that the object is gone";
+    ended.leave(unconfirmed, Why::Failed(why.to_owned()));
 }
 
 /// Whether the same call may succeed later.
@@ -324,10 +441,12 @@ fn may_pass(kind: VectorErrorKind) -> bool {
         VectorErrorKind::Throttled
         | VectorErrorKind::Temporary
         | VectorErrorKind::Unanswered
-        | VectorErrorKind::OutOfTime => true,
-        VectorErrorKind::IndexMissing | VectorErrorKind::Denied | VectorErrorKind::InvalidId => {
-            false
-        }
+        | VectorErrorKind::OutOfTime
+        | VectorErrorKind::TooSlow => true,
+        VectorErrorKind::IndexMissing
+        | VectorErrorKind::Denied
+        | VectorErrorKind::InvalidId
+        | VectorErrorKind::KeptObject => false,
     }
 }
 
@@ -338,16 +457,4 @@ fn may_call_again(kind: VectorErrorKind, calls: u32) -> bool {
 
 fn names<'a>(ids: &'a ObjectIds, positions: &[usize]) -> Vec<&'a str> {
     positions.iter().filter_map(|at| ids.get(*at)).collect()
-}
-
-/// Halves a batch that holds an invalid id, until the invalid ones stand alone.
-fn split(mut batch: Vec<usize>, batches: &mut Vec<Vec<usize>>, mut alone: impl FnMut(usize)) {
-    match batch.as_slice() {
-        [at] => alone(*at),
-        _ => {
-            let tail = batch.split_off(batch.len() / 2);
-            batches.push(tail);
-            batches.push(batch);
-        }
-    }
 }

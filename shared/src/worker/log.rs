@@ -37,7 +37,7 @@ impl MessageLog {
     /// The end of a claim is on record.
     pub(super) fn settled(&mut self, settled: &Settled) {
         self.ended = settled.ended;
-        self.newly = settled.newly;
+        self.newly = self.newly.and(settled.newly);
     }
 
     /// The task has ended without an object to try.

@@ -1,9 +1,10 @@
 //! Carrying out messages, and sweeping up what was lost.
 //!
 //! `carry_out.rs` is one message from read to settlement, `deletion.rs` the calls to the vector store within it,
-//! `budget.rs` their time, `fan_out.rs` the first message of a large task, `log.rs` a message's line of log, `sweeper.rs`
+//! `batches.rs` which objects go together, `budget.rs` the time, `fan_out.rs` the first message of a large task, `log.rs` a message's line of log, `sweeper.rs`
 //! the schedule's job. Here: a batch of messages, and which of them come back.
 
+mod batches;
 mod budget;
 mod carry_out;
 mod deletion;

@@ -13,8 +13,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// The eight bytes by which a client of PostgreSQL asks for TLS.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-/// What a client sends last before it waits: a simple query, or the end of an extended one.
-const LAST_OF_A_ROUND_TRIP: [u8; 2] = [b'Q', b'S'];
+/// What a client sends last before it may wait: a simple query, or the end of an extended one.
+const LAST_OF_A_STATEMENT: [u8; 2] = [b'Q', b'S'];
 
 /// Something in front of a server. It ends when this is dropped.
 #[derive(Debug)]
@@ -29,8 +29,11 @@ pub struct Front {
 struct Seen {
     connections: AtomicUsize,
     round_trips: AtomicUsize,
+    /// Something was answered since the client last sent something.
+    answered: AtomicBool,
     silent: AtomicBool,
     delay_millis: AtomicU64,
+    latency_millis: AtomicU64,
 }
 
 impl Front {
@@ -59,7 +62,14 @@ impl Front {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
+    /// From now on every answer takes so long, so that what a client sends without waiting for answers is one round trip.
+    pub fn delay_answers(&self, by: Duration) {
+        let millis = by.as_millis().try_into().expect("a short time");
+        self.seen.latency_millis.store(millis, Ordering::Relaxed);
+    }
+
     /// How often a client sent something and waited for the answer, since this was last asked. Logging in does not count.
+    /// Only of one client at a time, and with answers that take a while.
     pub fn round_trips(&self) -> usize {
         self.seen.round_trips.swap(0, Ordering::Relaxed)
     }
@@ -129,7 +139,8 @@ async fn up(
         let length = client.read_u32().await?;
         let mut body = vec![0; (length as usize).saturating_sub(4)];
         client.read_exact(&mut body).await?;
-        if kind.is_some_and(|kind| LAST_OF_A_ROUND_TRIP.contains(&kind)) {
+        let is_statement = kind.is_some_and(|kind| LAST_OF_A_STATEMENT.contains(&kind));
+        if is_statement && seen.answered.swap(false, Ordering::Relaxed) {
             seen.round_trips.fetch_add(1, Ordering::Relaxed);
         }
         let head = kind.into_iter().chain(length.to_be_bytes());
@@ -150,6 +161,9 @@ async fn down(
         if seen.silent.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
         }
+        let latency = seen.latency_millis.load(Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_millis(latency)).await;
+        seen.answered.store(true, Ordering::Relaxed);
         match buffer.get(..count) {
             Some(bytes) if count > 0 => client.write_all(bytes).await?,
             _ => return Ok(()),

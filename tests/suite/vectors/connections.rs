@@ -2,15 +2,19 @@
 
 use super::contract::Fixture;
 use super::postgres::{ROWS, insert, make_table, some_ids, table};
-use super::{no_services, of, open};
-use shared::vector::VectorErrorKind;
+use super::{no_services, of, open, shown};
+use shared::vector::{Presence, VectorErrorKind};
 use std::time::Duration;
 use tests::postgres::{Front, Postgres};
+
+/// Long enough for a client that does not wait to have sent all it has.
+pub(super) const LATENCY: Duration = Duration::from_millis(50);
 
 #[tokio::test]
 async fn a_look_and_a_delete_are_one_round_trip_each_and_share_a_connection() {
     let fixture = table("uuid").await;
     let front = Front::before(fixture.database.server, None).await;
+    front.delay_answers(LATENCY);
     let url = fixture.database.url_at(&front.address.to_string(), ROWS);
     let stores = open(&url, &no_services());
     let ids: Vec<_> = (0..500).map(|number| fixture.id(number)).collect();
@@ -35,7 +39,7 @@ async fn many_calls_at_once_share_five_connections() {
     let stores = open(&url, &no_services());
     let calls = (0..40).map(async |_| of(&stores, "items").present(&["a", "b"]).await);
     for answer in futures_util::future::join_all(calls).await {
-        assert_eq!(answer.unwrap(), [false, false]);
+        assert_eq!(answer.unwrap(), [Presence::Absent, Presence::Absent]);
     }
     assert!(
         (1..=5).contains(&front.connections()),
@@ -52,10 +56,10 @@ async fn connections_survive_a_restart_of_the_server() {
     insert(&database, "items", "text", &some_ids(3)).await;
     let store = of(&open(&database.url(ROWS), &no_services()), "items");
     let both = ["object-0", "object-1"];
-    assert_eq!(store.present(&both).await.unwrap(), [true, true]);
+    assert_eq!(shown(&*store, &both).await, [true, true]);
     server.restart().await;
     // The look does not even notice.
-    assert_eq!(store.present(&both).await.unwrap(), [true, true]);
+    assert_eq!(shown(&*store, &both).await, [true, true]);
     store.delete(&both).await.unwrap();
     server.restart().await;
     // A delete is not sent twice, since the first may have been carried out.
@@ -75,7 +79,7 @@ async fn a_statement_that_waits_too_long_for_a_lock_is_ended_by_the_server() {
     let error = fixture.store().delete(&["object-0"]).await.unwrap_err();
     assert_eq!(
         (error.kind, error.code.as_str()),
-        (VectorErrorKind::Temporary, "55P03")
+        (VectorErrorKind::TooSlow, "55P03")
     );
     drop(lock);
     fixture.store().delete(&["object-0"]).await.unwrap();
@@ -94,7 +98,7 @@ async fn a_delete_that_begins_late_has_less_time_at_the_server() {
     // Sooner than waiting for the lock would have ended.
     assert_eq!(
         (error.kind, error.code.as_str()),
-        (VectorErrorKind::Temporary, "57014")
+        (VectorErrorKind::TooSlow, "57014")
     );
     drop(lock);
     store.delete(&["object-0"]).await.unwrap();
@@ -107,7 +111,7 @@ async fn a_server_that_falls_silent_is_a_fault_that_passes() {
     let front = Front::before(fixture.database.server, None).await;
     let url = fixture.database.url_at(&front.address.to_string(), ROWS);
     let store = of(&open(&url, &no_services()), "items");
-    store.present(&["a"]).await.unwrap();
+    shown(&*store, &["a"]).await;
     front.go_silent();
     let waited = tokio::time::timeout(Duration::from_secs(10), store.present(&["a"])).await;
     let error = waited
@@ -138,8 +142,5 @@ async fn a_call_that_nobody_waits_for_any_more_is_canceled_at_the_server() {
     }
     drop(lock);
     // Well within the three seconds that the server would have let it wait.
-    assert_eq!(
-        fixture.store().present(&["object-0"]).await.unwrap(),
-        [true]
-    );
+    assert_eq!(shown(&*fixture.store(), &["object-0"]).await, [true]);
 }

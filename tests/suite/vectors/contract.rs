@@ -1,6 +1,7 @@
 //! What every adapter does alike. An adapter's tests are a [`Fixture`] and `contract!(…)`.
 
-use shared::vector::{VectorError, VectorErrorKind, VectorStore};
+use super::{kept, shown};
+use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,13 +32,23 @@ pub(super) trait Fixture {
     async fn throttle(&self);
     /// The end of both.
     async fn heal(&self);
+    /// From now on the store acknowledges deletes of these and keeps them.
+    async fn keep(&self, ids: &[&str]);
     /// Deletes over a connection that is cut in the middle.
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<(), VectorError>;
+    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError>;
 }
 
 /// Makes the tests of the contract for a fixture, which the expression starts for each of them.
 macro_rules! contract {
     ($start:expr) => {
+        contract!(@ $start;
+            what_is_acknowledged_and_kept_is_said_to_be_kept
+            what_was_kept_for_a_while_goes_in_the_end
+        );
+        contract!(trusted $start);
+    };
+    // Of a store whose acknowledgement stands for a read.
+    (trusted $start:expr) => {
         contract!(@ $start;
             it_tells_the_present_from_the_absent
             it_deletes_what_is_listed_and_nothing_else
@@ -74,14 +85,30 @@ fn set(ids: &[String]) -> BTreeSet<String> {
     ids.iter().cloned().collect()
 }
 
-/// Deletes all ids, as the worker does: in calls of what the store takes, and again after a fault that passes.
+/// Deletes all ids, as the worker does: in calls of what the store takes, again after a fault that passes, and again what went in part or
+/// is not confirmed yet.
 async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
     for batch in ids.chunks(store.max_delete()) {
+        let mut batch = batch.to_vec();
         let mut tries = 0;
-        while let Err(error) = store.delete(batch).await {
+        while !batch.is_empty() {
+            let after = store.delete(&batch).await;
             tries += 1;
-            assert!(may_pass(error.kind) && tries < 5, "{error:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            match after {
+                Ok(after) => {
+                    let mut after = after.iter();
+                    batch.retain(|id| match after.next() {
+                        Some(AfterDelete::Gone) => false,
+                        Some(AfterDelete::More | AfterDelete::Unconfirmed) => true,
+                        Some(AfterDelete::Kept(_)) | None => panic!("{id} is kept"),
+                    });
+                    assert!(tries < 100, "never done: {batch:?}");
+                }
+                Err(error) => {
+                    assert!(may_pass(error.kind) && tries < 5, "{error:?}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
         }
     }
 }
@@ -92,7 +119,27 @@ fn may_pass(kind: VectorErrorKind) -> bool {
 }
 
 async fn look(fixture: &impl Fixture, ids: &[&str]) -> Vec<bool> {
-    fixture.store().present(ids).await.unwrap()
+    shown(&*fixture.store(), ids).await
+}
+
+/// A store says of an id that it cannot hold it, when it reads and when it deletes.
+async fn both_refuse(store: &dyn VectorStore, id: &str) {
+    let read = match store.present(&[id]).await {
+        Ok(presence) => match presence.as_slice() {
+            [Presence::Refused(why)] => why.clone(),
+            other => panic!("{id}: {other:?}"),
+        },
+        Err(error) => {
+            assert_eq!(error.kind, VectorErrorKind::InvalidId, "{id}: {error:?}");
+            error.detail
+        }
+    };
+    let delete = store.delete(&[id]).await.unwrap_err();
+    assert_eq!(delete.kind, VectorErrorKind::InvalidId, "{id}: {delete:?}");
+    for detail in [&read, &delete.detail] {
+        let repeats_it = id.len() > 8 && detail.contains(id);
+        assert!(!detail.is_empty() && !repeats_it, "{detail}");
+    }
 }
 
 /// The kind of error that both calls end with.
@@ -145,11 +192,11 @@ pub(super) async fn it_takes_1_and_500_and_5000_ids(fixture: &impl Fixture) {
     let (mut deleted, store) = (0, fixture.store());
     for count in [1, 500, 5_000] {
         let ids = borrowed(&ids[..count]);
-        let present = store.present(&ids).await.unwrap();
+        let present = shown(&*store, &ids).await;
         let expected: Vec<_> = (0..count).map(|number| number >= deleted).collect();
         assert_eq!(present, expected, "{count}");
         delete_all(&*store, &ids).await;
-        let present = store.present(&ids).await.unwrap();
+        let present = shown(&*store, &ids).await;
         assert!(!present.contains(&true), "{count}");
         deleted = count;
     }
@@ -162,15 +209,12 @@ pub(super) async fn it_takes_the_longest_id_and_refuses_a_longer_one(fixture: &i
     fixture.seed(std::slice::from_ref(&longest)).await;
     let store = fixture.store();
     if !fixture.can_hold(&longer) {
-        assert_eq!(
-            both_fail(&*store, &longer).await,
-            VectorErrorKind::InvalidId
-        );
+        both_refuse(&*store, &longer).await;
         // Together with a good one nothing is done.
         let error = store.delete(&[&longest, &longer]).await.unwrap_err();
         assert_eq!(error.kind, VectorErrorKind::InvalidId);
     }
-    assert_eq!(store.present(&[&longest]).await.unwrap(), [true]);
+    assert_eq!(shown(&*store, &[&longest]).await, [true]);
     delete_all(&*store, &[&longest]).await;
     assert!(fixture.left().await.is_empty());
 }
@@ -210,11 +254,7 @@ pub(super) async fn it_takes_any_text_that_it_can_hold_and_refuses_the_rest(
     let store = fixture.store();
     let (good, bad): (Vec<&str>, Vec<&str>) = STRANGE.iter().partition(|id| fixture.can_hold(id));
     for id in bad {
-        assert_eq!(
-            both_fail(&*store, id).await,
-            VectorErrorKind::InvalidId,
-            "{id}"
-        );
+        both_refuse(&*store, id).await;
     }
     let bystanders = numbered(fixture, 3);
     fixture.seed(&bystanders).await;
@@ -222,12 +262,12 @@ pub(super) async fn it_takes_any_text_that_it_can_hold_and_refuses_the_rest(
         .seed(&good.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
         .await;
     if !good.is_empty() {
-        assert_eq!(store.present(&good).await.unwrap(), vec![true; good.len()]);
+        assert_eq!(shown(&*store, &good).await, vec![true; good.len()]);
         // One by one: none of them means another.
         for (number, id) in good.iter().enumerate() {
             delete_all(&*store, &[id]).await;
             let expected: Vec<_> = (0..good.len()).map(|other| other > number).collect();
-            assert_eq!(store.present(&good).await.unwrap(), expected, "{id}");
+            assert_eq!(shown(&*store, &good).await, expected, "{id}");
         }
     }
     assert_eq!(fixture.left().await, set(&bystanders));
@@ -286,5 +326,30 @@ pub(super) async fn two_deleters_at_once_leave_nothing(fixture: &impl Fixture) {
     let back: Vec<&str> = borrowed(&ids[100..]).into_iter().rev().collect();
     let (one, other) = (fixture.store(), fixture.store());
     futures_util::join!(delete_all(&*one, &forth), delete_all(&*other, &back));
+    assert!(fixture.left().await.is_empty());
+}
+
+pub(super) async fn what_is_acknowledged_and_kept_is_said_to_be_kept(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 6);
+    fixture.seed(&ids[..5]).await;
+    let ids = borrowed(&ids);
+    fixture.keep(&[ids[1], ids[3]]).await;
+    let store = fixture.store();
+    assert_eq!(kept(&*store, &ids).await, [ids[1], ids[3]]);
+    assert_eq!(kept(&*store, &[ids[3], ids[5]]).await, [ids[3]]);
+    let left: Vec<String> = fixture.left().await.into_iter().collect();
+    assert_eq!(left, [ids[1], ids[3]]);
+}
+
+pub(super) async fn what_was_kept_for_a_while_goes_in_the_end(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 2);
+    fixture.seed(&ids).await;
+    let ids = borrowed(&ids);
+    fixture.keep(&[ids[0]]).await;
+    let store = fixture.store();
+    assert_eq!(kept(&*store, &ids).await, [ids[0]]);
+    fixture.heal().await;
+    assert_eq!(shown(&*store, &ids).await, [true, false]);
+    assert_eq!(kept(&*store, &ids).await, [""; 0]);
     assert!(fixture.left().await.is_empty());
 }

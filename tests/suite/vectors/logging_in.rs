@@ -8,7 +8,7 @@ use super::{no_services, of, open};
 use serde_json::{Value, json};
 use shared::aws;
 use shared::vector::VectorErrorKind::{Denied, Temporary};
-use shared::vector::{Password, Services, VectorError, VectorErrorKind};
+use shared::vector::{Password, Presence, Services, VectorError, VectorErrorKind};
 use std::sync::{Arc, Mutex};
 use tests::postgres::Front;
 use tests::tls::Certificate;
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 const ROWS: &str = "table=items&id_column=object_id";
 
-async fn look(url: &str, services: &Services) -> Result<Vec<bool>, VectorError> {
+async fn look(url: &str, services: &Services) -> Result<Vec<Presence>, VectorError> {
     of(&open(url, services), "any").present(&["a"]).await
 }
 

@@ -1,8 +1,10 @@
 //! PostgreSQL with pgvector: a table with an HNSW index, for each type of id.
 
 use super::contract::Fixture;
-use super::{no_services, of, open};
-use shared::vector::{VectorError, VectorErrorKind, VectorStore, VectorStores};
+use super::{no_services, of, open, shown};
+use shared::vector::{
+    AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore, VectorStores,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tests::postgres::{Database, Postgres};
@@ -33,6 +35,19 @@ pub(super) async fn insert(database: &Database, table: &str, id_type: &str, ids:
     );
     let done = database.admin.execute(&statement, &[&ids]).await;
     done.unwrap_or_else(|error| panic!("{error:?}"));
+}
+
+/// From now on a trigger keeps the rows with these ids, and the server acknowledges their deletes.
+pub(super) async fn keep(database: &Database, table: &str, ids: &[&str]) {
+    let ids = ids.iter().map(|id| format!("'{id}'"));
+    let ids = ids.collect::<Vec<_>>().join(", ");
+    database
+        .run(&format!(
+            "CREATE OR REPLACE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                IF OLD.object_id::text IN ({ids}) THEN RETURN NULL; END IF; RETURN OLD; END $$; \
+             CREATE TRIGGER keep BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION keep()"
+        ))
+        .await;
 }
 
 async fn ids_in(database: &Database, table: &str) -> BTreeSet<String> {
@@ -121,12 +136,17 @@ impl Fixture for Table {
     async fn heal(&self) {
         let role = &self.database.name;
         let heal = format!(
-            "GRANT SELECT, DELETE ON items TO {role}; ALTER ROLE {role} CONNECTION LIMIT -1"
+            "GRANT SELECT, DELETE ON items TO {role}; ALTER ROLE {role} CONNECTION LIMIT -1; \
+             DROP TRIGGER IF EXISTS keep ON items"
         );
         self.database.run(&heal).await;
     }
 
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<(), VectorError> {
+    async fn keep(&self, ids: &[&str]) {
+        keep(&self.database, "items", ids).await;
+    }
+
+    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
         let lock = self.database.lock_rows("items").await;
         let store = self.store();
         let cut = async {
@@ -196,10 +216,7 @@ async fn names_are_taken_as_they_are_and_never_as_sql() {
         &open(&url, &no_services()),
         r#"Odd" name; DROP TABLE items; --"#,
     );
-    assert_eq!(
-        store.present(&["object-0", "x"]).await.unwrap(),
-        [true, false]
-    );
+    assert_eq!(shown(&*store, &["object-0", "x"]).await, [true, false]);
     store.delete(&["object-0"]).await.unwrap();
     assert_eq!(
         ids_in(&fixture.database, &table).await,
@@ -259,15 +276,16 @@ async fn what_is_no_table_of_ids_is_refused_with_a_reason() {
 async fn a_table_that_is_made_anew_with_another_type_is_learned_again() {
     let fixture = table("text").await;
     let store = fixture.store();
-    assert_eq!(store.present(&["a"]).await.unwrap(), [false]);
+    assert_eq!(shown(&*store, &["a"]).await, [false]);
     fixture.database.run("DROP TABLE items").await;
     make_table(&fixture.database, "items", "bigint").await;
     insert(&fixture.database, "items", "bigint", &["7".to_owned()]).await;
-    let error = store.present(&["7"]).await.unwrap_err();
-    assert_eq!(error.kind, VectorErrorKind::Temporary, "{error:?}");
-    assert_eq!(store.present(&["7"]).await.unwrap(), [true]);
-    let error = store.present(&["a"]).await.unwrap_err();
-    assert_eq!(error.kind, VectorErrorKind::InvalidId, "{error:?}");
+    assert_eq!(shown(&*store, &["7"]).await, [true]);
+    let presence = store.present(&["7", "a"]).await.unwrap();
+    assert!(matches!(
+        presence.as_slice(),
+        [Presence::Present, Presence::Refused(_)]
+    ));
 }
 
 #[tokio::test]
@@ -279,7 +297,7 @@ async fn a_character_that_the_database_cannot_write_makes_its_id_invalid() {
     make_table(&database, "items", "text").await;
     insert(&database, "items", "text", &["naïve".to_owned()]).await;
     let store = of(&open(&database.url(ROWS), &no_services()), "items");
-    assert_eq!(store.present(&["naïve"]).await.unwrap(), [true]);
+    assert_eq!(shown(&*store, &["naïve"]).await, [true]);
     let error = store.present(&["naïve", "日本語"]).await.unwrap_err();
     assert_eq!(error.kind, VectorErrorKind::InvalidId, "{error:?}");
 }
@@ -292,7 +310,7 @@ async fn rows_that_others_refer_to_stay_and_the_task_is_told_why() {
         "CREATE TABLE notes (item bigint REFERENCES items); INSERT INTO notes SELECT id FROM items";
     fixture.database.run(refer).await;
     let error = fixture.store().delete(&["object-0"]).await.unwrap_err();
-    assert_eq!(error.kind, VectorErrorKind::Denied, "{error:?}");
-    let detail = "A constraint of the database keeps rows of table `items` from being deleted";
+    assert_eq!(error.kind, VectorErrorKind::KeptObject, "{error:?}");
+    let detail = "Rows of table `notes` refer to the object by foreign key `notes_item_fkey`, so table `items` keeps it";
     assert_eq!(error.detail, detail);
 }

@@ -1,9 +1,9 @@
 //! Amazon S3 Vectors, embedded. It neither denies, throttles nor fails by itself: that is done on the wire.
 
 use super::contract::Fixture;
-use super::{of, open};
+use super::{kept, of, open};
 use shared::aws;
-use shared::vector::{Services, VectorError, VectorStore, VectorStores};
+use shared::vector::{AfterDelete, Services, VectorError, VectorStore, VectorStores};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use tests::Service;
@@ -18,7 +18,7 @@ struct S3Vectors {
     seeded: Mutex<BTreeSet<String>>,
 }
 
-async fn s3vectors() -> S3Vectors {
+async fn s3vectors(parameters: &str) -> S3Vectors {
     let service = Service::start().await;
     service.seed(INDEX, &[] as &[&str]).await;
     let endpoint = format!("http://{}", service.running.s3vectors);
@@ -27,7 +27,10 @@ async fn s3vectors() -> S3Vectors {
         password: None,
     };
     S3Vectors {
-        stores: open("s3vectors://demo/{embedding_model_id}", &services),
+        stores: open(
+            &format!("s3vectors://demo/{{embedding_model_id}}{parameters}"),
+            &services,
+        ),
         service,
         seeded: Mutex::default(),
     }
@@ -83,10 +86,36 @@ impl Fixture for S3Vectors {
         self.service.wire.heal();
     }
 
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<(), VectorError> {
+    async fn keep(&self, ids: &[&str]) {
+        let kept = ids.iter().map(|id| (*id).to_owned()).collect();
+        let wire = &self.service.wire;
+        wire.next_times(usize::MAX, CALLS[1], Fault::Kept(kept));
+    }
+
+    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
         self.service.wire.next(CALLS[1], Fault::AnswerLost);
         self.store().delete(ids).await
     }
 }
 
-contract!(s3vectors());
+mod trusted {
+    contract!(trusted super::s3vectors(""));
+}
+
+mod read_back {
+    contract!(super::s3vectors("?confirm=read-back"));
+}
+
+#[tokio::test]
+async fn a_delete_is_one_call_and_is_read_back_where_the_url_says_so() {
+    for (parameters, calls) in [
+        ("", vec![CALLS[1]]),
+        ("?confirm=read-back", vec![CALLS[1], CALLS[0]]),
+    ] {
+        let fixture = s3vectors(parameters).await;
+        fixture.seed(&["a".to_owned()]).await;
+        fixture.service.wire.calls();
+        assert_eq!(kept(&*fixture.store(), &["a", "b"]).await, [""; 0]);
+        assert_eq!(fixture.service.wire.calls(), calls, "{parameters}");
+    }
+}

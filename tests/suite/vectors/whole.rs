@@ -108,7 +108,10 @@ async fn a_missing_table_and_denied_access_fail_the_task_and_say_why() {
     service.work().await;
     let task = service.task("denied").await;
     assert_eq!(task["status"], "failed");
-    assert_eq!(task["detail"], "Access to table `items` is denied");
+    assert_eq!(
+        task["detail"],
+        "Access to table `items` is denied: the role lacks SELECT on `items`, DELETE on `items`"
+    );
     rows.heal().await;
     service.restart("task_id=denied").await.ok();
     service.work().await;

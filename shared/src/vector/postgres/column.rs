@@ -1,8 +1,8 @@
 //! The column that holds the ids: its type, and which ids it can hold.
 
 use super::errors::Failure;
-use super::names::Table;
-use super::pool::Pool;
+use super::pool::{Parameter, Pool};
+use super::{Facts, Relation};
 use crate::vector::{VectorError, VectorErrorKind};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
@@ -15,6 +15,9 @@ const LOOK_UP: &str = "SELECT a.attname::text, a.atttypid, a.atttypmod, coalesce
         ON a.attrelid = t.id AND a.attnum > 0 AND NOT a.attisdropped AND a.attname::text = ANY($2) \
     LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
     WHERE t.id IS NOT NULL";
+
+/// The column with the id of the object that this one was derived from. Older databases of EmbeddingStudio have none.
+pub(in crate::vector) const ORIGINAL_ID: &str = "original_id";
 
 /// A column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,21 +40,22 @@ impl IdType {
         }
     }
 
-    /// Refuses ids that the column cannot hold. A value of the type has one form that counts, so that two ids never mean
-    /// the same row.
+    /// Refuses ids that the column cannot hold.
     pub(in crate::vector) fn check(self, ids: &[&str]) -> Result<(), VectorError> {
-        match ids.iter().all(|id| self.can_be(id)) {
-            true => Ok(()),
-            false => Err(VectorError {
-                kind: VectorErrorKind::InvalidId,
-                detail: self.refusal(),
-                code: "not of the column's type".to_owned(),
-                source: None,
-            }),
+        if ids.iter().all(|id| self.can_be(id)) {
+            return Ok(());
         }
+        Err(VectorError {
+            kind: VectorErrorKind::InvalidId,
+            detail: self.refusal(),
+            code: "not of the column's type".to_owned(),
+            source: None,
+        })
     }
 
-    fn can_be(self, id: &str) -> bool {
+    /// Whether the column can hold an id. A value of the type has one form that counts, so that two ids never mean the same
+    /// row.
+    pub(in crate::vector) fn can_be(self, id: &str) -> bool {
         match self {
             Self::Text(None) => true,
             Self::Text(Some(most)) => id.len() <= most || id.chars().count() <= most,
@@ -68,7 +72,8 @@ impl IdType {
         }
     }
 
-    fn refusal(self) -> String {
+    /// Why an id is refused: one sentence for the person who reads the task.
+    pub(in crate::vector) fn refusal(self) -> String {
         match self {
             Self::Text(most) => {
                 let most = most.unwrap_or_default();
@@ -97,23 +102,20 @@ impl IdType {
 }
 
 /// What the catalog says of a table's columns.
-pub(in crate::vector) struct Columns(Vec<Row>);
+pub(super) struct Columns(Vec<Row>);
 
 impl Columns {
-    /// Looks at those of `names` that the table has.
-    pub(in crate::vector) async fn look_up(
-        pool: &Pool,
-        table: &Table,
-        names: &[&str],
-    ) -> Result<Self, Failure> {
-        let name = table.quoted();
-        let rows = pool
-            .query(LOOK_UP, &[(&name, Type::TEXT), (&names, Type::TEXT_ARRAY)])
-            .await?;
-        match rows.is_empty() {
-            false => Ok(Self(rows)),
-            true => Err(missing(format!("Table {} does not exist", table.shown()))),
+    /// Looks at those that matter.
+    pub(super) async fn look_up(pool: &Pool, relation: &Relation) -> Result<Self, Failure> {
+        let table = &relation.table;
+        let (name, columns) = (table.quoted(), [relation.id_column.as_str(), ORIGINAL_ID]);
+        let parameters: [Parameter<'_>; 2] =
+            [(&name, Type::TEXT), (&columns.as_slice(), Type::TEXT_ARRAY)];
+        let rows = pool.query(LOOK_UP, &parameters).await?;
+        if rows.is_empty() {
+            return Err(missing(format!("Table {} does not exist", table.shown())));
         }
+        Ok(Self(rows))
     }
 
     fn row(&self, name: &str) -> Result<Option<&Row>, Failure> {
@@ -125,18 +127,9 @@ impl Columns {
         Ok(None)
     }
 
-    #[cfg(feature = "embedding-studio")]
-    pub(in crate::vector) fn has(&self, name: &str) -> Result<bool, Failure> {
-        Ok(self.row(name)?.is_some())
-    }
-
-    /// The type of the column that holds the ids.
-    pub(in crate::vector) fn id_type(
-        &self,
-        table: &Table,
-        column: &str,
-    ) -> Result<IdType, Failure> {
-        let table = table.shown();
+    /// The type of the column that holds the ids, and whether there are originals.
+    pub(super) fn facts(&self, relation: &Relation) -> Result<Facts, Failure> {
+        let (table, column) = (relation.table.shown(), relation.id_column.as_str());
         let Some(row) = self.row(column)? else {
             return Err(missing(format!("Table {table} has no column `{column}`")));
         };
@@ -150,7 +143,11 @@ impl Columns {
             return Err(unusable("its collation takes different texts for equal").into());
         }
         let found = IdType::of(row.try_get(1)?, row.try_get(2)?);
-        found.ok_or_else(|| unusable("it is not text, varchar, uuid or bigint").into())
+        let unusable = || unusable("it is not text, varchar, uuid or bigint");
+        Ok(Facts {
+            id_type: found.ok_or_else(unusable)?,
+            has_originals: self.row(ORIGINAL_ID)?.is_some(),
+        })
     }
 }
 

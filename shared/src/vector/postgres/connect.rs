@@ -15,8 +15,9 @@ pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// How long the server lets a statement run, and wait for a lock. A delete must not be carried out later than
 /// [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after it was asked for, so it has what is left of that when it is sent.
+/// With `row_security` off, as a role may have it by default, a statement that it concerns would fail; whether it does is asked with each read.
 const SESSION: &str = "SET statement_timeout = 4000; SET lock_timeout = 3000; \
-    SET idle_in_transaction_session_timeout = 9000";
+    SET idle_in_transaction_session_timeout = 9000; SET row_security = on";
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Who logs in.

@@ -1,17 +1,26 @@
-//! What PostgreSQL and the way to it answer, by meaning.
+//! What PostgreSQL and the way to it answer, by meaning: what kind of error it is, and who is to blame for it.
 
 use super::names::Table;
 use crate::vector::{VectorError, VectorErrorKind};
 use std::error::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::DbError;
 use tokio_rustls::rustls;
+
+/// That nothing can be deleted in a database.
+pub(super) const READ_ONLY: &str = "The vector store's database is read-only: name the primary and not a read replica, or clear default_transaction_read_only";
+
+/// The text has a character that the database's encoding does not.
+const ENCODING: [&str; 2] = ["22P05", "22021"];
 
 /// Why a statement was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::vector) enum Failure {
-    /// The server's answer, or what became of the connection.
+    /// The server's answer to a statement that reads, or what became of the connection.
     #[error(transparent)]
-    Server(#[from] tokio_postgres::Error),
+    Reading(#[from] tokio_postgres::Error),
+    /// The same of a statement that deletes.
+    #[error(transparent)]
+    Deleting(tokio_postgres::Error),
     /// The same while logging in: no statement was sent.
     #[error(transparent)]
     LoggingIn(tokio_postgres::Error),
@@ -24,55 +33,85 @@ impl Failure {
     /// The failure of a login, after which no statement was sent.
     pub(super) fn before_all(self) -> Self {
         match self {
-            Self::Server(error) => Self::LoggingIn(error),
+            Self::Reading(error) => Self::LoggingIn(error),
             other => other,
         }
+    }
+
+    fn error(&self) -> Option<&tokio_postgres::Error> {
+        match self {
+            Self::Reading(error) | Self::Deleting(error) | Self::LoggingIn(error) => Some(error),
+            Self::Sorted(_) => None,
+        }
+    }
+
+    fn server(&self) -> Option<&DbError> {
+        self.error().and_then(tokio_postgres::Error::as_db_error)
+    }
+
+    /// The SQLSTATE, where the server answered with an error.
+    fn code(&self) -> Option<&str> {
+        self.server().map(|error| error.code().code())
     }
 
     /// Whether the server does not accept the password.
     #[cfg(feature = "secrets-manager")]
     pub(super) fn is_authentication(&self) -> bool {
-        let code = match self {
-            Self::Server(error) | Self::LoggingIn(error) => error.code(),
-            Self::Sorted(_) => None,
-        };
-        code.is_some_and(|code| code.code().starts_with("28"))
+        self.code().is_some_and(|code| code.starts_with("28"))
     }
 
     /// Whether the connection is gone: closed by the server, or cut.
     pub(super) fn is_lost_connection(&self) -> bool {
-        let Self::Server(error) = self else {
+        let (Self::Reading(error) | Self::Deleting(error)) = self else {
             return false;
         };
-        match error.code() {
+        match self.code() {
             // 57P01 to 57P05: the server shuts down, starts up, or ends this session.
-            Some(code) => code.code().starts_with("57P") || code.code().starts_with("08"),
+            Some(code) => code.starts_with("57P") || code.starts_with("08"),
             None => error.is_closed() || cause::<std::io::Error>(error).is_some(),
         }
     }
 
-    /// Whether a statement did not fit the types of the columns, as when a table was made anew.
-    pub(in crate::vector) fn is_other_type(&self) -> bool {
-        let Self::Server(error) = self else {
-            return false;
-        };
-        let code = error.code();
-        code.is_some_and(|code| {
-            [SqlState::UNDEFINED_FUNCTION, SqlState::DATATYPE_MISMATCH].contains(code)
-        })
+    /// Whether the server refused the statement, so that nothing of it was done and the session goes on.
+    pub(super) fn is_of_the_statement(&self) -> bool {
+        self.code().is_some() && !self.is_lost_connection()
     }
 
-    /// Sorts it by meaning. The server's own words may hold data and are not repeated.
+    /// Whether a statement was taken back because it took too long, itself or by what it set off.
+    pub(super) fn is_too_slow(&self) -> bool {
+        self.code() == Some("57014") && matches!(self, Self::Deleting(_))
+    }
+
+    /// Whether a table is not what it was when it was looked up: it is gone, was renamed, or has other types. Nothing was
+    /// done then.
+    pub(super) fn is_of_a_changed_table(&self) -> bool {
+        self.is_ours_and_one_of(&["42P01", "3F000", "42703", "42883", "42804"])
+    }
+
+    /// Whether the reason stands in the catalog: what is denied, or why a table takes no deletes.
+    pub(super) fn is_told_by_the_catalog(&self) -> bool {
+        self.is_ours_and_one_of(&["42501", "55000", "42809"])
+    }
+
+    fn is_ours_and_one_of(&self, codes: &[&str]) -> bool {
+        self.server()
+            .is_some_and(|error| codes.contains(&error.code().code()) && !is_from_inside(error))
+    }
+
+    /// Sorts it by meaning. The server's own words may hold data and are not repeated; names of functions, tables and
+    /// constraints are.
     pub(in crate::vector) fn about(self, table: &Table) -> VectorError {
-        let (error, lost) = match self {
+        let (error, lost, deletes) = match self {
             Self::Sorted(error) => return error,
-            Self::Server(error) => (error, VectorErrorKind::Unanswered),
+            Self::Reading(error) => (error, VectorErrorKind::Unanswered, false),
+            Self::Deleting(error) => (error, VectorErrorKind::Unanswered, true),
             // Nothing can still be carried out.
-            Self::LoggingIn(error) => (error, VectorErrorKind::Temporary),
+            Self::LoggingIn(error) => (error, VectorErrorKind::Temporary, false),
         };
         let table = table.shown();
-        let (kind, detail) = match error.code() {
-            Some(code) => by_code(code.code(), &table),
+        let (kind, detail) = match error.as_db_error() {
+            Some(server) if deletes => of_a_delete(server, &table),
+            Some(server) => of_a_read(server, &table),
             None => without_code(&error, lost),
         };
         // Without a code, what the library itself says of it, which is the same for all data.
@@ -86,11 +125,96 @@ impl Failure {
     }
 }
 
-/// By SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
-fn by_code(code: &str, table: &str) -> (VectorErrorKind, String) {
-    use VectorErrorKind::{Denied, IndexMissing, InvalidId, Temporary, Throttled};
-    let class = code.get(..2).unwrap_or_default();
-    match (code, class) {
+/// An error of a statement that deletes.
+fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
+    use VectorErrorKind::{KeptObject, TooSlow};
+    let code = error.code().code();
+    match code {
+        "57014" => {
+            let detail = format!(
+                "Deleting from table {table} took too long: look for a missing index, on it or on a table that refers to it"
+            );
+            return (TooSlow, detail);
+        }
+        "55P03" => return (TooSlow, locked(table)),
+        _ => {}
+    }
+    if let Some(passing) = passing(code, table) {
+        return passing;
+    }
+    if is_from_inside(error) {
+        return (KeptObject, from_inside(error, table));
+    }
+    match code.get(..2).unwrap_or_default() {
+        "23" => (KeptObject, by_constraint(error, table)),
+        _ if ENCODING.contains(&code) => of_the_statement(code, table),
+        // What a rule does has no context, and neither has what the executor says of a trigger's doing.
+        "21" | "22" | "27" | "2F" | "38" | "39" | "44" | "P0" => {
+            let does = what_it_does(code);
+            let detail = format!("A rule or a trigger of table {table} {does}");
+            (KeptObject, detail)
+        }
+        _ => of_the_statement(code, table),
+    }
+}
+
+/// An error of a statement that reads.
+fn of_a_read(error: &DbError, table: &str) -> (VectorErrorKind, String) {
+    use VectorErrorKind::{Denied, Temporary};
+    let code = error.code().code();
+    match code {
+        "57014" => {
+            let detail =
+                format!("Reading table {table} took too long: look for a missing index on its ids");
+            return (Temporary, detail);
+        }
+        "55P03" => return (Temporary, locked(table)),
+        _ => {}
+    }
+    if let Some(passing) = passing(code, table) {
+        return passing;
+    }
+    let does = what_it_does(code);
+    if is_from_inside(error) {
+        let who = match function_in(error) {
+            Some(function) => format!("Function `{function}`, which reading table {table} calls,"),
+            None => format!("What table {table} is made of"),
+        };
+        return (Denied, format!("{who} {does}"));
+    }
+    match code.get(..2).unwrap_or_default() {
+        _ if ENCODING.contains(&code) => of_the_statement(code, table),
+        "21" | "22" | "P0" => (Denied, format!("What table {table} is made of {does}")),
+        _ => of_the_statement(code, table),
+    }
+}
+
+fn locked(table: &str) -> String {
+    format!("Others kept the rows of table {table} locked")
+}
+
+/// What may pass, whoever ran into it. By SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
+fn passing(code: &str, table: &str) -> Option<(VectorErrorKind, String)> {
+    use VectorErrorKind::{Temporary, Throttled};
+    let (kind, detail) = match (code, code.get(..2).unwrap_or_default()) {
+        // No room for one more connection, or more than this user may have.
+        ("53300" | "53400", _) => (
+            Throttled,
+            "The vector store kept refusing connections, having too many",
+        ),
+        ("53100", _) => (Temporary, "The vector store's disk is full"),
+        ("53200", _) => (Temporary, "The vector store is out of memory"),
+        ("40001" | "40P01", _) => return Some((Temporary, locked(table))),
+        (_, "08" | "53" | "57" | "58") => (Temporary, "The vector store kept failing"),
+        _ => return None,
+    };
+    Some((kind, detail.to_owned()))
+}
+
+/// An error of our own statement.
+fn of_the_statement(code: &str, table: &str) -> (VectorErrorKind, String) {
+    use VectorErrorKind::{Denied, IndexMissing, InvalidId, Temporary};
+    match (code, code.get(..2).unwrap_or_default()) {
         ("42P01" | "3F000", _) => (IndexMissing, format!("Table {table} does not exist")),
         ("42703", _) => (
             IndexMissing,
@@ -100,37 +224,118 @@ fn by_code(code: &str, table: &str) -> (VectorErrorKind, String) {
             IndexMissing,
             "The vector store's database does not exist".to_owned(),
         ),
-        ("42501", _) => (Denied, format!("Access to table {table} is denied")),
         (_, "28") => (
             Denied,
             "The vector store does not accept the user or the password".to_owned(),
         ),
-        // No room for one more connection, or more than this user may have.
-        ("53300" | "53400", _) => (
-            Throttled,
-            "The vector store kept refusing connections, having too many".to_owned(),
-        ),
-        ("57014", _) => (
-            Temporary,
-            "The vector store did not end a statement in time".to_owned(),
-        ),
-        ("55P03" | "40001" | "40P01", _) => (
-            Temporary,
-            format!("Others kept the rows of table {table} locked"),
-        ),
-        // The text has a character that the database's encoding does not.
-        ("22P05" | "22021", _) => (
+        ("25006", _) => (Denied, READ_ONLY.to_owned()),
+        ("42501", _) => (Denied, format!("Access to table {table} is denied")),
+        _ if ENCODING.contains(&code) => (
             InvalidId,
             "The vector store's encoding cannot write this id".to_owned(),
         ),
-        (_, "23") => (
-            Denied,
-            format!("A constraint of the database keeps rows of table {table} from being deleted"),
-        ),
         ("42883" | "42804", _) => (Temporary, format!("The columns of table {table} changed")),
-        (_, "42" | "0A" | "P0") => (Denied, format!("Table {table} refuses the statement")),
-        _ => (Temporary, "The vector store kept failing".to_owned()),
+        ("55000" | "42809", _) => (Denied, format!("Table {table} takes no deletes as it is")),
+        (_, "42" | "0A" | "P0") => (
+            Denied,
+            format!("Table {table} refuses the statement (SQLSTATE {code})"),
+        ),
+        _ => (
+            Temporary,
+            format!("The vector store kept failing (SQLSTATE {code})"),
+        ),
     }
+}
+
+/// Whether an error came from inside: from a trigger, a rule, a policy, a foreign key's action or a foreign server. The server gives its
+/// context then, innermost first. It gives one for a parameter that it cannot read, too.
+fn is_from_inside(error: &DbError) -> bool {
+    let is_of_a_parameter = ENCODING.contains(&error.code().code()) && function_in(error).is_none();
+    error.where_().is_some() && !is_of_a_parameter
+}
+
+/// The sentence for an error that came from inside.
+fn from_inside(error: &DbError, table: &str) -> String {
+    let context = error.where_().unwrap_or_default();
+    let who = match (function_in(error), acting_table(context)) {
+        (Some(function), None) => {
+            format!(
+                "Function `{function}`, which a trigger, rule or policy of table {table} calls,"
+            )
+        }
+        (Some(function), Some(other)) => format!(
+            "Function `{function}`, which table `{other}` calls when its foreign key acts on a delete from table {table},"
+        ),
+        (None, Some(other)) => {
+            format!("The foreign key of table `{other}` that acts on a delete from table {table}")
+        }
+        (None, None) => format!("A trigger, a rule or a foreign table behind table {table}"),
+    };
+    let does = match (error.constraint(), error.table()) {
+        (Some(constraint), Some(of)) => {
+            format!("breaks constraint `{constraint}` of table `{of}`")
+        }
+        _ => what_it_does(error.code().code()),
+    };
+    format!("{who} {does}")
+}
+
+/// The sentence for a constraint that keeps a row.
+fn by_constraint(error: &DbError, table: &str) -> String {
+    let of = |what: Option<&str>| what.map_or(String::new(), |what| format!(" `{what}`"));
+    let (constraint, other) = (of(error.constraint()), of(error.table()));
+    match error.code().code() {
+        "23503" | "23001" if !other.is_empty() => format!(
+            "Rows of table{other} refer to the object by foreign key{constraint}, so table {table} keeps it"
+        ),
+        _ if !other.is_empty() => {
+            format!("Constraint{constraint} of table{other} keeps the object in table {table}")
+        }
+        _ => format!("A constraint of the database keeps the object in table {table}"),
+    }
+}
+
+fn what_it_does(code: &str) -> String {
+    let does = match (code, code.get(..2).unwrap_or_default()) {
+        ("P0001", _) => "raises an error",
+        ("42501", _) => "is denied access to something that it uses",
+        ("42P01", _) => "uses a table that does not exist",
+        ("3F000", _) => "uses a schema that does not exist",
+        ("42703", _) => "uses a column that does not exist",
+        ("42883", _) => "uses a function or an operator that does not exist",
+        (_, "22") => "meets a value that it cannot use",
+        (_, "23") => "breaks a constraint",
+        _ => return format!("fails (SQLSTATE {code})"),
+    };
+    format!("{does} (SQLSTATE {code})")
+}
+
+/// The outermost function in an error's context: what a trigger, a rule or a policy calls. A line that names one has its language
+/// and its signature, whatever language the server speaks.
+fn function_in(error: &DbError) -> Option<&str> {
+    let line = error.where_()?.lines().rfind(|line| line.contains("PL/"))?;
+    let is_part_of_a_name = |c: char| c.is_alphanumeric() || "_$.\"".contains(c);
+    let signature = line.split_once('(').map(|(before, _)| before);
+    let name = match signature {
+        Some(before) => before.rsplit(|c| !is_part_of_a_name(c)).next()?,
+        // PL/Perl and PL/Python quote the name alone.
+        None => line.split('"').nth(1)?,
+    };
+    let is_name = (1..=128).contains(&name.len()) && name.chars().all(is_part_of_a_name);
+    let is_whole = name.matches('"').count() % 2 == 0;
+    (is_name && is_whole).then_some(name)
+}
+
+/// The table whose foreign key acts on the delete, by the statement that it runs: `DELETE FROM ONLY "schema"."table" WHERE $1
+/// OPERATOR(…`, or an `UPDATE`.
+fn acting_table(context: &str) -> Option<&str> {
+    let (before, _) = context.split_once(" WHERE $1 OPERATOR(pg_catalog.")?;
+    let starts = ["DELETE FROM ", "UPDATE "];
+    let after = starts
+        .iter()
+        .find_map(|start| Some(before.rsplit_once(start)?.1))?;
+    let table = after.split_once("\".\"")?.1.split('"').next()?;
+    (1..=63).contains(&table.len()).then_some(table)
 }
 
 /// What the server never answered to; `lost` is what it means when the connection is.

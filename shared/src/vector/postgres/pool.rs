@@ -6,7 +6,7 @@ use super::errors::Failure;
 use super::tls::Tls;
 use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::vector::{Services, VectorError, VectorErrorKind};
-use futures_util::future::try_join3;
+use futures_util::join;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -29,6 +29,13 @@ const MAX_IDLE: Duration = Duration::from_secs(240);
 
 /// A parameter of a statement, with its type.
 pub(in crate::vector) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A statement with its parameters.
+#[derive(Clone, Copy)]
+pub(in crate::vector) struct Statement<'a> {
+    pub(in crate::vector) text: &'a str,
+    pub(in crate::vector) parameters: &'a [Parameter<'a>],
+}
 
 /// The connections to one database.
 pub(in crate::vector) struct Pool {
@@ -61,22 +68,24 @@ impl Pool {
                     return Ok(rows);
                 }
                 Err(error) => {
-                    let (was_idle, error) = (lease.was_idle, lease.failed(error));
-                    if !(was_idle && error.is_lost_connection()) {
-                        return Err(error);
+                    let (was_idle, failure) = (lease.was_idle, lease.failed(error.into()));
+                    if !(was_idle && failure.is_lost_connection()) {
+                        return Err(failure);
                     }
                 }
             }
         }
     }
 
-    /// Carries out a statement that deletes, in one round trip and once, for a call that began then.
-    pub(in crate::vector) async fn execute(
+    /// Carries out a statement that deletes, once, for a call that began then, and behind it one that reads: together one
+    /// round trip. The read is a transaction of its own, after the delete's commit, so that it sees what came of it whatever
+    /// the default isolation, deferred triggers included.
+    pub(super) async fn delete(
         &self,
         began: Instant,
-        statement: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<(), Failure> {
+        delete: Statement<'_>,
+        read: Statement<'_>,
+    ) -> Result<Vec<Row>, Failure> {
         let lease = self.lease().await?;
         let time = match time_left(began) {
             Ok(time) => time,
@@ -85,26 +94,34 @@ impl Pool {
                 return Err(too_late);
             }
         };
+        // Where logging in took its time.
+        let has_less = time < STATEMENT_TIMEOUT;
         let client = lease.client();
-        let done = if time >= STATEMENT_TIMEOUT {
-            client.execute_typed(statement, parameters).await.map(drop)
-        } else {
-            // Logging in took its time. What is joined is sent together.
-            let (less, again) = (limit(time), limit(STATEMENT_TIMEOUT));
-            let joined = try_join3(
-                client.batch_execute(&less),
-                client.execute_typed(statement, parameters),
-                client.batch_execute(&again),
-            );
-            joined.await.map(drop)
-        };
-        match done {
-            Ok(()) => {
-                lease.give_back();
-                Ok(())
+        let limit = async |time| {
+            if has_less {
+                client.batch_execute(&limit(time)).await?;
             }
-            Err(error) => Err(lease.close(error)),
+            Ok(())
+        };
+        // What is joined is sent together.
+        let (limited, deleted, unlimited, rows) = join!(
+            limit(time),
+            client.execute_typed(delete.text, delete.parameters),
+            limit(STATEMENT_TIMEOUT),
+            client.query_typed(read.text, read.parameters),
+        );
+        if let Err(error) = limited.and(unlimited) {
+            return Err(lease.close(Failure::Deleting(error)));
         }
+        let failure = match (deleted, rows) {
+            (Ok(_), Ok(rows)) => {
+                lease.give_back();
+                return Ok(rows);
+            }
+            (Err(error), _) => Failure::Deleting(error),
+            (Ok(_), Err(error)) => Failure::Reading(error),
+        };
+        Err(lease.failed(failure))
     }
 
     /// A connection of one's own: one that is idle, or a new one.
@@ -201,26 +218,32 @@ impl Lease<'_> {
 
     /// Ends the lease after an error. The connection goes back if only the statement failed. If it is lost, so are likely
     /// those that are idle.
-    pub(super) fn failed(mut self, error: tokio_postgres::Error) -> Failure {
-        let is_statement = error.code().is_some();
-        let error = Failure::from(error);
-        let client = self.client.take();
-        if error.is_lost_connection() {
-            self.pool.idle().clear();
-        } else if let Some(client) = client.filter(|_| is_statement) {
-            self.pool.idle().push((client, Instant::now()));
+    pub(in crate::vector) fn failed(self, failure: Failure) -> Failure {
+        if failure.is_of_the_statement() {
+            self.give_back();
+            return failure;
         }
-        error
+        self.close(failure)
+    }
+
+    /// Ends the lease after an error within a transaction, which is rolled back.
+    #[cfg(feature = "embedding-studio")]
+    pub(in crate::vector) async fn roll_back(self, failure: Failure) -> Failure {
+        if failure.is_of_the_statement() && self.client().batch_execute("ROLLBACK").await.is_ok() {
+            self.give_back();
+            return failure;
+        }
+        // The transaction ends with its connection.
+        self.close(failure)
     }
 
     /// Ends the lease, and the connection with it, after an error that leaves the session in who knows what state.
-    pub(in crate::vector) fn close(mut self, error: impl Into<Failure>) -> Failure {
+    pub(in crate::vector) fn close(mut self, failure: Failure) -> Failure {
         self.client = None;
-        let error = error.into();
-        if error.is_lost_connection() {
+        if failure.is_lost_connection() {
             self.pool.idle().clear();
         }
-        error
+        failure
     }
 }
 

@@ -14,7 +14,7 @@ fn a_url_names_a_table_or_a_layout() {
         "postgresql://ann@10.0.0.1:6432/vectors?table=items&id_column=object_id&sslmode=disable",
         "postgres://ann@[::1]/v?table={embedding_model_id}&id_column=id&schema=s-{embedding_model_id}",
         "postgres://ann:p%40ss%7Bw@localhost/v?table=%22;drop&id_column=id",
-        "postgres://ann@localhost/v?layout=embedding-studio&sslmode=require",
+        "postgres://ann@localhost/v?layout=embedding-studio&sslmode=require&row_security=on",
         "postgres://db/v?layout=embedding-studio&password_secret=arn:aws:secretsmanager:eu-west-1:1:secret:a",
     ] {
         assert_eq!(faults(url), Vec::<String>::new(), "{url}");
@@ -53,6 +53,7 @@ fn a_url_that_says_too_much_or_too_little_is_refused() {
         format!("postgres://u@h/d?{ROWS}&layout=other"),
         format!("postgres://u@h/d?{ROWS}&layout=embedding-studio"),
         format!("postgres://u@h/d?{ROWS}#x"),
+        format!("postgres://u@h/d?{ROWS}&row_security=off"),
         format!("postgres://u@h/d?{ROWS}&sslrootcert=/no/such/file"),
         format!("postgres://u@h/d?{ROWS}&sslmode=disable&sslrootcert=/dev/null"),
         format!("postgres://u@h/d?table={long}&id_column=id"),
@@ -84,13 +85,14 @@ fn no_fault_and_no_debug_form_shows_a_password() {
 
 #[test]
 fn a_model_id_fills_in_a_name_and_nothing_else() {
-    let table = Template::parse("v_{embedding_model_id}").unwrap();
-    let filled = |model: &str| {
-        let model = ModelId::new(model).unwrap();
-        table_named(None, &table.fill(&model), &model)
+    let layout = Layout {
+        table: Template::parse("v_{embedding_model_id}").unwrap(),
+        id_column: Identifier::new("id").unwrap(),
+        parts: None,
     };
-    let quoted = filled(r#"x"; DROP TABLE y; --"#).unwrap().quoted();
-    assert_eq!(quoted, r#""v_x""; DROP TABLE y; --""#);
+    let filled = |model: &str| layout.of_model(None, &ModelId::new(model).unwrap());
+    let relation = filled(r#"x"; DROP TABLE y; --"#).unwrap();
+    assert_eq!(relation.table.quoted(), r#""v_x""; DROP TABLE y; --""#);
     assert!(filled(&"m".repeat(61)).is_ok());
     let why = filled(&"m".repeat(62)).unwrap_err();
     assert!(why.contains("63 bytes"), "{why}");

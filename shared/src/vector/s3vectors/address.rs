@@ -16,6 +16,8 @@ pub(super) struct Address {
     pub(super) bucket: String,
     pub(super) index: Template,
     pub(super) writes: Quota,
+    /// Whether a delete is read back.
+    pub(super) reads_back: bool,
 }
 
 impl Address {
@@ -27,6 +29,7 @@ impl Address {
         let mut parameters = Parameters::of(url);
         let vectors = parameters.number("vectors_per_second", MOST_PER_SECOND);
         let requests = parameters.number("requests_per_second", MOST_PER_SECOND);
+        let reads_back = parameters.flag("confirm", "read-back");
         let place = place(url).map_err(|fault| parameters.faults.push(fault));
         let faults = parameters.finish();
         match place {
@@ -34,6 +37,7 @@ impl Address {
                 bucket,
                 index,
                 writes: Quota::of_writes(vectors, requests),
+                reads_back,
             }),
             _ => Err(faults),
         }
@@ -117,11 +121,13 @@ mod tests {
 
     #[test]
     fn every_fault_of_a_url_is_named() {
-        let faults =
-            read("s3vectors://My_Bucket/i?vectors_per_second=0&requests_per_second=x&rate=1");
+        let faults = read(
+            "s3vectors://My_Bucket/i?vectors_per_second=0&requests_per_second=x&rate=1&confirm=yes",
+        );
         let faults = faults.unwrap_err();
-        assert_eq!(faults.len(), 4, "{faults:#?}");
+        assert_eq!(faults.len(), 5, "{faults:#?}");
         for what in [
+            "`confirm`: is `yes`: give `read-back`",
             "`vectors_per_second`",
             "`requests_per_second`",
             "`rate`",

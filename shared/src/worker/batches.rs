@@ -1,0 +1,240 @@
+//! Which objects go together in the next delete call of a claim.
+//!
+//! A batch that the store refuses because of one of its objects is cut up until the ones that it refuses stand alone, so
+//! that the others go. Where single objects spread over the batch are all refused alike, the rest of it is not tried.
+
+/// Objects of a refused batch that are tried alone, to see whether all of it would be refused.
+const PROBES: usize = 16;
+
+/// The objects of one delete call, by position.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) positions: Vec<usize>,
+    /// It is a part of a batch that was refused or too slow: a call more than there would have been.
+    pub(super) is_extra: bool,
+}
+
+/// Delete calls that are still to be made.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    /// The next one is the last.
+    stack: Vec<Batch>,
+    /// What is tried when all else has been: objects that went in part, or were kept once.
+    later: Vec<usize>,
+    suspect: Option<Suspect>,
+}
+
+/// The rest of a refused batch, while single objects of it are tried.
+#[derive(Debug)]
+struct Suspect {
+    rest: Vec<usize>,
+    /// The singles that have not come out.
+    left: usize,
+    /// Why the batch was refused, and each single so far. `None`: one came out otherwise.
+    detail: Option<String>,
+}
+
+impl Batches {
+    pub(super) fn of(positions: &[usize]) -> Self {
+        let mut batches = Self::default();
+        batches.push(positions.to_vec(), false);
+        batches
+    }
+
+    fn push(&mut self, positions: Vec<usize>, is_extra: bool) {
+        if !positions.is_empty() {
+            self.stack.push(Batch {
+                positions,
+                is_extra,
+            });
+        }
+    }
+
+    /// Takes the next batch, of at most so many objects.
+    pub(super) fn next(&mut self, most: usize) -> Option<Batch> {
+        if self.stack.is_empty() {
+            let later = std::mem::take(&mut self.later);
+            self.push(later, false);
+        }
+        let mut batch = self.stack.pop()?;
+        if batch.positions.len() > most {
+            let rest = batch.positions.split_off(most.max(1));
+            self.push(rest, batch.is_extra);
+        }
+        Some(batch)
+    }
+
+    /// Puts a batch back: it is the next again.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        self.stack.push(batch);
+    }
+
+    /// Tries an object once more, after all others.
+    pub(super) fn later(&mut self, position: usize) {
+        self.later.push(position);
+    }
+
+    /// Cuts a batch into halves.
+    pub(super) fn halve(&mut self, batch: Batch) {
+        let mut positions = batch.positions;
+        let tail = positions.split_off(positions.len() / 2);
+        self.push(tail, true);
+        self.push(positions, true);
+    }
+
+    /// Cuts a batch up that was refused because of one of its objects: at first into single ones and the rest, which waits for how they
+    /// come out.
+    pub(super) fn cut_up(&mut self, batch: Batch, detail: &str) {
+        if batch.is_extra {
+            return self.halve(batch);
+        }
+        let count = batch.positions.len();
+        let probes: Vec<usize> = (0..count.min(PROBES))
+            .map(|probe| probe * count / count.min(PROBES))
+            .collect();
+        let mut rest = Vec::new();
+        let mut singles = Vec::new();
+        for (at, position) in batch.positions.into_iter().enumerate() {
+            let is_probe = probes.binary_search(&at).is_ok();
+            if is_probe {
+                singles.push(position);
+            } else {
+                rest.push(position);
+            }
+        }
+        if !rest.is_empty() {
+            self.suspect = Some(Suspect {
+                rest,
+                left: singles.len(),
+                detail: Some(detail.to_owned()),
+            });
+        }
+        for single in singles.into_iter().rev() {
+            self.push(vec![single], true);
+        }
+    }
+
+    /// A batch has come out: refused for this reason, or otherwise. Where it was the last of a refused batch's single objects and all
+    /// were refused alike, the rest of that batch is given up, and is what this returns.
+    pub(super) fn came_out(&mut self, refused: Option<&str>) -> Vec<usize> {
+        let Some(suspect) = &mut self.suspect else {
+            return Vec::new();
+        };
+        suspect.left = suspect.left.saturating_sub(1);
+        if suspect.detail.as_deref() != refused {
+            suspect.detail = None;
+        }
+        if suspect.left > 0 {
+            return Vec::new();
+        }
+        let (rest, alike) = match self.suspect.take() {
+            Some(suspect) => (suspect.rest, suspect.detail.is_some()),
+            None => return Vec::new(),
+        };
+        if alike {
+            return rest;
+        }
+        self.halve(Batch {
+            positions: rest,
+            is_extra: true,
+        });
+        Vec::new()
+    }
+
+    /// The objects that no call came to.
+    pub(super) fn into_left(self) -> Vec<usize> {
+        let stack = self.stack.into_iter().rev();
+        let mut left: Vec<usize> = stack.flat_map(|batch| batch.positions).collect();
+        left.extend(self.suspect.into_iter().flat_map(|suspect| suspect.rest));
+        left.extend(self.later);
+        left
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Deletes 500 objects of which the store refuses some, and says how many calls it took, what went, and what was given up
+    /// without a call of its own.
+    fn play(is_refused: impl Fn(usize) -> bool) -> (usize, BTreeSet<usize>, Vec<usize>) {
+        let all: Vec<usize> = (0..500).collect();
+        let mut batches = Batches::of(&all);
+        let (mut calls, mut gone, mut given_up) = (0, BTreeSet::new(), Vec::new());
+        while let Some(batch) = batches.next(500) {
+            calls += 1;
+            if !batch.positions.iter().any(|at| is_refused(*at)) {
+                gone.extend(batch.positions);
+                given_up.extend(batches.came_out(None));
+            } else if batch.positions.len() == 1 {
+                given_up.extend(batches.came_out(Some("kept")));
+            } else {
+                batches.cut_up(batch, "kept");
+            }
+        }
+        (calls, gone, given_up)
+    }
+
+    #[test]
+    fn one_refused_object_costs_few_calls_and_all_others_go() {
+        for refused in [0, 1, 31, 250, 499] {
+            let (calls, gone, given_up) = play(|at| at == refused);
+            assert!(calls <= 36, "{refused}: {calls}");
+            assert_eq!((gone.len(), given_up), (499, vec![]), "{refused}");
+        }
+    }
+
+    #[test]
+    fn where_all_are_refused_alike_sixteen_stand_for_the_rest() {
+        let (calls, gone, given_up) = play(|_| true);
+        assert_eq!((calls, gone.len(), given_up.len()), (17, 0, 484));
+    }
+
+    #[test]
+    fn a_good_object_among_the_single_ones_has_all_of_them_tried() {
+        let (_, gone, given_up) = play(|at| at != 250);
+        assert_eq!((gone, given_up), (BTreeSet::from([250]), vec![]));
+    }
+
+    #[test]
+    fn different_reasons_are_not_alike() {
+        let all: Vec<usize> = (0..40).collect();
+        let mut batches = Batches::of(&all);
+        let batch = batches.next(40).unwrap();
+        batches.cut_up(batch, "one");
+        for _ in 0..15 {
+            batches.next(40).unwrap();
+            assert_eq!(batches.came_out(Some("one")), [0; 0]);
+        }
+        batches.next(40).unwrap();
+        assert_eq!(batches.came_out(Some("another")), [0; 0]);
+        assert_eq!(batches.next(40).unwrap().positions.len(), 12);
+    }
+
+    #[test]
+    fn nothing_is_lost_wherever_it_ends() {
+        for stop in 0..60 {
+            let all: Vec<usize> = (0..500).collect();
+            let mut batches = Batches::of(&all);
+            let mut out = Vec::new();
+            for _ in 0..stop {
+                let Some(batch) = batches.next(100) else {
+                    break;
+                };
+                if batch.positions.len() == 1 {
+                    out.extend(&batch.positions);
+                    out.extend(batches.came_out(Some("kept")));
+                } else if batch.positions.contains(&7) {
+                    batches.cut_up(batch, "kept");
+                } else {
+                    out.extend(batch.positions);
+                    out.extend(batches.came_out(None));
+                }
+            }
+            out.extend(batches.into_left());
+            out.sort_unstable();
+            assert_eq!(out, all, "after {stop}");
+        }
+    }
+}

@@ -1,0 +1,711 @@
+//! What a task says of its objects, against what is in the database: tables that keep rows, hide them, change under the
+//! worker's feet, or are slow. The service as a whole, over a real PostgreSQL; the role is not the owner and may read and
+//! delete.
+
+use super::contract::Fixture;
+use super::embedding_studio::{Collection, MODEL, collection};
+use super::postgres::{ROWS, insert, make_table, table};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use tests::postgres::{Database, Postgres};
+use tests::{Service, ids, run_body};
+
+/// What a task over a table says of an object that is still there.
+const KEPT: &str = "Table `items` still has the object after a delete: a trigger, a rule or a policy keeps it, or it was inserted again";
+
+/// The service over one database, with these parameters in its URL.
+async fn over(database: &Database, parameters: &str) -> Service {
+    let stores = json!({"*": database.url(parameters)}).to_string();
+    Service::start_with(vec![("VECTOR_STORES", &stores)]).await
+}
+
+/// Creates a task, carries it out, and says how it stands.
+async fn carried_out(service: &Service, model: &str, id: &str, objects: &[String]) -> Value {
+    service.run(&run_body(model, id, objects)).await.ok();
+    service.work().await;
+    service.task(id).await
+}
+
+/// Restarts a task, carries it out, and says how it stands.
+async fn restarted(service: &Service, id: &str) -> Value {
+    service.restart(&format!("task_id={id}")).await.ok();
+    service.work().await;
+    service.task(id).await
+}
+
+/// The task ended in this status, with so many objects deleted, and these failed for this reason.
+fn assert_ended(task: &Value, status: &str, deleted: usize, failed: &[&str], detail: &str) {
+    assert_eq!(task["status"], status, "{task}");
+    assert_eq!(task["progress"]["deleted"], deleted, "{task}");
+    let expected = failed
+        .iter()
+        .map(|id| json!({"object_id": id, "detail": detail}));
+    let expected: Vec<Value> = expected.collect();
+    assert_eq!(task["failed_item_ids"], json!(expected), "{task}");
+}
+
+fn set(ids: &[&str]) -> BTreeSet<String> {
+    ids.iter().map(|id| (*id).to_owned()).collect()
+}
+
+/// Three objects in `items`, and what keeps `object-1`: some SQL, and the SQL that ends it. `{role}` is the service's role.
+async fn keeps_the_second(keep: &str, end: &str, parameters: &str) {
+    let fixture = table("text").await;
+    let objects = ids("object", 3);
+    fixture.seed(&objects).await;
+    let database = &fixture.database;
+    let run = async |sql: &str| database.run(&sql.replace("{role}", &database.name)).await;
+    run(keep).await;
+    let service = over(database, &format!("{ROWS}{parameters}")).await;
+    let task = carried_out(&service, "items", "t", &objects).await;
+    assert_ended(&task, "failed", 2, &["object-1"], KEPT);
+    assert_eq!(task["detail"], KEPT);
+    assert_eq!(fixture.left().await, set(&["object-1"]), "{keep}");
+
+    // It is kept still: nothing is said that is not so.
+    let task = restarted(&service, "t").await;
+    assert_ended(&task, "failed", 2, &["object-1"], KEPT);
+    run(end).await;
+    let task = restarted(&service, "t").await;
+    assert_ended(&task, "done", 3, &[], "");
+    assert_eq!(fixture.left().await, BTreeSet::new(), "{keep}");
+}
+
+const VETO: &str = "CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+    IF OLD.object_id = 'object-1' THEN RETURN NULL; END IF; RETURN OLD; END $$;";
+
+#[tokio::test]
+async fn a_row_that_a_trigger_keeps_is_not_deleted() {
+    keeps_the_second(
+        &format!(
+            "{VETO} CREATE TRIGGER veto BEFORE DELETE ON items FOR EACH ROW EXECUTE FUNCTION veto()"
+        ),
+        "DROP TRIGGER veto ON items",
+        "",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_deferred_trigger_inserts_again_at_the_commit_is_not_deleted() {
+    keeps_the_second(
+        "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+            IF OLD.object_id = 'object-1' THEN \
+                INSERT INTO items (object_id, embedding) VALUES (OLD.object_id, OLD.embedding); \
+            END IF; RETURN NULL; END $$; \
+         ALTER FUNCTION again() SET search_path FROM CURRENT; \
+         CREATE CONSTRAINT TRIGGER again AFTER DELETE ON items DEFERRABLE INITIALLY DEFERRED \
+            FOR EACH ROW EXECUTE FUNCTION again()",
+        "DROP TRIGGER again ON items",
+        "",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_row_that_a_trigger_inserts_again_is_not_deleted_whatever_the_default_isolation() {
+    for isolation in ["read committed", "repeatable read", "serializable"] {
+        keeps_the_second(
+            &format!(
+                "ALTER ROLE {{role}} SET default_transaction_isolation = '{isolation}'; \
+                 CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+                    IF OLD.object_id = 'object-1' THEN \
+                        INSERT INTO items (object_id, embedding) VALUES (OLD.object_id, OLD.embedding); \
+                    END IF; RETURN NULL; END $$; \
+                 ALTER FUNCTION again() SET search_path FROM CURRENT; \
+                 CREATE TRIGGER again AFTER DELETE ON items FOR EACH ROW EXECUTE FUNCTION again()"
+            ),
+            "DROP TRIGGER again ON items",
+            "",
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_a_rule_keeps_is_not_deleted() {
+    for rule in [
+        "ON DELETE TO items WHERE OLD.object_id = 'object-1' DO INSTEAD NOTHING",
+        "ON DELETE TO items WHERE OLD.object_id = 'object-1' \
+            DO INSTEAD UPDATE items SET embedding = '[0,0,0]' WHERE id = OLD.id",
+    ] {
+        let keep = format!("CREATE RULE keep AS {rule}");
+        keeps_the_second(&keep, "DROP RULE keep ON items", "").await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_a_policy_lets_nobody_delete_is_not_deleted() {
+    for policy in [
+        "CREATE POLICY d ON items FOR DELETE USING (object_id <> 'object-1')",
+        // One of its two rows may go.
+        "CREATE POLICY d ON items FOR DELETE USING (object_id <> 'object-1' OR id % 2 = 0)",
+    ] {
+        keeps_the_second(
+            &format!(
+                "ALTER TABLE items ENABLE ROW LEVEL SECURITY; \
+                 CREATE POLICY s ON items FOR SELECT USING (true); {policy}"
+            ),
+            "DROP POLICY d ON items; CREATE POLICY d ON items FOR DELETE USING (true)",
+            "&row_security=on",
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_deletes_nothing_has_nothing_deleted() {
+    for keep in [
+        "CREATE RULE keep AS ON DELETE TO items DO INSTEAD NOTHING",
+        "ALTER TABLE items ENABLE ROW LEVEL SECURITY; CREATE POLICY s ON items FOR SELECT USING (true)",
+    ] {
+        let fixture = table("text").await;
+        let objects = ids("object", 30);
+        fixture.seed(&objects).await;
+        fixture.database.run(keep).await;
+        let parameters = format!("{ROWS}&row_security=on");
+        let service = over(&fixture.database, &parameters).await;
+        let task = carried_out(&service, "items", "t", &objects).await;
+        let failed: Vec<&str> = objects.iter().map(String::as_str).collect();
+        assert_ended(&task, "failed", 0, &failed, KEPT);
+        assert_eq!(fixture.left().await.len(), 30);
+    }
+}
+
+#[tokio::test]
+async fn a_view_and_a_partition_that_keep_rows_are_told_from_those_that_do_not() {
+    let fixture = table("text").await;
+    let (database, role) = (&fixture.database, &fixture.database.name);
+    let objects = ids("object", 3);
+    fixture.seed(&objects).await;
+    database
+        .run(&format!(
+            "{VETO} CREATE VIEW shown AS SELECT * FROM items; GRANT SELECT, DELETE ON shown TO {role}; \
+             CREATE FUNCTION through() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+                IF OLD.object_id = 'object-1' THEN RETURN NULL; END IF; \
+                DELETE FROM items WHERE id = OLD.id; RETURN OLD; END $$; \
+             ALTER FUNCTION through() SET search_path FROM CURRENT; \
+             CREATE TRIGGER through INSTEAD OF DELETE ON shown FOR EACH ROW EXECUTE FUNCTION through(); \
+             CREATE TABLE parted (object_id text) PARTITION BY LIST (object_id); \
+             CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN ('object-1'); \
+             CREATE TABLE parted_rest PARTITION OF parted DEFAULT; \
+             INSERT INTO parted SELECT object_id FROM items; GRANT SELECT, DELETE ON parted TO {role}; \
+             CREATE TRIGGER veto BEFORE DELETE ON parted_1 FOR EACH ROW EXECUTE FUNCTION veto()"
+        ))
+        .await;
+    let service = over(database, ROWS).await;
+    for model in ["shown", "parted"] {
+        let task = carried_out(&service, model, model, &objects).await;
+        let detail = KEPT.replace("items", model);
+        assert_ended(&task, "failed", 2, &["object-1"], &detail);
+    }
+    assert_eq!(fixture.left().await, set(&["object-1"]));
+    assert_eq!(database.number("SELECT count(*) FROM parted").await, 2);
+}
+
+#[tokio::test]
+async fn row_security_that_may_hide_rows_is_refused_with_both_ways_out() {
+    let fixture = table("text").await;
+    let (database, role) = (&fixture.database, &fixture.database.name);
+    let objects = ids("object", 2);
+    fixture.seed(&objects).await;
+    database
+        .run("ALTER TABLE items ENABLE ROW LEVEL SECURITY")
+        .await;
+    let service = over(database, ROWS).await;
+    let denied = "Row security of table `items` may hide rows from the role: give the role BYPASSRLS, \
+        or add row_security=on to the store's URL, where hidden rows count as not there";
+    // With the role's own setting a statement would fail by itself, and say something else.
+    for setting in ["on", "off"] {
+        database
+            .run(&format!("ALTER ROLE {role} SET row_security = {setting}"))
+            .await;
+        database.cut_connections().await;
+        let task = carried_out(&service, "items", setting, &objects).await;
+        assert_ended(&task, "failed", 0, &["object-0", "object-1"], denied);
+    }
+    let hidden = over(database, &format!("{ROWS}&row_security=on")).await;
+    let task = carried_out(&hidden, "items", "hidden", &objects).await;
+    let absent = "Object not found in index";
+    assert_ended(&task, "done", 0, &["object-0", "object-1"], absent);
+
+    database.run(&format!("ALTER ROLE {role} BYPASSRLS")).await;
+    let task = restarted(&service, "on").await;
+    assert_ended(&task, "done", 2, &[], "");
+    assert_eq!(fixture.left().await, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn a_replica_is_refused_as_one() {
+    let server = Postgres::start().await;
+    let database = server.database().await;
+    make_table(&database, "items", "text").await;
+    let objects = ids("object", 2);
+    insert(&database, "items", "text", &objects[..1]).await;
+    let service = over(&database, ROWS).await;
+    server.restart_as_replica().await;
+    let task = carried_out(&service, "items", "t", &objects).await;
+    let read_only = "The vector store's database is read-only: name the primary and not a read replica, \
+        or clear default_transaction_read_only";
+    assert_ended(&task, "failed", 0, &["object-0", "object-1"], read_only);
+}
+
+#[tokio::test]
+async fn what_was_learned_of_a_table_refuses_no_id_that_it_can_hold_by_now() {
+    for (before, first, change, then) in [
+        (
+            "varchar(5)",
+            "short",
+            "ALTER TABLE items ALTER object_id TYPE varchar(64)",
+            "longer than five",
+        ),
+        (
+            "bigint",
+            "7",
+            "ALTER TABLE items ALTER object_id TYPE text",
+            "seven",
+        ),
+        (
+            "uuid",
+            "0190a5f0-7b1c-7def-8a3b-000000000000",
+            "ALTER TABLE items ALTER object_id TYPE text",
+            "seven",
+        ),
+        (
+            "text",
+            "7",
+            "DELETE FROM items; ALTER TABLE items ALTER object_id TYPE bigint USING object_id::bigint",
+            "8",
+        ),
+    ] {
+        let fixture = table(before).await;
+        let service = over(&fixture.database, ROWS).await;
+        fixture.seed(&[first.to_owned()]).await;
+        let task = carried_out(&service, "items", "before", &[first.to_owned()]).await;
+        assert_ended(&task, "done", 1, &[], "");
+        fixture.database.run(change).await;
+        let id_type = if before == "text" { "bigint" } else { "text" };
+        insert(&fixture.database, "items", id_type, &[then.to_owned()]).await;
+        let task = carried_out(&service, "items", "after", &[then.to_owned()]).await;
+        assert_ended(&task, "done", 1, &[], "");
+        assert_eq!(fixture.left().await, BTreeSet::new(), "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_is_gone_or_renamed_is_missing_and_refuses_no_id() {
+    for (before, change) in [
+        ("varchar(5)", "DROP TABLE items"),
+        ("bigint", "ALTER TABLE items RENAME TO things"),
+        ("text", "DROP TABLE items"),
+    ] {
+        let fixture = table(before).await;
+        let service = over(&fixture.database, ROWS).await;
+        let task = carried_out(&service, "items", "before", &["7".to_owned()]).await;
+        assert_ended(&task, "done", 0, &["7"], "Object not found in index");
+        fixture.database.run(change).await;
+        let task = carried_out(&service, "items", "after", &["no such id".to_owned()]).await;
+        assert_ended(
+            &task,
+            "failed",
+            0,
+            &["no such id"],
+            "Table `items` does not exist",
+        );
+    }
+}
+
+/// What keeps one of 600 objects, and what is said of it.
+async fn keeps_one_of_many(keep: &str, kept: &str, detail: &str) {
+    let fixture = table("text").await;
+    let objects = ids("object", 600);
+    fixture.seed(&objects).await;
+    let role = &fixture.database.name;
+    fixture.database.run(&keep.replace("{role}", role)).await;
+    let service = over(&fixture.database, ROWS).await;
+    let task = carried_out(&service, "items", "t", &objects).await;
+    assert_ended(&task, "failed", 599, &[kept], detail);
+    assert_eq!(fixture.left().await, set(&[kept]));
+}
+
+#[tokio::test]
+async fn one_row_that_a_foreign_key_protects_keeps_no_other() {
+    let detail = "Rows of table `notes` refer to the object by foreign key `notes_item_fkey`, so table `items` keeps it";
+    for deferred in ["", "DEFERRABLE INITIALLY DEFERRED", "ON DELETE RESTRICT"] {
+        keeps_one_of_many(
+            &format!(
+                "CREATE TABLE notes (item bigint REFERENCES items {deferred}); \
+                 INSERT INTO notes SELECT id FROM items WHERE object_id = 'object-333'"
+            ),
+            "object-333",
+            detail,
+        )
+        .await;
+    }
+}
+
+/// A trigger of `items` that does something for one object.
+fn trigger(does: &str) -> String {
+    format!(
+        "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+            IF OLD.object_id = 'object-7' THEN {does}; END IF; RETURN OLD; END $$; \
+         CREATE TRIGGER guard BEFORE DELETE ON items FOR EACH ROW EXECUTE FUNCTION guard()"
+    )
+}
+
+#[tokio::test]
+async fn one_row_that_a_trigger_raises_an_error_for_keeps_no_other() {
+    let guard = "Function `guard`, which a trigger, rule or policy of table `items` calls,";
+    for (does, says) in [
+        ("RAISE 'no'", "raises an error (SQLSTATE P0001)"),
+        (
+            "RAISE 'no' USING ERRCODE = '45000'",
+            "fails (SQLSTATE 45000)",
+        ),
+        (
+            "RAISE 'no' USING ERRCODE = '55000'",
+            "fails (SQLSTATE 55000)",
+        ),
+        (
+            "PERFORM 1 / 0",
+            "meets a value that it cannot use (SQLSTATE 22012)",
+        ),
+        (
+            "PERFORM 'x'::integer",
+            "meets a value that it cannot use (SQLSTATE 22P02)",
+        ),
+        (
+            "PERFORM convert_from('\\xff', 'UTF8')",
+            "meets a value that it cannot use (SQLSTATE 22021)",
+        ),
+    ] {
+        keeps_one_of_many(&trigger(does), "object-7", &format!("{guard} {says}")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_trigger_lacks_is_blamed_on_the_trigger() {
+    let guard = "Function `guard`, which a trigger, rule or policy of table `items` calls,";
+    for (before, does, says) in [
+        (
+            "CREATE TABLE audit (what text);",
+            "INSERT INTO audit VALUES (OLD.object_id)",
+            "is denied access to something that it uses (SQLSTATE 42501)",
+        ),
+        (
+            "",
+            "INSERT INTO no_such_table VALUES (1)",
+            "uses a table that does not exist (SQLSTATE 42P01)",
+        ),
+        (
+            "CREATE TABLE audit (what text); GRANT ALL ON audit TO {role};",
+            "INSERT INTO audit (who) VALUES ('x')",
+            "uses a column that does not exist (SQLSTATE 42703)",
+        ),
+        (
+            "",
+            "PERFORM no_such_function(1)",
+            "uses a function or an operator that does not exist (SQLSTATE 42883)",
+        ),
+        (
+            "CREATE TABLE audit (what text CONSTRAINT short CHECK (length(what) < 3)); GRANT ALL ON audit TO {role};",
+            "INSERT INTO audit VALUES (OLD.object_id)",
+            "breaks constraint `short` of table `audit`",
+        ),
+    ] {
+        let keep = format!("{before} {}", trigger(does));
+        keeps_one_of_many(&keep, "object-7", &format!("{guard} {says}")).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_foreign_key_sets_off_is_blamed_on_its_table() {
+    let notes = "CREATE TABLE notes (item bigint REFERENCES items ON DELETE";
+    for (sets_off, says) in [
+        (
+            format!("{notes} SET NULL, CHECK (item IS NOT NULL));"),
+            "The foreign key of table `notes` that acts on a delete from table `items` breaks constraint `notes_item_check` of table `notes`",
+        ),
+        (
+            format!(
+                "{notes} CASCADE); CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN RAISE 'no'; END $$; \
+                 CREATE TRIGGER guard BEFORE DELETE ON notes FOR EACH ROW EXECUTE FUNCTION guard();"
+            ),
+            "Function `guard`, which table `notes` calls when its foreign key acts on a delete from table `items`, \
+             raises an error (SQLSTATE P0001)",
+        ),
+    ] {
+        let keep = format!(
+            "{sets_off} INSERT INTO notes SELECT id FROM items WHERE object_id = 'object-5'"
+        );
+        keeps_one_of_many(&keep, "object-5", says).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_rule_does_is_blamed_on_the_rule() {
+    let fixture = table("text").await;
+    let (database, role) = (&fixture.database, &fixture.database.name);
+    let objects = ids("object", 3);
+    fixture.seed(&objects).await;
+    // A rule acts with the rights of the table's owner.
+    database
+        .run(&format!(
+            "CREATE TABLE audit (what text); CREATE ROLE owner_of_{role}; GRANT ALL ON SCHEMA {role} TO owner_of_{role}; \
+             CREATE RULE log AS ON DELETE TO items DO ALSO INSERT INTO audit VALUES (OLD.object_id); \
+             ALTER TABLE items OWNER TO owner_of_{role}"
+        ))
+        .await;
+    let service = over(database, ROWS).await;
+    let task = carried_out(&service, "items", "t", &objects).await;
+    let all = ["object-0", "object-1", "object-2"];
+    let detail = "What table `items` is made of, or a rule of it, is denied access to something that it uses";
+    assert_ended(&task, "failed", 0, &all, detail);
+    database
+        .run(&format!("GRANT INSERT ON audit TO owner_of_{role}"))
+        .await;
+    assert_ended(&restarted(&service, "t").await, "done", 3, &[], "");
+}
+
+#[tokio::test]
+async fn where_all_objects_are_refused_alike_few_of_them_are_tried_alone() {
+    let fixture = table("text").await;
+    let objects = ids("object", 400);
+    fixture.seed(&objects).await;
+    fixture
+        .database
+        .run(
+            "CREATE SEQUENCE calls; CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS \
+             $$ BEGIN PERFORM nextval('calls'); RAISE 'no'; END $$; \
+             ALTER FUNCTION guard() SET search_path FROM CURRENT; \
+             CREATE TRIGGER guard BEFORE DELETE ON items FOR EACH ROW EXECUTE FUNCTION guard()",
+        )
+        .await;
+    let service = over(&fixture.database, ROWS).await;
+    let task = carried_out(&service, "items", "t", &objects).await;
+    assert_eq!(
+        (&task["status"], &task["progress"]["failed"]),
+        (&json!("failed"), &json!(400))
+    );
+    let detail = "Function `guard`, which a trigger, rule or policy of table `items` calls, raises an error (SQLSTATE P0001)";
+    assert_eq!(task["detail"], detail);
+    // The batch, and sixteen of its objects: no sequence goes back when a statement is taken back.
+    assert_eq!(
+        fixture
+            .database
+            .number("SELECT last_value FROM calls")
+            .await,
+        17
+    );
+}
+
+#[tokio::test]
+async fn many_objects_that_are_refused_among_good_ones_take_several_claims_of_one_invocation() {
+    let fixture = table("text").await;
+    let objects = ids("object", 200);
+    fixture.seed(&objects).await;
+    fixture
+        .database
+        .run(
+            "CREATE TABLE notes (item bigint REFERENCES items); \
+             INSERT INTO notes SELECT id FROM items WHERE substr(object_id, 8)::int % 3 = 0",
+        )
+        .await;
+    let service = over(&fixture.database, ROWS).await;
+    service.run(&run_body("items", "t", &objects)).await.ok();
+    assert_eq!(service.work_once().await, 1);
+    let task = service.task("t").await;
+    assert_eq!(task["status"], "failed", "{task}");
+    assert_eq!(
+        task["progress"],
+        json!({"total": 200, "deleted": 133, "failed": 67, "remaining": 0})
+    );
+    assert_eq!(fixture.left().await.len(), 67);
+    // Each claim makes at most 64 calls that it would not have made otherwise, and the next one begins at once.
+    assert!(service.stored_numbers("fence").await[0] > 1);
+}
+
+#[tokio::test]
+async fn a_table_that_takes_no_deletes_says_why_at_once() {
+    let fixture = table("text").await;
+    let (database, role) = (&fixture.database, &fixture.database.name);
+    let objects = ids("object", 2);
+    fixture.seed(&objects).await;
+    database
+        .run(&format!(
+            "CREATE TABLE bare (object_id text); INSERT INTO bare SELECT object_id FROM items; \
+             CREATE PUBLICATION p_{role} FOR TABLE bare; \
+             CREATE VIEW counted AS SELECT object_id, count(*) FROM items GROUP BY object_id; \
+             CREATE MATERIALIZED VIEW copied AS SELECT object_id FROM items; \
+             GRANT SELECT, DELETE ON bare, counted, copied TO {role}"
+        ))
+        .await;
+    let service = over(database, ROWS).await;
+    for (model, detail) in [
+        (
+            "bare",
+            "Table `bare` takes no deletes: it is published for logical replication without a replica identity \
+             (ALTER TABLE … REPLICA IDENTITY gives it one)",
+        ),
+        (
+            "counted",
+            "View `counted` takes no deletes: name the table that holds its rows",
+        ),
+        (
+            "copied",
+            "Materialized view `copied` takes no deletes: name the table that holds its rows",
+        ),
+    ] {
+        let task = carried_out(&service, model, model, &objects).await;
+        assert_ended(&task, "failed", 0, &["object-0", "object-1"], detail);
+    }
+    database
+        .run(&format!(
+            "ALTER ROLE {role} SET default_transaction_read_only = on"
+        ))
+        .await;
+    database.cut_connections().await;
+    let task = carried_out(&service, "items", "read-only", &objects).await;
+    let read_only = "The vector store's database is read-only: name the primary and not a read replica, \
+        or clear default_transaction_read_only";
+    assert_ended(&task, "failed", 0, &["object-0", "object-1"], read_only);
+}
+
+#[tokio::test]
+async fn what_the_role_lacks_is_named() {
+    let fixture = table("text").await;
+    let (database, role) = (&fixture.database, &fixture.database.name);
+    fixture.seed(&ids("object", 1)).await;
+    let service = over(database, ROWS).await;
+    for (change, detail) in [
+        (
+            format!("REVOKE DELETE ON items FROM {role}"),
+            "Access to table `items` is denied: the role lacks DELETE on `items`",
+        ),
+        (
+            format!("GRANT DELETE ON items TO {role}; REVOKE SELECT ON items FROM {role}"),
+            "Access to table `items` is denied: the role lacks SELECT on `items`",
+        ),
+    ] {
+        database.run(&change).await;
+        let task = carried_out(
+            &service,
+            "items",
+            &change.replace(' ', "-"),
+            &ids("object", 1),
+        )
+        .await;
+        assert_ended(&task, "failed", 0, &["object-0"], detail);
+    }
+    // One column is enough to read the ids.
+    database
+        .run(&format!("GRANT SELECT (object_id) ON items TO {role}"))
+        .await;
+    let task = carried_out(&service, "items", "t", &ids("object", 1)).await;
+    assert_ended(&task, "done", 1, &[], "");
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_slow_is_halved_and_the_size_that_worked_is_remembered() {
+    let fixture = table("text").await;
+    let objects = ids("object", 64);
+    fixture.seed(&objects).await;
+    fixture
+        .database
+        .run(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+                PERFORM pg_sleep(0.06); RETURN OLD; END $$; \
+             CREATE TRIGGER slow BEFORE DELETE ON items FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await;
+    let store = fixture.store();
+    let service = over(&fixture.database, ROWS).await;
+    // 128 rows of 60 ms: too long for one statement, 64 are not.
+    let task = carried_out(&service, "items", "t", &objects).await;
+    assert_ended(&task, "done", 64, &[], "");
+    assert_eq!(fixture.left().await, BTreeSet::new());
+
+    fixture.seed(&objects).await;
+    let all: Vec<&str> = objects.iter().map(String::as_str).collect();
+    assert_eq!(store.max_delete(), 500);
+    store.delete(&all).await.unwrap_err();
+    assert_eq!(store.max_delete(), 32);
+}
+
+#[tokio::test]
+async fn one_row_that_somebody_keeps_locked_keeps_no_other() {
+    let fixture = table("text").await;
+    let objects = ids("object", 8);
+    fixture.seed(&objects).await;
+    let lock = fixture
+        .database
+        .lock_rows("items WHERE object_id = 'object-5'")
+        .await;
+    let service = over(&fixture.database, ROWS).await;
+    let task = carried_out(&service, "items", "t", &objects).await;
+    assert_eq!(task["status"], "processing", "{task}");
+    assert_eq!(
+        task["progress"],
+        json!({"total": 8, "deleted": 7, "failed": 0, "remaining": 1})
+    );
+    drop(lock);
+    service.pass(chrono::TimeDelta::hours(1));
+    service.sweep().await;
+    service.work().await;
+    assert_ended(&service.task("t").await, "done", 8, &[], "");
+}
+
+#[tokio::test]
+async fn objects_and_parts_that_are_kept_are_told_from_those_that_go() {
+    let kept = format!(
+        "Table `dbo_{MODEL}` still has the object after a delete: a trigger, a rule or a policy keeps it, or it was inserted again"
+    );
+    let veto = VETO.replace("object-1", "b");
+    let on = |table: &str| {
+        format!(
+            r#"{veto} CREATE TRIGGER veto BEFORE DELETE ON "{table}_{MODEL}" FOR EACH ROW EXECUTE FUNCTION veto()"#
+        )
+    };
+    let secure = |table: &str, policies: &str| {
+        format!(
+            r#"ALTER TABLE "{table}_{MODEL}" ENABLE ROW LEVEL SECURITY;
+               CREATE POLICY s ON "{table}_{MODEL}" FOR SELECT USING (true); {policies}"#
+        )
+    };
+    let drop_foreign_key =
+        format!(r#"ALTER TABLE "dbop_{MODEL}" DROP CONSTRAINT "dbop_{MODEL}_object_id_fkey";"#);
+    for (keep, detail) in [
+        // Its parts go, as nothing keeps them.
+        (on("dbo"), kept.clone()),
+        // Nothing that refers to the object is left, and its parts are.
+        (format!("{drop_foreign_key} {}", on("dbop")), kept.clone()),
+        (
+            on("dbop"),
+            format!(
+                "Rows of table `dbop_{MODEL}` refer to the object by foreign key `dbop_{MODEL}_object_id_fkey`, so table `dbo_{MODEL}` keeps it"
+            ),
+        ),
+        (
+            secure(
+                "dbo",
+                &format!(
+                    r#"CREATE POLICY u ON "dbo_{MODEL}" FOR UPDATE USING (object_id <> 'b');
+                       CREATE POLICY d ON "dbo_{MODEL}" FOR DELETE USING (true)"#
+                ),
+            ),
+            kept.clone(),
+        ),
+    ] {
+        let fixture: Collection = collection().await;
+        fixture.insert(&["a", "b", "c"]).await;
+        fixture.database.run(&keep).await;
+        let parameters = "layout=embedding-studio&row_security=on";
+        let service = over(&fixture.database, parameters).await;
+        let objects = ["a", "b", "c"].map(str::to_owned);
+        let task = carried_out(&service, MODEL, "t", &objects).await;
+        assert_ended(&task, "failed", 2, &["b"], &detail);
+        let task = restarted(&service, "t").await;
+        assert_ended(&task, "failed", 2, &["b"], &detail);
+    }
+}
