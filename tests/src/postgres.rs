@@ -1,12 +1,14 @@
 //! A real PostgreSQL with pgvector, one for each test process, and a schema in it for each test.
 //!
 //! `programs.rs` finds or fetches the server's programs, `front.rs` stands before the server: it counts what goes over the
-//! wire, speaks TLS, and goes silent.
+//! wire, speaks TLS, and goes silent; `pgbouncer.rs` starts a pooler there.
 
 mod front;
+mod pgbouncer;
 mod programs;
 
 pub use front::Front;
+pub use pgbouncer::PgBouncer;
 
 use programs::Home;
 use shared::clock::Clock;

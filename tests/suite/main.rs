@@ -14,6 +14,7 @@ mod faults;
 mod functions;
 mod idempotency;
 mod info;
+mod kept;
 mod kills;
 mod large;
 mod lifecycle;

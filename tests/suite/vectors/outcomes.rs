@@ -7,7 +7,7 @@ use super::embedding_studio::{Collection, MODEL, collection};
 use super::postgres::{ROWS, insert, make_table, table};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use tests::postgres::{Database, Postgres};
+use tests::postgres::{Database, PgBouncer, Postgres};
 use tests::{Service, ids, run_body};
 
 /// What a task over a table says of an object that is still there.
@@ -15,7 +15,11 @@ const KEPT: &str = "Table `items` still has the object after a delete: a trigger
 
 /// The service over one database, with these parameters in its URL.
 async fn over(database: &Database, parameters: &str) -> Service {
-    let stores = json!({"*": database.url(parameters)}).to_string();
+    at(&database.url(parameters)).await
+}
+
+async fn at(url: &str) -> Service {
+    let stores = json!({ "*": url }).to_string();
     Service::start_with(vec![("VECTOR_STORES", &stores)]).await
 }
 
@@ -74,6 +78,13 @@ async fn keeps_the_second(keep: &str, end: &str, parameters: &str) {
 const VETO: &str = "CREATE FUNCTION veto() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
     IF OLD.object_id = 'object-1' THEN RETURN NULL; END IF; RETURN OLD; END $$;";
 
+const INSERT_AGAIN: &str = "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
+        IF OLD.object_id = 'object-1' THEN \
+            INSERT INTO items (object_id, embedding) VALUES (OLD.object_id, OLD.embedding); \
+        END IF; RETURN NULL; END $$; \
+    ALTER FUNCTION again() SET search_path FROM CURRENT; \
+    CREATE TRIGGER again AFTER DELETE ON items FOR EACH ROW EXECUTE FUNCTION again()";
+
 #[tokio::test]
 async fn a_row_that_a_trigger_keeps_is_not_deleted() {
     keeps_the_second(
@@ -89,13 +100,10 @@ async fn a_row_that_a_trigger_keeps_is_not_deleted() {
 #[tokio::test]
 async fn a_row_that_a_deferred_trigger_inserts_again_at_the_commit_is_not_deleted() {
     keeps_the_second(
-        "CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
-            IF OLD.object_id = 'object-1' THEN \
-                INSERT INTO items (object_id, embedding) VALUES (OLD.object_id, OLD.embedding); \
-            END IF; RETURN NULL; END $$; \
-         ALTER FUNCTION again() SET search_path FROM CURRENT; \
-         CREATE CONSTRAINT TRIGGER again AFTER DELETE ON items DEFERRABLE INITIALLY DEFERRED \
-            FOR EACH ROW EXECUTE FUNCTION again()",
+        &INSERT_AGAIN.replace(
+            "TRIGGER again AFTER DELETE ON items",
+            "CONSTRAINT TRIGGER again AFTER DELETE ON items DEFERRABLE INITIALLY DEFERRED",
+        ),
         "DROP TRIGGER again ON items",
         "",
     )
@@ -106,19 +114,31 @@ async fn a_row_that_a_deferred_trigger_inserts_again_at_the_commit_is_not_delete
 async fn a_row_that_a_trigger_inserts_again_is_not_deleted_whatever_the_default_isolation() {
     for isolation in ["read committed", "repeatable read", "serializable"] {
         keeps_the_second(
-            &format!(
-                "ALTER ROLE {{role}} SET default_transaction_isolation = '{isolation}'; \
-                 CREATE FUNCTION again() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN \
-                    IF OLD.object_id = 'object-1' THEN \
-                        INSERT INTO items (object_id, embedding) VALUES (OLD.object_id, OLD.embedding); \
-                    END IF; RETURN NULL; END $$; \
-                 ALTER FUNCTION again() SET search_path FROM CURRENT; \
-                 CREATE TRIGGER again AFTER DELETE ON items FOR EACH ROW EXECUTE FUNCTION again()"
-            ),
+            &format!("ALTER ROLE {{role}} SET default_transaction_isolation = '{isolation}'; {INSERT_AGAIN}"),
             "DROP TRIGGER again ON items",
             "",
         )
         .await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_a_trigger_inserts_again_is_not_deleted_through_pgbouncer_either() {
+    // The delete and its read may well run on different connections to the server.
+    for pool_mode in ["session", "transaction", "statement"] {
+        let fixture = table("text").await;
+        let database = &fixture.database;
+        let Some(pooler) = PgBouncer::before(database, pool_mode).await else {
+            return;
+        };
+        let objects = ids("object", 3_000);
+        fixture.seed(&objects).await;
+        database.run(INSERT_AGAIN).await;
+        let url = database.url_at(&pooler.address.to_string(), ROWS);
+        let service = at(&url).await;
+        let task = carried_out(&service, "items", "t", &objects).await;
+        assert_ended(&task, "failed", 2_999, &["object-1"], KEPT);
+        assert_eq!(fixture.left().await, set(&["object-1"]), "{pool_mode}");
     }
 }
 

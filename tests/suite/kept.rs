@@ -1,0 +1,200 @@
+//! A store that acknowledges a delete and keeps the object, and whoever inserts it again: what the worker makes of it.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tests::wire::Fault;
+use tests::{DEMO_INDEX, Service, example, run_body};
+
+const GET_TASK: &str = "DynamoDB.GetItem";
+const LOOK: &str = "S3Vectors.GetVectors";
+const DELETE: &str = "S3Vectors.DeleteVectors";
+const KEPT: &str = "Vector index `embed-456` acknowledged the delete and still has the object: \
+    it keeps it, or it was inserted again";
+
+/// The service over an index that is read back, with the example's task.
+async fn with_example() -> Arc<Service> {
+    let stores = r#"{"*": "s3vectors://demo/{embedding_model_id}?confirm=read-back"}"#;
+    let service = Service::start_with(vec![("VECTOR_STORES", stores)]).await;
+    service.run(&example()).await.ok();
+    service.wire.calls();
+    Arc::new(service)
+}
+
+fn keep(service: &Service, times: usize) {
+    let kept = Fault::Kept(vec!["obj-1".to_owned()]);
+    service.wire.next_times(times, DELETE, kept);
+}
+
+async fn is_there(service: &Service) -> bool {
+    !service.present(DEMO_INDEX, &["obj-1"]).await.is_empty()
+}
+
+fn progress(task: &Value) -> &Value {
+    &task["progress"]
+}
+
+#[tokio::test]
+async fn an_object_that_is_kept_gets_one_further_delete_and_is_then_given_up() {
+    let service = with_example().await;
+    keep(&service, usize::MAX);
+    service.work().await;
+    let calls = service.wire.calls();
+    let (claim, settle) = ("DynamoDB.UpdateItem", "DynamoDB.UpdateItem");
+    let expected = [
+        GET_TASK, LOOK, claim, DELETE, LOOK, GET_TASK, DELETE, LOOK, settle,
+    ];
+    assert_eq!(calls, expected, "the task is read before the further call");
+    let task = service.task("delete-xyz").await;
+    assert_eq!(
+        (&task["status"], &task["detail"]),
+        (&"failed".into(), &KEPT.into())
+    );
+    assert_eq!(
+        task["failed_item_ids"],
+        json!([{"object_id": "obj-1", "detail": KEPT}, {"object_id": "obj-2", "detail": "Object not found in index"}])
+    );
+
+    service.wire.heal();
+    service.restart("task_id=delete-xyz").await.ok();
+    service.work().await;
+    service.assert_documented_outcome("kept for a while").await;
+}
+
+#[tokio::test]
+async fn an_object_that_is_inserted_again_before_the_read_is_deleted_once_more() {
+    let service = with_example().await;
+    let read = service.wire.hold_answer(LOOK);
+    let work = service.start_work();
+    read.reached().await; // the existence check
+    let read_back = service.wire.hold(LOOK);
+    read.release();
+    read_back.reached().await; // deleted, and not read back
+    assert!(!is_there(&service).await);
+    service.insert(DEMO_INDEX, &["obj-1"]).await;
+    read_back.release();
+    work.await.unwrap();
+    service.assert_documented_outcome("inserted once").await;
+}
+
+#[tokio::test]
+async fn after_a_cancel_a_kept_object_gets_no_further_delete_and_remains() {
+    for restart in ["", "&scope=all"] {
+        let service = with_example().await;
+        keep(&service, 1);
+        let first_read = service.wire.hold_answer(GET_TASK);
+        let work = service.start_work();
+        first_read.reached().await;
+        let read_again = service.wire.hold(GET_TASK);
+        first_read.release();
+        read_again.reached().await; // kept, and about to be deleted once more
+        service.cancel("task_id=delete-xyz").await.ok();
+        read_again.release();
+        work.await.unwrap();
+        let deletes = service
+            .wire
+            .calls()
+            .into_iter()
+            .filter(|call| call == DELETE)
+            .count();
+        assert_eq!(deletes, 1);
+        let task = service.task("delete-xyz").await;
+        assert_eq!(task["status"], "canceled");
+        assert_eq!(
+            progress(&task),
+            &json!({"total": 2, "deleted": 0, "failed": 1, "remaining": 1})
+        );
+        assert!(is_there(&service).await);
+
+        // Somebody else removes it. It was seen there and deletes were made: it counts as deleted.
+        service.remove(DEMO_INDEX, &["obj-1"]).await;
+        service
+            .restart(&format!("task_id=delete-xyz{restart}"))
+            .await
+            .ok();
+        service.work().await;
+        service.assert_documented_outcome(restart).await;
+    }
+}
+
+#[tokio::test]
+async fn a_restart_between_the_two_deletes_of_a_kept_object_leaves_it_to_the_new_attempt() {
+    let service = with_example().await;
+    keep(&service, 1);
+    let first_read = service.wire.hold_answer(GET_TASK);
+    let work = service.start_work();
+    first_read.reached().await;
+    let read_again = service.wire.hold(GET_TASK);
+    first_read.release();
+    read_again.reached().await; // kept, and about to be deleted once more
+    service.cancel("task_id=delete-xyz").await.ok();
+    service.restart("task_id=delete-xyz").await.ok();
+    read_again.release();
+    work.await.unwrap();
+    assert!(is_there(&service).await);
+    assert_eq!(service.task("delete-xyz").await["attempt"], 2);
+    service.work().await;
+    service.assert_documented_outcome("the new attempt").await;
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_before_it_reads_back_leaves_what_it_saw_on_record() {
+    let service = with_example().await;
+    let look = service.wire.hold_answer(LOOK);
+    let work = service.start_work();
+    look.reached().await;
+    let read_back = service.wire.hold(LOOK);
+    look.release();
+    read_back.reached().await; // deleted
+    work.abort();
+    let _ = work.await;
+    service.wire.heal();
+    service.pass(TimeDelta::minutes(2));
+    assert_eq!(service.sweep().await, 1);
+    service.work().await;
+    service
+        .assert_documented_outcome("seen by the dead worker")
+        .await;
+}
+
+#[tokio::test]
+async fn a_read_back_that_is_throttled_again_and_again_never_fails_a_task() {
+    let service = with_example().await;
+    for round in 0..6 {
+        let look = service.wire.hold_answer(LOOK);
+        let work = service.start_work();
+        look.reached().await;
+        let throttled = Fault::Refused(429, "TooManyRequestsException");
+        service.wire.next_times(usize::MAX, LOOK, throttled);
+        keep(&service, usize::MAX);
+        look.release();
+        work.await.unwrap();
+        service.wire.heal();
+        let task = service.task("delete-xyz").await;
+        assert_eq!(task["status"], "processing", "round {round}: {task}");
+        service.pass(TimeDelta::hours(1));
+        assert_eq!(service.sweep().await, 1, "round {round}");
+    }
+    service.work().await;
+    service.assert_documented_outcome("throttled").await;
+}
+
+#[tokio::test]
+async fn what_is_kept_in_one_chunk_fails_the_task_and_no_object_of_another() {
+    let stores = r#"{"*": "s3vectors://demo/{embedding_model_id}?confirm=read-back"}"#;
+    let service = Service::start_with(vec![("VECTOR_STORES", stores)]).await;
+    let objects = tests::ids("o", 1_200);
+    service.seed("index", &objects).await;
+    service.run(&run_body("index", "t", &objects)).await.ok();
+    let kept = Fault::Kept(vec!["o-700".to_owned()]);
+    service.wire.next_times(usize::MAX, DELETE, kept);
+    service.work().await;
+    let task = service.task("t").await;
+    assert_eq!(task["status"], "failed");
+    assert_eq!(
+        progress(&task),
+        &json!({"total": 1200, "deleted": 1199, "failed": 1, "remaining": 0})
+    );
+    assert_eq!(task["failed_item_ids"][0]["object_id"], "o-700");
+    assert_eq!(service.present("index", &objects).await, ["o-700"]);
+}
