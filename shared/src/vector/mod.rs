@@ -41,7 +41,7 @@ pub trait VectorStore: Send + Sync {
     ///
     /// An adapter says [`AfterDelete::Gone`] of what a current read did not find after the delete, not of what its store
     /// acknowledged; only where the store documents that an acknowledged delete is visible at once may the acknowledgement
-    /// stand for that read.
+    /// stand for that read. Once it has answered, nothing of the call takes effect any more.
     ///
     /// After an error some may be deleted and some not. Where no answer came (see [`VectorErrorKind::Unanswered`]) the call
     /// may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after it was made: the adapter and its service
@@ -186,6 +186,21 @@ impl VectorStores {
         }
         let open = open.into_iter();
         Self(open.map(|(pattern, _, stores)| (pattern, stores)).collect())
+    }
+
+    /// The same stores, each in a wrapper of the caller's.
+    #[must_use]
+    pub fn wrapped(
+        self,
+        wrap: impl Fn(Arc<dyn VectorStore>) -> Arc<dyn VectorStore> + Send + Sync + 'static,
+    ) -> Self {
+        let wrap = Arc::new(wrap);
+        let wrapped = self.0.iter().map(|(pattern, stores)| {
+            let (stores, wrap) = (Arc::clone(stores), Arc::clone(&wrap));
+            let stores: StoreOf = Box::new(move |model| wrap(stores(model)));
+            (pattern.clone(), Arc::new(stores))
+        });
+        Self(wrapped.collect())
     }
 
     /// The store of a model's vectors: the first rule that matches. `None` when none does.

@@ -1,7 +1,9 @@
 //! The baselines: clients that do no more than delete, and say nothing of what they did.
 
+use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Ids in a batch, and batches at once: as the service has it.
@@ -18,8 +20,8 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
-/// The service's batches: a look and a delete for each, several at once.
-pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String]) {
+/// The service's batches: a look and a delete for each, several at once; with a read sent behind each delete, or without.
+pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String], reads_back: bool) {
     let (look, delete) = (
         format!("SELECT object_id FROM {table} WHERE object_id = ANY($1)"),
         format!("DELETE FROM {table} WHERE object_id = ANY($1)"),
@@ -39,7 +41,16 @@ pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String]) {
             for batch in batches {
                 let found = client.query(look, &[batch]).await.expect("a look");
                 assert_eq!(found.len(), batch.len(), "all are there");
-                client.execute(delete, &[batch]).await.expect("a delete");
+                let delete = client.execute(delete, &[batch]);
+                if reads_back {
+                    // Sent together.
+                    let parameters: [&(dyn ToSql + Sync); 1] = [batch];
+                    let read = client.query(look, &parameters);
+                    let (_, left) = try_join(delete, read).await.expect("a delete and a read");
+                    assert!(left.is_empty(), "none is there");
+                } else {
+                    delete.await.expect("a delete");
+                }
             }
         }
     });

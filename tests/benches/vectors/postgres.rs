@@ -16,6 +16,8 @@ enum Who {
     Service(Layout),
     /// A client that sends the service's batches.
     Bare,
+    /// The same, with a read sent behind each delete, as the service does.
+    BareReading,
     /// A client that deletes one row at a time.
     OneByOne,
     /// What EmbeddingStudio does, over tables of its layout.
@@ -29,6 +31,7 @@ impl Who {
         match self {
             Self::Service(Layout::Rows) => "the service, one table",
             Self::Bare => "bare client, the same batches, one table",
+            Self::BareReading => "the same, each delete read back",
             Self::OneByOne => "one row at a time, one table",
             Self::Service(Layout::Studio) => "the service, EmbeddingStudio's tables",
             Self::Service(Layout::StudioIndexed) => {
@@ -45,7 +48,7 @@ impl Who {
     fn layout(self) -> Layout {
         match self {
             Self::Service(layout) | Self::Studio(layout) => layout,
-            Self::Bare | Self::OneByOne => Layout::Rows,
+            Self::Bare | Self::BareReading | Self::OneByOne => Layout::Rows,
             Self::StudioDeletes => Layout::Studio,
         }
     }
@@ -58,6 +61,7 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let all = [
         Who::Service(Layout::Rows),
         Who::Bare,
+        Who::BareReading,
         Who::OneByOne,
         Who::Service(Layout::Studio),
         Who::Studio(Layout::Studio),
@@ -106,8 +110,8 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
                 ),
                 ("ids a second", format!("{:.0}", rate(number)).into()),
                 ("× bare", times(1).into()),
-                ("× one row at a time", times(2).into()),
-                ("× EmbeddingStudio's", times(4).into()),
+                ("× one row at a time", times(3).into()),
+                ("× EmbeddingStudio's", times(5).into()),
             ]
         });
     rows.collect()
@@ -155,7 +159,8 @@ async fn run(data: &Data, who: Who, objects: usize) -> Sample {
     let url = copy.database.url(&url);
     let sample = match who {
         Who::Service(_) => service(&url, objects).await,
-        Who::Bare => time(bare::in_batches(&url, &table, &ids)).await,
+        Who::Bare => time(bare::in_batches(&url, &table, &ids, false)).await,
+        Who::BareReading => time(bare::in_batches(&url, &table, &ids, true)).await,
         Who::OneByOne => time(bare::one_by_one(&url, &table, &ids)).await,
         Who::Studio(_) => time(bare::as_embedding_studio(&url, schema, &ids, true)).await,
         Who::StudioDeletes => time(bare::as_embedding_studio(&url, schema, &ids, false)).await,
