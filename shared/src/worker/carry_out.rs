@@ -144,7 +144,7 @@ impl Worker {
         let verdict = self
             .settle(claimed, &results, ended.deferral(), log)
             .await?;
-        Ok((verdict, ended.goes_on))
+        Ok((verdict, ended.goes_on && has_moved))
     }
 
     /// The objects could not even be looked for: fails the chunk, or puts it off.

@@ -146,6 +146,18 @@ enum Why {
     Final(String),
 }
 
+impl Why {
+    /// Why objects are left after an error that is not one of them.
+    fn of(error: VectorError) -> Self {
+        match error.kind {
+            VectorErrorKind::Throttled => Self::Throttled,
+            VectorErrorKind::OutOfTime => Self::NotTried,
+            kind if may_pass(kind) => Self::Failed(error.detail),
+            _ => Self::Final(error.detail),
+        }
+    }
+}
+
 impl Ended {
     /// No call is made any more.
     pub(super) fn gave_up(positions: &[usize]) -> Self {
@@ -266,62 +278,24 @@ impl Deletion<'_> {
                 Err(error) => error,
             };
             ended.failure = Some(in_short(&error));
-            let single = match batch.positions.as_slice() {
-                [single] => Some(*single),
-                _ => None,
-            };
-            match (error.kind, single) {
-                (VectorErrorKind::InvalidId | VectorErrorKind::TooSlow, None) => {
-                    batches.halve(batch);
-                }
-                (VectorErrorKind::KeptObject, None) => batches.cut_up(batch, &error.detail),
-                (VectorErrorKind::InvalidId, Some(at)) => {
-                    batches.came_out(None);
-                    let refused = Outcome::Failed(Reason::Refused(error.detail));
-                    ended.results.push((at, refused));
-                }
-                (VectorErrorKind::TooSlow, Some(at)) => {
-                    batches.came_out(None);
-                    ended.leave(vec![at], Why::Failed(error.detail));
-                }
-                (VectorErrorKind::KeptObject, Some(at)) => {
-                    let alike = batches.came_out(Some(&error.detail));
-                    let kept = Outcome::Failed(Reason::GaveUp(error.detail));
-                    let all = alike.into_iter().chain([at]);
-                    ended.results.extend(all.map(|at| (at, kept.clone())));
-                }
-                (VectorErrorKind::IndexMissing | VectorErrorKind::Denied, _) => {
-                    unsure.clone_from(&batch.positions);
-                    batches.put_back(batch);
-                    why_left = Why::Final(error.detail);
-                    break;
-                }
-                (
-                    VectorErrorKind::Throttled
-                    | VectorErrorKind::Temporary
-                    | VectorErrorKind::Unanswered
-                    | VectorErrorKind::OutOfTime,
-                    _,
-                ) => {
-                    failures += 1;
-                    unsure.clone_from(&batch.positions);
-                    batches.put_back(batch);
-                    if matches!(
-                        error.kind,
-                        VectorErrorKind::Unanswered | VectorErrorKind::OutOfTime
-                    ) {
-                        quiet_at = Some(over_at);
-                    }
-                    why_left = match error.kind {
-                        VectorErrorKind::Throttled => Why::Throttled,
-                        VectorErrorKind::OutOfTime => Why::NotTried,
-                        _ => Why::Failed(error.detail),
-                    };
-                    let again = may_call_again(error.kind, failures);
-                    if !again || !self.budget.back_off(failures).await {
-                        break;
-                    }
-                }
+            if may_go_in_parts(error.kind) {
+                (failures, why_left) = (0, Why::NotTried);
+                cut_up(batch, error, &mut batches, &mut ended);
+                continue;
+            }
+            failures += 1;
+            unsure.clone_from(&batch.positions);
+            batches.put_back(batch);
+            if matches!(
+                error.kind,
+                VectorErrorKind::Unanswered | VectorErrorKind::OutOfTime
+            ) {
+                quiet_at = Some(over_at);
+            }
+            let again = may_call_again(error.kind, failures);
+            why_left = Why::of(error);
+            if !again || !self.budget.back_off(failures).await {
+                break;
             }
         }
         let mut left = batches.into_left();
@@ -402,6 +376,38 @@ enum NoCall {
     TooFar,
 }
 
+/// Whether a call that failed so may go in parts.
+fn may_go_in_parts(kind: VectorErrorKind) -> bool {
+    [
+        VectorErrorKind::InvalidId,
+        VectorErrorKind::KeptObject,
+        VectorErrorKind::TooSlow,
+    ]
+    .contains(&kind)
+}
+
+/// What is made of a batch that may go in parts. A single object stands for itself.
+fn cut_up(batch: Batch, error: VectorError, batches: &mut Batches, ended: &mut Ended) {
+    let [single] = batch.positions.as_slice() else {
+        if error.kind == VectorErrorKind::KeptObject {
+            batches.cut_up(batch, &error.detail);
+        } else {
+            batches.halve(batch);
+        }
+        return;
+    };
+    let is_kept = error.kind == VectorErrorKind::KeptObject;
+    let alike = batches.came_out(is_kept.then_some(error.detail.as_str()));
+    let reason = match error.kind {
+        VectorErrorKind::InvalidId => Reason::Refused(error.detail),
+        VectorErrorKind::KeptObject => Reason::GaveUp(error.detail),
+        _ => return ended.leave(vec![*single], Why::of(error)),
+    };
+    let failed = Outcome::Failed(reason);
+    let all = alike.into_iter().chain([*single]);
+    ended.results.extend(all.map(|at| (at, failed.clone())));
+}
+
 /// What each object of a batch comes to by what the store says of it. One that is kept is tried once more and then given up.
 fn sort_out(
     batch: Batch,
@@ -420,6 +426,7 @@ fn sort_out(
                 if kept_once.insert(at, why.clone()).is_none() {
                     batches.later(at);
                 } else {
+                    ended.failure = Some("Kept: still there after a delete".to_owned());
                     let given_up = Outcome::Failed(Reason::GaveUp(why));
                     ended.results.push((at, given_up));
                 }
