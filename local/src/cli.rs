@@ -51,6 +51,13 @@ pub struct Arguments {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     s3vectors_port: u16,
 
+    /// Another name of this machine that a request's `Host` may have; may be repeated
+    ///
+    /// Without it only 127.0.0.0/8, [::1] and localhost are answered, so that no page of another origin reaches this
+    /// through its own name. Containers and forwarded ports may need one, such as host.docker.internal.
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
+    allow_host: Vec<String>,
+
     /// Let the embedded S3 Vectors refuse what is beyond the real service's rates
     ///
     /// For each index 2,500 vectors and 1,000 calls written a second, and 300 calls that read. What is beyond
@@ -178,6 +185,7 @@ impl Arguments {
                 sqs: self.sqs_port,
                 s3vectors: self.s3vectors_port,
             },
+            allow_hosts: self.allow_host,
             data: self.data,
             worker_timeout: Duration::from_secs(self.worker_timeout),
             worker_concurrency,
@@ -188,6 +196,16 @@ impl Arguments {
                 .collect(),
             ..defaults
         }
+    }
+}
+
+fn host_name(text: &str) -> Result<String, &'static str> {
+    let is_ip = text.parse::<std::net::IpAddr>().is_ok();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-._[]".contains(c);
+    if is_ip || (!text.is_empty() && text.chars().all(is_part)) {
+        Ok(text.to_owned())
+    } else {
+        Err("give a name or an address alone, without http:// and without a port")
     }
 }
 

@@ -23,7 +23,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// How often a delete is tried. A message that is not deleted comes back, and the worker finds its work done.
 const DELETE_TRIES: u32 = 3;
 /// How long invocations may still take when the runner ends.
-const GRACE: Duration = crate::embedded::serve::GRACE;
+const GRACE: Duration = crate::server::GRACE;
 
 /// From which queue, and how.
 #[derive(Clone, Debug)]

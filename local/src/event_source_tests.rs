@@ -1,6 +1,6 @@
 use super::*;
-use crate::embedded::serve::listen;
 use crate::embedded::sqs::{Queues, Sqs, create_queues};
+use crate::server::{Guard, listen};
 use crate::stop::{self, Stopper};
 use aws_sdk_sqs::types::QueueAttributeName;
 use shared::aws;
@@ -21,7 +21,7 @@ async fn bench(max_receive_count: u32) -> Bench {
 }
 
 async fn bench_with(visibility_timeout: Duration, max_receive_count: u32) -> Bench {
-    let sqs = Sqs::start(listen(0, "").await.unwrap()).unwrap();
+    let sqs = Sqs::start(listen(0, "").await.unwrap(), Guard::default()).unwrap();
     let client = Client::new(&aws::local_config(
         &format!("http://{}", sqs.address()),
         None,

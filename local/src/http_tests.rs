@@ -1,7 +1,8 @@
 use super::*;
-use crate::embedded::serve::listen;
+use crate::server::listen;
 use lambda_http::RequestExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -19,7 +20,7 @@ async fn echo(request: lambda_http::Request) -> lambda_http::Response<Body> {
 }
 
 async fn start() -> ApiServer {
-    ApiServer::start(listen(0, "").await.unwrap(), echo).unwrap()
+    ApiServer::start(listen(0, "").await.unwrap(), Guard::default(), echo).unwrap()
 }
 
 async fn connect(server: &ApiServer) -> TcpStream {
@@ -30,7 +31,7 @@ async fn connect(server: &ApiServer) -> TcpStream {
 async fn exchange(server: &ApiServer, head: &str, body: &[u8]) -> String {
     let mut stream = connect(server).await;
     stream
-        .write_all(format!("{head}\r\nHost: x\r\n\r\n").as_bytes())
+        .write_all(format!("{head}\r\nHost: localhost\r\n\r\n").as_bytes())
         .await
         .unwrap();
     stream.write_all(body).await.unwrap();
@@ -128,10 +129,10 @@ async fn a_caller_that_hangs_up_does_not_stop_what_has_begun() {
             echo(request).await
         }
     };
-    let server = ApiServer::start(listen(0, "").await.unwrap(), handler).unwrap();
+    let server = ApiServer::start(listen(0, "").await.unwrap(), Guard::default(), handler).unwrap();
     let mut stream = connect(&server).await;
     stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .unwrap();
     begun.notified().await;
@@ -151,7 +152,7 @@ async fn a_handler_that_panics_is_a_generic_500_and_the_next_request_is_served()
         assert_ne!(request.uri().path(), "/panic", "this panic is wanted");
         echo(request).await
     };
-    let server = ApiServer::start(listen(0, "").await.unwrap(), handler).unwrap();
+    let server = ApiServer::start(listen(0, "").await.unwrap(), Guard::default(), handler).unwrap();
     let answer = exchange(&server, "GET /panic HTTP/1.1\r\nConnection: close", b"").await;
     assert_eq!(status(&answer), "500");
     assert!(
@@ -175,11 +176,16 @@ async fn the_end_waits_for_a_request_but_not_for_ever() {
         }
     };
     for finishes in [true, false] {
-        let server = ApiServer::start(listen(0, "").await.unwrap(), handler.clone()).unwrap();
+        let server = ApiServer::start(
+            listen(0, "").await.unwrap(),
+            Guard::default(),
+            handler.clone(),
+        )
+        .unwrap();
         let mut stream = connect(&server).await;
         let _idle = connect(&server).await;
         stream
-            .write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             .await
             .unwrap();
         begun.notified().await;

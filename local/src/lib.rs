@@ -9,6 +9,7 @@
 //! | `event_source.rs` | Lambda's event source mapping from SQS to the worker |
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
+//! | `server.rs` | their HTTP servers, and the guard before them |
 //! | `docs/` | nothing: the API's document as a page to read |
 //! | `running.rs` | `template.yaml`: wires it all |
 
@@ -23,6 +24,7 @@ mod options;
 pub mod output;
 mod running;
 mod schedule;
+mod server;
 pub mod signals;
 mod stop;
 

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(code) => return code,
     };
-    logs::init(arguments.log_level());
+    let _logs = logs::init(arguments.log_level());
     match run(arguments.options()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -19,6 +19,8 @@ const VISIBILITY_FACTOR: u32 = 6;
 pub struct Options {
     /// Where to listen, on loopback.
     pub ports: Ports,
+    /// Names of this machine, beside those of loopback, that a request's `Host` may have.
+    pub allow_hosts: Vec<String>,
     /// The directory that keeps the tasks; absent: memory.
     pub data: Option<PathBuf>,
     /// How long one worker invocation may take.
@@ -78,6 +80,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             ports: Ports::default(),
+            allow_hosts: Vec::new(),
             data: None,
             worker_timeout: Duration::from_secs(30),
             worker_concurrency: 2,

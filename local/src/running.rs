@@ -4,13 +4,13 @@ use crate::docs::Docs;
 use crate::embedded::demo;
 use crate::embedded::dynamodb::{self, DynamoDb};
 use crate::embedded::s3vectors::S3Vectors;
-use crate::embedded::serve::listen;
 use crate::embedded::sqs::{self, Queues, Sqs};
 use crate::error::StartError;
 use crate::event_source::EventSource;
 use crate::http::ApiServer;
 use crate::options::{DEFAULT_VECTOR_STORES, Options};
 use crate::schedule;
+use crate::server::{Guard, listen};
 use crate::stop::{self, Stop, Stopper};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::api::Api;
@@ -131,12 +131,14 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let clients = embedded.clients(None);
     let data = options.data.as_deref();
     dynamodb::create_table(&clients.dynamodb, &settings.store.table_name, data).await?;
+    embedded.dynamodb.is_made()?;
     let visible = options.visibility_timeout();
     let queues = sqs::create_queues(&clients.sqs, NAME, visible, options.max_receive_count).await?;
     demo::seed(&clients.s3vectors).await?;
 
     let handlers = embedded.handlers(settings, &queues, &options);
-    let server = serve(listener, &handlers).map_err(StartError::setup("API"))?;
+    let guard = Guard::of(&options.allow_hosts);
+    let server = serve(listener, guard, &handlers).map_err(StartError::setup("API"))?;
     let (stopper, stop) = stop::signal();
     let mut background = JoinSet::new();
     if options.worker_concurrency > 0 {
@@ -179,10 +181,10 @@ impl Running {
 }
 
 /// The API, and its document to read beside it.
-fn serve(listener: TcpListener, handlers: &Handlers) -> io::Result<ApiServer> {
+fn serve(listener: TcpListener, guard: Guard, handlers: &Handlers) -> io::Result<ApiServer> {
     let api = Arc::clone(&handlers.api);
     let docs = Docs::new(&url(listener.local_addr()?));
-    ApiServer::start(listener, move |request| {
+    ApiServer::start(listener, guard, move |request| {
         let (api, docs) = (Arc::clone(&api), docs.clone());
         async move {
             match docs.answer(&request) {
@@ -248,10 +250,12 @@ impl Embedded {
         let dynamodb = listen(options.ports.dynamodb, "--dynamodb-port").await?;
         let sqs = listen(options.ports.sqs, "--sqs-port").await?;
         let s3vectors = listen(options.ports.s3vectors, "--s3vectors-port").await?;
+        let guard = Guard::of(&options.allow_hosts);
+        let (data, clock) = (options.data.as_deref(), &options.clock);
         Ok(Self {
-            dynamodb: DynamoDb::start(dynamodb, options.data.as_deref(), &options.clock).await?,
-            sqs: Sqs::start(sqs)?,
-            s3vectors: S3Vectors::start(s3vectors, options.throttle.clone())?,
+            dynamodb: DynamoDb::start(dynamodb, guard.clone(), data, clock).await?,
+            sqs: Sqs::start(sqs, guard.clone())?,
+            s3vectors: S3Vectors::start(s3vectors, guard, options.throttle.clone())?,
         })
     }
 

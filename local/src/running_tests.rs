@@ -121,6 +121,47 @@ async fn tasks_in_a_directory_outlive_the_run_and_belong_to_one_runner_at_a_time
     running.shutdown().await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn a_directory_of_tasks_is_its_owner_s_alone() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let directory = Directory::new();
+    for round in ["made", "found open to others"] {
+        let running = start(directory.options()).await.unwrap();
+        create(&running, round.split(' ').next().unwrap(), &["obj-1"]).await;
+        assert_eq!(mode(&directory.0), 0o700, "{round}");
+        let entries: Vec<_> = fs::read_dir(&directory.0).unwrap().collect();
+        assert!(entries.len() >= 2, "{entries:?}");
+        for entry in entries {
+            let path = entry.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{round}: {}", path.display());
+        }
+        running.shutdown().await;
+        for entry in fs::read_dir(&directory.0).unwrap() {
+            fs::set_permissions(entry.unwrap().path(), Permissions::from_mode(0o644)).unwrap();
+        }
+        fs::set_permissions(&directory.0, Permissions::from_mode(0o755)).unwrap();
+    }
+    // What holds other things is somebody else's to close.
+    fs::write(directory.0.join("notes"), "").unwrap();
+    start(directory.options()).await.unwrap().shutdown().await;
+    assert_eq!(mode(&directory.0), 0o755);
+    assert_eq!(mode(&directory.0.join("tasks.db")), 0o600);
+}
+
+#[tokio::test]
+async fn a_first_run_that_was_killed_before_it_had_its_tables_begins_again() {
+    let directory = Directory::new();
+    std::fs::create_dir(&directory.0).unwrap();
+    for file in ["new", "tasks.db"] {
+        std::fs::write(directory.0.join(file), "").unwrap();
+    }
+    start(directory.options()).await.unwrap().shutdown().await;
+    assert!(!directory.0.join("new").exists());
+}
+
 #[tokio::test]
 async fn a_directory_that_cannot_be_used_is_named() {
     let directory = Directory::new();
@@ -130,9 +171,12 @@ async fn a_directory_that_cannot_be_used_is_named() {
     std::fs::create_dir(&directory.0).unwrap();
     std::fs::write(directory.0.join("tasks.db"), "no database").unwrap();
     let damaged = start(directory.options()).await.unwrap_err().to_string();
+    std::fs::write(directory.0.join("tasks.db"), "").unwrap();
+    let empty = start(directory.options()).await.unwrap_err().to_string();
     for (error, reason) in [
         (error, "it is not a directory"),
         (damaged, "its tasks.db is damaged"),
+        (empty, "its tasks.db is empty, and so damaged"),
     ] {
         assert!(
             error.contains(reason) && error.contains("--data"),

@@ -22,6 +22,8 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.yaml");
 pub(crate) const PAGE: &str = "/docs";
 /// Where the document is.
 const RAW: &str = "/docs/openapi.yaml";
+/// What a person may open from anywhere.
+pub(crate) const PAGES: &[&str] = &[PAGE, RAW];
 
 /// Nothing is loaded; style and script stand in the page.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \

@@ -1,8 +1,10 @@
 //! DynamoDB: dynoxide over SQLite, in memory or in a file.
 
-use super::serve::Server;
+use super::directory::Directory;
+use super::dynamodb_calls::{SITE, answer};
 use crate::error::StartError;
 use crate::schedule;
+use crate::server::{Guard, Server};
 use crate::stop::{self, Stopper};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
@@ -11,13 +13,12 @@ use aws_sdk_dynamodb::types::{
     TimeToLiveStatus,
 };
 use dynoxide::storage_backend;
-use dynoxide::{Database, DynoxideError, server};
+use dynoxide::{Database, DynoxideError};
 use shared::clock::Clock;
 use shared::store::{
     INDEX_ATTRIBUTES, INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, KEY, TTL_ATTRIBUTE,
 };
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -34,19 +35,20 @@ pub(crate) struct DynamoDb {
     server: Server,
     /// Ends the search for expired items.
     _expiry: Stopper,
-    /// Held while it runs, so that no second runner uses the same directory.
-    _lock: Option<File>,
+    /// Held while it runs.
+    directory: Option<Directory>,
 }
 
 impl DynamoDb {
     /// Starts it, with the tables that are in `data`, if given.
     pub(crate) async fn start(
         listener: TcpListener,
+        guard: Guard,
         data: Option<&Path>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
-        let lock = data.map(lock).transpose()?;
-        let database = open(data, clock)?;
+        let directory = data.map(Directory::take).transpose()?;
+        let database = open(directory.as_ref(), clock)?;
         let (expiry, stop) = stop::signal();
         // A database in a file reads the system's clock; beside a clock moved by hand it would expire the wrong items.
         if data.is_none() || matches!(clock, Clock::System) {
@@ -58,17 +60,21 @@ impl DynamoDb {
                 move || expire(database.clone()),
             ));
         }
-        let server = Server::run(listener, |listener, stop| async move {
-            let stopped = async move { stop.requested().await };
-            if let Err(error) = server::serve_with_shutdown(listener, database, stopped).await {
-                tracing::error!(error, "the embedded DynamoDB ended");
-            }
-        });
+        let answer = move |request| {
+            let database = database.clone();
+            async move { answer(&database, &request) }
+        };
+        let server = Server::start(listener, guard, SITE, answer);
         Ok(Self {
             server: server.map_err(StartError::setup(SERVICE))?,
             _expiry: expiry,
-            _lock: lock,
+            directory,
         })
+    }
+
+    /// The tables are there: what is in the directory is whole from now on.
+    pub(crate) fn is_made(&self) -> Result<(), StartError> {
+        self.directory.as_ref().map_or(Ok(()), Directory::is_made)
     }
 
     /// Where it listens.
@@ -82,26 +88,13 @@ impl DynamoDb {
     }
 }
 
-/// Takes the directory for this process, and makes it if it is missing.
-fn lock(data: &Path) -> Result<File, StartError> {
-    std::fs::create_dir_all(data).map_err(|error| match data.exists() {
-        true => StartError::data(data, "it is not a directory"),
-        false => StartError::data(data, error),
-    })?;
-    let file = File::create(data.join("lock")).map_err(|error| StartError::data(data, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StartError::data(data, "another runner uses it")),
-        Err(TryLockError::Error(error)) => Err(StartError::data(data, error)),
-    }
-}
-
-fn open(data: Option<&Path>, clock: &Clock) -> Result<Database, StartError> {
-    let Some(data) = data else {
+fn open(directory: Option<&Directory>, clock: &Clock) -> Result<Database, StartError> {
+    let Some(directory) = directory else {
         let clock = Arc::new(DatabaseClock(clock.clone()));
         return Database::memory_with_clock(clock).map_err(StartError::setup(SERVICE));
     };
-    let file = data.join("tasks.db");
+    let file = directory.database()?;
+    let data = directory.path();
     let path = file
         .to_str()
         .ok_or_else(|| StartError::data(data, "its name is not UTF-8"))?;

@@ -1,5 +1,5 @@
-use super::super::serve::listen;
 use super::*;
+use crate::server::listen;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::aws;
@@ -44,11 +44,16 @@ async fn what_has_expired_by_our_clock_is_removed() {
     let manual = ManualClock::at(DateTime::UNIX_EPOCH + TimeDelta::days(1000));
     let clock = Clock::Manual(manual.clone());
     let database = open(None, &clock).unwrap();
-    let server = Server::run(listen(0, "").await.unwrap(), {
+    let listener = listen(0, "").await.unwrap();
+    let server = Server::start(listener, Guard::default(), SITE, {
         let database = database.clone();
-        |listener, _| async move { server::serve_on(listener, database).await }
+        move |request| {
+            let database = database.clone();
+            async move { answer(&database, &request) }
+        }
     });
-    let client = client(&server.unwrap()).await;
+    let server = server.unwrap();
+    let client = client(&server).await;
     put(&client, "sooner", clock.now() + TimeDelta::days(1)).await;
     put(&client, "later", clock.now() + TimeDelta::days(3)).await;
 
@@ -62,7 +67,7 @@ async fn what_has_expired_by_our_clock_is_removed() {
 #[tokio::test]
 async fn making_the_table_again_changes_nothing() {
     let listener = listen(0, "").await.unwrap();
-    let dynamodb = DynamoDb::start(listener, None, &Clock::System)
+    let dynamodb = DynamoDb::start(listener, Guard::default(), None, &Clock::System)
         .await
         .unwrap();
     let client = client(&dynamodb.server).await;
@@ -74,7 +79,7 @@ async fn making_the_table_again_changes_nothing() {
 #[tokio::test]
 async fn a_table_with_another_index_is_refused() {
     let listener = listen(0, "").await.unwrap();
-    let dynamodb = DynamoDb::start(listener, None, &Clock::System)
+    let dynamodb = DynamoDb::start(listener, Guard::default(), None, &Clock::System)
         .await
         .unwrap();
     let client = client(&dynamodb.server).await;

@@ -1,9 +1,10 @@
 //! DynamoDB, SQS and S3 Vectors inside this process, each on a port of its own and spoken to by the AWS SDK over HTTP.
 
 pub(crate) mod demo;
+mod directory;
 pub(crate) mod dynamodb;
+mod dynamodb_calls;
 mod quota;
 pub(crate) mod s3vectors;
-pub(crate) mod serve;
 pub(crate) mod sqs;
 mod vectors;

@@ -4,18 +4,15 @@
 //! refuse: a client that forgets the limits fails here first. The rates of the real service it keeps where that is asked for.
 
 use super::quota::{Cost, Quotas};
-use super::serve::Server;
 use super::vectors::Vectors;
 use crate::error::StartError;
 use crate::options::Throttle;
+use crate::server::{Guard, Reply, Server, Site};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -33,17 +30,26 @@ pub(crate) struct S3Vectors(Server);
 
 impl S3Vectors {
     /// Starts it, without buckets.
-    pub(crate) fn start(listener: TcpListener, throttle: Throttle) -> Result<Self, StartError> {
+    pub(crate) fn start(
+        listener: TcpListener,
+        guard: Guard,
+        throttle: Throttle,
+    ) -> Result<Self, StartError> {
         let service = Arc::new(Service {
             vectors: Vectors::new(),
             quotas: Quotas::default(),
             throttle,
         });
-        let service = service_fn(move |request| {
+        let site = Site {
+            max_body: MAX_REQUEST_BYTES,
+            too_large: || invalid("The request is too large", Vec::new()),
+            pages: &[],
+        };
+        let answer = move |request| {
             let service = Arc::clone(&service);
-            async move { Ok::<_, Infallible>(service.answer(request).await) }
-        });
-        let server = Server::of(listener, service);
+            async move { service.answer(request).await }
+        };
+        let server = Server::start(listener, guard, site, answer);
         server.map(Self).map_err(StartError::setup("S3 Vectors"))
     }
 
@@ -65,12 +71,8 @@ struct Service {
 }
 
 impl Service {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Bytes>) -> Reply {
         let (mut parts, body) = request.into_parts();
-        let Ok(body) = Limited::new(body, MAX_REQUEST_BYTES).collect().await else {
-            return invalid("The request is too large", Vec::new());
-        };
-        let body = body.to_bytes();
         let path = parts.uri.path();
         // What is no such JSON at all winterbaume refuses itself.
         if let Some(asked) = Asked::read(path, &body) {
@@ -149,7 +151,7 @@ impl Asked {
     }
 
     /// The refusal of a call whose list of keys or vectors, or a key in it, is too short or too long.
-    fn broken_limits(&self) -> Option<Response<Full<Bytes>>> {
+    fn broken_limits(&self) -> Option<Reply> {
         let mut faults = Vec::new();
         let mut check = |path: String, length: usize, most: usize| {
             if !(1..=most).contains(&length) {
@@ -182,7 +184,7 @@ impl Asked {
 }
 
 /// A `ValidationException` as the service words it: each fault has a path and a message.
-fn invalid(text: &str, faults: Vec<(String, String)>) -> Response<Full<Bytes>> {
+fn invalid(text: &str, faults: Vec<(String, String)>) -> Reply {
     let fields = faults
         .into_iter()
         .map(|(path, message)| json!({"path": path, "message": message}));
@@ -190,7 +192,7 @@ fn invalid(text: &str, faults: Vec<(String, String)>) -> Response<Full<Bytes>> {
     refusal(StatusCode::BAD_REQUEST, "ValidationException", &body)
 }
 
-fn refusal(status: StatusCode, error: &'static str, body: &Value) -> Response<Full<Bytes>> {
+fn refusal(status: StatusCode, error: &'static str, body: &Value) -> Reply {
     let mut response = Response::new(Full::new(body.to_string().into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();

@@ -1,6 +1,6 @@
 use super::super::demo::{self, BUCKET, INDEX};
-use super::super::serve::listen;
 use super::*;
+use crate::server::listen;
 use aws_sdk_s3vectors::Client;
 use aws_sdk_s3vectors::config::Region;
 use aws_sdk_s3vectors::error::SdkError;
@@ -11,7 +11,12 @@ use aws_sdk_s3vectors::types::{PutInputVector, VectorData};
 use shared::aws;
 
 async fn start() -> (S3Vectors, Client) {
-    let server = S3Vectors::start(listen(0, "").await.unwrap(), Throttle::default()).unwrap();
+    let server = S3Vectors::start(
+        listen(0, "").await.unwrap(),
+        Guard::default(),
+        Throttle::default(),
+    )
+    .unwrap();
     let client = Client::new(&aws::local_config(
         &format!("http://{}", server.address()),
         None,

@@ -1,13 +1,20 @@
 //! SQS: rustack, in memory.
 
-use super::serve::Server;
 use crate::error::StartError;
+use crate::server::{Guard, Reply, Server, Site, problem};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Collected, Full};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
 use rustack_sqs_core::config::SqsConfig;
 use rustack_sqs_core::handler::RustackSqsHandler;
 use rustack_sqs_core::provider::RustackSqs;
-use rustack_sqs_http::service::{SqsHttpConfig, SqsHttpService};
+use rustack_sqs_http::body::SqsResponseBody;
+use rustack_sqs_http::dispatch::{SqsHandler, dispatch_operation};
+use rustack_sqs_http::response::error_to_response;
+use rustack_sqs_http::router::resolve_operation;
 use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +22,12 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 const SERVICE: &str = "SQS";
+/// What is served. The service itself refuses a message that is too large.
+const SITE: Site = Site {
+    max_body: 4 * 1024 * 1024,
+    too_large: || problem(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
+    pages: &[],
+};
 
 /// SQS that runs.
 #[derive(Debug)]
@@ -25,7 +38,7 @@ pub(crate) struct Sqs {
 
 impl Sqs {
     /// Starts it, without queues.
-    pub(crate) fn start(listener: TcpListener) -> Result<Self, StartError> {
+    pub(crate) fn start(listener: TcpListener, guard: Guard) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::setup(SERVICE))?;
         let provider = Arc::new(RustackSqs::new(SqsConfig {
             // What queue URLs begin with: the SDK calls them as they are.
@@ -34,9 +47,13 @@ impl Sqs {
             ..SqsConfig::default()
         }));
         let handler = Arc::new(RustackSqsHandler::new(Arc::clone(&provider)));
-        let service = SqsHttpService::new(handler, SqsHttpConfig::default());
+        let answer = move |request| {
+            let handler = Arc::clone(&handler);
+            async move { answer(handler.as_ref(), request).await }
+        };
+        let server = Server::start(listener, guard, SITE, answer);
         Ok(Self {
-            server: Server::of(listener, service).map_err(StartError::setup(SERVICE))?,
+            server: server.map_err(StartError::setup(SERVICE))?,
             provider,
         })
     }
@@ -51,6 +68,29 @@ impl Sqs {
         self.server.shutdown().await;
         self.provider.shutdown_all().await;
     }
+}
+
+/// Answers a call of the protocol AWS JSON 1.0.
+async fn answer(handler: &impl SqsHandler, request: Request<Bytes>) -> Reply {
+    let (parts, body) = request.into_parts();
+    let number = uuid::Uuid::new_v4().to_string();
+    let response = match resolve_operation(&parts.headers) {
+        Ok(operation) => dispatch_operation(handler, operation, body).await,
+        Err(error) => Err(error),
+    };
+    let response = response.unwrap_or_else(|error| error_to_response(&error, &number));
+    let (mut parts, body) = response.into_parts();
+    if let Ok(number) = HeaderValue::from_str(&number) {
+        parts.headers.entry("x-amzn-requestid").or_insert(number);
+    }
+    let kind = HeaderValue::from_static("application/x-amz-json-1.0");
+    parts.headers.entry(CONTENT_TYPE).or_insert(kind);
+    Response::from_parts(parts, Full::new(whole(body).await))
+}
+
+async fn whole(body: SqsResponseBody) -> Bytes {
+    let read = body.collect().await;
+    read.map(Collected::to_bytes).unwrap_or_default()
 }
 
 /// The queue and the one for what could not be handled.

@@ -1,0 +1,279 @@
+//! Who is answered: programs of this machine, and this server's own pages.
+//!
+//! A browser on this machine can reach every listener of it, whichever page it shows. So nothing is answered that came to a name
+//! which is not this machine's (a page may have its own name point here), nor what a page of another origin sends. What a browser says
+//! of a request no page can change: `Host` (RFC 9110), `Origin` (RFC 6454), and the `Sec-Fetch-` headers (Fetch Metadata Request
+//! Headers, W3C).
+
+use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use hyper::http::request::Parts;
+use hyper::{Method, Uri};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const USER: HeaderName = HeaderName::from_static("sec-fetch-user");
+
+/// Stands before all listeners. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Guard {
+    /// Names of this machine beside those of loopback, in lower case.
+    names: Arc<[String]>,
+}
+
+impl Guard {
+    /// One that also takes these names for this machine's.
+    pub(crate) fn of(names: &[String]) -> Self {
+        let names = names.iter().map(|name| bare(name).to_ascii_lowercase());
+        Self {
+            names: names.collect(),
+        }
+    }
+
+    /// Whether a request is to be answered.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it.
+    pub(super) fn lets_in(&self, request: &Parts, pages: &[&str]) -> Result<(), String> {
+        let host = self.host(request)?;
+        if is_of_a_person(request, pages) {
+            return Ok(());
+        }
+        if let Some(origin) = one(&request.headers, &ORIGIN)? {
+            let own = origin.strip_prefix("http://");
+            let own = own.or_else(|| origin.strip_prefix("https://"));
+            if !own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
+                return Err(refusal(&format!("Its `Origin` is `{}`", shown(origin))));
+            }
+        }
+        match one(&request.headers, &SITE)? {
+            None | Some("none" | "same-origin") => Ok(()),
+            Some(site) => Err(refusal(&format!(
+                "Its `Sec-Fetch-Site` is `{}`",
+                shown(site)
+            ))),
+        }
+    }
+
+    /// The name and port that the request came to, which must be this machine's.
+    fn host<'a>(&self, request: &'a Parts) -> Result<&'a str, String> {
+        let named = request.uri.authority().map(|authority| authority.as_str());
+        let host = one(&request.headers, &HOST)?;
+        for host in host.into_iter().chain(named) {
+            if !self.is_ours(host) {
+                let name = Uri::try_from(host).ok();
+                let name = name.as_ref().and_then(Uri::host).unwrap_or("NAME");
+                return Err(format!(
+                    "`Host` is `{}`, which is no name of this machine. If it is one, start with --allow-host {}",
+                    shown(host),
+                    shown(bare(name)),
+                ));
+            }
+        }
+        host.ok_or_else(|| "There is no `Host`".to_owned())
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        // A port of its own, whatever it is: it may be forwarded.
+        let Some(name) = without_port(host) else {
+            return false;
+        };
+        let name = name.to_ascii_lowercase();
+        name == "localhost"
+            || name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback())
+            || (host.starts_with('[') && name.parse() == Ok(Ipv6Addr::LOCALHOST))
+            || self.names.contains(&name)
+    }
+}
+
+/// Whether a person follows a link to a page, with the page in a window of its own. What it shows, the page that has the link
+/// cannot see.
+fn is_of_a_person(request: &Parts, pages: &[&str]) -> bool {
+    let says = |name: &HeaderName, what: &str| {
+        let mut all = request.headers.get_all(name).iter();
+        all.next().is_some_and(|value| value == what) && all.next().is_none()
+    };
+    [Method::GET, Method::HEAD].contains(&request.method)
+        && pages.contains(&request.uri.path())
+        && says(&MODE, "navigate")
+        && says(&DESTINATION, "document")
+        && says(&USER, "?1")
+}
+
+/// A header that is there once, or not at all.
+fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
+    let mut all = headers.get_all(name).iter();
+    let (first, more) = (all.next(), all.next());
+    let first = first.map(|value| value.to_str()).transpose();
+    match (first, more) {
+        (Ok(first), None) => Ok(first),
+        _ => Err(format!("`{name}` is given twice, or is not readable")),
+    }
+}
+
+fn refusal(why: &str) -> String {
+    format!(
+        "A page of another origin sent this. {why}. Call from a program such as curl, or from a page that this address serves itself"
+    )
+}
+
+/// A name or an address without its port. `None`: it is neither.
+fn without_port(host: &str) -> Option<&str> {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => {
+            let (name, after) = rest.split_once(']')?;
+            (
+                name,
+                after.strip_prefix(':').or(after.is_empty().then_some(""))?,
+            )
+        }
+        None => host.split_once(':').unwrap_or((host, "")),
+    };
+    port.bytes().all(|c| c.is_ascii_digit()).then_some(name)
+}
+
+/// An IPv6 address without its brackets.
+fn bare(name: &str) -> &str {
+    name.trim_start_matches('[').trim_end_matches(']')
+}
+
+/// What a stranger sent, short enough to show.
+fn shown(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::Request;
+
+    fn says(
+        guard: &Guard,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), String> {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        guard.lets_in(&parts, &["/docs"])
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_answered() {
+        let guard = Guard::of(&["Dev.Example".to_owned(), "[fd00::1]".to_owned()]);
+        for host in [
+            "127.0.0.1:9000",
+            "127.9.8.7",
+            "localhost:9000",
+            "LOCALHOST",
+            "[::1]:9000",
+            "[::1]",
+            "dev.example:80",
+            "DEV.EXAMPLE",
+            "[fd00::1]:9000",
+        ] {
+            assert_eq!(
+                says(&guard, "POST", "/run", &[("host", host)]),
+                Ok(()),
+                "{host}"
+            );
+        }
+        for host in [
+            "",
+            "evil.example:9000",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:127.0.0.1",
+            "0.0.0.0:9000",
+            "10.0.0.1",
+            "[::2]",
+            "::1",
+            "[::1]evil.example",
+            "localhost:9000@evil.example",
+            "sub.dev.example",
+            "2130706433",
+        ] {
+            let refused = says(&guard, "POST", "/run", &[("host", host)]);
+            assert!(refused.is_err(), "{host}");
+        }
+        assert!(says(&guard, "POST", "/run", &[]).is_err(), "no host at all");
+        let two = [("host", "localhost"), ("host", "evil.example")];
+        assert!(says(&guard, "POST", "/run", &two).is_err());
+        let refused = says(&guard, "GET", "/list", &[("host", "evil.example:9000")]);
+        assert!(refused.unwrap_err().ends_with("--allow-host evil.example"));
+        let absolute = "http://evil.example/run";
+        assert!(says(&guard, "POST", absolute, &[("host", "localhost")]).is_err());
+    }
+
+    #[test]
+    fn a_page_of_another_origin_is_refused_and_our_own_is_not() {
+        let guard = Guard::default();
+        let host = ("host", "localhost:9000");
+        for own in [
+            vec![("origin", "http://localhost:9000")],
+            vec![
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "http://LOCALHOST:9000"),
+            ],
+            vec![("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
+            vec![],
+        ] {
+            let headers: Vec<_> = own.iter().copied().chain([host]).collect();
+            assert_eq!(says(&guard, "POST", "/run", &headers), Ok(()), "{own:?}");
+        }
+        for foreign in [
+            vec![("origin", "http://evil.example")],
+            vec![("origin", "http://localhost:3000")],
+            vec![("origin", "http://127.0.0.1:9000")],
+            vec![("origin", "localhost:9000")],
+            vec![("origin", "null")],
+            vec![("origin", "")],
+            vec![
+                ("origin", "http://localhost:9000"),
+                ("origin", "http://evil.example"),
+            ],
+            vec![("sec-fetch-site", "cross-site")],
+            vec![("sec-fetch-site", "same-site")],
+            vec![("sec-fetch-site", "something new")],
+            vec![
+                ("sec-fetch-site", "same-origin"),
+                ("origin", "http://evil.example"),
+            ],
+        ] {
+            let headers: Vec<_> = foreign.iter().copied().chain([host]).collect();
+            let refused = says(&guard, "POST", "/run", &headers);
+            assert!(refused.is_err(), "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn a_person_may_follow_a_link_to_a_page_and_nothing_else() {
+        let guard = Guard::default();
+        let link = [
+            ("host", "127.0.0.1:9000"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+            ("sec-fetch-user", "?1"),
+        ];
+        assert_eq!(says(&guard, "GET", "/docs", &link), Ok(()));
+        assert!(says(&guard, "POST", "/docs", &link).is_err());
+        assert!(says(&guard, "GET", "/list", &link).is_err());
+        for (at, other) in [
+            (0, ("host", "evil.example:9000")),
+            (2, ("sec-fetch-mode", "no-cors")),
+            (3, ("sec-fetch-dest", "iframe")),
+            (4, ("sec-fetch-user", "?0")),
+        ] {
+            let mut not_a_link = link;
+            not_a_link[at] = other;
+            let refused = says(&guard, "GET", "/docs", &not_a_link);
+            assert!(refused.is_err(), "{other:?}");
+        }
+    }
+}
