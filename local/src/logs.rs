@@ -11,7 +11,6 @@ const MAX_WAITING_LINES: usize = 10_000;
 
 /// Logs as lines on standard error, by a thread of its own, until what this returns is dropped. Of libraries only their errors: an
 /// embedded service's refusal of a conditional write is everyday business.
-#[must_use]
 pub fn init(level: LogLevel) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)

@@ -120,6 +120,13 @@ impl Layout {
 
 impl Target for Database {
     fn open(&self, services: &Services) -> StoreOf {
+        if let Some(why) = self.address.trusts_anybody() {
+            tracing::warn!(
+                store = self.address.host,
+                outcome = "not verified",
+                why = why
+            );
+        }
         let pool = Arc::new(Pool::new(self.address.clone(), services));
         let known = Arc::default();
         let (schema, layout, may_hide) = (self.schema.clone(), self.layout.clone(), self.may_hide);

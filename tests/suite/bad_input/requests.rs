@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 /// Opens a connection and sends this much of a request to `/run`.
 async fn begin(service: &Service, headers: &str, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(service.running.api).await.unwrap();
-    let head = format!("POST {RUN} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let head =
+        format!("POST {RUN} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
     stream

@@ -129,6 +129,23 @@ impl Address {
     }
 }
 
+impl Address {
+    /// What to say at the start of a store whose server nobody verifies: it is asked to prove that it knows the password, and may
+    /// ask for the password itself.
+    pub(super) fn trusts_anybody(&self) -> Option<&'static str> {
+        match self.trust {
+            Trust::VerifyFull(_) => None,
+            Trust::Disable if is_loopback(&self.host) => None,
+            Trust::Require => Some(
+                "sslmode=require checks no certificate: whoever answers gets the password; use verify-full",
+            ),
+            Trust::Disable => Some(
+                "sslmode=disable checks and encrypts nothing: whoever answers gets the password; use verify-full",
+            ),
+        }
+    }
+}
+
 fn login(url: &Url, secret: Option<String>, parameters: &mut Parameters) -> Option<Login> {
     let given = url.password().filter(|password| !password.is_empty());
     match (given, secret) {
