@@ -112,6 +112,27 @@ async fn a_caller_that_asks_before_sending_too_much_is_told_at_once() {
     assert_eq!(status(&answer), "413");
 }
 
+/// On a clock that jumps to the next limit when nobody has anything to do.
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_stops_half_way_is_not_waited_for_for_ever() {
+    let server = start().await;
+    for (part, ends_with) in [
+        ("", ""),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\n", ""),
+        (
+            "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc",
+            r#""detail":"The body took longer than 30 s","status":408,"title":"Request Timeout","type":"about:blank"}"#,
+        ),
+    ] {
+        let mut stream = connect(&server).await;
+        stream.write_all(part.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with(ends_with), "{part}: {answer}");
+        assert_eq!(answer.is_empty(), ends_with.is_empty(), "{part}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_caller_that_hangs_up_does_not_stop_what_has_begun() {
     let (begun, go_on, ended) = (
