@@ -51,6 +51,11 @@ fn work_on_ids_that_the_store_refuses() {
 }
 
 #[test]
+fn work_on_objects_that_stay_at_first_or_go_in_parts() {
+    at_every_call(Scenario::WorkOnUnsoundDeletes);
+}
+
+#[test]
 fn work_without_a_store() {
     at_every_call(Scenario::WorkWithoutStore);
 }

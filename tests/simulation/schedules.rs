@@ -1,6 +1,6 @@
 //! Random schedules. `cargo run --profile simulate -p tests --bin simulate -- --schedules 100000` runs as many as one likes.
 
-use tests::sim::{Report, Stats, replay_command, run};
+use tests::sim::{Report, Stats, replay_command, run, run_believing};
 
 /// How many schedules the ordinary tests run.
 const SCHEDULES: u64 = 1_000;
@@ -26,6 +26,7 @@ fn run_all(seeds: impl Iterator<Item = u64>) -> Stats {
 fn assert_is_rich(stats: &Stats) {
     assert!(stats.kills > 200, "{stats:?}");
     assert!(stats.large_tasks > 100, "{stats:?}");
+    assert!(stats.given_up_as_kept > 10, "{stats:?}");
     let kinds = [
         "request lost",
         "answer lost",
@@ -38,6 +39,11 @@ fn assert_is_rich(stats: &Stats) {
         "ProvisionedThroughputExceededException",
         "TooManyRequestsException",
         "NotFoundException",
+        "delete acknowledged and not done",
+        "delete not confirmed",
+        "delete said to be in part",
+        "inserted again before its delete was confirmed",
+        "canceled right after a delete",
     ];
     for kind in kinds {
         assert!(stats.faults.contains_key(kind), "no {kind} in {stats:?}");
@@ -52,6 +58,15 @@ fn every_schedule_with_an_even_seed_keeps_every_promise() {
 #[test]
 fn every_schedule_with_an_odd_seed_keeps_every_promise() {
     assert_is_rich(&run_all((1..SCHEDULES).step_by(2)));
+}
+
+/// Seed 3 is the first that finds it.
+#[test]
+fn a_service_that_takes_every_response_for_a_deletion_is_caught() {
+    let violation = (0..20).find_map(|seed| run_believing(seed).violation);
+    let violation = violation.expect("one of 20 schedules finds it");
+    let what = "counts as Deleted, but the claim's deletes left it there";
+    assert!(violation.ends_with(what), "{violation}");
 }
 
 #[test]

@@ -18,6 +18,7 @@ pub mod postgres;
 pub mod runtime_api;
 mod service;
 pub mod sim;
+pub mod stores;
 pub mod tls;
 pub mod wire;
 

@@ -2,6 +2,7 @@
 
 #[macro_use]
 mod contract;
+mod blame;
 mod connections;
 mod embedding_studio;
 mod logging_in;
@@ -10,6 +11,7 @@ mod pace;
 mod postgres;
 mod s3vectors;
 mod whole;
+mod wrapped;
 
 use shared::task::ModelId;
 use shared::vector::{
@@ -49,17 +51,26 @@ async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
     presence.into_iter().map(shows).collect()
 }
 
-/// The ids that are kept, of those that a store is to delete; all others are gone.
+/// The ids that are kept, of those that a store is to delete. All others are gone, after further calls where it asks for them.
 async fn kept<'a>(store: &dyn VectorStore, ids: &[&'a str]) -> Vec<&'a str> {
-    let after = store.delete(ids).await.expect("the store answers");
-    assert_eq!(after.len(), ids.len());
-    let is_kept = |(id, after): (&&'a str, AfterDelete)| match after {
-        AfterDelete::Gone => None,
-        AfterDelete::Kept(why) => {
-            assert!(why.contains("still has the object"), "{why}");
-            Some(*id)
+    let (mut open, mut kept) = (ids.to_vec(), Vec::new());
+    for _ in 0..100 {
+        let batch = std::mem::take(&mut open);
+        let after = store.delete(&batch).await.expect("the store answers");
+        assert_eq!(after.len(), batch.len());
+        for (id, after) in batch.into_iter().zip(after) {
+            match after {
+                AfterDelete::Gone => {}
+                AfterDelete::Kept(why) => {
+                    assert!(why.contains("still has the object"), "{why}");
+                    kept.push(id);
+                }
+                AfterDelete::More | AfterDelete::Unconfirmed => open.push(id),
+            }
         }
-        AfterDelete::More | AfterDelete::Unconfirmed => panic!("{id}: {after:?}"),
-    };
-    ids.iter().zip(after).filter_map(is_kept).collect()
+        if open.is_empty() {
+            return kept;
+        }
+    }
+    panic!("never done: {open:?}");
 }

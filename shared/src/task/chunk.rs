@@ -286,12 +286,10 @@ impl Chunk {
 }
 
 fn in_one_sentence(first: &str, all: &[String]) -> String {
-    match all.iter().all(|detail| detail == first) {
-        true => first.to_owned(),
-        false => format!(
-            "{} objects failed for several reasons; the first: {first}",
-            all.len()
-        ),
+    if all.iter().all(|detail| detail == first) {
+        first.to_owned()
+    } else {
+        format!("Objects failed for several reasons; the first: {first}")
     }
 }
 

@@ -20,6 +20,9 @@ use tokio_postgres::types::Type;
 /// The column with an object's id, in both tables.
 const OBJECT_ID: &str = "object_id";
 
+/// What a trigger of the parts may have set, and the objects' names and rights depend on.
+const UNSET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET search_path";
+
 /// The tables and the column, by name.
 pub(super) fn layout() -> Option<Layout> {
     let table = |prefix| Template::parse(&format!("{prefix}{{embedding_model_id}}")).ok();
@@ -84,7 +87,10 @@ impl Objects<'_> {
             "SELECT {OBJECT_ID}::text FROM {objects} WHERE {OBJECT_ID} IN ({which}) ORDER BY {OBJECT_ID} FOR UPDATE"
         );
         // What is joined is sent together: one round trip to find what goes, one to delete it and to read.
-        let begin = format!("BEGIN; {}", limit_within(time_left(began)?));
+        let begin = format!(
+            "BEGIN; SET LOCAL row_security = on; {}",
+            limit_within(time_left(began)?)
+        );
         let parameters: [Parameter<'_>; 1] = [(&ids, Type::TEXT_ARRAY)];
         let (begun, found) = join!(
             client.batch_execute(&begin),
@@ -118,19 +124,23 @@ impl Objects<'_> {
         let parameters: [Parameter<'_>; 1] = [(&all, Type::TEXT_ARRAY)];
         // The deletes together have what is left. The session's own limit is back at the transaction's end.
         let limit = limit_within(time_left(began)? / 2);
-        let (limited, parts, orphans, objects, committed, rows) = join!(
+        let (limited, parts, orphans, unset, objects, committed, reset, rows) = join!(
             client.batch_execute(&limit),
             client.execute_typed(&parts, &parameters),
             orphaned,
+            client.batch_execute(UNSET),
             client.execute_typed(&objects, &parameters),
             client.batch_execute("COMMIT"),
+            client.batch_execute(lease.session()),
             client.query_typed(read.text, read.parameters),
         );
         limited
             .and(parts)
             .and(orphans.unwrap_or(Ok(0)))
             .and(objects)
+            .and(unset)
             .and(committed)
+            .and(reset)
             .map_err(Failure::Deleting)?;
         Ok(rows?)
     }

@@ -120,7 +120,7 @@ pub enum VectorErrorKind {
     TooSlow,
     /// One of the ids is one that the store will never take.
     InvalidId,
-    /// One of the objects is one that the store refuses to delete, and nothing was deleted. The others may go without it.
+    /// One of the objects is one that the store refuses to delete (or to read), and nothing was done. The others may go without it.
     KeptObject,
 }
 

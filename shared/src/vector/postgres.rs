@@ -30,7 +30,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Oid, Type};
 use url::Url;
 
 /// The most ids of one delete: as many as a chunk of a task has. It is one statement, and must end in time.
@@ -127,7 +127,7 @@ impl Target for Database {
                 why = why
             );
         }
-        let pool = Arc::new(Pool::new(self.address.clone(), services));
+        let pool = Arc::new(Pool::new(self.address.clone(), self.may_hide, services));
         let known = Arc::default();
         let (schema, layout, may_hide) = (self.schema.clone(), self.layout.clone(), self.may_hide);
         Box::new(move |model| {
@@ -169,19 +169,26 @@ impl Relation {
     }
 
     /// The statement that reads which ids are there, `$1` of them, and whether that can be believed: whether the server is a
-    /// replica, and of which tables, `$2`, row security hides rows from the role.
+    /// replica, of which tables, `$2`, row security hides rows from the role, and the type of the ids.
     fn read(&self, id_type: IdType) -> String {
         let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
         let ids = self.tables().map(|table| {
             let table = table.quoted();
-            format!("SELECT {column}::text FROM {table} WHERE {column} = ANY({wanted})")
+            format!("SELECT DISTINCT {column}::text FROM {table} WHERE {column} = ANY({wanted})")
         });
         let ids = ids.collect::<Vec<_>>().join(" UNION ");
+        let table = self.table.quoted();
         format!(
             "SELECT pg_catalog.pg_is_in_recovery(), \
                 ARRAY(SELECT pg_catalog.row_security_active(t) FROM pg_catalog.unnest($2::text[]) AS t), \
-                ARRAY({ids})"
+                ARRAY({ids}), pg_catalog.pg_typeof((SELECT {column} FROM {table} LIMIT 0))::oid"
         )
+    }
+
+    /// The tables as they are named to a person.
+    fn shown(&self) -> String {
+        let tables: Vec<String> = self.tables().map(Table::shown).collect();
+        tables.join(" or ")
     }
 
     fn delete(&self, id_type: IdType) -> String {
@@ -204,6 +211,8 @@ struct Known {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) id_type: IdType,
+    /// The type as the server knows it.
+    pub(super) oid: Oid,
     /// Whether objects say what they were derived from.
     pub(super) has_originals: bool,
 }
@@ -251,14 +260,19 @@ impl Store {
             let parameters: [Parameter<'_>; 2] =
                 [(&good, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
             let read = relation.read(facts.id_type);
-            let rows = match self.pool.query(&read, &parameters).await {
-                Err(failure) if failure.is_of_a_changed_table() && !forgot => {
+            let rows = self.pool.query(&read, &parameters).await;
+            let has_changed = match &rows {
+                Ok(rows) => has_another_type(rows, facts)?,
+                Err(failure) => failure.is_of_a_changed_table(),
+            };
+            if has_changed {
+                self.known(&relation.table, |known| known.columns = None);
+                if !forgot {
                     forgot = true;
-                    self.known(&relation.table, |known| known.columns = None);
                     continue;
                 }
-                rows => rows?,
-            };
+            }
+            let rows = rows?;
             let found = self.current(relation, &rows)?;
             let presence = |id: &&str| {
                 if facts.id_type.can_be(id) {
@@ -295,10 +309,7 @@ impl Store {
         let hidden: Vec<bool> = row.try_get(1)?;
         let hidden = relation.tables().zip(hidden).find(|(_, hides)| *hides);
         if let Some((table, _)) = hidden.filter(|_| !self.may_hide) {
-            let detail = format!(
-                "Row security of table {} may hide rows from the role: give the role BYPASSRLS, or add row_security=on to the store's URL, where hidden rows count as not there",
-                table.shown()
-            );
+            let detail = errors::hidden(&table.shown());
             return Err(denied(detail, "row security").into());
         }
         let ids: Vec<&str> = row.try_get(2)?;
@@ -338,13 +349,20 @@ impl Store {
             Some(_) => Ok(Vec::new()),
         };
         self.learn_from(table, ids.len(), began, &deleted);
-        let rows = deleted?;
+        let rows = match deleted {
+            Err(failure) if failure.is_of_a_changed_table() => return Err(changed(table).into()),
+            rows => rows?,
+        };
+        if has_another_type(&rows, facts)? {
+            self.known(table, |known| known.columns = None);
+            return Err(changed(table).into());
+        }
         let found = self.current(relation, &rows)?;
         let after = |id: &&str| {
             if found.contains(id) {
                 AfterDelete::Kept(format!(
                     "Table {} still has the object after a delete: a trigger, a rule or a policy keeps it, or it was inserted again",
-                    table.shown()
+                    relation.shown()
                 ))
             } else {
                 AfterDelete::Gone
@@ -396,9 +414,10 @@ impl Store {
                 Err(failure) => failure,
             };
             let asks = failure.is_told_by_the_catalog();
-            let mut error = failure.about(&relation.table);
-            if asks && let Some(detail) = denial::explained(&self.pool, relation, &error).await {
-                error.detail = detail;
+            let deletes = matches!(failure, Failure::Deleting(_));
+            let mut error = failure.about(&relation.shown());
+            if asks {
+                denial::explain(&self.pool, relation, deletes, &mut error).await;
             }
             Err(error)
         };
@@ -410,6 +429,25 @@ impl Store {
                 source: None,
             })
         })
+    }
+}
+
+/// Whether the ids are of another type by now than was known.
+fn has_another_type(rows: &[Row], facts: Facts) -> Result<bool, Failure> {
+    let oid = rows
+        .first()
+        .map(|row| row.try_get::<_, Oid>(3))
+        .transpose()?;
+    Ok(oid != Some(facts.oid))
+}
+
+/// The table is not what it was when it was looked up. The next call looks it up again, and says what it is.
+fn changed(table: &Table) -> VectorError {
+    VectorError {
+        kind: VectorErrorKind::Temporary,
+        detail: format!("Table {} changed", table.shown()),
+        code: "changed".to_owned(),
+        source: None,
     }
 }
 

@@ -1,12 +1,14 @@
-//! Which objects go together in the next delete call of a claim.
+//! Which objects go together in the next call of a claim.
 //!
 //! A batch that the store refuses because of one of its objects is cut up until the ones that it refuses stand alone, so
 //! that the others go. Where single objects spread over the batch are all refused alike, the rest of it is not tried.
 
+use std::collections::BTreeMap;
+
 /// Objects of a refused batch that are tried alone, to see whether all of it would be refused.
 const PROBES: usize = 16;
 
-/// The objects of one delete call, by position.
+/// The objects of one call, by position.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) positions: Vec<usize>,
@@ -14,13 +16,17 @@ pub(super) struct Batch {
     pub(super) is_extra: bool,
 }
 
-/// Delete calls that are still to be made.
+/// Calls that are still to be made.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
     /// The next one is the last.
     stack: Vec<Batch>,
     /// What is tried when all else has been: objects that went in part, or were kept once.
     later: Vec<usize>,
+    /// What the store refused, and why. What has gone since may be what kept it.
+    refused: BTreeMap<usize, String>,
+    /// Something has gone since the refused were last tried.
+    has_gone: bool,
     suspect: Option<Suspect>,
 }
 
@@ -56,6 +62,10 @@ impl Batches {
             let later = std::mem::take(&mut self.later);
             self.push(later, false);
         }
+        if self.stack.is_empty() && std::mem::take(&mut self.has_gone) {
+            let refused = std::mem::take(&mut self.refused);
+            self.push(refused.into_keys().collect(), true);
+        }
         let mut batch = self.stack.pop()?;
         if batch.positions.len() > most {
             let rest = batch.positions.split_off(most.max(1));
@@ -74,6 +84,16 @@ impl Batches {
         self.later.push(position);
     }
 
+    /// Objects have gone.
+    pub(super) fn have_gone(&mut self) {
+        self.has_gone = true;
+    }
+
+    /// Gives an object up that the store refuses, for this reason, unless something goes after it: it may have been kept by that.
+    pub(super) fn refuse(&mut self, position: usize, detail: &str) {
+        self.refused.insert(position, detail.to_owned());
+    }
+
     /// Cuts a batch into halves.
     pub(super) fn halve(&mut self, batch: Batch) {
         let mut positions = batch.positions;
@@ -89,9 +109,9 @@ impl Batches {
             return self.halve(batch);
         }
         let count = batch.positions.len();
-        let probes: Vec<usize> = (0..count.min(PROBES))
-            .map(|probe| probe * count / count.min(PROBES))
-            .collect();
+        // Where few more would be left than that, all are tried alone.
+        let singles = if count <= 2 * PROBES { count } else { PROBES };
+        let probes: Vec<usize> = (0..singles).map(|probe| probe * count / singles).collect();
         let mut rest = Vec::new();
         let mut singles = Vec::new();
         for (at, position) in batch.positions.into_iter().enumerate() {
@@ -139,6 +159,11 @@ impl Batches {
             is_extra: true,
         });
         Vec::new()
+    }
+
+    /// The objects that are given up, and why.
+    pub(super) fn take_refused(&mut self) -> BTreeMap<usize, String> {
+        std::mem::take(&mut self.refused)
     }
 
     /// The objects that no call came to.
@@ -210,6 +235,30 @@ mod tests {
         batches.next(40).unwrap();
         assert_eq!(batches.came_out(Some("another")), [0; 0]);
         assert_eq!(batches.next(40).unwrap().positions.len(), 12);
+        // Of fewer none is given up for the others.
+        let mut batches = Batches::of(&all[..32]);
+        let batch = batches.next(40).unwrap();
+        batches.cut_up(batch, "one");
+        for _ in 0..32 {
+            assert_eq!(batches.next(40).unwrap().positions.len(), 1);
+            assert_eq!(batches.came_out(Some("one")), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn what_was_refused_is_tried_again_once_others_have_gone() {
+        let mut batches = Batches::of(&[1, 2]);
+        let batch = batches.next(9).unwrap();
+        batches.cut_up(batch, "kept by another");
+        let first = batches.next(9).unwrap();
+        assert_eq!(first.positions, [1]);
+        batches.refuse(1, "kept by another");
+        batches.next(9).unwrap();
+        batches.have_gone();
+        assert_eq!(batches.next(9).unwrap().positions, [1]);
+        batches.refuse(1, "kept by another");
+        assert!(batches.next(9).is_none(), "nothing has gone since");
+        assert_eq!(batches.take_refused().len(), 1);
     }
 
     #[test]

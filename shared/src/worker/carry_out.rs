@@ -100,7 +100,7 @@ impl Worker {
                 Err(error) => return ends(self.cannot_look(read, deadline, error, log).await?),
             },
         };
-        if !budget.allows_a_call() && found.refused.is_empty() {
+        if !budget.allows_a_call() && found.failed.is_empty() {
             return ends(Verdict::HandedBack);
         }
         let claim = new_claim(&read, found.present.iter().copied(), deadline);

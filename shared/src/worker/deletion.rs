@@ -24,9 +24,9 @@ const LONG_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Found {
     /// In the index, in order.
     pub(super) present: Vec<usize>,
-    /// Ids the store will never take, and why.
-    pub(super) refused: BTreeMap<usize, String>,
-    /// Not looked for: the time was up.
+    /// Of these the store would not say: ids that it will never take, and objects that it cannot read.
+    pub(super) failed: BTreeMap<usize, Reason>,
+    /// Not looked for: the time was up, or it took too many calls.
     pub(super) unknown: BTreeSet<usize>,
 }
 
@@ -41,8 +41,8 @@ impl Found {
             .iter()
             .copied()
             .filter(|at| !self.unknown.contains(at) && self.present.binary_search(at).is_err());
-        let outcome = |at| match self.refused.get(&at) {
-            Some(why) => Outcome::Failed(Reason::Refused(why.clone())),
+        let outcome = |at| match self.failed.get(&at) {
+            Some(reason) => Outcome::Failed(reason.clone()),
             None => absent(at),
         };
         known.map(|at| (at, outcome(at))).collect()
@@ -60,50 +60,49 @@ pub(super) async fn look(
     budget: &Budget,
 ) -> Result<Found, VectorError> {
     let mut found = Found::default();
-    let mut batches = vec![positions.to_vec()];
-    let mut calls = 0;
-    while let Some(batch) = batches.pop().filter(|batch| !batch.is_empty()) {
-        if !budget.allows_a_call() {
-            found.unknown.extend(batch);
-            continue;
+    let mut batches = Batches::of(positions);
+    let (mut extra_calls, mut failures) = (0, 0);
+    while let Some(batch) = batches.next(usize::MAX) {
+        if !budget.allows_a_call() || (batch.is_extra && extra_calls == MAX_EXTRA_CALLS) {
+            batches.put_back(batch);
+            break;
         }
-        let names = names(ids, &batch);
-        match budget.call(store.present(&names)).await {
+        extra_calls += usize::from(batch.is_extra);
+        let names = names(ids, &batch.positions);
+        let error = match budget.call(store.present(&names)).await {
             Ok(presence) => {
-                calls = 0;
-                for (at, presence) in batch.into_iter().zip(presence) {
+                failures = 0;
+                batches.came_out(None);
+                for (at, presence) in batch.positions.into_iter().zip(presence) {
                     match presence {
                         Presence::Present => found.present.push(at),
                         Presence::Absent => {}
                         Presence::Refused(why) => {
-                            found.refused.insert(at, why);
+                            found.failed.insert(at, Reason::Refused(why));
                         }
                     }
                 }
+                continue;
             }
-            Err(error) if error.kind == VectorErrorKind::InvalidId => match batch.as_slice() {
-                [at] => {
-                    found.refused.insert(*at, error.detail);
-                }
-                _ => {
-                    let (head, tail) = batch.split_at(batch.len() / 2);
-                    batches.extend([tail.to_vec(), head.to_vec()]);
-                }
-            },
-            Err(error) => {
-                calls += 1;
-                batches.push(batch);
-                if may_call_again(error.kind, calls) && budget.back_off(calls).await {
-                    continue;
-                }
-                if !may_pass(error.kind) || found.refused.is_empty() {
-                    return Err(error);
-                }
-                // Ids that were split off and refused are progress, and go on record.
-                found.unknown.extend(batches.drain(..).flatten());
-            }
+            Err(error) => error,
+        };
+        if may_go_in_parts(error.kind) {
+            let failed = cut_up(batch, &error, &mut batches);
+            found.failed.extend(failed);
+            continue;
         }
+        failures += 1;
+        batches.put_back(batch);
+        if may_call_again(error.kind, failures) && budget.back_off(failures).await {
+            continue;
+        }
+        if !may_pass(error.kind) || found.failed.is_empty() {
+            return Err(error);
+        }
+        // What was split off and failed is progress, and goes on record.
+        break;
     }
+    found.unknown.extend(batches.into_left());
     found.present.sort_unstable();
     Ok(found)
 }
@@ -280,7 +279,16 @@ impl Deletion<'_> {
             ended.failure = Some(in_short(&error));
             if may_go_in_parts(error.kind) {
                 (failures, why_left) = (0, Why::NotTried);
-                cut_up(batch, error, &mut batches, &mut ended);
+                for (at, reason) in cut_up(batch, &error, &mut batches) {
+                    match reason {
+                        // What keeps it may go yet.
+                        Reason::GaveUp(_) if error.kind == VectorErrorKind::KeptObject => {
+                            batches.refuse(at, &error.detail);
+                        }
+                        Reason::GaveUp(why) => ended.leave(vec![at], Why::Failed(why)),
+                        reason => ended.results.push((at, Outcome::Failed(reason))),
+                    }
+                }
                 continue;
             }
             failures += 1;
@@ -297,6 +305,10 @@ impl Deletion<'_> {
             if !again || !self.budget.back_off(failures).await {
                 break;
             }
+        }
+        for (at, detail) in batches.take_refused() {
+            let kept = Outcome::Failed(Reason::GaveUp(detail));
+            ended.results.push((at, kept));
         }
         let mut left = batches.into_left();
         if let Why::NotTried = why_left {
@@ -386,26 +398,26 @@ fn may_go_in_parts(kind: VectorErrorKind) -> bool {
     .contains(&kind)
 }
 
-/// What is made of a batch that may go in parts. A single object stands for itself.
-fn cut_up(batch: Batch, error: VectorError, batches: &mut Batches, ended: &mut Ended) {
+/// Cuts a batch up that may go in parts. A single object stands for itself: it fails, and with it those of which it is known by now that
+/// they would fail alike.
+fn cut_up(batch: Batch, error: &VectorError, batches: &mut Batches) -> Vec<(usize, Reason)> {
+    let is_kept = error.kind == VectorErrorKind::KeptObject;
     let [single] = batch.positions.as_slice() else {
-        if error.kind == VectorErrorKind::KeptObject {
+        if is_kept {
             batches.cut_up(batch, &error.detail);
         } else {
             batches.halve(batch);
         }
-        return;
+        return Vec::new();
     };
-    let is_kept = error.kind == VectorErrorKind::KeptObject;
     let alike = batches.came_out(is_kept.then_some(error.detail.as_str()));
-    let reason = match error.kind {
-        VectorErrorKind::InvalidId => Reason::Refused(error.detail),
-        VectorErrorKind::KeptObject => Reason::GaveUp(error.detail),
-        _ => return ended.leave(vec![*single], Why::of(error)),
+    let reason = if error.kind == VectorErrorKind::InvalidId {
+        Reason::Refused(error.detail.clone())
+    } else {
+        Reason::GaveUp(error.detail.clone())
     };
-    let failed = Outcome::Failed(reason);
     let all = alike.into_iter().chain([*single]);
-    ended.results.extend(all.map(|at| (at, failed.clone())));
+    all.map(|at| (at, reason.clone())).collect()
 }
 
 /// What each object of a batch comes to by what the store says of it. One that is kept is tried once more and then given up.
@@ -421,7 +433,10 @@ fn sort_out(
     let after = after.into_iter().chain(repeat(AfterDelete::Unconfirmed));
     for (at, after) in batch.positions.into_iter().zip(after) {
         match after {
-            AfterDelete::Gone => ended.results.push((at, Outcome::Deleted)),
+            AfterDelete::Gone => {
+                batches.have_gone();
+                ended.results.push((at, Outcome::Deleted));
+            }
             AfterDelete::Kept(why) => {
                 if kept_once.insert(at, why.clone()).is_none() {
                     batches.later(at);

@@ -97,7 +97,7 @@ fn row(what: &str, clients: &str, [runner, bare]: &[Vec<Value>; 2]) -> Row {
 
 /// One figure, in this process.
 pub(crate) async fn load(who: Who, what: What, clients: usize, count: usize) -> Value {
-    logs::init("info".parse().expect("a level"));
+    let _logs = logs::init("info".parse().expect("a level"));
     let running = measure::start(Options {
         worker_concurrency: match (who, what) {
             (Who::Runner, What::Tasks) => INVOCATIONS,

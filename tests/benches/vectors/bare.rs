@@ -41,10 +41,10 @@ pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String], reads_bac
             for batch in batches {
                 let found = client.query(look, &[batch]).await.expect("a look");
                 assert_eq!(found.len(), batch.len(), "all are there");
-                let delete = client.execute(delete, &[batch]);
+                let parameters: [&(dyn ToSql + Sync); 1] = [batch];
+                let delete = client.execute(delete, &parameters);
                 if reads_back {
                     // Sent together.
-                    let parameters: [&(dyn ToSql + Sync); 1] = [batch];
                     let read = client.query(look, &parameters);
                     let (_, left) = try_join(delete, read).await.expect("a delete and a read");
                     assert!(left.is_empty(), "none is there");

@@ -130,10 +130,12 @@ fn run_many(options: Options) -> ExitCode {
         kills,
         tasks,
         large_tasks,
+        given_up_as_kept,
         faults,
     } = &sum.stats;
     println!("schedules      {:>12}", sum.schedules);
     println!("tasks          {tasks:>12}, {large_tasks} of several chunks");
+    println!("kept objects   {given_up_as_kept:>12} given up");
     println!("AWS calls      {calls:>12}");
     println!("kills          {kills:>12}");
     println!("faults         {:>12}", faults.values().sum::<u64>());

@@ -3,7 +3,8 @@
 use super::faults::{Death, Fate, Planner};
 use super::index::Bad;
 use super::schedule::{Report, on_paused_time, report};
-use super::service::{Reply, Service};
+use super::service::{Reply, Service, Trust};
+use super::unsound::{Unsound, UnsoundKey};
 use super::world::World;
 use chrono::TimeDelta;
 use shared::task::{ChunkLimits, TaskStatus};
@@ -19,6 +20,8 @@ pub enum Scenario {
     Work,
     /// The work on a task with ids that the store refuses.
     WorkOnBadIds,
+    /// The work on a task with objects that stay at their first delete or go in parts.
+    WorkOnUnsoundDeletes,
     /// The work on a task for a model that no store holds.
     WorkWithoutStore,
     /// A cancel of a pending task, and what the worker makes of its message.
@@ -56,11 +59,12 @@ pub enum Fault {
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Create,
         Self::RepeatedCreate,
         Self::Work,
         Self::WorkOnBadIds,
+        Self::WorkOnUnsoundDeletes,
         Self::WorkWithoutStore,
         Self::CancelPending,
         Self::CancelProcessing,
@@ -116,8 +120,12 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
             objects: if is_large { 3 } else { 500 },
             ..ChunkLimits::default()
         };
+        let trust = match scenario {
+            Scenario::WorkOnUnsoundDeletes => Trust::ReadBack,
+            _ => Trust::Acknowledgement,
+        };
         let stage = Stage {
-            service: Service::new(&world, limits, 1),
+            service: Service::new(&world, limits, 1, trust),
             model: match scenario {
                 Scenario::WorkWithoutStore => "nowhere",
                 _ => "embed",
@@ -159,6 +167,17 @@ impl Stage {
         self.service.world.with(|state| {
             for key in present() {
                 state.insert_object(&key);
+            }
+            if scenario == Scenario::WorkOnUnsoundDeletes {
+                for (key, keeps, parts) in [("o-0", 1, 0), ("o-1", 0, 2), ("o-5", 1, 1)] {
+                    let unsound = Unsound {
+                        keeps,
+                        parts,
+                        ..Unsound::default()
+                    };
+                    let key = key.to_owned();
+                    state.index.unsound.insert(key, UnsoundKey::new(unsound));
+                }
             }
             if scenario == Scenario::WorkOnBadIds {
                 for (key, bad) in [("o-0", Bad::InDeletes), ("o-3", Bad::InEveryCall)] {
@@ -207,7 +226,10 @@ impl Stage {
                 self.until_answered(async || self.service.run(ID, self.model, &others).await)
                     .await;
             }
-            Scenario::Work | Scenario::WorkOnBadIds | Scenario::WorkWithoutStore => {
+            Scenario::Work
+            | Scenario::WorkOnBadIds
+            | Scenario::WorkOnUnsoundDeletes
+            | Scenario::WorkWithoutStore => {
                 self.work().await;
             }
             Scenario::CancelPending | Scenario::CancelProcessing => {

@@ -83,10 +83,15 @@ impl HttpConnector for Network {
     }
 }
 
+/// The process that makes the call which is under way.
+pub(super) fn current_process() -> ProcessId {
+    PROCESS.try_with(|process| *process).unwrap_or(0)
+}
+
 /// Carries one request. The service serves it in a task of its own: a request that was sent arrives though its sender
 /// stops waiting or dies.
 async fn carry(world: &World, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
-    let process = PROCESS.try_with(|process| *process).unwrap_or(0);
+    let process = current_process();
     if world.with(|state| state.life(process)) == Life::Killed {
         return pending().await;
     }
@@ -130,7 +135,7 @@ async fn carry(world: &World, request: &HttpRequest) -> Result<HttpResponse, Con
     response(answer)
 }
 
-/// Others like to insert again, soon, what the service has just deleted.
+/// Others like to insert again, soon, what the service has just deleted or counted as deleted.
 fn insert_again(world: &World) {
     for (key, after) in world.with(State::take_insertions) {
         let world = world.clone();

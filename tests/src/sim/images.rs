@@ -28,6 +28,8 @@ pub(crate) struct ChunkImage {
     pub(crate) fence: u64,
     pub(crate) claim: Option<String>,
     pub(crate) claim_attempt: u32,
+    /// Claims that ended without progress.
+    pub(crate) tries: u32,
     pub(crate) lease_until: Option<DateTime<Utc>>,
     pub(crate) seen: Bitmap,
     pub(crate) outcomes: Outcomes,
@@ -72,6 +74,7 @@ impl ChunkImage {
             fence: number(item, "fence").unwrap_or(0),
             claim: text(item, "claim"),
             claim_attempt: number(item, "claim_attempt").unwrap_or(0),
+            tries: number(item, "tries").unwrap_or(0),
             lease_until: number(item, "lease_until").and_then(DateTime::from_timestamp_millis),
             seen: Bitmap::from_bytes(bytes(item, "seen")),
             outcomes: Outcomes::from_parts(

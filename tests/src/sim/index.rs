@@ -1,6 +1,7 @@
 //! S3 Vectors: one index, and the truth about each object in it.
 
 use super::connector::{Answer, Call};
+use super::unsound::{Effect, UnsoundKey};
 use super::world::{ProcessId, State};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -22,6 +23,10 @@ pub(crate) enum Bad {
 pub(crate) struct Index {
     present: BTreeSet<String>,
     pub(crate) bad: BTreeMap<String, Bad>,
+    /// Keys whose deletes are not all that they are acknowledged to be.
+    pub(crate) unsound: BTreeMap<String, UnsoundKey>,
+    /// Objects that deletes took away since this was last asked for.
+    pub(crate) taken_away: Vec<String>,
     /// How fast it deletes; absent: as fast as it is asked to.
     pub(crate) rate: Option<Rate>,
 }
@@ -60,6 +65,21 @@ impl Index {
     pub(crate) fn holds(&self, key: &str) -> bool {
         self.present.contains(key)
     }
+
+    /// A delete of one key.
+    fn delete(&mut self, key: &str, now: DateTime<Utc>) -> Effect {
+        let is_present = self.holds(key);
+        let effect = match self.unsound.get_mut(key) {
+            Some(key) => key.delete(is_present, now),
+            None if is_present => Effect::Gone,
+            None => Effect::Absent,
+        };
+        if effect == Effect::Gone {
+            self.present.remove(key);
+            self.taken_away.push(key.to_owned());
+        }
+        effect
+    }
 }
 
 impl State {
@@ -67,6 +87,9 @@ impl State {
     pub(crate) fn insert_object(&mut self, key: &str) {
         self.note(0, &format!("somebody inserts {key}"));
         self.index.present.insert(key.to_owned());
+        if let Some(unsound) = self.index.unsound.get_mut(key) {
+            unsound.inserted();
+        }
         self.checks.objects.inserted(key);
     }
 
@@ -121,10 +144,14 @@ impl State {
             keys.truncate(self.rng.usize(0..=keys.len()));
         }
         for key in &keys {
-            let removed = self.index.present.remove(key);
-            let checked = self.checks.deleted(process, key, removed);
+            let effect = self.index.delete(key, now);
+            if matches!(effect, Effect::Kept | Effect::Part) {
+                self.note(process, &format!("the delete of {key}: {effect:?}"));
+            }
+            let checked = self.checks.deleted(process, key, effect);
             self.expect(checked);
         }
+        self.meddle(&keys);
         match partly {
             true => Answer::refusal(500, "InternalServerException"),
             false => Answer::ok(&json!({})),

@@ -10,6 +10,7 @@
 //! | `faults.rs` | what befalls a call, by chance or by plan |
 //! | `connector.rs` | the way of a call from the SDK to its service and back |
 //! | `dynamodb.rs`, `queue.rs`, `index.rs` | the services |
+//! | `unsound.rs` | deletes that are acknowledged and not done, and the store that says so |
 //! | `images.rs` | what is stored, as the checks read it |
 //! | `checks/` | what must hold at every write, at every delete, of every answer, and at the end |
 //! | `service.rs` | the handlers, and processes that run them |
@@ -31,7 +32,8 @@ mod recovery;
 pub mod schedule;
 mod service;
 mod shape;
+mod unsound;
 mod world;
 
-pub use schedule::{Report, replay_command, run};
+pub use schedule::{Report, replay_command, run, run_believing};
 pub use world::Stats;

@@ -4,7 +4,7 @@
 use super::faults::Planner;
 use super::index::Rate;
 use super::schedule::{Report, on_paused_time, report};
-use super::service::Service;
+use super::service::{Service, Trust};
 use super::world::{World, noon};
 use chrono::TimeDelta;
 use shared::task::{ChunkLimits, TaskStatus};
@@ -51,7 +51,7 @@ pub fn play(overload: Overload) -> Outcome {
             objects: overload.chunk,
             ..ChunkLimits::default()
         };
-        let service = Service::new(&world, limits, 4);
+        let service = Service::new(&world, limits, 4, Trust::Acknowledgement);
         world.with(|state| {
             state.index.rate = Some(Rate::new(overload.per_second, state.now()));
         });

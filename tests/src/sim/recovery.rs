@@ -17,7 +17,8 @@ impl State {
     pub(crate) fn heal(&mut self) {
         self.note(0, "faults stop");
         self.planner = Planner::Calm;
-        self.inserted_again = 0.0;
+        (self.inserted_again, self.inserted_at_once) = (0.0, 0.0);
+        self.meddler = None;
         self.queue.heal();
         self.table.stop_lagging();
     }

@@ -2,12 +2,14 @@
 //! hold.
 
 use super::faults::Planner;
-use super::service::Service;
+use super::service::{Service, Trust};
 use super::shape::{Act, Shape};
+use super::unsound::UnsoundKey;
 use super::world::{Stats, World, noon};
 use chrono::TimeDelta;
 use shared::task::TaskStatus;
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// How a schedule went.
 #[derive(Debug)]
@@ -36,10 +38,29 @@ pub fn replay_command(seed: u64) -> String {
 /// When the simulation itself is wrong.
 #[must_use]
 pub fn run(seed: u64) -> Report {
+    run_with(seed, Trust::ReadBack)
+}
+
+/// Runs the schedule of this seed with a service that, where it reads back what it deleted, takes whatever it finds for a
+/// deletion.
+///
+/// # Panics
+/// When the simulation itself is wrong.
+#[must_use]
+pub fn run_believing(seed: u64) -> Report {
+    run_with(seed, Trust::Anything)
+}
+
+fn run_with(seed: u64, read_back: Trust) -> Report {
     on_paused_time(seed, async move {
         let world = World::new(seed, Planner::Calm);
         let shape = world.with(|state| Shape::draw(&mut state.rng));
-        play(&world, shape).await;
+        let trust = if shape.reads_back {
+            read_back
+        } else {
+            Trust::Acknowledgement
+        };
+        play(&world, shape, trust).await;
         report(seed, &world)
     })
 }
@@ -60,6 +81,7 @@ pub(super) fn report(seed: u64, world: &World) -> Report {
         let statuses = state.checks.statuses();
         state.stats.tasks = u64::try_from(statuses.len()).unwrap_or(0);
         state.stats.large_tasks = u64::try_from(state.checks.large_tasks()).unwrap_or(0);
+        state.stats.given_up_as_kept = state.checks.given_up_as_kept;
         Report {
             seed,
             violation: state.violation().map(str::to_owned),
@@ -70,8 +92,9 @@ pub(super) fn report(seed: u64, world: &World) -> Report {
     })
 }
 
-async fn play(world: &World, shape: Shape) {
-    let service = Service::new(world, shape.chunk_limits, shape.shards);
+async fn play(world: &World, shape: Shape, trust: Trust) {
+    let service = Service::new(world, shape.chunk_limits, shape.shards, trust);
+    let (meddler, mut deletes) = mpsc::unbounded_channel();
     world.with(|state| {
         state.note(0, &format!("{shape:?}"));
         for key in &shape.present {
@@ -79,8 +102,14 @@ async fn play(world: &World, shape: Shape) {
         }
         state.checks.bad = shape.bad.iter().map(|(key, _)| key.clone()).collect();
         state.index.bad = shape.bad.iter().cloned().collect();
+        let unsound = shape.unsound.iter().cloned();
+        let unsound = unsound.map(|(key, unsound)| (key, UnsoundKey::new(unsound)));
+        state.index.unsound = unsound.collect();
         state.planner = Planner::Chances(shape.chances);
         state.inserted_again = shape.inserted_again;
+        state.inserted_at_once = shape.inserted_at_once;
+        state.meddler = Some(meddler);
+        state.meddlings = shape.meddlings;
         state.queue.lost = shape.messages_lost;
         state.queue.repeated = shape.messages_repeated;
         state.queue.late = shape.messages_late;
@@ -122,6 +151,12 @@ async fn play(world: &World, shape: Shape) {
             }
         }
     });
+    let meddling = service.clone();
+    actors.spawn(async move {
+        while let Some(task) = deletes.recv().await {
+            meddle(&meddling, &task).await;
+        }
+    });
     for (at, act) in &shape.acts {
         service.wait_until(noon() + *at).await;
         let (service, act, task) = (service.clone(), act.clone(), task_of(&shape, act));
@@ -155,6 +190,23 @@ async fn play(world: &World, shape: Shape) {
         service.shows(&id, "PUT", &path, None).await;
     }
     service.recover().await;
+}
+
+/// Cancels a task of which something was just deleted, and mostly restarts it.
+async fn meddle(service: &Service, id: &str) {
+    let restart = service.world.with(|state| {
+        state.fault("canceled right after a delete");
+        state.rng.u8(0..3)
+    });
+    let query = format!("task_id={id}");
+    let cancel = format!("cancel?{query}");
+    service.shows(id, "PUT", &cancel, None).await;
+    let restart = match restart {
+        0 => return,
+        1 => format!("restart?{query}"),
+        _ => format!("restart?{query}&scope=all"),
+    };
+    service.shows(id, "PUT", &restart, None).await;
 }
 
 fn task_of(shape: &Shape, act: &Act) -> Option<super::shape::TaskShape> {

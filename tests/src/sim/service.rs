@@ -4,7 +4,9 @@ use super::checks::Shown;
 use super::connector::{PROCESS, http_client};
 use super::dynamodb::TABLE;
 use super::queue::{Message, URL};
+use super::unsound::UnsoundStore;
 use super::world::{ProcessId, State, World};
+use crate::stores::Believing;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
@@ -21,6 +23,7 @@ use shared::task::ChunkLimits;
 use shared::vector::{Services, VectorStoreRules, VectorStores};
 use shared::worker::{Sweeper, Worker};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one sweep may take.
@@ -35,6 +38,17 @@ pub(crate) struct Service {
     sweeper: Sweeper,
 }
 
+/// What confirms a delete to the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Its acknowledgement, which is the default.
+    Acknowledgement,
+    /// A read after it.
+    ReadBack,
+    /// Any response. Such a service is wrong, and the simulation must find that.
+    Anything,
+}
+
 /// What a caller was answered.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -45,7 +59,12 @@ pub(crate) struct Reply {
 
 impl Service {
     /// The service in `world`.
-    pub(crate) fn new(world: &World, chunk_limits: ChunkLimits, list_shards: u32) -> Self {
+    pub(crate) fn new(
+        world: &World,
+        chunk_limits: ChunkLimits,
+        list_shards: u32,
+        trust: Trust,
+    ) -> Self {
         let config = aws::local_config("http://simulation", Some(http_client(world)))
             .into_builder()
             // It measures real streams; here every body is there at once.
@@ -71,15 +90,11 @@ impl Service {
             },
         );
         let queue = TaskQueue::new(move || aws_sdk_sqs::Client::from_conf(sqs), URL.to_owned());
-        let rules = r#"{"embed*": "s3vectors://bucket/{embedding_model_id}"}"#;
-        let rules = VectorStoreRules::parse(rules).expect("good rules");
-        let vectors = VectorStores::new(
-            &rules,
-            &Services {
-                aws: config.clone(),
-                password: None,
-            },
-        );
+        let services = Services {
+            aws: config.clone(),
+            password: None,
+        };
+        let vectors = stores(world, &services, trust);
         let api = ApiConfig {
             retention: TimeDelta::days(90),
             task_id_reuse: TaskIdReuse::Return,
@@ -219,6 +234,25 @@ impl Service {
         let longest = SWEEPER_TIMEOUT.to_std().expect("not negative");
         self.process("sweeper", longest, work).await;
     }
+}
+
+/// The stores of the service.
+fn stores(world: &World, services: &Services, trust: Trust) -> VectorStores {
+    let parameters = match trust {
+        Trust::Acknowledgement => "",
+        Trust::ReadBack | Trust::Anything => "?confirm=read-back",
+    };
+    let url = format!("s3vectors://bucket/{{embedding_model_id}}{parameters}");
+    let rules = VectorStoreRules::parse(&json!({ "embed*": url }).to_string());
+    let world = world.clone();
+    VectorStores::new(&rules.expect("good rules"), services).wrapped(move |store| {
+        let world = world.clone();
+        let store = Arc::new(UnsoundStore { world, store });
+        match trust {
+            Trust::Acknowledgement | Trust::ReadBack => store,
+            Trust::Anything => Arc::new(Believing(store)),
+        }
+    })
 }
 
 impl State {

@@ -2,6 +2,7 @@
 
 use super::faults::Chances;
 use super::index::Bad;
+use super::unsound::Unsound;
 use chrono::TimeDelta;
 use fastrand::Rng;
 use shared::task::ChunkLimits;
@@ -42,6 +43,9 @@ pub(crate) struct Shape {
     /// Objects that are in the index at first.
     pub(crate) present: Vec<String>,
     pub(crate) bad: Vec<(String, Bad)>,
+    pub(crate) unsound: Vec<(String, Unsound)>,
+    /// The service reads back what it deleted, and does not trust an acknowledgement.
+    pub(crate) reads_back: bool,
     pub(crate) acts: Vec<(TimeDelta, Act)>,
     pub(crate) pollers: usize,
     pub(crate) worker_timeout: TimeDelta,
@@ -49,6 +53,8 @@ pub(crate) struct Shape {
     pub(crate) lag: Option<TimeDelta>,
     pub(crate) keep_tokens: bool,
     pub(crate) inserted_again: f64,
+    pub(crate) inserted_at_once: f64,
+    pub(crate) meddlings: u32,
     pub(crate) messages_lost: f64,
     pub(crate) messages_repeated: f64,
     pub(crate) messages_late: TimeDelta,
@@ -99,8 +105,13 @@ impl Shape {
             .flat_map(|task| task.object_ids.iter().chain(&task.other_ids).cloned())
             .collect();
         let (mostly, seldom) = (rng.f64(), level(rng, &[0.05, 0.3]));
-        let present = objects.iter().filter(|_| rng.f64() < mostly).cloned();
-        let present = present.collect();
+        let unsound = unsound(rng, &objects, is_gentle);
+        // What never is there is never deleted.
+        let is_unsound = |key: &String| unsound.iter().any(|(unsound, _)| unsound == key);
+        let present = objects
+            .iter()
+            .filter(|key| rng.f64() < mostly || is_unsound(key));
+        let present = present.cloned().collect();
         let bad = objects.iter().filter(|_| rng.f64() < seldom).cloned();
         let bad: Vec<_> = bad.collect();
         let bad = bad
@@ -122,12 +133,21 @@ impl Shape {
             shards: rng.u32(1..=2),
             present,
             bad,
+            reads_back: !unsound.is_empty() || rng.u8(0..4) == 0,
+            unsound,
             pollers: rng.usize(1..=3),
             worker_timeout: TimeDelta::seconds(*rng.choice(&[10, 15, 30, 60]).unwrap_or(&30)),
             missed_sweeps: level(rng, &[0.1, 0.5]),
             lag: rng.bool().then(|| TimeDelta::seconds(rng.i64(1..=300))),
             keep_tokens: rng.u8(0..5) == 0,
             inserted_again: level(rng, &[0.1, 0.5]),
+            // An object that is there again after each of two deletes is given up.
+            inserted_at_once: if is_gentle {
+                0.0
+            } else {
+                level(rng, &[0.1, 0.5])
+            },
+            meddlings: if rng.bool() { 0 } else { rng.u32(1..=6) },
             messages_lost: level(rng, CALLS),
             messages_repeated: level(rng, CALLS),
             messages_late: TimeDelta::milliseconds(match rng.u8(0..3) {
@@ -165,6 +185,19 @@ fn task(rng: &mut Rng, number: usize, is_large: bool, is_gentle: bool) -> TaskSh
         object_ids: ids('a', count),
         other_ids: ids('b', rng.usize(1..=count)),
     }
+}
+
+/// In one of three schedules the deletes of some keys are unsound.
+fn unsound(rng: &mut Rng, objects: &[String], is_gentle: bool) -> Vec<(String, Unsound)> {
+    if rng.u8(0..3) > 0 {
+        return Vec::new();
+    }
+    let chances = [(); 3].map(|()| level(rng, &[0.1, 0.4]));
+    let unsound = objects.iter().map(|key| {
+        let unsound = Unsound::draw(rng, chances, is_gentle)?;
+        Some((key.clone(), unsound))
+    });
+    unsound.flatten().collect()
 }
 
 fn acts(

@@ -12,6 +12,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
 /// A process's number. 0 is nobody's: the simulation itself.
@@ -28,6 +29,8 @@ pub struct Stats {
     pub tasks: u64,
     /// Of them, tasks of several chunks.
     pub large_tasks: u64,
+    /// Objects that were given up since the store kept them.
+    pub given_up_as_kept: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
 }
@@ -39,6 +42,7 @@ impl Stats {
         self.kills += other.kills;
         self.tasks += other.tasks;
         self.large_tasks += other.large_tasks;
+        self.given_up_as_kept += other.given_up_as_kept;
         for (kind, count) in &other.faults {
             *self.faults.entry(kind).or_default() += count;
         }
@@ -60,6 +64,12 @@ pub(crate) struct State {
     pub(crate) stats: Stats,
     /// How likely others insert an object again that the service has just deleted.
     pub(crate) inserted_again: f64,
+    /// How likely they do so at once, so that it may be before the delete is confirmed.
+    pub(crate) inserted_at_once: f64,
+    /// Who is told of a task of which something was just deleted, to cancel or restart it.
+    pub(crate) meddler: Option<UnboundedSender<String>>,
+    /// How often that happens at the most.
+    pub(crate) meddlings: u32,
     processes: BTreeMap<ProcessId, Process>,
     trace: Vec<String>,
     hash: DefaultHasher,
@@ -99,6 +109,9 @@ impl World {
             checks: Checks::default(),
             stats: Stats::default(),
             inserted_again: 0.0,
+            inserted_at_once: 0.0,
+            meddler: None,
+            meddlings: 0,
             processes: BTreeMap::new(),
             trace: Vec::new(),
             hash: DefaultHasher::new(),
@@ -180,14 +193,30 @@ impl State {
 
     /// What others are to insert again, and after how long.
     pub(crate) fn take_insertions(&mut self) -> Vec<(String, Duration)> {
-        let gone = self.checks.take_gone();
         let mut insertions = Vec::new();
-        for key in gone {
+        for key in std::mem::take(&mut self.index.taken_away) {
+            if self.chance(self.inserted_at_once) {
+                insertions.push((key, Duration::from_millis(self.rng.u64(0..50))));
+            }
+        }
+        for key in self.checks.take_gone() {
             if self.chance(self.inserted_again) {
                 insertions.push((key, Duration::from_millis(self.rng.u64(0..10_000))));
             }
         }
         insertions
+    }
+
+    /// Of a delete of these somebody may be told who cancels or restarts their task.
+    pub(super) fn meddle(&mut self, keys: &[String]) {
+        let task = keys.first().and_then(|key| self.checks.task_of(key));
+        if let (Some(meddler), Some(task)) = (self.meddler.clone(), task)
+            && self.meddlings > 0
+            && self.chance(0.3)
+        {
+            self.meddlings -= 1;
+            let _ = meddler.send(task); // the faults may just have stopped
+        }
     }
 
     /// Counts a fault.

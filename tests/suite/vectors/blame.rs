@@ -22,7 +22,7 @@ async fn keeps_one_of_many(keep: &str, kept: &str, detail: &str) {
 
 #[tokio::test]
 async fn one_row_that_a_foreign_key_protects_keeps_no_other() {
-    let detail = "Rows of table `notes` refer to the object by foreign key `notes_item_fkey`, so table `items` keeps it";
+    let detail = "Foreign key `notes_item_fkey` of table `notes` keeps the object in table `items`";
     for deferred in ["", "DEFERRABLE INITIALLY DEFERRED", "ON DELETE RESTRICT"] {
         keeps_one_of_many(
             &format!(
@@ -53,6 +53,26 @@ async fn one_row_that_a_trigger_raises_an_error_for_keeps_no_other() {
         (
             "RAISE 'no' USING ERRCODE = '45000'",
             "fails (SQLSTATE 45000)",
+        ),
+        (
+            "RAISE 'no' USING ERRCODE = '40001'",
+            "fails (SQLSTATE 40001)",
+        ),
+        (
+            "RAISE 'no' USING ERRCODE = '53400'",
+            "fails (SQLSTATE 53400)",
+        ),
+        (
+            "RAISE 'no' USING ERRCODE = '57P01'",
+            "fails (SQLSTATE 57P01)",
+        ),
+        (
+            "RAISE 'no' USING ERRCODE = '57014'",
+            "fails (SQLSTATE 57014)",
+        ),
+        (
+            "RAISE 'no' USING ERRCODE = '23505', CONSTRAINT = 'ann@example.com', TABLE = 'ann'",
+            "breaks a constraint (SQLSTATE 23505)",
         ),
         (
             "RAISE 'no' USING ERRCODE = '55000'",
@@ -133,6 +153,91 @@ async fn what_a_foreign_key_sets_off_is_blamed_on_its_table() {
         );
         keeps_one_of_many(&keep, "object-5", says).await;
     }
+}
+
+#[tokio::test]
+async fn an_error_that_says_nothing_of_where_it_comes_from_keeps_no_other_object_and_blames_no_table()
+ {
+    for (column, value, does, says) in [
+        (
+            "text",
+            "'no_such_table'",
+            "OLD.extra::regclass::text",
+            "uses a table that does not exist",
+        ),
+        (
+            "text",
+            "'no_such_role'",
+            "pg_has_role(OLD.extra, 'usage')::text",
+            "42704",
+        ),
+        ("int", "2000000000", "repeat('x', OLD.extra)", "54000"),
+    ] {
+        let fixture = table("text").await;
+        let database = &fixture.database;
+        let objects = ids("object", 40);
+        fixture.seed(&objects).await;
+        let good = if column == "int" { "1" } else { "NULL" };
+        database
+            .run(&format!(
+                "ALTER TABLE items ADD extra {column} DEFAULT {good}; CREATE TABLE audit (what text); \
+                 UPDATE items SET extra = {value} WHERE object_id = 'object-7'; \
+                 CREATE RULE log AS ON DELETE TO items DO ALSO INSERT INTO audit VALUES ({does})"
+            ))
+            .await;
+        let service = over(database, ROWS).await;
+        let task = carried_out(&service, "items", "t", &objects).await;
+        assert_eq!(task["status"], "failed", "{task}");
+        assert_eq!(task["progress"]["deleted"], 39, "{task}");
+        let detail = task["detail"].as_str().unwrap();
+        assert!(!detail.starts_with("Table `items` does not"), "{detail}");
+        assert!(
+            detail.contains(says) || detail.contains("42P01"),
+            "{detail}"
+        );
+        assert_eq!(fixture.left().await, set(&["object-7"]));
+    }
+}
+
+#[tokio::test]
+async fn rows_of_a_table_that_refer_to_each_other_all_go_when_all_are_listed() {
+    let fixture = table("text").await;
+    let objects = ids("object", 60);
+    fixture.seed(&objects).await;
+    // Each object's rows refer to those of the one before; the last one is held by another table.
+    fixture
+        .database
+        .run(
+            "ALTER TABLE items ADD parent bigint REFERENCES items; \
+             UPDATE items SET parent = before.id FROM items AS before WHERE substr(items.object_id, 8)::int % 2 = 1 \
+                AND substr(before.object_id, 8)::int = substr(items.object_id, 8)::int - 1; \
+             CREATE TABLE notes (item bigint REFERENCES items); \
+             INSERT INTO notes SELECT id FROM items WHERE object_id = 'object-58'; \
+             DELETE FROM items WHERE object_id = 'object-59'",
+        )
+        .await;
+    let service = over(&fixture.database, ROWS).await;
+    let task = carried_out(&service, "items", "t", &objects[..59]).await;
+    let detail = "Foreign key `notes_item_fkey` of table `notes` keeps the object in table `items`";
+    assert_ended(&task, "failed", 58, &["object-58"], detail);
+}
+
+#[tokio::test]
+async fn one_row_that_cannot_be_read_keeps_no_other() {
+    let fixture = table("text").await;
+    let (database, role) = (&fixture.database, &fixture.database.name);
+    let objects = ids("object", 100);
+    fixture.seed(&objects).await;
+    database
+        .run(&format!(
+            "ALTER TABLE items ADD n int DEFAULT 1; UPDATE items SET n = 0 WHERE object_id = 'object-7'; \
+             CREATE VIEW shown AS SELECT * FROM items WHERE 1 / n = 1; GRANT SELECT, DELETE ON shown TO {role}"
+        ))
+        .await;
+    let service = over(database, ROWS).await;
+    let task = carried_out(&service, "shown", "t", &objects).await;
+    let detail = "What table `shown` is made of meets a value that it cannot use (SQLSTATE 22012)";
+    assert_ended(&task, "failed", 99, &["object-7"], detail);
 }
 
 #[tokio::test]
@@ -237,8 +342,8 @@ async fn a_table_that_takes_no_deletes_says_why_at_once() {
     for (model, detail) in [
         (
             "bare",
-            "Table `bare` takes no deletes: it is published for logical replication without a replica identity \
-             (ALTER TABLE … REPLICA IDENTITY gives it one)",
+            "Table `bare`, or a partition of it, takes no deletes: it is published for logical replication without a \
+             replica identity that serves (ALTER TABLE … REPLICA IDENTITY gives it one)",
         ),
         (
             "counted",

@@ -73,6 +73,17 @@ pub(super) async fn table(id_type: &'static str) -> Table {
     }
 }
 
+impl Table {
+    /// The same table behind another store.
+    pub(super) fn behind<S: VectorStore + 'static>(
+        self,
+        other: impl Fn(Arc<dyn VectorStore>) -> S + Send + Sync + 'static,
+    ) -> Self {
+        let stores = self.stores.wrapped(move |store| Arc::new(other(store)));
+        Self { stores, ..self }
+    }
+}
+
 impl Fixture for Table {
     fn store(&self) -> Arc<dyn VectorStore> {
         of(&self.stores, "items")
@@ -154,7 +165,15 @@ impl Fixture for Table {
             assert!(self.database.cut_connections().await > 0);
             drop(lock);
         };
-        let (ended, ()) = futures_util::join!(store.delete(ids), cut);
+        let delete = async {
+            let mut ended = store.delete(ids).await;
+            // A store in front of the table's may hold them back at first.
+            while matches!(&ended, Ok(after) if after.contains(&AfterDelete::More)) {
+                ended = store.delete(ids).await;
+            }
+            ended
+        };
+        let (ended, ()) = futures_util::join!(delete, cut);
         ended
     }
 }
@@ -311,6 +330,6 @@ async fn rows_that_others_refer_to_stay_and_the_task_is_told_why() {
     fixture.database.run(refer).await;
     let error = fixture.store().delete(&["object-0"]).await.unwrap_err();
     assert_eq!(error.kind, VectorErrorKind::KeptObject, "{error:?}");
-    let detail = "Rows of table `notes` refer to the object by foreign key `notes_item_fkey`, so table `items` keeps it";
+    let detail = "Foreign key `notes_item_fkey` of table `notes` keeps the object in table `items`";
     assert_eq!(error.detail, detail);
 }

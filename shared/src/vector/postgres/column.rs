@@ -142,10 +142,12 @@ impl Columns {
         if !row.try_get::<_, bool>(3)? {
             return Err(unusable("its collation takes different texts for equal").into());
         }
-        let found = IdType::of(row.try_get(1)?, row.try_get(2)?);
+        let oid = row.try_get(1)?;
+        let found = IdType::of(oid, row.try_get(2)?);
         let unusable = || unusable("it is not text, varchar, uuid or bigint");
         Ok(Facts {
             id_type: found.ok_or_else(unusable)?,
+            oid,
             has_originals: self.row(ORIGINAL_ID)?.is_some(),
         })
     }

@@ -13,11 +13,21 @@ use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// What was sent and is not acknowledged after this long is lost.
 pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
-/// How long the server lets a statement run, and wait for a lock. A delete must not be carried out later than
-/// [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after it was asked for, so it has what is left of that when it is sent.
-/// With `row_security` off, as a role may have it by default, a statement that it concerns would fail; whether it does is asked with each read.
-const SESSION: &str = "SET statement_timeout = 4000; SET lock_timeout = 3000; \
-    SET idle_in_transaction_session_timeout = 9000; SET row_security = on";
+/// The session as each call expects it, whatever a trigger or a function has set in it, and without the temporary tables that it may
+/// have left: they would stand before others of their names. How long the server lets a statement run, and wait for a lock: a delete
+/// must not be carried out later than [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after it was asked for, so it
+/// has what is left of that when it is sent.
+const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEMP; \
+    SET statement_timeout = 4000; SET lock_timeout = 3000; SET idle_in_transaction_session_timeout = 9000";
+
+/// The session's statements. A read fails where row security would hide rows from it, also beneath a view, unless it may.
+pub(super) fn session(may_hide: bool) -> String {
+    format!(
+        "{SESSION}; SET row_security = {}",
+        if may_hide { "on" } else { "off" }
+    )
+}
+
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Who logs in.
@@ -39,12 +49,13 @@ enum LogIns {
 /// Makes connections to one database.
 pub(super) struct Connector {
     address: Address,
+    session: String,
     log_ins: LogIns,
     tls: OnceCell<Option<Tls>>,
 }
 
 impl Connector {
-    pub(super) fn new(address: Address, services: &Services) -> Self {
+    pub(super) fn new(address: Address, may_hide: bool, services: &Services) -> Self {
         let fixed = |password| {
             LogIns::Fixed(LogIn {
                 user: None,
@@ -59,9 +70,15 @@ impl Connector {
         };
         Self {
             address,
+            session: session(may_hide),
             log_ins,
             tls: OnceCell::new(),
         }
+    }
+
+    /// What makes a session as each call expects it.
+    pub(super) fn session(&self) -> &str {
+        &self.session
     }
 
     /// How connections so far were made secure.
@@ -123,7 +140,7 @@ impl Connector {
                 client
             }
         };
-        client.batch_execute(SESSION).await?;
+        client.batch_execute(&self.session).await?;
         Ok(client)
     }
 

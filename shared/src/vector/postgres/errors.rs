@@ -1,9 +1,8 @@
 //! What PostgreSQL and the way to it answer, by meaning: what kind of error it is, and who is to blame for it.
 
-use super::names::Table;
 use crate::vector::{VectorError, VectorErrorKind};
 use std::error::Error;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, Severity};
 use tokio_rustls::rustls;
 
 /// That nothing can be deleted in a database.
@@ -11,6 +10,14 @@ pub(super) const READ_ONLY: &str = "The vector store's database is read-only: na
 
 /// The text has a character that the database's encoding does not.
 const ENCODING: [&str; 2] = ["22P05", "22021"];
+
+/// What is said where a table was looked up and is another by now.
+const CHANGED: [&str; 5] = ["42P01", "3F000", "42703", "42883", "42804"];
+/// The functions of PostgreSQL's source that raise an error, where the code says too little: of row security that would hide rows
+/// (`rls.c`), of a publication (`execReplication.c`), and of `RAISE` (`pl_exec.c`).
+const ROW_SECURITY: &str = "check_enable_rls";
+const REPLICA_IDENTITY: &str = "CheckCmdReplicaIdentity";
+const RAISE: &str = "exec_stmt_raise";
 
 /// Why a statement was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +72,9 @@ impl Failure {
         let (Self::Reading(error) | Self::Deleting(error)) = self else {
             return false;
         };
-        match self.code() {
-            // 57P01 to 57P05: the server shuts down, starts up, or ends this session.
-            Some(code) => code.starts_with("57P") || code.starts_with("08"),
+        match self.server() {
+            // The server shuts down, starts up, or ends this session. A trigger may raise the same codes, and nothing is lost.
+            Some(server) => server.parsed_severity() != Some(Severity::Error),
             None => error.is_closed() || cause::<std::io::Error>(error).is_some(),
         }
     }
@@ -79,39 +86,44 @@ impl Failure {
 
     /// Whether a statement was taken back because it took too long, itself or by what it set off.
     pub(super) fn is_too_slow(&self) -> bool {
-        self.code() == Some("57014") && matches!(self, Self::Deleting(_))
+        let Self::Deleting(error) = self else {
+            return false;
+        };
+        let server = error.as_db_error();
+        server.is_some_and(|error| error.code().code() == "57014" && !is_raised(error))
     }
 
     /// Whether a table is not what it was when it was looked up: it is gone, was renamed, or has other types. Nothing was
     /// done then.
     pub(super) fn is_of_a_changed_table(&self) -> bool {
-        self.is_ours_and_one_of(&["42P01", "3F000", "42703", "42883", "42804"])
+        let server = self.server().filter(|error| is_of_the_text(error));
+        server.is_some_and(|error| CHANGED.contains(&error.code().code()))
     }
 
     /// Whether the reason stands in the catalog: what is denied, or why a table takes no deletes.
     pub(super) fn is_told_by_the_catalog(&self) -> bool {
-        self.is_ours_and_one_of(&["42501", "55000", "42809"])
-    }
-
-    fn is_ours_and_one_of(&self, codes: &[&str]) -> bool {
-        self.server()
-            .is_some_and(|error| codes.contains(&error.code().code()) && !is_from_inside(error))
+        let told = ["42501", "55000", "42809"];
+        let is_told = |error: &DbError| {
+            told.contains(&error.code().code())
+                && !is_from_inside(error)
+                && ![Some(ROW_SECURITY), Some(REPLICA_IDENTITY)].contains(&error.routine())
+        };
+        !matches!(self, Self::LoggingIn(_)) && self.server().is_some_and(is_told)
     }
 
     /// Sorts it by meaning. The server's own words may hold data and are not repeated; names of functions, tables and
     /// constraints are.
-    pub(in crate::vector) fn about(self, table: &Table) -> VectorError {
-        let (error, lost, deletes) = match self {
+    pub(in crate::vector) fn about(self, table: &str) -> VectorError {
+        type Sort = fn(&DbError, &str) -> (VectorErrorKind, String);
+        let (error, lost, sort): (_, _, Sort) = match self {
             Self::Sorted(error) => return error,
-            Self::Reading(error) => (error, VectorErrorKind::Unanswered, false),
-            Self::Deleting(error) => (error, VectorErrorKind::Unanswered, true),
+            Self::Reading(error) => (error, VectorErrorKind::Unanswered, of_a_read),
+            Self::Deleting(error) => (error, VectorErrorKind::Unanswered, of_a_delete),
             // Nothing can still be carried out.
-            Self::LoggingIn(error) => (error, VectorErrorKind::Temporary, false),
+            Self::LoggingIn(error) => (error, VectorErrorKind::Temporary, of_a_login),
         };
-        let table = table.shown();
         let (kind, detail) = match error.as_db_error() {
-            Some(server) if deletes => of_a_delete(server, &table),
-            Some(server) => of_a_read(server, &table),
+            Some(server) => sort(server, table),
             None => without_code(&error, lost),
         };
         // Without a code, what the library itself says of it, which is the same for all data.
@@ -125,18 +137,58 @@ impl Failure {
     }
 }
 
-/// An error of a statement that deletes.
-fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
-    use VectorErrorKind::{KeptObject, TooSlow};
+/// An error of a login. No trigger of a table has a part in it.
+fn of_a_login(error: &DbError, _: &str) -> (VectorErrorKind, String) {
+    use VectorErrorKind::{Denied, IndexMissing, Temporary};
     let code = error.code().code();
-    match code {
-        "57014" => {
+    if let Some(passing) = passing(code, "") {
+        return passing;
+    }
+    let (kind, detail) = match (code, code.get(..2).unwrap_or_default()) {
+        ("3D000", _) => (IndexMissing, "The vector store's database does not exist"),
+        (_, "28") => (
+            Denied,
+            "The vector store does not accept the user or the password",
+        ),
+        ("42501", _) => (
+            Denied,
+            "The role may not connect to the vector store's database",
+        ),
+        ("55000", _) => (
+            Denied,
+            "The vector store's database does not accept connections",
+        ),
+        (_, "57" | "XX") => (Temporary, "The vector store kept failing"),
+        _ => {
+            let detail = format!("The vector store refuses the session (SQLSTATE {code})");
+            return (Denied, detail);
+        }
+    };
+    (kind, detail.to_owned())
+}
+
+/// An error of a statement that deletes. What is not known to concern all objects alike is taken for one object's trouble: then
+/// the others go, and if it is all of them they fail alike.
+fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
+    use VectorErrorKind::{Denied, KeptObject, TooSlow};
+    let code = error.code().code();
+    if is_raised(error) {
+        return (KeptObject, from_inside(error, table));
+    }
+    match (code, error.routine()) {
+        ("57014", _) => {
             let detail = format!(
-                "Deleting from table {table} took too long: look for a missing index, on it or on a table that refers to it"
+                "Deleting from table {table} took too long: look for a slow trigger, or for a missing index on it or on a table that refers to it"
             );
             return (TooSlow, detail);
         }
-        "55P03" => return (TooSlow, locked(table)),
+        ("55P03", _) => return (TooSlow, locked(table)),
+        (_, Some(REPLICA_IDENTITY)) => {
+            let detail = format!(
+                "Table {table}, or a partition of it, takes no deletes: it is published for logical replication without a replica identity that serves (ALTER TABLE … REPLICA IDENTITY gives it one)"
+            );
+            return (KeptObject, detail);
+        }
         _ => {}
     }
     if let Some(passing) = passing(code, table) {
@@ -145,22 +197,34 @@ fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     if is_from_inside(error) {
         return (KeptObject, from_inside(error, table));
     }
-    match code.get(..2).unwrap_or_default() {
-        "23" => (KeptObject, by_constraint(error, table)),
-        _ if ENCODING.contains(&code) => of_the_statement(code, table),
+    match (code, code.get(..2).unwrap_or_default()) {
+        ("25006", _) => (Denied, READ_ONLY.to_owned()),
+        // The catalog tells more of them.
+        ("42501" | "55000" | "42809", _) => of_the_statement(error, table),
+        (_, "23") => (KeptObject, by_constraint(error, table)),
         // What a rule does has no context, and neither has what the executor says of a trigger's doing.
-        "21" | "22" | "27" | "2F" | "38" | "39" | "44" | "P0" => {
+        (_, "21" | "22" | "27" | "2F" | "38" | "39" | "44" | "P0") if !ENCODING.contains(&code) => {
             let does = what_it_does(code);
-            let detail = format!("A rule or a trigger of table {table} {does}");
-            (KeptObject, detail)
+            (
+                KeptObject,
+                format!("A rule or a trigger of table {table} {does}"),
+            )
         }
-        _ => of_the_statement(code, table),
+        _ if is_of_the_text(error) || ENCODING.contains(&code) => of_the_statement(error, table),
+        _ => (KeptObject, unknown(code, table)),
     }
+}
+
+/// The sentence for an error of a delete that says nothing of where it comes from.
+pub(super) fn unknown(code: &str, table: &str) -> String {
+    format!(
+        "PostgreSQL refuses to delete the object from table {table} (SQLSTATE {code}): look at the table's rules and triggers, and into the server's log"
+    )
 }
 
 /// An error of a statement that reads.
 fn of_a_read(error: &DbError, table: &str) -> (VectorErrorKind, String) {
-    use VectorErrorKind::{Denied, Temporary};
+    use VectorErrorKind::{Denied, KeptObject, Temporary};
     let code = error.code().code();
     match code {
         "57014" => {
@@ -171,7 +235,12 @@ fn of_a_read(error: &DbError, table: &str) -> (VectorErrorKind, String) {
         "55P03" => return (Temporary, locked(table)),
         _ => {}
     }
-    if let Some(passing) = passing(code, table) {
+    if error.routine() == Some(ROW_SECURITY) {
+        return (Denied, hidden(table));
+    }
+    if !is_raised(error)
+        && let Some(passing) = passing(code, table)
+    {
         return passing;
     }
     let does = what_it_does(code);
@@ -180,12 +249,12 @@ fn of_a_read(error: &DbError, table: &str) -> (VectorErrorKind, String) {
             Some(function) => format!("Function `{function}`, which reading table {table} calls,"),
             None => format!("What table {table} is made of"),
         };
-        return (Denied, format!("{who} {does}"));
+        return (KeptObject, format!("{who} {does}"));
     }
     match code.get(..2).unwrap_or_default() {
-        _ if ENCODING.contains(&code) => of_the_statement(code, table),
-        "21" | "22" | "P0" => (Denied, format!("What table {table} is made of {does}")),
-        _ => of_the_statement(code, table),
+        _ if ENCODING.contains(&code) => of_the_statement(error, table),
+        "21" | "22" | "P0" => (KeptObject, format!("What table {table} is made of {does}")),
+        _ => of_the_statement(error, table),
     }
 }
 
@@ -212,21 +281,14 @@ fn passing(code: &str, table: &str) -> Option<(VectorErrorKind, String)> {
 }
 
 /// An error of our own statement.
-fn of_the_statement(code: &str, table: &str) -> (VectorErrorKind, String) {
+fn of_the_statement(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, IndexMissing, InvalidId, Temporary};
+    let code = error.code().code();
     match (code, code.get(..2).unwrap_or_default()) {
         ("42P01" | "3F000", _) => (IndexMissing, format!("Table {table} does not exist")),
         ("42703", _) => (
             IndexMissing,
             format!("Table {table} does not have its columns"),
-        ),
-        ("3D000", _) => (
-            IndexMissing,
-            "The vector store's database does not exist".to_owned(),
-        ),
-        (_, "28") => (
-            Denied,
-            "The vector store does not accept the user or the password".to_owned(),
         ),
         ("25006", _) => (Denied, READ_ONLY.to_owned()),
         ("42501", _) => (Denied, format!("Access to table {table} is denied")),
@@ -245,6 +307,23 @@ fn of_the_statement(code: &str, table: &str) -> (VectorErrorKind, String) {
             format!("The vector store kept failing (SQLSTATE {code})"),
         ),
     }
+}
+
+/// That rows may be hidden, and what to do.
+pub(super) fn hidden(table: &str) -> String {
+    format!(
+        "Row security of table {table}, or of one beneath it, may hide rows from the role: give the role BYPASSRLS, or add row_security=on to the store's URL, where hidden rows count as not there"
+    )
+}
+
+/// Whether somebody's function raised it on purpose, with whatever code.
+fn is_raised(error: &DbError) -> bool {
+    error.routine() == Some(RAISE)
+}
+
+/// Whether the text of our own statement does not fit the tables: the server says where in it then.
+fn is_of_the_text(error: &DbError) -> bool {
+    error.position().is_some() && !is_from_inside(error)
 }
 
 /// Whether an error came from inside: from a trigger, a rule, a policy, a foreign key's action or a foreign server. The server gives its
@@ -272,7 +351,8 @@ fn from_inside(error: &DbError, table: &str) -> String {
         (None, None) => format!("A trigger, a rule or a foreign table behind table {table}"),
     };
     let does = match (error.constraint(), error.table()) {
-        (Some(constraint), Some(of)) => {
+        // What is raised may say anything there.
+        (Some(constraint), Some(of)) if !is_raised(error) => {
             format!("breaks constraint `{constraint}` of table `{of}`")
         }
         _ => what_it_does(error.code().code()),
@@ -285,9 +365,9 @@ fn by_constraint(error: &DbError, table: &str) -> String {
     let of = |what: Option<&str>| what.map_or(String::new(), |what| format!(" `{what}`"));
     let (constraint, other) = (of(error.constraint()), of(error.table()));
     match error.code().code() {
-        "23503" | "23001" if !other.is_empty() => format!(
-            "Rows of table{other} refer to the object by foreign key{constraint}, so table {table} keeps it"
-        ),
+        "23503" | "23001" if !other.is_empty() => {
+            format!("Foreign key{constraint} of table{other} keeps the object in table {table}")
+        }
         _ if !other.is_empty() => {
             format!("Constraint{constraint} of table{other} keeps the object in table {table}")
         }
@@ -329,12 +409,18 @@ fn function_in(error: &DbError) -> Option<&str> {
 /// The table whose foreign key acts on the delete, by the statement that it runs: `DELETE FROM ONLY "schema"."table" WHERE $1
 /// OPERATOR(…`, or an `UPDATE`.
 fn acting_table(context: &str) -> Option<&str> {
-    let (before, _) = context.split_once(" WHERE $1 OPERATOR(pg_catalog.")?;
+    let (before, after) = context.split_once(" WHERE $1 OPERATOR(pg_catalog.")?;
+    // A function further out set it off, not the delete itself.
+    if after.contains("PL/") {
+        return None;
+    }
     let starts = ["DELETE FROM ", "UPDATE "];
     let after = starts
         .iter()
         .find_map(|start| Some(before.rsplit_once(start)?.1))?;
-    let table = after.split_once("\".\"")?.1.split('"').next()?;
+    let (table, rest) = after.split_once("\".\"")?.1.split_once('"')?;
+    let is_whole = !rest.starts_with('"');
+    let table = Some(table).filter(|_| is_whole)?;
     (1..=63).contains(&table.len()).then_some(table)
 }
 

@@ -45,9 +45,9 @@ pub(in crate::vector) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(address: Address, services: &Services) -> Self {
+    pub(super) fn new(address: Address, may_hide: bool, services: &Services) -> Self {
         Self {
-            connector: Connector::new(address, services),
+            connector: Connector::new(address, may_hide, services),
             idle: Mutex::default(),
             free: Semaphore::new(MAX_CONNECTIONS),
         }
@@ -94,23 +94,16 @@ impl Pool {
                 return Err(too_late);
             }
         };
-        // Where logging in took its time.
-        let has_less = time < STATEMENT_TIMEOUT;
         let client = lease.client();
-        let limit = async |time| {
-            if has_less {
-                client.batch_execute(&limit(time)).await?;
-            }
-            Ok(())
-        };
+        let begin = limits(time.min(STATEMENT_TIMEOUT));
         // What is joined is sent together.
-        let (limited, deleted, unlimited, rows) = join!(
-            limit(time),
+        let (begun, deleted, reset, rows) = join!(
+            client.batch_execute(&begin),
             client.execute_typed(delete.text, delete.parameters),
-            limit(STATEMENT_TIMEOUT),
+            client.batch_execute(lease.session()),
             client.query_typed(read.text, read.parameters),
         );
-        if let Err(error) = limited.and(unlimited) {
+        if let Err(error) = begun.and(reset) {
             return Err(lease.close(Failure::Deleting(error)));
         }
         let failure = match (deleted, rows) {
@@ -177,9 +170,12 @@ pub(in crate::vector) fn time_left(began: Instant) -> Result<Duration, Failure> 
         })
 }
 
-/// The statement that limits the session's next ones.
-fn limit(time: Duration) -> String {
-    format!("SET statement_timeout = {}", time.as_millis())
+/// What a delete begins with: its time, and row security as the role has it by default, since triggers may rely on that.
+fn limits(time: Duration) -> String {
+    format!(
+        "SET statement_timeout = {}; SET row_security = on",
+        time.as_millis()
+    )
 }
 
 fn temporary(detail: &str, code: &str) -> Failure {
@@ -207,6 +203,11 @@ impl Lease<'_> {
     )]
     pub(in crate::vector) fn client(&self) -> &Client {
         self.client.as_ref().expect("a lease that goes on")
+    }
+
+    /// What makes the session as each call expects it.
+    pub(in crate::vector) fn session(&self) -> &str {
+        self.pool.connector.session()
     }
 
     /// Ends the lease after all was answered.

@@ -1,11 +1,13 @@
 //! What must hold at every delete call. [7, 8]
 
-use super::{Checks, TaskRead};
+use super::{Checks, ChunkTruth, TaskRead, Tried};
 use crate::sim::images::TaskImage;
+use crate::sim::unsound::Effect;
 use crate::sim::world::ProcessId;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use shared::task::{Outcome, TaskStatus};
+use shared::vector::AfterDelete;
 
 impl Checks {
     /// A process is answered a read of an item.
@@ -67,6 +69,16 @@ impl Checks {
             if counts != Outcome::Remaining {
                 return Err(format!("{place} has {key}, which is {counts:?}"));
             }
+            let since = self.objects.event();
+            let tried = chunk.tried.entry(at);
+            let tried = tried.or_insert(Tried {
+                since,
+                responses: Vec::new(),
+            });
+            if !tried.goes_on() {
+                let responses = &tried.responses;
+                return Err(format!("{place} has {key}, after {responses:?}"));
+            }
         }
         if let Some(last) = chunk.last_delete {
             let reads = self.reads.get(&(process, id)).map(Vec::as_slice);
@@ -82,12 +94,48 @@ impl Checks {
         Ok(())
     }
 
+    /// A delete call of the port ends with a response. Any further one needs a read of the task after this.
+    pub(crate) fn delete_ends(&mut self, process: ProcessId, keys: &[&str]) {
+        self.steps += 1;
+        let step = self.steps;
+        if let Some((chunk, _)) = keys.first().and_then(|key| self.under_claim(process, key)) {
+            chunk.last_delete = Some(step);
+        }
+    }
+
+    /// A process is told what became of an object.
+    pub(crate) fn after_delete(&mut self, process: ProcessId, key: &str, after: &AfterDelete) {
+        if let Some(tried) = self.tried(process, key) {
+            tried.responses.push(after.clone());
+        }
+    }
+
+    /// Whether an object had gone since a process first deleted it.
+    pub(crate) fn was_gone(&mut self, process: ProcessId, key: &str) -> bool {
+        let decided = self.objects.decided_at(process, key);
+        let tried = self.tried(process, key);
+        tried.is_some_and(|tried| decided > Some(tried.since))
+    }
+
+    fn tried(&mut self, process: ProcessId, key: &str) -> Option<&mut Tried> {
+        let (chunk, at) = self.under_claim(process, key)?;
+        chunk.tried.get_mut(&at)
+    }
+
+    /// The chunk and the position of an object, if the newest claim on it is this process's.
+    fn under_claim(&mut self, process: ProcessId, key: &str) -> Option<(&mut ChunkTruth, usize)> {
+        let (id, number) = self.homes.get(key)?;
+        let chunk = self.tasks.get_mut(id)?.chunks.get_mut(*number as usize)?;
+        let at = chunk.ids.iter().position(|id| id == key)?;
+        (chunk.owner == process).then_some((chunk, at))
+    }
+
     /// A process's delete is carried out on one object.
     pub(crate) fn deleted(
         &mut self,
         process: ProcessId,
         key: &str,
-        removed: bool,
+        effect: Effect,
     ) -> Result<(), String> {
         let decided = self.homes.get(key).and_then(|(id, number)| {
             let chunk = self.tasks.get(id)?.chunks.get(*number as usize)?;
@@ -95,9 +143,10 @@ impl Checks {
             chunk.decided.get(&at).copied()
         });
         let inserted = self.objects.inserted_at(key);
-        self.objects.deleted(process, key, removed);
+        self.objects.deleted(process, key, effect);
+        let does_harm = matches!(effect, Effect::Part | Effect::Gone);
         match decided {
-            Some(decided) if removed && inserted > decided && self.is_over(process, key) => {
+            Some(decided) if does_harm && inserted > decided && self.is_over(process, key) => {
                 Err(format!(
                     "a late delete of process {process} removes {key}, inserted after it was gone"
                 ))

@@ -15,6 +15,7 @@ pub(crate) use objects::Objects;
 use super::images::{ChunkImage, TaskImage};
 use super::world::ProcessId;
 use shared::task::TaskStatus;
+use shared::vector::AfterDelete;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known about everything, and what of it must hold.
@@ -33,6 +34,8 @@ pub(crate) struct Checks {
     reads: BTreeMap<(ProcessId, String), Vec<TaskRead>>,
     /// Ids that the store refuses in some call.
     pub(crate) bad: BTreeSet<String>,
+    /// How many objects were given up since the store kept them.
+    pub(crate) given_up_as_kept: u64,
     /// Objects that counted as deleted since this was last asked for.
     gone: Vec<String>,
     /// Counts reads and deletes.
@@ -59,10 +62,41 @@ struct ChunkTruth {
     image: ChunkImage,
     /// Who made the newest claim.
     owner: ProcessId,
-    /// When its last delete call started.
+    /// When its last delete call started, or ended with a response.
     last_delete: Option<u64>,
+    /// The objects that the newest claim tried to delete.
+    tried: BTreeMap<usize, Tried>,
     /// For each object that counts as gone: since when it may be said to be.
     decided: BTreeMap<usize, u64>,
+}
+
+/// The deletes of an object under one claim.
+struct Tried {
+    /// When the first of them started.
+    since: u64,
+    /// What the worker was told of the object after each.
+    responses: Vec<AfterDelete>,
+}
+
+impl Tried {
+    /// Whether a claim gives the object up: it was kept, and kept at one further delete.
+    fn is_kept_twice(&self) -> bool {
+        let is_kept = |after: &&AfterDelete| matches!(after, AfterDelete::Kept(_));
+        self.responses.iter().filter(is_kept).count() > 1
+    }
+
+    fn went_in_part(&self) -> bool {
+        self.responses.contains(&AfterDelete::More)
+    }
+
+    /// Whether the claim may delete the object once more.
+    fn goes_on(&self) -> bool {
+        match self.responses.last() {
+            None | Some(AfterDelete::More) => true,
+            Some(AfterDelete::Kept(_)) => !self.is_kept_twice(),
+            Some(AfterDelete::Gone | AfterDelete::Unconfirmed) => false,
+        }
+    }
 }
 
 impl Checks {
@@ -89,6 +123,11 @@ impl Checks {
     /// Objects that counted as deleted since this was last asked.
     pub(crate) fn take_gone(&mut self) -> Vec<String> {
         std::mem::take(&mut self.gone)
+    }
+
+    /// The task that asks for an object.
+    pub(crate) fn task_of(&self, key: &str) -> Option<String> {
+        self.homes.get(key).map(|(task, _)| task.clone())
     }
 
     /// Every task's status.

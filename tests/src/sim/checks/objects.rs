@@ -1,5 +1,6 @@
 //! The truth about each object: what was done to it, by whom, and what the service may say of it.
 
+use crate::sim::unsound::Effect;
 use crate::sim::world::ProcessId;
 use shared::task::{Outcome, Reason};
 use std::collections::BTreeMap;
@@ -28,7 +29,8 @@ struct Object {
 }
 
 impl Objects {
-    fn event(&mut self) -> u64 {
+    /// The number of what happens now.
+    pub(super) fn event(&mut self) -> u64 {
         self.events += 1;
         self.events
     }
@@ -60,12 +62,20 @@ impl Objects {
     }
 
     /// A process's delete was carried out.
-    pub(super) fn deleted(&mut self, process: ProcessId, key: &str, removed: bool) {
+    pub(super) fn deleted(&mut self, process: ProcessId, key: &str, effect: Effect) {
         let at = self.event();
+        if matches!(effect, Effect::Kept | Effect::Part) {
+            return; // it is still there
+        }
         self.decided.insert((process, key.to_owned()), at);
         let object = self.object(key);
         object.present = false;
-        object.removed |= removed;
+        object.removed |= effect == Effect::Gone;
+    }
+
+    /// When a process last saw an object absent, or took it away.
+    pub(super) fn decided_at(&self, process: ProcessId, key: &str) -> Option<u64> {
+        self.decided.get(&(process, key.to_owned())).copied()
     }
 
     /// When others last inserted it.
@@ -84,16 +94,17 @@ impl Objects {
         }
     }
 
-    /// A settlement of `process` records this outcome for the object, which was open before. Answers since when it may
-    /// be said that the object is gone, if that is what it says.
+    /// A settlement of `process` records this outcome for the object, which was open before; `tried`: since when the claim
+    /// deleted it, if it did. Answers since when it may be said that the object is gone, if that is what it says.
     pub(super) fn counted(
         &mut self,
         process: ProcessId,
         key: &str,
         outcome: &Outcome,
         is_bad: bool,
+        tried: Option<u64>,
     ) -> Result<Option<u64>, String> {
-        let decided = self.decided.get(&(process, key.to_owned())).copied();
+        let decided = self.decided_at(process, key);
         let object = self.object(key);
         match outcome {
             Outcome::Deleted => {
@@ -117,6 +128,9 @@ impl Objects {
             Outcome::Failed(_) | Outcome::Remaining => return Ok(None),
         }
         match decided {
+            decided if tried > decided => Err(format!(
+                "{key} counts as {outcome:?}, but the claim's deletes left it there"
+            )),
             None => Err(format!(
                 "{key} counts as {outcome:?} by one who never looked"
             )),

@@ -1,11 +1,11 @@
 //! What must hold at every committed write.
 
-use super::{Checks, ChunkTruth, TaskTruth};
+use super::{Checks, ChunkTruth, TaskTruth, Tried};
 use crate::sim::dynamodb::Change;
 use crate::sim::images::{ChunkImage, TaskImage, ids_of};
 use crate::sim::world::ProcessId;
 use chrono::{DateTime, Utc};
-use shared::task::{Outcome, TaskStatus};
+use shared::task::{Outcome, Reason, TaskStatus};
 
 impl Checks {
     /// A write was committed; `changes` are all the items that it changed.
@@ -151,7 +151,7 @@ impl Checks {
         Ok(())
     }
 
-    /// [6, 7, 8, 11]
+    /// [6, 7, 8, 9, 11]
     fn chunk_written(
         &mut self,
         process: ProcessId,
@@ -196,6 +196,7 @@ impl Checks {
             }
             chunk.owner = process;
             chunk.last_delete = None;
+            chunk.tried.clear();
         } else if after.fence != before.fence {
             return Err("the fence moves without a claim".to_owned());
         }
@@ -210,6 +211,8 @@ impl Checks {
                 chunk.owner
             ));
         }
+        let mut made_progress = chunk.tried.values().any(Tried::went_in_part);
+        let mut remains = false;
         for (at, key) in chunk.ids.iter().enumerate() {
             let was = before
                 .outcomes
@@ -219,6 +222,8 @@ impl Checks {
                 .at(at, task.image.attempt, task.image.baseline);
             let is_bad = self.bad.contains(key);
             let (was_seen, is_seen) = (before.seen.contains(at), after.seen.contains(at));
+            made_progress |= was != is;
+            remains |= is == Outcome::Remaining;
             if was != is {
                 if !is_settlement && !is_claim {
                     return Err(format!("the outcome of {key} changes without a settlement"));
@@ -229,7 +234,15 @@ impl Checks {
                 if is_claim && is_certain(&is) {
                     return Err(format!("{key} becomes {is:?} without a claim before"));
                 }
-                if let Some(decided) = self.objects.counted(process, key, &is, is_bad)? {
+                let tried = chunk.tried.get(&at);
+                if is_given_up_as_kept(&is) {
+                    if !tried.is_some_and(Tried::is_kept_twice) {
+                        return Err(format!("{key} becomes {is:?}, but was not kept twice"));
+                    }
+                    self.given_up_as_kept += 1;
+                }
+                let since = tried.map(|tried| tried.since);
+                if let Some(decided) = self.objects.counted(process, key, &is, is_bad, since)? {
                     chunk.decided.insert(at, decided);
                     self.gone.push(key.clone());
                 }
@@ -246,6 +259,11 @@ impl Checks {
             if was_seen && !is_seen && !may_clear {
                 return Err(format!("the record that {key} was seen is lost"));
             }
+        }
+        let is_at_work = task.image.status == TaskStatus::Processing
+            && task.image.attempt == after.claim_attempt;
+        if is_settlement && is_at_work && remains && made_progress && after.tries > 0 {
+            return Err("a claim that made progress counts as a try".to_owned());
         }
         Ok(())
     }
@@ -284,6 +302,18 @@ impl Checks {
             )),
             _ => Ok(()),
         }
+    }
+}
+
+/// Whether it says that one claim found the object kept, and not that many found it so.
+fn is_given_up_as_kept(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(Reason::GaveUp(why)) => {
+            why.contains("still has the object") && !why.starts_with("Gave up after")
+        }
+        Outcome::Failed(Reason::NotFound | Reason::Refused(_))
+        | Outcome::Deleted
+        | Outcome::Remaining => false,
     }
 }
 

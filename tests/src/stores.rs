@@ -1,0 +1,140 @@
+//! Stores in front of another store: one that is slow to be done with an object, and one that is wrong.
+
+use futures_util::future::BoxFuture;
+use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
+use std::collections::BTreeMap;
+use std::iter::zip;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Takes whatever the store behind it says for a deletion. This is wrong.
+pub struct Believing(pub Arc<dyn VectorStore>);
+
+impl VectorStore for Believing {
+    fn present<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
+        self.0.present(ids)
+    }
+
+    fn delete<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
+        Box::pin(async move {
+            let after = self.0.delete(ids).await?;
+            Ok(vec![AfterDelete::Gone; after.len()])
+        })
+    }
+
+    fn max_delete(&self) -> usize {
+        self.0.max_delete()
+    }
+
+    fn turn(&self, ids: usize, longest: Duration) -> Option<Duration> {
+        self.0.turn(ids, longest)
+    }
+}
+
+/// Needs three delete calls for each object that is there: the first one holds it back and says that there is more to do, the
+/// second one deletes it and cannot confirm that, the third one finds it gone.
+pub struct Reluctant {
+    store: Arc<dyn VectorStore>,
+    stages: Mutex<BTreeMap<String, Stage>>,
+}
+
+/// How far the deletes of an object have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    HeldBack,
+    Deleted,
+}
+
+impl Reluctant {
+    /// In front of `store`.
+    pub fn new(store: Arc<dyn VectorStore>) -> Self {
+        Self {
+            store,
+            stages: Mutex::default(),
+        }
+    }
+
+    fn stage(&self, id: &str) -> Option<Stage> {
+        let stages = self.stages.lock().expect("not poisoned");
+        stages.get(id).copied()
+    }
+
+    fn reaches(&self, id: &str, stage: Stage) {
+        let mut stages = self.stages.lock().expect("not poisoned");
+        stages.insert(id.to_owned(), stage);
+    }
+
+    /// Deletes nothing yet.
+    async fn hold_back(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        let present = self.store.present(ids).await?;
+        let after = zip(ids, present).map(|(id, presence)| match presence {
+            Presence::Present => {
+                self.reaches(id, Stage::HeldBack);
+                Ok(AfterDelete::More)
+            }
+            Presence::Absent => {
+                self.reaches(id, Stage::Deleted);
+                Ok(AfterDelete::Gone)
+            }
+            Presence::Refused(detail) => Err(VectorError {
+                kind: VectorErrorKind::InvalidId,
+                detail,
+                code: "refused".to_owned(),
+                source: None,
+            }),
+        });
+        after.collect()
+    }
+
+    /// Deletes, and does not confirm what was held back before.
+    async fn delete_now(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        let after = self.store.delete(ids).await?;
+        let held_back = ids.iter().map(|id| self.stage(id) == Some(Stage::HeldBack));
+        let held_back: Vec<bool> = held_back.collect();
+        let after = zip(zip(ids, held_back), after);
+        let after = after.map(|((id, was_held_back), after)| match after {
+            AfterDelete::Gone if was_held_back => {
+                self.reaches(id, Stage::Deleted);
+                AfterDelete::Unconfirmed
+            }
+            after => after,
+        });
+        Ok(after.collect())
+    }
+}
+
+impl VectorStore for Reluctant {
+    fn present<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
+        self.store.present(ids)
+    }
+
+    fn delete<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
+        Box::pin(async move {
+            if ids.iter().any(|id| self.stage(id).is_none()) {
+                self.hold_back(ids).await
+            } else {
+                self.delete_now(ids).await
+            }
+        })
+    }
+
+    fn max_delete(&self) -> usize {
+        self.store.max_delete()
+    }
+
+    fn turn(&self, ids: usize, longest: Duration) -> Option<Duration> {
+        self.store.turn(ids, longest)
+    }
+}
