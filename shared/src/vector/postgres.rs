@@ -28,6 +28,7 @@ use names::{Identifier, Table};
 use pool::{CALL_TIMEOUT, Parameter, Pool, Statement};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
@@ -35,6 +36,9 @@ use url::Url;
 
 /// The most ids of one delete: as many as a chunk of a task has. It is one statement, and must end in time.
 const MAX_DELETE: usize = 500;
+
+/// How long what the catalog says of a table is believed.
+const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Reads `postgres://user@host/database?…`.
 pub(super) fn parse(url: &Url) -> Result<Arc<dyn Target>, Vec<String>> {
@@ -215,6 +219,10 @@ pub(super) struct Facts {
     pub(super) oid: Oid,
     /// Whether objects say what they were derived from.
     pub(super) has_originals: bool,
+    /// Whether a delete runs nothing but itself: no trigger, no rule, no policy, no partition's.
+    is_plain: bool,
+    /// When it was read.
+    at: Instant,
 }
 
 /// The objects of one model.
@@ -232,13 +240,15 @@ impl Store {
         act(known.entry(table.clone()).or_default())
     }
 
-    /// What is known of the table's columns. It is read from the catalog where nothing is known, and read again before an id is
-    /// refused on what was learned earlier; else a batch is one round trip.
+    /// What is known of the table. It is read from the catalog where nothing is known, once a minute, and before an id is refused on
+    /// what was learned earlier; else a batch is one round trip.
     async fn facts(&self, relation: &Relation, ids: &[&str]) -> Result<Facts, Failure> {
         let table = &relation.table;
         let known = self.known(table, |known| known.columns);
-        let holds_all = |facts: &Facts| ids.iter().all(|id| facts.id_type.can_be(id));
-        if let Some(known) = known.filter(holds_all) {
+        let still_serves = |facts: &Facts| {
+            facts.at.elapsed() < KNOWN_FOR && ids.iter().all(|id| facts.id_type.can_be(id))
+        };
+        if let Some(known) = known.filter(still_serves) {
             return Ok(known);
         }
         let columns = Columns::look_up(&self.pool, relation).await?;
@@ -338,7 +348,7 @@ impl Store {
                     text: &relation.delete(facts.id_type),
                     parameters: &[listed],
                 };
-                self.pool.delete(began, delete, read).await
+                self.pool.delete(began, delete, read, facts.is_plain).await
             }
             #[cfg(feature = "embedding-studio")]
             Some(parts) => {

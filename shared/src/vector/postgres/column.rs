@@ -4,17 +4,19 @@ use super::errors::Failure;
 use super::pool::{Parameter, Pool};
 use super::{Facts, Relation};
 use crate::vector::{VectorError, VectorErrorKind};
+use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
 
-/// Of each column asked for that exists: name, type, length, whether equal means the same bytes. One row where there is none;
-/// no row where there is no table.
-const LOOK_UP: &str = "SELECT a.attname::text, a.atttypid, a.atttypmod, coalesce(c.collisdeterministic, true) \
-    FROM (SELECT to_regclass($1)::oid AS id) AS t \
+/// Of each column asked for that exists: name, type, length, whether equal means the same bytes; and whether a delete from the
+/// table runs nothing but itself. One row where there is no column; no row where there is no table.
+const LOOK_UP: &str = "SELECT a.attname::text, a.atttypid, a.atttypmod, coalesce(c.collisdeterministic, true), \
+        t.relkind = 'r' AND NOT (t.relhastriggers OR t.relhasrules OR t.relhassubclass OR t.relrowsecurity) \
+    FROM pg_catalog.pg_class AS t \
     LEFT JOIN pg_catalog.pg_attribute AS a \
-        ON a.attrelid = t.id AND a.attnum > 0 AND NOT a.attisdropped AND a.attname::text = ANY($2) \
+        ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname::text = ANY($2) \
     LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
-    WHERE t.id IS NOT NULL";
+    WHERE t.oid = pg_catalog.to_regclass($1)";
 
 /// The column with the id of the object that this one was derived from. Older databases of EmbeddingStudio have none.
 pub(in crate::vector) const ORIGINAL_ID: &str = "original_id";
@@ -149,6 +151,8 @@ impl Columns {
             id_type: found.ok_or_else(unusable)?,
             oid,
             has_originals: self.row(ORIGINAL_ID)?.is_some(),
+            is_plain: row.try_get(4)?,
+            at: Instant::now(),
         })
     }
 }

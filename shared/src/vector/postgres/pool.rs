@@ -85,6 +85,7 @@ impl Pool {
         began: Instant,
         delete: Statement<'_>,
         read: Statement<'_>,
+        is_plain: bool,
     ) -> Result<Vec<Row>, Failure> {
         let lease = self.lease().await?;
         let time = match time_left(began) {
@@ -95,12 +96,20 @@ impl Pool {
             }
         };
         let client = lease.client();
+        // Nothing else runs with a plain delete that could need, or change, the session's settings.
+        let is_alone = is_plain && time >= STATEMENT_TIMEOUT;
+        let set = async |settings: &str| {
+            if is_alone {
+                return Ok(());
+            }
+            client.batch_execute(settings).await
+        };
         let begin = limits(time.min(STATEMENT_TIMEOUT));
         // What is joined is sent together.
         let (begun, deleted, reset, rows) = join!(
-            client.batch_execute(&begin),
+            set(&begin),
             client.execute_typed(delete.text, delete.parameters),
-            client.batch_execute(lease.session()),
+            set(lease.session()),
             client.query_typed(read.text, read.parameters),
         );
         if let Err(error) = begun.and(reset) {
