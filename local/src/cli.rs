@@ -53,7 +53,7 @@ pub struct Arguments {
 
     /// Another name of this machine that a request's `Host` may have; may be repeated
     ///
-    /// Without it only 127.0.0.0/8, [::1] and localhost are answered, so that no page of another origin reaches this
+    /// Without it only 127.0.0.0/8, `[::1]` and localhost are answered, so that no page of another origin reaches this
     /// through its own name. Containers and forwarded ports may need one, such as host.docker.internal.
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
