@@ -24,7 +24,7 @@ pub(super) const SITE: Site = Site {
     pages: &[],
 };
 
-/// Answers one call. The database blocks its thread, for milliseconds at most.
+/// Answers one call. The database blocks the thread until it has.
 pub(super) fn answer(database: &Database, request: &Request<Bytes>) -> Reply {
     let headers = request.headers();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());

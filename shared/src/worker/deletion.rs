@@ -73,12 +73,17 @@ pub(super) async fn look(
             Ok(presence) => {
                 failures = 0;
                 batches.came_out(None);
-                for (at, presence) in batch.positions.into_iter().zip(presence) {
-                    match presence {
-                        Presence::Present => found.present.push(at),
-                        Presence::Absent => {}
-                        Presence::Refused(why) => {
+                let mut presence = presence.into_iter();
+                for at in batch.positions {
+                    match presence.next() {
+                        Some(Presence::Present) => found.present.push(at),
+                        Some(Presence::Absent) => {}
+                        Some(Presence::Refused(why)) => {
                             found.failed.insert(at, Reason::Refused(why));
+                        }
+                        // Of what a store leaves out nothing is known.
+                        None => {
+                            found.unknown.insert(at);
                         }
                     }
                 }

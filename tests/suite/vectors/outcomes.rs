@@ -5,7 +5,9 @@
 use super::contract::Fixture;
 use super::embedding_studio::{Collection, MODEL, collection};
 use super::postgres::{ROWS, insert, make_table, table};
+use super::shown;
 use serde_json::{Value, json};
+use shared::vector::VectorErrorKind;
 use std::collections::BTreeSet;
 use tests::postgres::{Database, PgBouncer, Postgres};
 use tests::{Service, ids, run_body};
@@ -264,6 +266,25 @@ async fn row_security_that_may_hide_rows_is_refused_with_both_ways_out() {
     let task = restarted(&service, "on").await;
     assert_ended(&task, "done", 2, &[], "");
     assert_eq!(fixture.left().await, BTreeSet::new());
+}
+
+/// What was learned of the table says that there is none.
+#[tokio::test]
+async fn row_security_that_is_switched_on_before_the_delete_is_named_too() {
+    let fixture = table("text").await;
+    fixture.seed(&ids("object", 1)).await;
+    let store = fixture.store();
+    assert_eq!(shown(&*store, &["object-0"]).await, [true]);
+    fixture
+        .database
+        .run("ALTER TABLE items ENABLE ROW LEVEL SECURITY")
+        .await;
+    let error = store.delete(&["object-0"]).await.unwrap_err();
+    assert_eq!(error.kind, VectorErrorKind::Denied, "{error:?}");
+    assert!(
+        error.detail.starts_with("Row security of table `items`"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ fn of_a_login(error: &DbError, _: &str) -> (VectorErrorKind, String) {
             Denied,
             "The vector store's database does not accept connections",
         ),
-        (_, "57" | "XX") => (Temporary, "The vector store kept failing"),
+        (_, "XX") => (Temporary, "The vector store kept failing"),
         _ => {
             let detail = format!("The vector store refuses the session (SQLSTATE {code})");
             return (Denied, detail);
@@ -183,6 +183,8 @@ fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
             return (TooSlow, detail);
         }
         ("55P03", _) => return (TooSlow, locked(table)),
+        // Switched on since the table was looked up.
+        (_, Some(ROW_SECURITY)) if !is_from_inside(error) => return (Denied, hidden(table)),
         (_, Some(REPLICA_IDENTITY)) => {
             let detail = format!(
                 "Table {table}, or a partition of it, takes no deletes: it is published for logical replication without a replica identity that serves (ALTER TABLE … REPLICA IDENTITY gives it one)"
