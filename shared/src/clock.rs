@@ -13,9 +13,10 @@ const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 /// from `now` on; taken at its word no work would ever be begun.
 pub fn deadline(millis: u64, now: DateTime<Utc>) -> DateTime<Utc> {
     let told = i64::try_from(millis).map_or(TimeDelta::MAX, TimeDelta::milliseconds);
-    let start = match told <= LONGEST_INVOCATION {
-        true => now,
-        false => DateTime::UNIX_EPOCH,
+    let start = if told <= LONGEST_INVOCATION {
+        now
+    } else {
+        DateTime::UNIX_EPOCH
     };
     start
         .checked_add_signed(told)

@@ -1,7 +1,7 @@
 //! Fence and lease: who may work on a task, and whose result counts.
 
 use chrono::TimeDelta;
-use shared::store::Deferral;
+use shared::store::{Deferral, Written};
 use shared::task::{Outcome, Reason, TaskId, TaskStatus};
 use std::sync::Arc;
 use tests::wire::Fault;
@@ -213,13 +213,11 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
     let store = &service.running.handlers.store;
     let id = TaskId::new("delete-xyz").unwrap();
     let read = store.load(&id).await.unwrap().unwrap();
-    let read = store.load_work(read, None).await.unwrap().unwrap();
+    let read = store.load_chunk(read, None).await.unwrap().unwrap();
     let lease_until = service.now() + TimeDelta::seconds(40);
     let claim = read.chunk.claim("token".into(), 1, [0], lease_until);
-    store
-        .claim_if_unmoved(&read, &claim, service.now())
-        .await
-        .unwrap();
+    let claimed = store.claim_if_unmoved(&read, &claim, service.now());
+    assert!(matches!(claimed.await.unwrap(), Written::Applied(())));
     service.wire.next(WRITE_TASK, Fault::AnswerLost);
     let results = [
         (0, Outcome::Deleted),
@@ -228,7 +226,10 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
     let settled = store
         .settle_if_newest(read.under(claim), &results, Deferral::Failed, service.now())
         .await;
-    assert_eq!(settled.unwrap().work.task.status, TaskStatus::Done);
+    let Written::Applied(settled) = settled.unwrap() else {
+        panic!("its own settlement is refused");
+    };
+    assert_eq!(settled.chunk.task.status, TaskStatus::Done);
 }
 
 #[tokio::test]
@@ -257,7 +258,7 @@ async fn the_fence_grows_with_every_claim_and_no_restart_resets_it() {
         service.work().await;
         let store = &service.running.handlers.store;
         let read = store.load(&id).await.unwrap().unwrap();
-        let work = store.load_work(read, None).await.unwrap().unwrap();
+        let work = store.load_chunk(read, None).await.unwrap().unwrap();
         assert_eq!(work.chunk.state.fence, claims);
         service
             .restart(&format!("task_id=delete-xyz{scope}"))

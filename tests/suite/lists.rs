@@ -7,7 +7,7 @@ mod rows;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use shared::store::NewTask;
+use shared::store::{NewTask, Written};
 use shared::task::{Fingerprint, ModelId, ObjectIds, TaskId};
 use tests::Service;
 
@@ -16,11 +16,12 @@ async fn store(service: &Service, id: &str, model: &str, object: &str, seconds_a
     let model = ModelId::new(model).unwrap();
     let mut object_ids = ObjectIds::default();
     object_ids.push(object).unwrap();
+    let object_ids = object_ids.distinct();
     let new = NewTask {
         id: TaskId::new(id).unwrap(),
         fingerprint: Fingerprint::of(&model, &object_ids),
         model,
-        object_ids,
+        object_ids: object_ids.into_ids(),
         retention: TimeDelta::days(90),
     };
     let created_at = service.now() - TimeDelta::seconds(seconds_ago);
@@ -29,17 +30,15 @@ async fn store(service: &Service, id: &str, model: &str, object: &str, seconds_a
         .handlers
         .store
         .create_if_absent(new, created_at);
-    created.await.unwrap();
+    assert!(matches!(created.await.unwrap(), Written::Applied(_)));
 }
 
 /// Cancels a task, whatever its id.
 async fn cancel(service: &Service, id: &str) {
     let id = TaskId::new(id).unwrap();
     let store = &service.running.handlers.store;
-    store
-        .cancel_if_open(&id, None, service.now())
-        .await
-        .unwrap();
+    let canceled = store.cancel_if_open(&id, None, service.now());
+    assert!(matches!(canceled.await.unwrap(), Written::Applied(_)));
 }
 
 /// Hands the worker this task's message.

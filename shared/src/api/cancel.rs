@@ -1,11 +1,12 @@
 //! `PUT /cancel`: `canceled`, and the worker stops.
 
 use super::answer::{Answer, RequestLog};
+use super::control::Refused;
 use super::problem::Problem;
 use super::query::Query;
 use super::shown::answer_with;
 use crate::clock::Clock;
-use crate::store::{Controlled, TaskStore};
+use crate::store::{TaskStore, Written};
 use lambda_http::{Body, Request, Response};
 
 /// Cancels deletion tasks.
@@ -37,13 +38,18 @@ impl Cancel {
             .store
             .cancel_if_open(&id, attempt, self.clock.now())
             .await;
-        match canceled {
-            Ok(Controlled::Changed(stored)) => {
+        let stored = match canceled? {
+            Written::Applied(stored) => {
                 log.canceled();
-                answer_with(&self.store, stored, log).await
+                stored
             }
-            Ok(Controlled::Unchanged(stored)) => answer_with(&self.store, stored, log).await,
-            Err(error) => Err(Problem::from_control(error, &id, "canceled")),
-        }
+            Written::Refused(found) => Refused {
+                id: &id,
+                attempt,
+                found,
+            }
+            .cancel()?,
+        };
+        answer_with(&self.store, stored, log).await
     }
 }

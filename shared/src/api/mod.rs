@@ -7,6 +7,7 @@
 mod answer;
 mod body;
 mod cancel;
+mod control;
 mod cursor;
 mod info;
 mod json;

@@ -2,7 +2,7 @@
 //!
 //! A fault of the caller says what to change. A fault of ours says nothing about our insides; its cause goes to the log.
 
-use crate::store::{ControlError, StoreError};
+use crate::store::StoreError;
 use crate::task::TaskId;
 use lambda_http::http::{Method, StatusCode};
 use serde::Serialize;
@@ -172,27 +172,6 @@ impl Problem {
             ProblemKind::NotFound,
             format!("Task with ID `{id}` not found"),
         )
-    }
-
-    /// Why a restart or cancel of `id` was not made.
-    pub(super) fn from_control(error: ControlError, id: &TaskId, verb: &str) -> Self {
-        match error {
-            ControlError::NotFound => Self::task_not_found(id),
-            ControlError::AttemptMoved(attempt) => Self::conflict(format!(
-                "Task with ID `{id}` is at attempt {attempt} by now, not the one named"
-            )),
-            ControlError::Refused(status) => Self::conflict(format!(
-                "Task with ID `{id}` is already {status}, so it cannot be {verb}"
-            )),
-            ControlError::AtWork(status) => Self::conflict(format!(
-                "Task with ID `{id}` is {status}: all its objects can be tried again once it is done, failed or canceled"
-            )),
-            ControlError::ExpiresSoon(expires_at) => Self::conflict(format!(
-                "Task with ID `{id}` expires at {}, and cannot be restarted in its last day: create a new task",
-                super::body::timestamp(expires_at)
-            )),
-            ControlError::Store(error) => error.into(),
-        }
     }
 }
 

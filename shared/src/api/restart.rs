@@ -1,13 +1,14 @@
 //! `PUT /restart`: back to `pending`, and onto the queue again.
 
 use super::answer::{Answer, RequestLog};
+use super::control::Refused;
 use super::dispatch;
 use super::problem::Problem;
 use super::query::Query;
 use super::shown::answer_with;
 use crate::clock::Clock;
 use crate::queue::TaskQueue;
-use crate::store::{Controlled, TaskStore};
+use crate::store::{TaskStore, Written};
 use crate::task::TaskStatus;
 use lambda_http::{Body, Request, Response};
 
@@ -44,9 +45,14 @@ impl Restart {
         let now = self.clock.now();
         let restart = self.store.restart_if_terminal(&id, scope, attempt, now);
         let (restarted, ()) = tokio::join!(restart, self.queue.prepare());
-        let stored = match restarted {
-            Ok(Controlled::Changed(stored) | Controlled::Unchanged(stored)) => stored,
-            Err(error) => return Err(Problem::from_control(error, &id, "restarted")),
+        let stored = match restarted? {
+            Written::Applied(stored) => stored,
+            Written::Refused(found) => Refused {
+                id: &id,
+                attempt,
+                found,
+            }
+            .restart(scope)?,
         };
         if stored.task.status == TaskStatus::Pending {
             dispatch(&self.queue, &stored.task, log).await;

@@ -9,7 +9,7 @@ use super::{MAX_BODY_BYTES, dispatch};
 use crate::clock::Clock;
 use crate::config::{ApiConfig, TaskIdReuse};
 use crate::queue::TaskQueue;
-use crate::store::{Created, NewTask, TaskStore};
+use crate::store::{NewTask, TaskStore, Written};
 use crate::task::{Fingerprint, TaskId};
 use chrono::{DateTime, Utc};
 use lambda_http::http::header;
@@ -55,7 +55,7 @@ impl Run {
         let new = NewTask {
             id: asked.task_id.unwrap_or_else(|| sortable_id(now)),
             model: asked.model,
-            object_ids: asked.object_ids,
+            object_ids: asked.object_ids.into_ids(),
             fingerprint,
             retention: self.config.retention,
         };
@@ -63,13 +63,13 @@ impl Run {
         let create = self.store.create_if_absent(new, now);
         let (created, ()) = tokio::join!(create, self.queue.prepare());
         match created? {
-            Created::New(stored) => {
+            Written::Applied(stored) => {
                 log.created();
                 log.count(stored.task.progress.total as usize);
                 dispatch(&self.queue, &stored.task, log).await;
                 answer_with(&self.store, stored, log).await
             }
-            Created::Existing(stored) => {
+            Written::Refused(stored) => {
                 let matches = stored.fingerprint == fingerprint;
                 if !matches && self.config.task_id_reuse == TaskIdReuse::Reject {
                     return Err(Problem::conflict(format!(

@@ -2,7 +2,7 @@
 
 use super::json::{Read, Reader, Skip};
 use super::problem::{Faults, Problem, did_you_mean};
-use crate::task::{InvalidName, ModelId, ObjectIds, TaskId};
+use crate::task::{DistinctIds, InvalidName, ModelId, ObjectIds, TaskId};
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
 const FIELDS: &[&str] = &["embedding_model_id", "task_id", "object_ids"];
@@ -13,7 +13,7 @@ pub(super) struct RunRequest {
     pub(super) model: ModelId,
     pub(super) task_id: Option<TaskId>,
     /// Each once, in the order of their first mention.
-    pub(super) object_ids: ObjectIds,
+    pub(super) object_ids: DistinctIds,
 }
 
 impl RunRequest {
@@ -76,7 +76,7 @@ impl Draft {
         Ok(RunRequest {
             model,
             task_id: self.task_id,
-            object_ids: self.object_ids.each_once(),
+            object_ids: self.object_ids.distinct(),
         })
     }
 }

@@ -1,9 +1,9 @@
 //! Chunks that are items of their own: writing their ids, and reading ids and states many at a time.
 
-use super::expression::{b, n};
-use super::item::{self, Item, Objects, StoredTask};
-use super::work::{CHUNK_RETENTION, Work};
-use super::{KEY, StoreError, TaskStore};
+use super::attribute::{self as attr, Item, b, seconds};
+use super::claims::TaskChunk;
+use super::item::{self, Objects, StoredTask};
+use super::{CHUNK_RETENTION, StoreError, TaskStore, not_built};
 use crate::task::{Chunk, ChunkState, ObjectIds};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
 use chrono::{DateTime, Utc};
@@ -31,7 +31,7 @@ impl TaskStore {
         chunks: &[Range<usize>],
         task_expires_at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let expires_at = (task_expires_at + CHUNK_RETENTION).timestamp();
+        let expires_at = task_expires_at + CHUNK_RETENTION;
         let numbered: Vec<_> = (0_u32..).zip(chunks.iter().cloned()).collect();
         let batches: Vec<_> = numbered
             .chunks(MAX_BATCH_WRITE)
@@ -39,9 +39,9 @@ impl TaskStore {
             .collect();
         let put = |(number, range): (u32, Range<usize>)| {
             PutRequest::builder()
-                .item(KEY, item::ids_key(nonce, number))
-                .item("ids", b(ids.to_bytes(range)))
-                .item("expires_at", n(expires_at))
+                .item(attr::KEY, item::ids_key(nonce, number))
+                .item(attr::IDS, b(ids.to_bytes(range)))
+                .item(attr::EXPIRES_AT, seconds(expires_at))
                 .build()
                 .map(|put| WriteRequest::builder().put_request(put).build())
         };
@@ -59,12 +59,12 @@ impl TaskStore {
     async fn put_all(&self, mut puts: Vec<WriteRequest>) -> Result<(), StoreError> {
         for sent in 1..=MAX_SENDS {
             let request = self.client.batch_write_item();
-            let answer = request
+            let response = request
                 .request_items(&self.table, puts)
                 .send()
                 .boxed()
                 .await?;
-            puts = answer
+            puts = response
                 .unprocessed_items
                 .and_then(|mut left| left.remove(&self.table))
                 .unwrap_or_default();
@@ -84,7 +84,7 @@ impl TaskStore {
         let mut found = HashMap::with_capacity(keys.len());
         let keys: Vec<_> = keys
             .into_iter()
-            .map(|key| HashMap::from([(KEY.to_owned(), key)]))
+            .map(|key| HashMap::from([(attr::KEY.to_owned(), key)]))
             .collect();
         for batch in keys.chunks(MAX_BATCH_GET) {
             let ask = KeysAndAttributes::builder()
@@ -101,20 +101,20 @@ impl TaskStore {
                 }
                 sent += 1;
                 let request = self.client.batch_get_item();
-                let answer = request
+                let response = request
                     .request_items(&self.table, keys)
                     .send()
                     .boxed()
                     .await?;
-                let items = answer
+                let items = response
                     .responses
                     .and_then(|mut tables| tables.remove(&self.table));
                 for item in items.unwrap_or_default() {
-                    if let Some(AttributeValue::S(key)) = item.get(KEY) {
+                    if let Some(AttributeValue::S(key)) = item.get(attr::KEY) {
                         found.insert(key.clone(), item);
                     }
                 }
-                ask = answer
+                ask = response
                     .unprocessed_keys
                     .and_then(|mut left| left.remove(&self.table));
             }
@@ -126,11 +126,11 @@ impl TaskStore {
     ///
     /// # Errors
     /// When DynamoDB does not answer or an item is damaged.
-    pub async fn load_work(
+    pub async fn load_chunk(
         &self,
         task: StoredTask,
         number: Option<u32>,
-    ) -> Result<Option<Work>, StoreError> {
+    ) -> Result<Option<TaskChunk>, StoreError> {
         let nonce = task.nonce.clone();
         let chunk = match (task.objects, number) {
             (Objects::Inline(chunk), None) => Chunk {
@@ -155,7 +155,7 @@ impl TaskStore {
             }
             (Objects::Inline(_) | Objects::Chunks(_), _) => return Ok(None),
         };
-        Ok(Some(Work {
+        Ok(Some(TaskChunk {
             task: task.task,
             baseline: task.baseline,
             number,
@@ -216,13 +216,6 @@ fn take(items: &mut HashMap<String, Item>, key: &AttributeValue) -> Option<Item>
     items.remove(key.as_s().ok()?)
 }
 
-fn not_built(error: aws_sdk_dynamodb::error::BuildError) -> StoreError {
-    StoreError::Refused {
-        code: "not built".to_owned(),
-        source: error.into(),
-    }
-}
-
 /// DynamoDB processed part of a batch, again and again.
 fn unprocessed() -> StoreError {
     StoreError::Unavailable {
@@ -231,7 +224,7 @@ fn unprocessed() -> StoreError {
     }
 }
 
-/// Waits with full jitter, up to 100 ms at first and twice as long after each further answer ("Error handling with
+/// Waits with full jitter, up to 100 ms at first and twice as long after each further response ("Error handling with
 /// DynamoDB", batch operations and error handling).
 async fn pause_for_the_unprocessed(sent: u32) {
     let most = Duration::from_millis(50 << sent.min(6));

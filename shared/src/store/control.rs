@@ -1,9 +1,12 @@
 //! Restart and cancel: one guarded update each.
 
-use super::expression::{GuardedUpdate, Written, n, s};
+use super::attribute::{self as attr, n, s, seconds};
+use super::guarded::{
+    Condition, GuardedUpdate, absent, differs, equals, exists, more_than, status_moved_by,
+};
 use super::item::{self, StoredTask};
-use super::{DISPATCH_GRACE, INDEX_HASH_KEY, StoreError, TaskStore};
-use crate::task::{Effect, Event, TaskId, TaskStatus};
+use super::{DISPATCH_GRACE, StoreError, TaskStore, Written, new_token};
+use crate::task::{Event, TaskId, TaskStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 
 /// A restart in the last day before a task expires is refused: the work might not end in time.
@@ -19,174 +22,117 @@ pub enum Scope {
     All,
 }
 
-/// What a restart or cancel came to.
-#[derive(Debug)]
-pub enum Controlled {
-    /// This call changed the task; so it is now.
-    Changed(StoredTask),
-    /// The task is already as the caller wants it.
-    Unchanged(StoredTask),
-}
-
-/// Why a restart or cancel was not made.
-#[derive(Debug, thiserror::Error)]
-pub enum ControlError {
-    /// There is no such task, or it has expired.
-    #[error("no such task")]
-    NotFound,
-    /// The attempt is not the one the caller named.
-    #[error("the attempt is {0} by now")]
-    AttemptMoved(u32),
-    /// The task's status does not allow it.
-    #[error("the task is {0}")]
-    Refused(TaskStatus),
-    /// A restart of every object while the task is at work.
-    #[error("the task is {0}, and all its objects cannot be restarted")]
-    AtWork(TaskStatus),
-    /// A restart in the last day before the task expires.
-    #[error("the task expires within a day")]
-    ExpiresSoon(DateTime<Utc>),
-    /// The store did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl TaskStore {
-    /// Starts a terminal task again: `pending`, one attempt on.
+    /// Starts a terminal task again: `pending`, one attempt on. `attempt`: only if it is still this one.
+    ///
+    /// Returns the task as it is after the restart or, where it was refused, as it was found; `None` where there is none or
+    /// it has expired. A task that is terminal and in the named attempt is refused because it expires within a day.
     ///
     /// # Errors
-    /// When the task does not allow it, is not there, or the store does not answer.
+    /// When DynamoDB does not answer.
     pub async fn restart_if_terminal(
         &self,
         id: &TaskId,
         scope: Scope,
         attempt: Option<u32>,
         now: DateTime<Utc>,
-    ) -> Result<Controlled, ControlError> {
-        let op = new_op();
-        let status = TaskStatus::Pending;
-        let mut update = GuardedUpdate::default()
-            // Where the SDK sends this again after its answer was lost, it must not act twice.
-            .set("restart_op", s(&op))
-            .when("attribute_not_exists(#restart_op) OR #restart_op <> :restart_op")
-            .compute("attempt", "#attempt + :one")
-            .value("one", n(1))
-            .set("status", s(status.as_str()))
-            .set(INDEX_HASH_KEY, s(self.list_key(status, id)))
-            .set("failed", n(0))
-            .set("sends", n(0))
-            .set("due_at", n((now + DISPATCH_GRACE).timestamp()));
-        update = match scope {
-            Scope::NotDeleted => update.compute("remaining", "#remaining + #failed"),
-            Scope::All => update
-                .compute("baseline", "#attempt + :one")
-                .compute("remaining", "#total")
-                .set("deleted", n(0)),
-        };
-        let update = update
-            .remove("failed_head")
-            .remove("detail")
+    ) -> Result<Written<StoredTask, Option<StoredTask>>, StoreError> {
+        let op = new_token();
+        let guard = sent_for_the_first_time(attr::RESTART_OP, &op)
+            .and(status_moved_by(Event::Restart))
+            .and(in_attempt(attempt))
+            .and(expires_after(now + LAST_DAY));
+        let update = GuardedUpdate::when(guard)
+            .set(attr::RESTART_OP, s(&op))
+            .set_sum(attr::ATTEMPT, attr::ATTEMPT, n(1))
+            .set(attr::FAILED, n(0))
+            .set(attr::SENDS, n(0))
+            .set(attr::DUE_AT, seconds(now + DISPATCH_GRACE))
+            .remove(attr::FAILED_HEAD)
+            .remove(attr::DETAIL)
             // The new attempt fans out anew.
-            .remove("fan_outs")
-            .remove("fan_out_due_at")
-            .when("#expires_at > :soon")
-            .value("soon", n((now + LAST_DAY).timestamp()));
-        let written = self
-            .control(id, update, Event::Restart, attempt, &op, now)
-            .await?;
-        let stored = match written {
-            Decided::Changed(stored) => return Ok(Controlled::Changed(stored)),
-            Decided::Refused(stored) => stored,
+            .remove(attr::FAN_OUTS)
+            .remove(attr::FAN_OUT_DUE_AT);
+        let update = match scope {
+            Scope::NotDeleted => update.copy(attr::REMAINING, &[attr::REMAINING, attr::FAILED]),
+            Scope::All => update
+                .set_sum(attr::BASELINE, attr::ATTEMPT, n(1))
+                .copy(attr::REMAINING, &[attr::TOTAL])
+                .set(attr::DELETED, n(0)),
         };
-        match stored.task.status.on(Event::Restart) {
-            Effect::Move(_) => Err(ControlError::ExpiresSoon(stored.task.expires_at)),
-            Effect::Refuse => Err(ControlError::Refused(stored.task.status)),
-            Effect::Nothing if scope == Scope::All => Err(ControlError::AtWork(stored.task.status)),
-            Effect::Nothing => Ok(Controlled::Unchanged(stored)),
-        }
+        self.control(id, update, TaskStatus::Pending, &op, now)
+            .await
     }
 
-    /// Cancels a task that is pending or processing.
+    /// Cancels a task that is pending or processing. `attempt`: only if it is still this one.
+    ///
+    /// Returns the task as it is after the cancel or, where it was refused, as it was found; `None` where there is none or
+    /// it has expired.
     ///
     /// # Errors
-    /// When the task has ended otherwise, is not there, or the store does not answer.
+    /// When DynamoDB does not answer.
     pub async fn cancel_if_open(
         &self,
         id: &TaskId,
         attempt: Option<u32>,
         now: DateTime<Utc>,
-    ) -> Result<Controlled, ControlError> {
-        let op = new_op();
-        let status = TaskStatus::Canceled;
-        let update = GuardedUpdate::default()
-            // As for a restart.
-            .set("cancel_op", s(&op))
-            .when("attribute_not_exists(#cancel_op) OR #cancel_op <> :cancel_op")
-            .set("status", s(status.as_str()))
-            .set(INDEX_HASH_KEY, s(self.list_key(status, id)))
-            .remove("due_at")
-            .when("#expires_at > :now")
-            .value("now", n(now.timestamp()));
-        let written = self
-            .control(id, update, Event::Cancel, attempt, &op, now)
-            .await?;
-        match written {
-            Decided::Changed(stored) => Ok(Controlled::Changed(stored)),
-            Decided::Refused(stored) => match stored.task.status.on(Event::Cancel) {
-                Effect::Nothing => Ok(Controlled::Unchanged(stored)),
-                Effect::Refuse | Effect::Move(_) => Err(ControlError::Refused(stored.task.status)),
-            },
-        }
+    ) -> Result<Written<StoredTask, Option<StoredTask>>, StoreError> {
+        let op = new_token();
+        let guard = sent_for_the_first_time(attr::CANCEL_OP, &op)
+            .and(status_moved_by(Event::Cancel))
+            .and(in_attempt(attempt))
+            .and(expires_after(now));
+        let update = GuardedUpdate::when(guard)
+            .set(attr::CANCEL_OP, s(&op))
+            .remove(attr::DUE_AT);
+        self.control(id, update, TaskStatus::Canceled, &op, now)
+            .await
     }
 
-    /// Adds to `update` what restart and cancel both assume, sends it, and sorts out a refusal.
+    /// Sends `update`, which moves the task to `status`. Where it was refused because the SDK has sent it twice, it was applied.
     async fn control(
         &self,
         id: &TaskId,
         update: GuardedUpdate,
-        event: Event,
-        attempt: Option<u32>,
+        status: TaskStatus,
         op: &str,
         now: DateTime<Utc>,
-    ) -> Result<Decided, ControlError> {
-        let mut update = update
-            .set("updated_at", n(now.timestamp()))
-            .when("attribute_exists(#pk)")
-            .when_moved_by(event);
-        if let Some(attempt) = attempt {
-            update = update
-                .when("#attempt = :if_attempt")
-                .value("if_attempt", n(attempt));
-        }
+    ) -> Result<Written<StoredTask, Option<StoredTask>>, StoreError> {
+        let update = update
+            .and_when(exists(attr::KEY))
+            .set(attr::STATUS, s(status.as_str()))
+            .set(attr::INDEX_HASH_KEY, s(self.list_partition(status, id)))
+            .set(attr::UPDATED_AT, seconds(now));
         let written = update
-            .send(&self.client, &self.table, item::key_of(id), true)
+            .send_and_return(&self.client, &self.table, item::key_of(id))
             .await?;
-        let (item, applied) = match written {
+        let (item, is_applied) = match written {
             Written::Applied(item) => (item, true),
             Written::Refused(item) => (item, false),
         };
-        let stored = StoredTask::from_item(item.ok_or(ControlError::NotFound)?)?;
-        let done_before = [&stored.restart_op, &stored.cancel_op];
-        if applied || done_before.into_iter().flatten().any(|done| done == op) {
-            return Ok(Decided::Changed(stored));
+        let Some(task) = item.map(StoredTask::from_item).transpose()? else {
+            return Ok(Written::Refused(None));
+        };
+        let ops = [&task.restart_op, &task.cancel_op];
+        if is_applied || ops.into_iter().flatten().any(|known| known == op) {
+            return Ok(Written::Applied(task));
         }
-        if stored.task.is_expired(now) {
-            return Err(ControlError::NotFound);
-        }
-        match attempt {
-            Some(named) if named != stored.task.attempt => {
-                Err(ControlError::AttemptMoved(stored.task.attempt))
-            }
-            _ => Ok(Decided::Refused(stored)),
-        }
+        Ok(Written::Refused(
+            Some(task).filter(|task| !task.task.is_expired(now)),
+        ))
     }
 }
 
-enum Decided {
-    Changed(StoredTask),
-    Refused(StoredTask),
+/// The SDK sends a write again whose response was lost. It must not act twice, also where a worker has ended the task since.
+fn sent_for_the_first_time(op_attribute: &'static str, op: &str) -> Condition {
+    absent(op_attribute).or(differs(op_attribute, s(op)))
 }
 
-fn new_op() -> String {
-    uuid::Uuid::new_v4().simple().to_string()
+/// The attempt is the one that the caller named, if any.
+fn in_attempt(named: Option<u32>) -> Condition {
+    named.map_or_else(Condition::default, |named| equals(attr::ATTEMPT, n(named)))
+}
+
+fn expires_after(time: DateTime<Utc>) -> Condition {
+    more_than(attr::EXPIRES_AT, seconds(time))
 }

@@ -37,17 +37,15 @@
 //! | `size`, `expires_at` | N N | in an item of its own: the number of objects; a week after the task expires, for Time to Live |
 
 use super::StoreError;
-use super::expression::{b, n, s};
-use super::reader::Reader;
+use super::attribute::{self as attr, Attributes, Item, b, n, s, seconds};
 use crate::task::{
-    Bitmap, ChunkState, FailedHead, Fingerprint, ObjectIds, Outcomes, Task, TaskId, TaskStatus,
+    Bitmap, ChunkState, FailedHead, FailedItem, Fingerprint, ModelId, ObjectIds, Outcomes,
+    Progress, Task, TaskId, TaskStatus,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-
-pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// A task as it is stored.
 #[derive(Clone, Debug)]
@@ -96,16 +94,11 @@ impl InlineChunk {
         }
     }
 
-    /// The ids, as an attribute.
-    pub(super) fn ids_to_attribute(&self) -> AttributeValue {
-        b(self.ids.as_slice())
-    }
-
     /// The ids of the task's objects.
     pub(super) fn ids(&self, task: &TaskId) -> Result<ObjectIds, StoreError> {
         let ids = ObjectIds::from_bytes(&self.ids).ok();
         ids.filter(|ids| ids.len() == self.state.size)
-            .ok_or_else(|| StoreError::damaged("ids", &format!("T#{task}")))
+            .ok_or_else(|| StoreError::damaged(attr::IDS, &format!("T#{task}")))
     }
 }
 
@@ -165,66 +158,155 @@ pub(super) fn head_to_attribute(head: &FailedHead) -> Option<AttributeValue> {
 pub(super) fn outcomes_to_attributes(
     outcomes: &Outcomes,
 ) -> [(&'static str, Option<AttributeValue>); 3] {
-    let reasons = outcomes.reasons();
+    let (codes, reasons) = (outcomes.codes(), outcomes.reasons());
+    let list = || AttributeValue::L(reasons.iter().map(s).collect());
     [
-        (
-            "outcomes",
-            (!outcomes.codes().is_empty()).then(|| b(outcomes.codes())),
-        ),
-        ("outcomes_attempt", Some(n(outcomes.attempt()))),
-        (
-            "reasons",
-            (!reasons.is_empty()).then(|| AttributeValue::L(reasons.iter().map(s).collect())),
-        ),
+        (attr::OUTCOMES, (!codes.is_empty()).then(|| b(codes))),
+        (attr::OUTCOMES_ATTEMPT, Some(n(outcomes.attempt()))),
+        (attr::REASONS, (!reasons.is_empty()).then(list)),
     ]
 }
 
+/// The attribute `seen`, if anything was seen.
 pub(super) fn seen_to_attribute(seen: &Bitmap) -> Option<AttributeValue> {
     (!seen.is_empty()).then(|| b(seen.to_bytes()))
 }
 
 impl StoredTask {
+    /// The item of a task that is created, due at `due_at`.
+    pub(super) fn to_new_item(&self, list_partition: String, due_at: DateTime<Utc>) -> Item {
+        let task = &self.task;
+        let objects = match &self.objects {
+            Objects::Inline(chunk) => (attr::IDS, b(chunk.ids.as_slice())),
+            Objects::Chunks(count) => (attr::CHUNKS, n(count)),
+        };
+        let attributes = [
+            (attr::KEY, key_of(&task.id)),
+            (attr::MODEL, s(task.model.as_str())),
+            (attr::STATUS, s(task.status.as_str())),
+            (attr::ATTEMPT, n(task.attempt)),
+            (attr::BASELINE, n(self.baseline)),
+            (attr::NONCE, s(&self.nonce)),
+            (attr::FINGERPRINT, b(self.fingerprint.as_bytes())),
+            (attr::TOTAL, n(task.progress.total)),
+            (attr::DELETED, n(task.progress.deleted)),
+            (attr::FAILED, n(task.progress.failed)),
+            (attr::REMAINING, n(task.progress.remaining())),
+            (attr::CREATED_AT, seconds(task.created_at)),
+            (attr::UPDATED_AT, seconds(task.updated_at)),
+            (attr::EXPIRES_AT, seconds(task.expires_at)),
+            (attr::DUE_AT, seconds(due_at)),
+            (attr::SENDS, n(0)),
+            objects,
+            (attr::INDEX_HASH_KEY, s(list_partition)),
+            (
+                attr::INDEX_RANGE_KEY,
+                s(list_position(task.created_at, task.id.as_str())),
+            ),
+        ];
+        HashMap::from(attributes.map(|(name, value)| (name.to_owned(), value)))
+    }
+
     /// Reads a task from its item.
     pub(super) fn from_item(item: Item) -> Result<Self, StoreError> {
-        let mut item = Reader::new(item);
-        let task = item.task()?;
-        let fingerprint = Fingerprint::from_bytes(&item.bytes("fingerprint")?.unwrap_or_default())
-            .ok_or_else(|| item.damaged("fingerprint"))?;
-        let objects = match item.optional_number("chunks")? {
+        let mut item = Attributes::of(item);
+        let task = read_task(&mut item)?;
+        let fingerprint: Vec<u8> = item.required(attr::FINGERPRINT)?;
+        let objects = match item.optional(attr::CHUNKS)? {
             Some(count) => Objects::Chunks(count),
             None => Objects::Inline(Box::new(InlineChunk {
-                ids: item.bytes("ids")?.unwrap_or_default(),
-                state: item.chunk_state(Some(task.progress.total as usize))?,
+                ids: item.optional(attr::IDS)?.unwrap_or_default(),
+                state: read_chunk_state(&mut item, Some(task.progress.total as usize))?,
             })),
         };
         Ok(Self {
-            baseline: item.number("baseline")?,
-            fingerprint,
+            baseline: item.required(attr::BASELINE)?,
+            fingerprint: Fingerprint::from_bytes(&fingerprint)
+                .ok_or_else(|| item.damaged(attr::FINGERPRINT))?,
             objects,
-            nonce: item.text("nonce")?,
-            restart_op: item.optional_text("restart_op")?,
-            cancel_op: item.optional_text("cancel_op")?,
+            nonce: item.required(attr::NONCE)?,
+            restart_op: item.optional(attr::RESTART_OP)?,
+            cancel_op: item.optional(attr::CANCEL_OP)?,
             fan_out: FanOut {
-                token: item.optional_text("fan_out")?,
-                count: item.optional_number("fan_outs")?.unwrap_or(0),
-                due_at: item.optional_time("fan_out_due_at")?,
+                token: item.optional(attr::FAN_OUT)?,
+                count: item.optional(attr::FAN_OUTS)?.unwrap_or(0),
+                due_at: item.optional(attr::FAN_OUT_DUE_AT)?,
             },
             task,
         })
     }
 }
 
+/// Reads what a list row shows of a task; the table and the index both hold it.
+pub(super) fn read_task(item: &mut Attributes) -> Result<Task, StoreError> {
+    let id = item.key.strip_prefix("T#").map(TaskId::new);
+    let status: String = item.required(attr::STATUS)?;
+    Ok(Task {
+        id: id
+            .and_then(Result::ok)
+            .ok_or_else(|| item.damaged(attr::KEY))?,
+        model: ModelId::new(item.required::<String>(attr::MODEL)?)
+            .map_err(|_| item.damaged(attr::MODEL))?,
+        status: status.parse().map_err(|()| item.damaged(attr::STATUS))?,
+        attempt: item.required(attr::ATTEMPT)?,
+        created_at: item.required(attr::CREATED_AT)?,
+        updated_at: item.required(attr::UPDATED_AT)?,
+        expires_at: item.required(attr::EXPIRES_AT)?,
+        progress: Progress {
+            total: item.required(attr::TOTAL)?,
+            deleted: item.required(attr::DELETED)?,
+            failed: item.required(attr::FAILED)?,
+        },
+        detail: item.optional(attr::DETAIL)?,
+    })
+}
+
+/// Reads the first failures, as a list row shows them.
+pub(super) fn read_failed_head(item: &mut Attributes) -> Result<Vec<FailedItem>, StoreError> {
+    let Some(bytes) = item.optional::<Vec<u8>>(attr::FAILED_HEAD)? else {
+        return Ok(Vec::new());
+    };
+    let head = FailedHead::from_bytes(&bytes).map_err(|_| item.damaged(attr::FAILED_HEAD))?;
+    Ok(head.into_items())
+}
+
 /// Reads a chunk's ids from their item.
 pub(super) fn ids_from_item(item: Item) -> Result<ObjectIds, StoreError> {
-    Reader::new(item).ids()
+    let mut item = Attributes::of(item);
+    let bytes: Vec<u8> = item.optional(attr::IDS)?.unwrap_or_default();
+    ObjectIds::from_bytes(&bytes).map_err(|_| item.damaged(attr::IDS))
 }
 
-/// Reads a chunk's state from its item.
+/// Reads a chunk's state from its own item.
 pub(super) fn state_from_item(item: Item) -> Result<ChunkState, StoreError> {
-    Reader::new(item).chunk_state(None)
+    read_chunk_state(&mut Attributes::of(item), None)
 }
 
-/// A row of a listing; one that is damaged is logged and skipped, so that it does not hide the others.
+/// Reads a chunk's state. `size`: the number of its objects, where the item is the task's and does not say so.
+fn read_chunk_state(item: &mut Attributes, size: Option<usize>) -> Result<ChunkState, StoreError> {
+    let lease_until: Option<i64> = item.optional(attr::LEASE_UNTIL)?;
+    Ok(ChunkState {
+        size: match size {
+            Some(size) => size,
+            None => item.required(attr::SIZE)?,
+        },
+        fence: item.optional(attr::FENCE)?.unwrap_or(0),
+        claim: item.optional(attr::CLAIM)?,
+        lease_until: lease_until.and_then(DateTime::from_timestamp_millis),
+        attempt: item.optional(attr::CLAIM_ATTEMPT)?.unwrap_or(0),
+        tries: item.optional(attr::TRIES)?.unwrap_or(0),
+        put_offs: item.optional(attr::PUT_OFFS)?.unwrap_or(0),
+        due_at: item.optional(attr::DUE_AT)?,
+        seen: Bitmap::from_bytes(item.optional(attr::SEEN)?.unwrap_or_default()),
+        outcomes: Outcomes::from_parts(
+            item.optional(attr::OUTCOMES)?.unwrap_or_default(),
+            item.optional(attr::REASONS)?.unwrap_or_default(),
+            item.optional(attr::OUTCOMES_ATTEMPT)?.unwrap_or(0),
+        ),
+    })
+}
+
+/// A row of a list or a sweep. One that is damaged is logged and left out, so that it does not hide the others.
 pub(super) fn or_skip<T>(row: Result<T, StoreError>) -> Option<T> {
     row.inspect_err(|error| tracing::error!(cause = %error, "skipped"))
         .ok()
@@ -283,7 +365,11 @@ mod tests {
 
     #[test]
     fn an_item_with_a_missing_or_odd_attribute_says_which() {
-        let item = HashMap::from([("pk".into(), s("T#x")), ("model".into(), n(1))]);
+        let item = HashMap::from([
+            ("pk".into(), s("T#x")),
+            ("status".into(), s("done")),
+            ("model".into(), n(1)),
+        ]);
         let error = StoredTask::from_item(item).unwrap_err();
         assert_eq!(
             error.to_string(),

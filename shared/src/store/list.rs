@@ -1,9 +1,8 @@
 //! Lists: a lazy merge over the index's partitions, newest first.
 
-use super::expression::s;
-use super::item::{self, Item};
-use super::reader::Reader;
-use super::{INDEX_HASH_KEY, INDEX_NAME, INDEX_RANGE_KEY, StoreError, TaskStore};
+use super::attribute::{self as attr, Attributes, Item, s};
+use super::item;
+use super::{INDEX_NAME, StoreError, TaskStore};
 use crate::task::{FailedItem, ModelId, Task, TaskId, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
@@ -80,7 +79,7 @@ impl TaskStore {
         from: Option<Position>,
         now: DateTime<Utc>,
     ) -> Result<ListPage, StoreError> {
-        let statuses: Vec<_> = match filter.status {
+        let statuses = match filter.status {
             Some(status) => vec![status],
             None => TaskStatus::ALL.to_vec(),
         };
@@ -189,7 +188,7 @@ impl Run {
         self.rows.front().map(|(position, _)| position)
     }
 
-    /// Reads up to `step` further rows and answers how many there were.
+    /// Reads up to `step` further rows and returns how many there were.
     async fn fetch(&mut self, store: &TaskStore, step: usize) -> Result<usize, StoreError> {
         let mut query = store
             .client
@@ -198,18 +197,20 @@ impl Run {
             .index_name(INDEX_NAME)
             .scan_index_forward(false)
             .limit(i32::try_from(step).unwrap_or(i32::MAX))
-            .expression_attribute_names("#list_pk", INDEX_HASH_KEY)
+            .expression_attribute_names("#list_pk", attr::INDEX_HASH_KEY)
             .expression_attribute_values(":list_pk", s(&self.partition));
         query = match &self.before {
             None => query.key_condition_expression("#list_pk = :list_pk"),
             Some(before) => query
                 .key_condition_expression("#list_pk = :list_pk AND #list_sk < :before")
-                .expression_attribute_names("#list_sk", INDEX_RANGE_KEY)
+                .expression_attribute_names("#list_sk", attr::INDEX_RANGE_KEY)
                 .expression_attribute_values(":before", s(&before.0)),
         };
-        let answer = query.send().boxed().await?;
-        let items = answer.items.unwrap_or_default();
-        let more = answer.last_evaluated_key.is_some_and(|key| !key.is_empty());
+        let response = query.send().boxed().await?;
+        let items = response.items.unwrap_or_default();
+        let more = response
+            .last_evaluated_key
+            .is_some_and(|key| !key.is_empty());
         self.ended = items.is_empty() || !more;
         let read = items.len();
         for item in items {
@@ -225,16 +226,16 @@ impl Run {
 }
 
 fn position_of(item: &Item) -> Option<Position> {
-    match item.get(INDEX_RANGE_KEY) {
+    match item.get(attr::INDEX_RANGE_KEY) {
         Some(AttributeValue::S(key)) => Some(Position(key.clone())),
         _ => None,
     }
 }
 
 fn list_row(item: Item) -> Result<ListRow, StoreError> {
-    let mut reader = Reader::new(item);
+    let mut item = Attributes::of(item);
     Ok(ListRow {
-        task: reader.task()?,
-        failed_head: reader.failed_head()?,
+        task: item::read_task(&mut item)?,
+        failed_head: item::read_failed_head(&mut item)?,
     })
 }

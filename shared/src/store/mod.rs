@@ -1,71 +1,71 @@
 //! Tasks in DynamoDB.
 //!
-//! `item.rs` says what an item looks like. Each other file is a family of guarded writes or reads: `create.rs`,
-//! `control.rs` (restart and cancel), `fan_out.rs`, `work.rs` (claim, put off), `settle.rs`, `sweep.rs`, `list.rs`,
-//! `chunks.rs` (ids and states many at a time), `outcomes.rs` (what a caller asks of the objects). Every write is conditional
-//! on what it assumes, and its condition stands beside it; only a chunk's ids are not, which are written before anybody can
-//! know their name.
+//! `attribute.rs` names the attributes, `item.rs` says what items look like, both ways. Every write is conditional on what it
+//! assumes (`guarded.rs`) and named for its guard, and its conditions stand beside it; only a chunk's ids are not, which are
+//! written before anybody can know their name.
+//!
+//! | file | writes and reads |
+//! |---|---|
+//! | `create.rs` | the create |
+//! | `control.rs` | restart and cancel |
+//! | `claims.rs` | the worker's: claim, defer, settle |
+//! | `due.rs` | what is due to be sent: the sweeper's tasks, a fan-out's chunks |
+//! | `chunks.rs` | chunks' ids and states, many at a time |
+//! | `list.rs`, `outcomes.rs` | what a caller asks for: tasks, and what happened to each object |
 
+mod attribute;
 mod chunks;
+mod claims;
 mod control;
 mod create;
-mod expression;
-mod fan_out;
+mod due;
+mod guarded;
 mod item;
 mod list;
 mod outcomes;
-mod reader;
-mod settle;
-mod sweep;
-mod work;
 
-pub use control::{ControlError, Controlled, Scope};
-pub use create::{Created, NewTask};
-pub use fan_out::OpenChunks;
+pub use attribute::{INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
+pub use claims::{Deferral, Settled, TaskChunk};
+pub use control::Scope;
+pub use create::NewTask;
+pub use due::{DuePage, DueTask, OpenChunks, PageStart};
 pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{ObjectOutcome, OutcomePage, Place};
-pub use settle::Settled;
-pub use sweep::{DuePage, DueTask, PageStart};
-pub use work::{Deferral, Work, WorkError};
 
 use crate::aws::error_code;
 use crate::config::StoreConfig;
 use crate::task::{ChunkLimits, TaskId, TaskStatus};
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
 use std::error::Error;
 use std::ops::Range;
 
-/// The table's hash key: `T#` and the task's id.
-pub const KEY: &str = "pk";
 /// The one index, for lists and for the sweeper.
 pub const INDEX_NAME: &str = "by_status";
-/// The index's hash key: `<status>#<shard>`.
-pub const INDEX_HASH_KEY: &str = "list_pk";
-/// The index's range key: `<created_at>#<id>`.
-pub const INDEX_RANGE_KEY: &str = "list_sk";
 /// What the index holds beside the keys: what a list row shows, and what the sweeper asks for.
 pub const INDEX_ATTRIBUTES: &[&str] = &[
-    "model",
-    "status",
-    "attempt",
-    "total",
-    "deleted",
-    "failed",
-    "created_at",
-    "updated_at",
-    "expires_at",
-    "due_at",
-    "sends",
-    "failed_head",
-    "detail",
+    attribute::MODEL,
+    attribute::STATUS,
+    attribute::ATTEMPT,
+    attribute::TOTAL,
+    attribute::DELETED,
+    attribute::FAILED,
+    attribute::CREATED_AT,
+    attribute::UPDATED_AT,
+    attribute::EXPIRES_AT,
+    attribute::DUE_AT,
+    attribute::SENDS,
+    attribute::FAILED_HEAD,
+    attribute::DETAIL,
 ];
 /// The attribute that DynamoDB's Time to Live reads: seconds since 1970.
-pub const TTL_ATTRIBUTE: &str = "expires_at";
+pub const TTL_ATTRIBUTE: &str = attribute::EXPIRES_AT;
 
+/// How much longer than its task a chunk is kept: it must not be gone while anybody may still read it.
+const CHUNK_RETENTION: TimeDelta = TimeDelta::days(7);
 /// How long after a message was sent its task counts as not taken up, and the sweeper sends it again.
 const DISPATCH_GRACE: TimeDelta = TimeDelta::seconds(60);
 /// The longest the sweeper waits between two sends of the same work.
@@ -87,7 +87,23 @@ fn windows(from: u32, count: u32) -> impl Iterator<Item = Range<u32>> {
         .map(move |n| n..n.saturating_add(most).min(count))
 }
 
-/// Why the store could not answer.
+/// A name that no other write has.
+fn new_token() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
+}
+
+/// What became of a guarded write.
+#[derive(Debug)]
+#[must_use]
+pub enum Written<T, F = ()> {
+    /// Its condition held, and it was made: by this call, also where the SDK had to send it again because the first response
+    /// was lost.
+    Applied(T),
+    /// Its condition did not hold, and nothing was changed. What was found instead.
+    Refused(F),
+}
+
+/// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB is throttling or out of reach: the same call may succeed later.
@@ -152,10 +168,19 @@ where
         };
         let code = error_code(&error).to_owned();
         let source = error.into();
-        match transient {
-            true => Self::Unavailable { code, source },
-            false => Self::Refused { code, source },
+        if transient {
+            Self::Unavailable { code, source }
+        } else {
+            Self::Refused { code, source }
         }
+    }
+}
+
+/// A request lacks what the SDK requires. This service always gives it.
+fn not_built(error: BuildError) -> StoreError {
+    StoreError::Refused {
+        code: "not built".to_owned(),
+        source: error.into(),
     }
 }
 
@@ -184,7 +209,7 @@ impl TaskStore {
     /// # Errors
     /// When DynamoDB does not answer or the item is damaged.
     pub async fn load(&self, id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
-        let answer = self
+        let response = self
             .client
             .get_item()
             .table_name(&self.table)
@@ -193,11 +218,11 @@ impl TaskStore {
             .send()
             .boxed()
             .await?;
-        answer.item.map(StoredTask::from_item).transpose()
+        response.item.map(StoredTask::from_item).transpose()
     }
 
-    /// The index's hash key for a task in `status`.
-    fn list_key(&self, status: TaskStatus, id: &TaskId) -> String {
+    /// The index partition of a task in `status`.
+    fn list_partition(&self, status: TaskStatus, id: &TaskId) -> String {
         item::list_partition(status, item::shard_of(id, self.shards))
     }
 }

@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 /// Chunks of which one page reads the ids. A page that has read so many ends, full or not.
 const MAX_CHUNKS_READ: usize = 40;
-/// The most bytes that a page's objects may take in an answer, however they have to be escaped in it. With the first
-/// thousand failures beside it, it stays below the 6 MB of a Lambda answer.
+/// The most bytes that a page's objects may take in a response, however they have to be escaped in it. With the first
+/// thousand failures beside it, it stays below the 6 MB of a Lambda response.
 const MAX_PAGE_BYTES: usize = 1_000_000;
 
 /// A place in the order of a task's objects.
@@ -94,9 +94,10 @@ impl TaskStore {
                 let numbers: Vec<u32> = wanted.iter().map(|(number, _)| *number).collect();
                 let ids = self.chunk_ids(task, &numbers).await?;
                 for ((chunk, state), ids) in wanted.iter().zip(&ids) {
-                    let position = match *chunk == from.chunk {
-                        true => from.position,
-                        false => 0,
+                    let position = if *chunk == from.chunk {
+                        from.position
+                    } else {
+                        0
                     };
                     let place = Place {
                         chunk: *chunk,
@@ -195,10 +196,8 @@ impl Filling {
     /// How many objects of a chunk the page asks for. Without a state its size is not known: as many as it may have.
     fn matches(&mut self, state: Option<&ChunkState>) -> usize {
         let Some(state) = state else {
-            return match self.filter.lets_through(&Outcome::Remaining) {
-                true => MAX_CHUNK_OBJECTS,
-                false => 0,
-            };
+            let all_match = self.filter.lets_through(&Outcome::Remaining);
+            return if all_match { MAX_CHUNK_OBJECTS } else { 0 };
         };
         self.done.restarted |= state.outcomes.attempt() > self.attempt;
         let outcomes = state.outcomes_in(self.attempt, self.baseline);
@@ -216,7 +215,7 @@ impl Filling {
             if !self.filter.lets_through(&outcome) {
                 continue;
             }
-            let bytes = size_in_an_answer(id, &outcome);
+            let bytes = size_in_a_response(id, &outcome);
             if self.left() == 0 || self.bytes + bytes > MAX_PAGE_BYTES {
                 let chunk = from.chunk;
                 self.end_before(Place { chunk, position });
@@ -232,9 +231,9 @@ impl Filling {
     }
 }
 
-/// At most how many bytes an object takes in the body of an answer within the JSON that a function hands to Lambda: a quote
+/// At most how many bytes an object takes in the body of a response within the JSON that a function hands to Lambda: a quote
 /// or backslash becomes two bytes in the body, and four in the JSON around it.
-fn size_in_an_answer(id: &str, outcome: &Outcome) -> usize {
+fn size_in_a_response(id: &str, outcome: &Outcome) -> usize {
     let detail = match outcome {
         Outcome::Failed(reason) => reason.detail(),
         Outcome::Remaining | Outcome::Deleted => "",

@@ -130,17 +130,19 @@ impl ChunkState {
 
     /// How many claims of `attempt` ended without progress.
     pub fn tries_in(&self, attempt: u32) -> u32 {
-        match self.attempt == attempt {
-            true => self.tries,
-            false => 0,
+        if self.attempt == attempt {
+            self.tries
+        } else {
+            0
         }
     }
 
     /// How often the work was put off in `attempt` since it last moved.
     pub fn put_offs_in(&self, attempt: u32) -> u32 {
-        match self.attempt == attempt {
-            true => self.put_offs,
-            false => 0,
+        if self.attempt == attempt {
+            self.put_offs
+        } else {
+            0
         }
     }
 
@@ -220,9 +222,10 @@ impl Chunk {
         baseline: u32,
     ) -> Settlement {
         let restarted = attempt != claimed_attempt;
-        let results = match baseline > claimed_attempt {
-            true => &[],
-            false => results,
+        let results = if baseline > claimed_attempt {
+            &[]
+        } else {
+            results
         };
         let canceled = status == TaskStatus::Canceled;
         let mut outcomes = Outcomes::none(attempt);

@@ -202,9 +202,12 @@ mod tests {
         for length in 1..=60 {
             for uuids in 0..4 {
                 let failures: Vec<_> = (0..MAX_HEAD_ITEMS)
-                    .map(|n| match n % 4 < uuids {
-                        true => (uuid(n as u128), NOT_FOUND),
-                        false => (format!("{n}{}", "x".repeat(length)), ["no", "nor"][n % 2]),
+                    .map(|n| {
+                        if n % 4 < uuids {
+                            (uuid(n as u128), NOT_FOUND)
+                        } else {
+                            (format!("{n}{}", "x".repeat(length)), ["no", "nor"][n % 2])
+                        }
                     })
                     .collect();
                 let head = of(&failures);

@@ -1,6 +1,6 @@
 //! What a request asks for, as a number: two requests with the same fingerprint ask for the same.
 
-use super::{ModelId, ObjectIds};
+use super::{DistinctIds, ModelId};
 use sha2::{Digest, Sha256};
 
 /// SHA-256 (FIPS 180-4) over a request's model and its *set* of object ids, cut to 128 bits.
@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a request whose ids stand once each. Their order makes no difference.
-    pub fn of(model: &ModelId, ids: &ObjectIds) -> Self {
+    /// The fingerprint of a request for these objects of a model. The order of the ids makes no difference.
+    pub fn of(model: &ModelId, ids: &DistinctIds) -> Self {
         let mut hash = Sha256::new();
         hash.update(model.as_str());
-        for position in ids.sorted() {
+        for id in ids.sorted() {
             // No name holds a control character, so a line feed separates them unmistakably.
             hash.update("\n");
-            hash.update(ids.get(position as usize).unwrap_or_default());
+            hash.update(id);
         }
         let digest = hash.finalize();
         let mut short = [0; 16];
@@ -38,6 +38,7 @@ impl Fingerprint {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ObjectIds;
     use super::*;
 
     fn of(model: &str, ids: &[&str]) -> Fingerprint {
@@ -45,7 +46,7 @@ mod tests {
         for id in ids {
             all.push(id).unwrap();
         }
-        Fingerprint::of(&ModelId::new(model).unwrap(), &all)
+        Fingerprint::of(&ModelId::new(model).unwrap(), &all.distinct())
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use id::{
 };
 pub use message::Message;
 pub use object_ids::encoding::Undecodable;
-pub use object_ids::{ChunkLimits, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ObjectIds};
+pub use object_ids::{ChunkLimits, DistinctIds, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ObjectIds};
 pub use outcome::{NOT_FOUND, Outcome, OutcomeFilter, Outcomes, Reason};
 pub use status::{Effect, Event, TaskStatus};
 

@@ -39,6 +39,27 @@ pub struct ObjectIds {
     ends: Vec<u32>,
 }
 
+/// Object ids of which none is repeated, and how they sort.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DistinctIds {
+    ids: ObjectIds,
+    /// Their positions in the order of their bytes.
+    order: Vec<u32>,
+}
+
+impl DistinctIds {
+    /// The ids, in the order in which they were first mentioned.
+    pub fn into_ids(self) -> ObjectIds {
+        self.ids
+    }
+
+    /// The ids in the order of their bytes.
+    pub(super) fn sorted(&self) -> impl Iterator<Item = &str> {
+        let order = self.order.iter();
+        order.map(|at| self.ids.get(*at as usize).unwrap_or_default())
+    }
+}
+
 impl ObjectIds {
     /// Adds an id at the end.
     ///
@@ -88,12 +109,13 @@ impl ObjectIds {
     }
 
     /// Drops repeated ids; the first mention stays.
-    #[must_use]
-    pub fn each_once(self) -> Self {
-        let sorted = self.sorted();
+    pub fn distinct(self) -> DistinctIds {
+        let mut order: Vec<u32> = (0..).take(self.len()).collect();
+        // Equal ids in the order of their positions.
+        order.sort_unstable_by_key(|at| (self.get(*at as usize), *at));
         let mut is_repeated = vec![false; self.len()];
         let mut repeated = 0;
-        for pair in sorted.windows(2) {
+        for pair in order.windows(2) {
             if let [before, this] = *pair
                 && self.get(before as usize) == self.get(this as usize)
                 && let Some(flag) = is_repeated.get_mut(this as usize)
@@ -103,20 +125,23 @@ impl ObjectIds {
             }
         }
         if repeated == 0 {
-            return self;
+            return DistinctIds { ids: self, order };
         }
-        let mut once = Self::default();
-        for (id, _) in self.iter().zip(is_repeated).filter(|(_, again)| !again) {
-            let _ = once.push(id); // it was valid before
+        let mut ids = Self::default();
+        let mut new_positions = Vec::with_capacity(self.len());
+        for (id, is_repeated) in self.iter().zip(&is_repeated) {
+            new_positions.push(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+            if !is_repeated {
+                ids.push_checked(id);
+            }
         }
-        once
-    }
-
-    /// The positions in the order of the ids' bytes, equal ids in the order of their positions.
-    pub(super) fn sorted(&self) -> Vec<u32> {
-        let mut positions: Vec<u32> = (0..).take(self.len()).collect();
-        positions.sort_unstable_by_key(|at| (self.get(*at as usize), *at));
-        positions
+        let is_kept = |at: &u32| is_repeated.get(*at as usize) == Some(&false);
+        let kept = order.iter().filter(|at| is_kept(at));
+        let order = kept.filter_map(|at| new_positions.get(*at as usize).copied());
+        DistinctIds {
+            order: order.collect(),
+            ids,
+        }
     }
 
     /// The positions cut into chunks within `limits`, each as full as it can be.
@@ -169,12 +194,13 @@ mod tests {
 
     #[test]
     fn a_repeated_id_counts_once_and_keeps_its_first_place() {
-        assert_eq!(
-            of(&["b", "a", "b", "c", "a", "b"]).each_once(),
-            of(&["b", "a", "c"])
-        );
-        assert_eq!(of(&["b", "a"]).each_once(), of(&["b", "a"]));
-        assert!(ObjectIds::default().each_once().is_empty());
+        let distinct = of(&["b", "a", "b", "c", "a", "0", "b"]).distinct();
+        assert_eq!(distinct.sorted().collect::<Vec<_>>(), ["0", "a", "b", "c"]);
+        assert_eq!(distinct.into_ids(), of(&["b", "a", "c", "0"]));
+        let distinct = of(&["b", "a"]).distinct();
+        assert_eq!(distinct.sorted().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(distinct.into_ids(), of(&["b", "a"]));
+        assert!(ObjectIds::default().distinct().into_ids().is_empty());
     }
 
     #[test]

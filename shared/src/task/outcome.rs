@@ -1,7 +1,5 @@
 //! What happened to each object, in one byte an object.
 
-use std::borrow::Cow;
-
 /// The reason of an object that the index did not have, word for word as the contract has it.
 pub const NOT_FOUND: &str = "Object not found in index";
 
@@ -144,13 +142,12 @@ impl Outcomes {
 
     /// What the object at `position` counts as in `attempt`, when outcomes older than `baseline` are void.
     pub fn at(&self, position: usize, attempt: u32, baseline: u32) -> Outcome {
-        let outcome = match self.attempt >= baseline {
-            true => self.recorded(position),
-            false => Outcome::Remaining,
-        };
-        match outcome {
+        if self.attempt < baseline {
+            return Outcome::Remaining;
+        }
+        match self.recorded(position) {
             Outcome::Failed(_) if self.attempt < attempt => Outcome::Remaining,
-            Outcome::Remaining | Outcome::Deleted | Outcome::Failed(_) => outcome,
+            outcome => outcome,
         }
     }
 
@@ -197,14 +194,15 @@ impl Outcomes {
 
     /// The number of a reason, given to it now if it is new. Past 125 different reasons, the rest share one.
     fn number_of(&mut self, detail: &str) -> u8 {
-        let detail = match self.reasons.len() < Code::MAX_REASONS - 1 {
-            true => Cow::Borrowed(detail),
-            false if self.reasons.iter().any(|known| known == detail) => Cow::Borrowed(detail),
-            false => Cow::Borrowed("The vector store gave one of many different reasons"),
+        let place = |reasons: &[String], detail| reasons.iter().position(|known| known == detail);
+        let is_full = self.reasons.len() >= Code::MAX_REASONS - 1;
+        let detail = if is_full && place(&self.reasons, detail).is_none() {
+            "The vector store gave one of many different reasons"
+        } else {
+            detail
         };
-        let known = self.reasons.iter().position(|known| *known == detail);
-        let number = known.unwrap_or_else(|| {
-            self.reasons.push(detail.into_owned());
+        let number = place(&self.reasons, detail).unwrap_or_else(|| {
+            self.reasons.push(detail.to_owned());
             self.reasons.len() - 1
         });
         u8::try_from(number).unwrap_or(0)

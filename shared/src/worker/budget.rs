@@ -40,8 +40,8 @@ impl Budget {
         self.left() >= MIN_TIME
     }
 
-    /// How long a call may wait for its turn: after it half of what is left now is still there, or as much as the call, a look
-    /// at the task before it and the record of its result may take.
+    /// How long a call may wait for its turn: after it half of what is left now is still there, or as much as the call, a read
+    /// of the task before it and the settlement after it may take.
     pub(super) fn longest_wait(&self) -> Duration {
         let left = self.left().to_std().unwrap_or(Duration::ZERO);
         let (least, most) = (FAIR_CALL_TIME * 2, VECTOR_CALL_TIMEOUT + FAIR_CALL_TIME * 2);
@@ -56,9 +56,10 @@ impl Budget {
     ) -> Result<T, VectorError> {
         let half = (self.left() / 2).to_std().unwrap_or(Duration::ZERO);
         let time = half.min(VECTOR_CALL_TIMEOUT);
-        let kind = match time < FAIR_CALL_TIME {
-            true => VectorErrorKind::OutOfTime,
-            false => VectorErrorKind::Unanswered,
+        let kind = if time < FAIR_CALL_TIME {
+            VectorErrorKind::OutOfTime
+        } else {
+            VectorErrorKind::Unanswered
         };
         tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
             Err(VectorError {

@@ -1,26 +1,28 @@
-//! One message, from read to settlement: read the task and the chunk, look in the store, claim and record what was seen,
-//! delete, settle. See `docs/architecture.md`.
+//! One message, from read to settlement: read the task and the chunk, check which objects exist, claim, delete, settle. See
+//! `docs/architecture.md`.
 
 use super::budget::Budget;
-use super::deletion::{Deletion, Ended, Found, after_all_tries, in_short, look};
+use super::calls::in_short;
+use super::deletion::{Deleted, Deletion};
+use super::existence::{self, Existence};
 use super::log::MessageLog;
-use super::{Verdict, Worker};
-use crate::store::{Deferral, Objects, StoreError, StoredTask, Work, WorkError};
+use super::{MAX_TRIES, Verdict, Worker, give_up};
+use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, TaskChunk, Written};
 use crate::task::{Claim, Message, Outcome, Reason, TaskId, TaskStatus};
 use crate::vector::{VectorError, VectorErrorKind};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Claims without progress after which a chunk's open objects fail.
-pub(super) const MAX_TRIES: u32 = 5;
-/// How much longer than the invocation a lease lasts: a request that left just before the deadline has arrived, and
-/// clocks that differ a little do no harm.
+/// How much longer than the invocation a lease lasts: by then a request that left just before the deadline has arrived, and
+/// clocks may differ a little.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
+/// Somebody else was first between this worker's read and its write.
+const MOVED: Verdict = Verdict::Dropped("moved before it was claimed");
 
 impl Worker {
     /// Carries out one message: claim after claim, as long as the last one ended only because it had made enough calls.
     ///
     /// # Errors
-    /// When the task could not be read or written: the message is to come back.
+    /// When the task could not be read or written.
     pub(super) async fn carry_out(
         &self,
         id: &TaskId,
@@ -29,30 +31,28 @@ impl Worker {
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         loop {
-            let read = match self.store.load(id).await? {
-                Some(read) => read,
-                None => return Ok(Verdict::Dropped("no such task")),
+            let Some(task) = self.store.load(id).await? else {
+                return Ok(Verdict::Dropped("no such task"));
             };
-            if let Some(why) = self.reason_to_drop(&read, message) {
+            if let Some(why) = self.reason_to_drop(&task, message) {
                 return Ok(Verdict::Dropped(why));
             }
             let budget = Budget::new(deadline, self.clock.clone());
             if !budget.allows_a_call() {
                 return Ok(Verdict::HandedBack);
             }
-            if let (Objects::Chunks(_), None) = (&read.objects, message.chunk) {
-                return self.fan_out(read, &budget, log).await;
+            if let (Objects::Chunks(_), None) = (&task.objects, message.chunk) {
+                return self.fan_out(task, &budget, log).await;
             }
-            let work = match self.store.load_work(read, message.chunk).await? {
-                None => return Ok(Verdict::Dropped("no such chunk")),
-                // Its holder settles it; if that one died, the sweeper sends the work again once the lease is over.
-                Some(work) if work.chunk.state.is_leased(self.clock.now()) => {
-                    return Ok(Verdict::Dropped("claimed by another"));
-                }
-                Some(work) => work,
+            let Some(chunk) = self.store.load_chunk(task, message.chunk).await? else {
+                return Ok(Verdict::Dropped("no such chunk"));
             };
-            let (verdict, goes_on) = self.work_on(work, &budget, deadline, log).await?;
-            if !(goes_on && budget.allows_a_call()) {
+            // Its holder settles it; if that one died, the sweeper sends the chunk again once the lease is over.
+            if chunk.chunk.state.is_leased(self.clock.now()) {
+                return Ok(Verdict::Dropped("claimed by another"));
+            }
+            let verdict = self.carry_out_chunk(chunk, &budget, deadline, log).await?;
+            if !(verdict.has_more_to_do() && budget.allows_a_call()) {
                 return Ok(verdict);
             }
         }
@@ -74,90 +74,128 @@ impl Worker {
         is_early.then_some("not begun yet")
     }
 
-    /// Looks, claims, deletes and settles. Also says whether the claim ended only because it had made enough calls.
-    async fn work_on(
+    /// Checks which objects of a chunk exist, claims it, deletes them, and settles.
+    async fn carry_out_chunk(
         &self,
-        read: Work,
+        read: TaskChunk,
         budget: &Budget,
         deadline: DateTime<Utc>,
         log: &mut MessageLog,
-    ) -> Result<(Verdict, bool), StoreError> {
-        let ends = |verdict| Ok((verdict, false));
+    ) -> Result<Verdict, StoreError> {
         let open = read.open();
         if open.is_empty() && read.number.is_some() {
-            return ends(Verdict::Dropped("ended already"));
+            return Ok(Verdict::Dropped("ended already"));
         }
+
+        // Existence check.
         let store = self.vectors.for_model(&read.task.model);
-        let found = match &store {
-            _ if open.is_empty() => Found::default(),
+        let existence = match &store {
+            _ if open.is_empty() => Existence::default(),
             None => {
                 let model = &read.task.model;
                 let detail = format!("No vector store is configured for embedding model `{model}`");
-                return ends(self.fail(read, deadline, detail, log).await?);
+                return self.fail(read, deadline, detail, log).await;
             }
-            Some(store) => match look(store.as_ref(), &read.chunk.ids, &open, budget).await {
-                Ok(found) => found,
-                Err(error) => return ends(self.cannot_look(read, deadline, error, log).await?),
-            },
+            Some(store) => {
+                let check = existence::check(store.as_ref(), &read.chunk.ids, &open, budget);
+                match check.await {
+                    Ok(existence) => existence,
+                    Err(error) => {
+                        return self.defer_or_fail(read, deadline, error, log).await;
+                    }
+                }
+            }
         };
-        if !budget.allows_a_call() && found.failed.is_empty() {
-            return ends(Verdict::HandedBack);
-        }
-        let claim = new_claim(&read, found.present.iter().copied(), deadline);
-        let now = self.clock.now();
-        match self.store.claim_if_unmoved(&read, &claim, now).await {
-            Ok(()) => {}
-            Err(WorkError::Lost) => return ends(Verdict::Dropped("moved before it was claimed")),
-            Err(WorkError::Store(error)) => return Err(error),
+        if !budget.allows_a_call() && existence.failed.is_empty() {
+            return Ok(Verdict::HandedBack);
         }
 
-        // From here on the claim is ours and what was seen is on record: what is gone now, we deleted.
-        let mut results = found.results(&open, |at| absent(&read, at));
-        let used_up = claim.tries > MAX_TRIES;
+        // Claim. From then on the chunk is ours and what was seen is on record: what is gone after that, we deleted.
+        let claim = new_claim(&read, existence.present.iter().copied(), deadline);
+        let now = self.clock.now();
+        if let Written::Refused(()) = self.store.claim_if_unmoved(&read, &claim, now).await? {
+            return Ok(MOVED);
+        }
+        let mut results = existence.results(&open, |at| absent(&read, at));
+        let has_tries_left = claim.tries <= MAX_TRIES;
         let claimed = read.under(claim);
-        let mut ended = match &store {
-            Some(store) if !used_up => {
+
+        // Delete.
+        let mut deleted = match &store {
+            Some(store) if has_tries_left => {
                 let deletion = Deletion {
                     store: store.as_ref(),
                     tasks: &self.store,
                     claimed: &claimed,
                     budget,
                 };
-                deletion.run(&found.present).await
+                deletion.run(&existence.present).await
             }
-            _ => Ended::gave_up(&found.present),
+            Some(_) | None => Deleted::nothing(&existence.present),
         };
-        if let Some(failure) = ended.failure.take() {
+        if let Some(failure) = deleted.failure.take() {
             log.cause(failure);
         }
-        if ended.may_still_delete {
+        if deleted.may_still_delete {
             // As if this worker had died: what was seen is on record, and the next claim waits for the lease.
-            return ends(Verdict::Dropped(
+            return Ok(Verdict::Dropped(
                 "left to its lease: a delete may still arrive",
             ));
         }
-        ended.leave_too(found.unknown);
-        let has_moved = !results.is_empty() || ended.made_progress();
-        results.append(&mut ended.results);
-        let last_try = claimed.chunk.state.tries >= MAX_TRIES && !has_moved;
-        results.extend(ended.given_up(last_try));
-        let verdict = self
-            .settle(claimed, &results, ended.deferral(), log)
-            .await?;
-        Ok((verdict, ended.goes_on && has_moved))
+
+        // Settle.
+        deleted.leave_too(existence.unknown);
+        let has_progress = !results.is_empty() || deleted.made_progress();
+        let is_last_try = claimed.chunk.state.tries >= MAX_TRIES && !has_progress;
+        results.append(&mut deleted.results);
+        results.extend(deleted.given_up(is_last_try));
+        let claimed_attempt = claimed.task.attempt;
+        let (rest, now) = (deleted.deferral(), self.clock.now());
+        let settle = self.store.settle_if_newest(claimed, &results, rest, now);
+        let settled = match settle.await? {
+            Written::Applied(settled) => settled,
+            Written::Refused(()) => return Ok(Verdict::Dropped("superseded")),
+        };
+        log.settled(&settled);
+        self.wake_new_attempt(&settled, claimed_attempt, log).await;
+        Ok(Verdict::Recorded {
+            status: settled.chunk.task.status,
+            has_more_to_do: deleted.used_up_its_calls && has_progress,
+        })
     }
 
-    /// The objects could not even be looked for: fails the chunk, or puts it off.
-    async fn cannot_look(
+    /// Sends the message of an attempt that began while this claim was in force: its own message met the claim and was
+    /// dropped. Should this one be lost too, the sweeper sends the next.
+    async fn wake_new_attempt(
         &self,
-        read: Work,
+        settled: &Settled,
+        claimed_attempt: u32,
+        log: &mut MessageLog,
+    ) {
+        let task = &settled.chunk.task;
+        if task.attempt == claimed_attempt {
+            return;
+        }
+        let message = match task.status {
+            TaskStatus::Pending => Message::whole(task),
+            TaskStatus::Processing => Message::of_chunk(task, settled.chunk.number),
+            TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled => return,
+        };
+        if let Err(error) = self.queue.send(&message).await {
+            log.cause(error);
+        }
+    }
+
+    /// The existence check failed: fails the chunk, or defers it.
+    async fn defer_or_fail(
+        &self,
+        read: TaskChunk,
         deadline: DateTime<Utc>,
         error: VectorError,
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         log.cause(in_short(&error));
         let claim = new_claim(&read, [], deadline);
-        let last_try = claim.tries >= MAX_TRIES;
         let (deferral, why) = match error.kind {
             VectorErrorKind::IndexMissing | VectorErrorKind::Denied => {
                 return self.fail(read, deadline, error.detail, log).await;
@@ -167,8 +205,8 @@ impl Worker {
             | VectorErrorKind::TooSlow
             | VectorErrorKind::KeptObject
             | VectorErrorKind::InvalidId => {
-                if last_try {
-                    let detail = after_all_tries(&error.detail);
+                if claim.tries >= MAX_TRIES {
+                    let detail = give_up(&error.detail);
                     return self.fail(read, deadline, detail, log).await;
                 }
                 (Deferral::Failed, "the vector store failed")
@@ -177,93 +215,51 @@ impl Worker {
             VectorErrorKind::OutOfTime => (Deferral::NoTime, "there was no time"),
         };
         let now = self.clock.now();
-        let deferred = self
-            .store
-            .defer_if_unmoved(&read, &claim, deferral, now)
-            .await;
-        match deferred {
-            Ok(()) => Ok(Verdict::Deferred(why)),
-            Err(WorkError::Lost) => Ok(Verdict::Dropped("moved before it was claimed")),
-            Err(WorkError::Store(error)) => Err(error),
-        }
+        let defer = self.store.defer_if_unmoved(&read, &claim, deferral, now);
+        Ok(match defer.await? {
+            Written::Applied(()) => Verdict::Deferred(why),
+            Written::Refused(()) => MOVED,
+        })
     }
 
-    /// Ends a chunk whose objects cannot be looked for.
+    /// Fails the open objects of a chunk whose existence check cannot succeed.
     async fn fail(
         &self,
-        read: Work,
+        read: TaskChunk,
         deadline: DateTime<Utc>,
         detail: String,
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         let failed = Outcome::Failed(Reason::GaveUp(detail));
-        let results: Vec<_> = read
-            .open()
-            .into_iter()
-            .map(|at| (at, failed.clone()))
-            .collect();
+        let open = read.open().into_iter();
+        let results: Vec<_> = open.map(|at| (at, failed.clone())).collect();
         let claim = new_claim(&read, [], deadline);
         let now = self.clock.now();
-        let failed = self
-            .store
-            .fail_if_unmoved(read, &claim, &results, now)
-            .await;
-        match failed {
-            Ok(settled) => {
+        let fail = self.store.fail_if_unmoved(read, &claim, &results, now);
+        Ok(match fail.await? {
+            Written::Applied(settled) => {
                 log.settled(&settled);
-                Ok(Verdict::Recorded(settled.work.task.status))
+                Verdict::Recorded {
+                    status: settled.chunk.task.status,
+                    has_more_to_do: false,
+                }
             }
-            Err(WorkError::Lost) => Ok(Verdict::Dropped("moved before it was claimed")),
-            Err(WorkError::Store(error)) => Err(error),
-        }
-    }
-
-    /// Records how a claim ended.
-    async fn settle(
-        &self,
-        claimed: Work,
-        results: &[(usize, Outcome)],
-        why: Deferral,
-        log: &mut MessageLog,
-    ) -> Result<Verdict, StoreError> {
-        let claimed_attempt = claimed.task.attempt;
-        let now = self.clock.now();
-        let settled = match self
-            .store
-            .settle_if_newest(claimed, results, why, now)
-            .await
-        {
-            Ok(settled) => settled,
-            Err(WorkError::Lost) => return Ok(Verdict::Dropped("superseded")),
-            Err(WorkError::Store(error)) => return Err(error),
-        };
-        log.settled(&settled);
-        let work = &settled.work;
-        if work.task.attempt != claimed_attempt && !work.task.status.is_terminal() {
-            // Restarted while this claim was in force: the new attempt's message met the claim and was dropped. Should
-            // this one be lost too, the sweeper sends the next.
-            let message = match work.task.status {
-                TaskStatus::Processing => Message::of_chunk(&work.task, work.number),
-                _ => Message::whole(&work.task),
-            };
-            if let Err(error) = self.queue.send(&message).await {
-                log.cause(error);
-            }
-        }
-        Ok(Verdict::Recorded(settled.work.task.status))
+            Written::Refused(()) => MOVED,
+        })
     }
 }
 
-/// What an object that is not in the index counts as: if a claim saw it there, it was this service that deleted it.
-fn absent(read: &Work, position: usize) -> Outcome {
-    match read.chunk.state.seen.contains(position) {
-        true => Outcome::Deleted,
-        false => Outcome::Failed(Reason::NotFound),
+/// What an object that is not in the store counts as. If an unsettled claim saw it there, this service deleted it.
+fn absent(read: &TaskChunk, position: usize) -> Outcome {
+    if read.chunk.state.seen.contains(position) {
+        Outcome::Deleted
+    } else {
+        Outcome::Failed(Reason::NotFound)
     }
 }
 
 fn new_claim(
-    read: &Work,
+    read: &TaskChunk,
     present: impl IntoIterator<Item = usize>,
     deadline: DateTime<Utc>,
 ) -> Claim {

@@ -4,7 +4,7 @@ use super::budget::Budget;
 use super::log::MessageLog;
 use super::{Verdict, Worker};
 use crate::queue::{MAX_BATCH, QueueError};
-use crate::store::{StoreError, StoredTask, WorkError};
+use crate::store::{StoreError, StoredTask, Written};
 use crate::task::{Message, TaskStatus};
 use futures_util::{StreamExt, stream};
 
@@ -32,15 +32,17 @@ impl Worker {
             return Ok(Verdict::Dropped("all its chunks are on their way"));
         }
         loop {
-            match self.store.fan_out_if_unmoved(&read, &open, now).await {
-                Ok(TaskStatus::Processing) if is_complete => {}
-                Ok(TaskStatus::Processing) => break,
-                Ok(status) => {
+            match self.store.fan_out_if_unmoved(&read, &open, now).await? {
+                Written::Applied(TaskStatus::Processing) if is_complete => {}
+                Written::Applied(TaskStatus::Processing) => break,
+                Written::Applied(status) => {
                     log.ended(status);
-                    return Ok(Verdict::Recorded(status));
+                    return Ok(Verdict::Recorded {
+                        status,
+                        has_more_to_do: false,
+                    });
                 }
-                Err(WorkError::Lost) => return Ok(Verdict::Dropped("moved before it was begun")),
-                Err(WorkError::Store(error)) => return Err(error),
+                Written::Refused(()) => return Ok(Verdict::Dropped("moved before it was begun")),
             }
             // It was pending with nothing left to try: now that it is `processing`, it ends.
             read = match self.store.load(&read.task.id).await? {
@@ -76,12 +78,13 @@ impl Worker {
         })
     }
 
-    /// Sends a batch and answers how many were taken. Those that were not are sent again when the sweeper finds the task
+    /// Sends a batch and returns how many were taken. Those that were not are sent again when the sweeper finds the task
     /// due.
     async fn send_chunks(&self, batch: Vec<Message>, budget: &Budget) -> Result<usize, QueueError> {
-        match budget.allows_a_call() {
-            true => self.queue.send_batch(&batch).await,
-            false => Ok(0),
+        if budget.allows_a_call() {
+            self.queue.send_batch(&batch).await
+        } else {
+            Ok(0)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A message's one line of log.
 
 use super::Verdict;
-use crate::store::{Settled, StoreError};
+use crate::store::Settled;
 use crate::task::{Counts, Message, TaskStatus};
 use chrono::TimeDelta;
 use tracing::{Level, event};
@@ -15,22 +15,6 @@ pub(super) struct MessageLog {
     newly: Counts,
     /// The last thing that went wrong.
     cause: Option<String>,
-}
-
-/// The time was up before the work had ended.
-#[derive(Debug)]
-pub(super) struct OutOfTime;
-
-/// How the line says that a message ended.
-#[derive(Debug)]
-pub(super) struct End {
-    outcome: &'static str,
-    why: Option<&'static str>,
-    sent: Option<usize>,
-    unsent: Option<usize>,
-    level: Level,
-    /// Whether the message is to be delivered again.
-    pub(super) comes_again: bool,
 }
 
 impl MessageLog {
@@ -51,7 +35,29 @@ impl MessageLog {
     }
 
     /// Writes the line.
-    pub(super) fn write(self, message: &Message, end: &End, duration: TimeDelta) {
+    pub(super) fn write(mut self, message: &Message, verdict: &Verdict, duration: TimeDelta) {
+        let mut line = Ending::default();
+        match verdict {
+            Verdict::Recorded { status, .. } => line.outcome = status.as_str(),
+            Verdict::Dropped(why) => (line.outcome, line.why) = ("dropped", Some(*why)),
+            Verdict::FannedOut { sent, unsent } => {
+                line.outcome = "fanned out";
+                (line.sent, line.unsent) = (Some(*sent), Some(*unsent));
+            }
+            Verdict::Deferred(why) => {
+                (line.outcome, line.why) = ("deferred", Some(*why));
+                line.is_trouble = true;
+            }
+            Verdict::HandedBack => line.outcome = "handed back",
+            Verdict::StoreFailed(error) => {
+                line.outcome = "error";
+                self.cause(error);
+            }
+            Verdict::OutOfTime => {
+                line.outcome = "out of time";
+                line.is_trouble = true;
+            }
+        }
         let one = |status| (self.ended == Some(status)).then_some(1_u64);
         let some = |count: u32| (count > 0).then_some(count);
         macro_rules! line {
@@ -61,10 +67,10 @@ impl MessageLog {
                     task_id = message.task_id.as_str(),
                     attempt = message.attempt,
                     chunk = message.chunk,
-                    outcome = end.outcome,
-                    why = end.why,
-                    sent = end.sent,
-                    unsent = end.unsent,
+                    outcome = line.outcome,
+                    why = line.why,
+                    sent = line.sent,
+                    unsent = line.unsent,
                     cause = self.cause,
                     TasksDone = one(TaskStatus::Done),
                     TasksFailed = one(TaskStatus::Failed),
@@ -75,60 +81,21 @@ impl MessageLog {
                 )
             };
         }
-        match end.level {
-            Level::INFO if self.cause.is_none() => line!(Level::INFO),
-            _ => line!(Level::WARN),
+        if line.is_trouble || self.cause.is_some() {
+            line!(Level::WARN);
+        } else {
+            line!(Level::INFO);
         }
     }
 }
 
-impl End {
-    /// The end that a verdict is, or its absence.
-    pub(super) fn of(
-        verdict: Result<Result<Verdict, StoreError>, OutOfTime>,
-        log: &mut MessageLog,
-    ) -> Self {
-        let end = |outcome| Self {
-            outcome,
-            why: None,
-            sent: None,
-            unsent: None,
-            level: Level::INFO,
-            comes_again: false,
-        };
-        match verdict {
-            Ok(Ok(Verdict::Recorded(status))) => end(status.as_str()),
-            Ok(Ok(Verdict::Dropped(why))) => Self {
-                why: Some(why),
-                ..end("dropped")
-            },
-            Ok(Ok(Verdict::FannedOut { sent, unsent })) => Self {
-                sent: Some(sent),
-                unsent: Some(unsent),
-                ..end("fanned out")
-            },
-            Ok(Ok(Verdict::Deferred(why))) => Self {
-                why: Some(why),
-                level: Level::WARN,
-                ..end("deferred")
-            },
-            Ok(Ok(Verdict::HandedBack)) => Self {
-                comes_again: true,
-                ..end("handed back")
-            },
-            Ok(Err(error)) => {
-                log.cause(error);
-                Self {
-                    level: Level::WARN,
-                    comes_again: true,
-                    ..end("error")
-                }
-            }
-            Err(OutOfTime) => Self {
-                level: Level::WARN,
-                comes_again: true,
-                ..end("out of time")
-            },
-        }
-    }
+/// What the line says of a verdict.
+#[derive(Debug, Default)]
+struct Ending {
+    outcome: &'static str,
+    why: Option<&'static str>,
+    sent: Option<usize>,
+    unsent: Option<usize>,
+    /// Somebody may want to know.
+    is_trouble: bool,
 }

@@ -1,13 +1,16 @@
 //! Carrying out messages, and sweeping up what was lost.
 //!
-//! `carry_out.rs` is one message from read to settlement, `deletion.rs` the calls to the vector store within it,
-//! `batches.rs` which objects go together, `budget.rs` the time, `fan_out.rs` the first message of a large task, `log.rs` a message's line of log, `sweeper.rs`
-//! the schedule's job. Here: a batch of messages, and which of them come back.
+//! Here: a batch of messages, and which of them SQS delivers again. `carry_out.rs` is one message from read to settlement, with
+//! the existence check (`existence.rs`) and the deletes (`deletion.rs`) in it; `batches.rs` decides which objects go together,
+//! `calls.rs` how a failed call is followed up, `budget.rs` whether there is time. `fan_out.rs` is the first message of a task
+//! of several chunks, `sweeper.rs` the schedule's job, `log.rs` a message's line of log.
 
 mod batches;
 mod budget;
+mod calls;
 mod carry_out;
 mod deletion;
+mod existence;
 mod fan_out;
 mod log;
 mod sweeper;
@@ -17,18 +20,20 @@ pub use sweeper::{SweepReport, Sweeper, Tick};
 
 use crate::clock::Clock;
 use crate::queue::{QueueError, TaskQueue};
-use crate::store::TaskStore;
+use crate::store::{StoreError, TaskStore};
 use crate::task::{Message, TaskId, TaskStatus};
 use crate::vector::VectorStores;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsMessage};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use log::{End, MessageLog, OutOfTime};
+use log::MessageLog;
 use std::time::Duration;
 use tracing::warn;
 
 /// Messages of a batch that are carried out at once.
 const CONCURRENT_MESSAGES: usize = 5;
+/// Claims without progress after which a chunk's open objects fail.
+const MAX_TRIES: u32 = 5;
 /// What is left of an invocation when its work is broken off, so that it never runs into its own timeout.
 const MARGIN: TimeDelta = TimeDelta::milliseconds(500);
 
@@ -42,18 +47,55 @@ pub struct Worker {
 }
 
 /// How a message ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Verdict {
-    /// There was nothing to do, for this reason: acknowledged.
+    /// There was nothing to do, for this reason.
     Dropped(&'static str),
-    /// The work's end, or how far it came, is on record for a task of this status: acknowledged.
-    Recorded(TaskStatus),
-    /// A large task's chunks were sent, or those of them that the queue took: acknowledged, the sweeper sees to the rest.
+    /// The work's end, or how far it came, is on record for a task of this status.
+    Recorded {
+        status: TaskStatus,
+        /// Objects remain only because one claim may make no more calls: another may go on at once.
+        has_more_to_do: bool,
+    },
+    /// A task's chunks were sent, or those of them that the queue took. The sweeper sends the rest.
     FannedOut { sent: usize, unsent: usize },
-    /// The work is on record as due later: acknowledged, the sweeper sends it again.
+    /// The work is on record as due later, for this reason. The sweeper sends it again.
     Deferred(&'static str),
-    /// There was no time left to begin: the message comes back.
+    /// There was no time left to begin.
     HandedBack,
+    /// The task could not be read or written.
+    StoreFailed(StoreError),
+    /// The invocation was about to end before the work had.
+    OutOfTime,
+}
+
+impl Verdict {
+    /// Whether SQS is to deliver the message again. Otherwise it is acknowledged: its result, or when it is due again, is on
+    /// record in the task.
+    fn needs_redelivery(&self) -> bool {
+        match self {
+            Self::HandedBack | Self::StoreFailed(_) | Self::OutOfTime => true,
+            Self::Dropped(_)
+            | Self::Recorded { .. }
+            | Self::FannedOut { .. }
+            | Self::Deferred(_) => false,
+        }
+    }
+
+    fn has_more_to_do(&self) -> bool {
+        matches!(
+            self,
+            Self::Recorded {
+                has_more_to_do: true,
+                ..
+            }
+        )
+    }
+}
+
+/// Why objects fail after the last try.
+fn give_up(detail: &str) -> String {
+    format!("Gave up after {MAX_TRIES} tries: {detail}")
 }
 
 impl Worker {
@@ -67,11 +109,8 @@ impl Worker {
         }
     }
 
-    /// Carries out a batch and answers which messages SQS is to deliver again.
-    ///
-    /// Delivered again are: a message whose task could not be read or written, one there was no time to begin, and one
-    /// that is not a message of ours (which so ends in the dead-letter queue). All else is acknowledged: its result, or
-    /// when it is due again, is on record in the task.
+    /// Carries out a batch and returns which messages SQS is to deliver again: those with a [`Verdict`] that needs it, and
+    /// those that are no message of this service, which so end in the dead-letter queue.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {
         let failures = stream::iter(event.records)
             // In a box, since it is several kilobytes, and would be copied from hand to hand on its way among those under way.
@@ -109,11 +148,13 @@ impl Worker {
         let time = (deadline - MARGIN - began)
             .to_std()
             .unwrap_or(Duration::ZERO);
-        let verdict = tokio::time::timeout(time, work).await;
-        let duration = self.clock.now() - began;
-        let end = End::of(verdict.map_err(|_| OutOfTime), &mut log);
-        log.write(&message, &end, duration);
-        end.comes_again.then_some(again)
+        let verdict = match tokio::time::timeout(time, work).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(error)) => Verdict::StoreFailed(error),
+            Err(_) => Verdict::OutOfTime,
+        };
+        log.write(&message, &verdict, self.clock.now() - began);
+        verdict.needs_redelivery().then_some(again)
     }
 
     /// Makes what is not a message of ours visible again at once; otherwise it is after its visibility timeout.

@@ -2,7 +2,7 @@
 
 use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};
-use crate::store::{DueTask, TaskStore};
+use crate::store::{DueTask, TaskStore, Written};
 use crate::task::Message;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
@@ -115,12 +115,12 @@ impl Sweeper {
         let mut messages = Vec::with_capacity(taken.len());
         for (result, due) in taken {
             match result {
-                Ok(true) => messages.push(Message {
+                Ok(Written::Applied(())) => messages.push(Message {
                     task_id: due.id.to_string(),
                     attempt: due.attempt,
                     chunk: None,
                 }),
-                Ok(false) => {}
+                Ok(Written::Refused(())) => {}
                 Err(error) => log.failed(report, error),
             }
         }
@@ -169,9 +169,10 @@ impl SweepLog {
                 )
             };
         }
-        match report.errors {
-            0 => line!(Level::INFO),
-            _ => line!(Level::WARN),
+        if report.errors == 0 {
+            line!(Level::INFO);
+        } else {
+            line!(Level::WARN);
         }
     }
 }

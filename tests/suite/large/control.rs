@@ -251,7 +251,12 @@ async fn a_worker_of_an_earlier_attempt_that_cannot_look_leaves_the_tries_of_a_l
     let store = &service.running.handlers.store;
     let id = TaskId::new("large").unwrap();
     let task = store.load(&id).await.unwrap().unwrap();
-    let chunk = store.load_work(task, Some(0)).await.unwrap().unwrap().chunk;
+    let chunk = store
+        .load_chunk(task, Some(0))
+        .await
+        .unwrap()
+        .unwrap()
+        .chunk;
     assert_eq!(
         (chunk.state.tries_in(2), chunk.state.put_offs_in(2)),
         (1, 1)

@@ -30,8 +30,8 @@ fn the_documented_request_is_taken() {
     let request = RunRequest::parse(body).unwrap();
     assert_eq!(request.model.as_str(), "embed-456");
     assert_eq!(request.task_id.unwrap().as_str(), "delete-xyz");
-    let ids: Vec<_> = request.object_ids.iter().collect();
-    assert_eq!(ids, ["obj-1", "obj-2"]);
+    let ids = request.object_ids.into_ids();
+    assert_eq!(ids.iter().collect::<Vec<_>>(), ["obj-1", "obj-2"]);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn an_absent_and_a_null_task_id_are_the_same() {
 fn a_repeated_id_counts_once_and_keeps_its_first_place() {
     let body = br#"{"embedding_model_id":"m","object_ids":["b","a","b","c","a"]}"#;
     let ids = RunRequest::parse(body).unwrap().object_ids;
-    assert_eq!(ids.iter().collect::<Vec<_>>(), ["b", "a", "c"]);
+    assert_eq!(ids.into_ids().iter().collect::<Vec<_>>(), ["b", "a", "c"]);
 }
 
 #[test]
@@ -221,5 +221,5 @@ fn as_many_objects_are_taken_as_fit_in_a_body() {
     let ids = ids.join(",");
     let body = format!(r#"{{"embedding_model_id":"m","object_ids":[{ids}]}}"#);
     let request = RunRequest::parse(body.as_bytes()).unwrap();
-    assert_eq!(request.object_ids.len(), 150_000);
+    assert_eq!(request.object_ids.into_ids().len(), 150_000);
 }

@@ -51,19 +51,18 @@ impl ObjectIds {
             }
             let mut id = Vec::new();
             for _ in 0..count {
-                match is_uuids {
-                    true => ids.push_uuid(left.take(UUID_BYTES)?)?,
-                    false => {
-                        let shared = left.number()?;
-                        if shared > id.len() {
-                            return Err(Undecodable);
-                        }
-                        id.truncate(shared);
-                        let more = left.number()?;
-                        id.extend_from_slice(left.take(more)?);
-                        let text = str::from_utf8(&id).map_err(|_| Undecodable)?;
-                        ids.push(text).map_err(|_| Undecodable)?;
+                if is_uuids {
+                    ids.push_uuid(left.take(UUID_BYTES)?)?;
+                } else {
+                    let shared = left.number()?;
+                    if shared > id.len() {
+                        return Err(Undecodable);
                     }
+                    id.truncate(shared);
+                    let more = left.number()?;
+                    id.extend_from_slice(left.take(more)?);
+                    let text = str::from_utf8(&id).map_err(|_| Undecodable)?;
+                    ids.push(text).map_err(|_| Undecodable)?;
                 }
                 // A few bytes could stand for many, each like the one before.
                 if ids.text.len() > MAX_CHUNK_BYTES + ids.len() {
@@ -71,9 +70,10 @@ impl ObjectIds {
                 }
             }
         }
-        match left.0.is_empty() {
-            true => Ok(ids),
-            false => Err(Undecodable),
+        if left.0.is_empty() {
+            Ok(ids)
+        } else {
+            Err(Undecodable)
         }
     }
 

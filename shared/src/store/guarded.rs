@@ -1,0 +1,486 @@
+//! Guarded writes: an update of one item or of several together, on the conditions that it assumes.
+//!
+//! Attributes stand in expressions as `#name`, the values that an update sets as `:name`, and those that a condition compares
+//! with as `:if_name`.
+
+use super::attribute::{self as attr, Item, s};
+use super::{StoreError, Written, not_built};
+use crate::task::{Event, TaskStatus};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, ConditionCheck, ReturnValue,
+    ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
+};
+use futures_util::FutureExt;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// What must hold of an item for a write to be made. The default is no condition: it always holds.
+#[derive(Clone, Default)]
+pub(super) struct Condition {
+    /// All of these hold.
+    clauses: Vec<String>,
+    names: Names,
+    values: Vec<(String, AttributeValue)>,
+}
+
+/// `#name = value`.
+pub(super) fn equals(name: &'static str, value: AttributeValue) -> Condition {
+    compare(name, "=", value)
+}
+
+/// `#name <> value`.
+pub(super) fn differs(name: &'static str, value: AttributeValue) -> Condition {
+    compare(name, "<>", value)
+}
+
+/// `#name <= value`.
+pub(super) fn at_most(name: &'static str, value: AttributeValue) -> Condition {
+    compare(name, "<=", value)
+}
+
+/// `#name > value`.
+pub(super) fn more_than(name: &'static str, value: AttributeValue) -> Condition {
+    compare(name, ">", value)
+}
+
+fn compare(name: &'static str, operator: &str, value: AttributeValue) -> Condition {
+    let clause = ["#", name, " ", operator, " :if_", name].concat();
+    Condition {
+        values: vec![(["if_", name].concat(), value)],
+        ..Condition::of(name, clause)
+    }
+}
+
+/// The item has an attribute `name`.
+pub(super) fn exists(name: &'static str) -> Condition {
+    Condition::of(name, ["attribute_exists(#", name, ")"].concat())
+}
+
+/// The item has no attribute `name`, or there is no item.
+pub(super) fn absent(name: &'static str) -> Condition {
+    Condition::of(name, ["attribute_not_exists(#", name, ")"].concat())
+}
+
+/// The task's status is one that `event` moves.
+pub(super) fn status_moved_by(event: Event) -> Condition {
+    let statuses: Vec<_> = TaskStatus::moved_by(event)
+        .map(TaskStatus::as_str)
+        .collect();
+    let placeholders: Vec<_> = statuses
+        .iter()
+        .map(|status| [":is_", status].concat())
+        .collect();
+    let clause = ["#status IN (", &placeholders.join(", "), ")"].concat();
+    let values = statuses.into_iter();
+    Condition {
+        values: values
+            .map(|status| (["is_", status].concat(), s(status)))
+            .collect(),
+        ..Condition::of(attr::STATUS, clause)
+    }
+}
+
+impl Condition {
+    fn of(name: &'static str, clause: String) -> Self {
+        Self {
+            clauses: vec![clause],
+            names: Names(vec![name]),
+            values: Vec::new(),
+        }
+    }
+
+    /// Both hold.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.clauses.extend(other.clauses);
+        self.names.add_all(other.names);
+        self.values.extend(other.values);
+        self
+    }
+
+    /// At least one of the two holds. Each is of one clause.
+    pub(super) fn or(self, other: Self) -> Self {
+        let mut either = self.and(other);
+        either.clauses = vec![either.clauses.join(" OR ")];
+        either
+    }
+
+    /// The condition alone, for a write that is no update.
+    pub(super) fn into_expressions(self) -> Expressions {
+        GuardedUpdate::when(self).into_expressions()
+    }
+
+    fn into_text(self) -> String {
+        let mut text = String::with_capacity(256);
+        for clause in self.clauses {
+            let opening = if text.is_empty() { "(" } else { " AND (" };
+            for part in [opening, &clause, ")"] {
+                text.push_str(part);
+            }
+        }
+        text
+    }
+}
+
+/// A conditional update of one item.
+#[derive(Clone, Default)]
+pub(super) struct GuardedUpdate {
+    sets: Clauses,
+    removes: Clauses,
+    condition: Condition,
+    names: Names,
+    values: Vec<(&'static str, AttributeValue)>,
+}
+
+/// Parts of an expression in one text.
+#[derive(Clone, Default)]
+struct Clauses(String);
+
+impl Clauses {
+    fn add(&mut self, parts: &[&str]) {
+        if self.0.is_empty() {
+            self.0.reserve(512); // once, for as many as there mostly are
+        } else {
+            self.0.push_str(", ");
+        }
+        for part in parts {
+            self.0.push_str(part);
+        }
+    }
+}
+
+/// The attributes that an expression names, each once. They are few, so comparing with each is quicker than a hash.
+#[derive(Clone, Default)]
+struct Names(Vec<&'static str>);
+
+impl Names {
+    fn add(&mut self, name: &'static str) {
+        if !self.0.contains(&name) {
+            self.0.push(name);
+        }
+    }
+
+    fn add_all(&mut self, names: Self) {
+        for name in names.0 {
+            self.add(name);
+        }
+    }
+}
+
+impl GuardedUpdate {
+    /// An update that is made if `condition` holds.
+    pub(super) fn when(condition: Condition) -> Self {
+        Self {
+            condition,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a condition that must hold too.
+    pub(super) fn and_when(mut self, condition: Condition) -> Self {
+        self.condition = self.condition.and(condition);
+        self
+    }
+
+    /// Sets attribute `name` to `value`.
+    pub(super) fn set(mut self, name: &'static str, value: AttributeValue) -> Self {
+        self.sets.add(&["#", name, " = :", name]);
+        self.names.add(name);
+        self.value(name, value)
+    }
+
+    /// Sets attribute `name` to `value`, or removes it where there is none.
+    pub(super) fn set_or_remove(self, name: &'static str, value: Option<AttributeValue>) -> Self {
+        match value {
+            Some(value) => self.set(name, value),
+            None => self.remove(name),
+        }
+    }
+
+    /// Sets attribute `name` to `value`, if there is one, unless it has a value already.
+    pub(super) fn set_if_absent(
+        mut self,
+        name: &'static str,
+        value: Option<AttributeValue>,
+    ) -> Self {
+        let Some(value) = value else {
+            return self;
+        };
+        let set = ["#", name, " = if_not_exists(#", name, ", :", name, ")"];
+        self.sets.add(&set);
+        self.names.add(name);
+        self.value(name, value)
+    }
+
+    /// Sets attribute `to` to attribute `from` and `more`.
+    pub(super) fn set_sum(
+        self,
+        to: &'static str,
+        from: &'static str,
+        more: AttributeValue,
+    ) -> Self {
+        self.compute(to, from, " + ", more)
+    }
+
+    /// Takes `less` from attribute `name`.
+    pub(super) fn subtract(self, name: &'static str, less: AttributeValue) -> Self {
+        self.compute(name, name, " - ", less)
+    }
+
+    fn compute(
+        mut self,
+        to: &'static str,
+        from: &'static str,
+        operator: &str,
+        operand: AttributeValue,
+    ) -> Self {
+        self.sets.add(&["#", to, " = #", from, operator, ":", to]);
+        self.names.add(to);
+        self.names.add(from);
+        self.value(to, operand)
+    }
+
+    /// Sets attribute `to` to attribute `from`, or to the sum of all in `from`.
+    pub(super) fn copy(mut self, to: &'static str, from: &[&'static str]) -> Self {
+        let sum: Vec<_> = from.iter().map(|name| ["#", name].concat()).collect();
+        self.sets.add(&["#", to, " = ", &sum.join(" + ")]);
+        self.names.add(to);
+        for name in from {
+            self.names.add(name);
+        }
+        self
+    }
+
+    /// Removes attribute `name`.
+    pub(super) fn remove(mut self, name: &'static str) -> Self {
+        self.removes.add(&["#", name]);
+        self.names.add(name);
+        self
+    }
+
+    fn value(mut self, name: &'static str, value: AttributeValue) -> Self {
+        if self.values.is_empty() {
+            self.values.reserve(16); // once, for as many as there mostly are
+        }
+        self.values.push((name, value));
+        self
+    }
+
+    /// Both in one: what `self` and `other` write, if what both assume holds. They write different attributes.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        if !other.sets.0.is_empty() {
+            self.sets.add(&[&other.sets.0]);
+        }
+        if !other.removes.0.is_empty() {
+            self.removes.add(&[&other.removes.0]);
+        }
+        self.condition = self.condition.and(other.condition);
+        self.names.add_all(other.names);
+        self.values.extend(other.values);
+        self
+    }
+
+    /// The update expression, the condition, and what stands for names and values in them.
+    fn into_expressions(self) -> Expressions {
+        let mut update = ["SET ", &self.sets.0].concat();
+        if !self.removes.0.is_empty() {
+            update.push_str(" REMOVE ");
+            update.push_str(&self.removes.0);
+        }
+        let mut condition = self.condition;
+        let mut names = self.names;
+        names.add_all(std::mem::take(&mut condition.names));
+        let names = names.0.into_iter();
+        let compared = std::mem::take(&mut condition.values);
+        let mut values = HashMap::with_capacity(self.values.len() + compared.len());
+        let set = self.values.into_iter();
+        let set = set.map(|(name, value)| ([":", name].concat(), value));
+        let compared = compared.into_iter();
+        let compared = compared.map(|(name, value)| ([":", &name].concat(), value));
+        for (name, value) in set.chain(compared) {
+            let before = values.insert(name, value);
+            debug_assert!(before.is_none(), "two values of one name: {before:?}");
+        }
+        Expressions {
+            update,
+            condition: condition.into_text(),
+            names: names
+                .map(|name| (["#", name].concat(), name.to_owned()))
+                .collect(),
+            values,
+        }
+    }
+
+    /// Makes the update, and returns the whole item: as it is after it or, where the condition did not hold, as it was found.
+    pub(super) async fn send_and_return(
+        self,
+        client: &Client,
+        table: &str,
+        key: AttributeValue,
+    ) -> Result<Written<Option<Item>, Option<Item>>, StoreError> {
+        self.update(client, table, key, ReturnValue::AllNew).await
+    }
+
+    /// Makes the update. Where its condition did not hold, returns the item that was found.
+    pub(super) async fn send(
+        self,
+        client: &Client,
+        table: &str,
+        key: AttributeValue,
+    ) -> Result<Written<(), Option<Item>>, StoreError> {
+        Ok(
+            match self.update(client, table, key, ReturnValue::None).await? {
+                Written::Applied(_) => Written::Applied(()),
+                Written::Refused(found) => Written::Refused(found),
+            },
+        )
+    }
+
+    async fn update(
+        self,
+        client: &Client,
+        table: &str,
+        key: AttributeValue,
+        returned: ReturnValue,
+    ) -> Result<Written<Option<Item>, Option<Item>>, StoreError> {
+        let mut sent = 1;
+        loop {
+            let with = self.clone().into_expressions();
+            let request = client
+                .update_item()
+                .table_name(table)
+                .key(attr::KEY, key.clone())
+                .update_expression(with.update)
+                .condition_expression(with.condition)
+                .set_expression_attribute_names(Some(with.names))
+                .set_expression_attribute_values(Some(with.values))
+                .return_values(returned.clone())
+                .return_values_on_condition_check_failure(OnFailure::AllOld);
+            let error = match request.send().boxed().await {
+                Ok(response) => return Ok(Written::Applied(response.attributes)),
+                Err(error) => error,
+            };
+            match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
+                    return Ok(Written::Refused(refused.item.clone()));
+                }
+                // A transaction on the same item was under way.
+                Some(UpdateItemError::TransactionConflictException(_)) if sent < MAX_SENDS => {}
+                _ => return Err(error.into()),
+            }
+            pause_after_conflict(sent).await;
+            sent += 1;
+        }
+    }
+
+    fn into_transaction_part(
+        self,
+        table: &str,
+        key: AttributeValue,
+    ) -> Result<TransactWriteItem, BuildError> {
+        let writes_nothing = self.sets.0.is_empty();
+        let with = self.into_expressions();
+        let part = TransactWriteItem::builder();
+        if writes_nothing {
+            let check = ConditionCheck::builder()
+                .table_name(table)
+                .key(attr::KEY, key)
+                .set_expression_attribute_names(Some(with.names))
+                .condition_expression(with.condition)
+                .set_expression_attribute_values(Some(with.values))
+                .return_values_on_condition_check_failure(OnFailure::AllOld);
+            return Ok(part.condition_check(check.build()?).build());
+        }
+        let update = Update::builder()
+            .table_name(table)
+            .key(attr::KEY, key)
+            .update_expression(with.update)
+            .condition_expression(with.condition)
+            .set_expression_attribute_names(Some(with.names))
+            .set_expression_attribute_values(Some(with.values))
+            .return_values_on_condition_check_failure(OnFailure::AllOld);
+        Ok(part.update(update.build()?).build())
+    }
+}
+
+/// What a request says of a write.
+pub(super) struct Expressions {
+    update: String,
+    pub(super) condition: String,
+    pub(super) names: HashMap<String, String>,
+    pub(super) values: HashMap<String, AttributeValue>,
+}
+
+/// Updates two items together, or neither of them; a part that writes nothing is a condition on its item. Where a condition did
+/// not hold, returns for each part the item that its condition did not hold of, if there is one.
+pub(super) async fn transact(
+    client: &Client,
+    table: &str,
+    parts: [(AttributeValue, GuardedUpdate); 2],
+) -> Result<Written<(), [Option<Item>; 2]>, StoreError> {
+    let parts = parts
+        .into_iter()
+        .map(|(key, part)| part.into_transaction_part(table, key))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(not_built)?;
+    let request = client
+        .transact_write_items()
+        .set_transact_items(Some(parts));
+    let mut sent = 1;
+    loop {
+        let error = match request.clone().send().boxed().await {
+            Ok(_) => return Ok(Written::Applied(())),
+            Err(error) => error,
+        };
+        let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
+            error.as_service_error()
+        else {
+            return Err(error.into());
+        };
+        let reasons = canceled.cancellation_reasons();
+        if reasons.iter().any(is_condition_failed) {
+            let mut found = reasons
+                .iter()
+                .map(|why| why.item.clone().filter(|_| is_condition_failed(why)));
+            return Ok(Written::Refused([
+                found.next().flatten(),
+                found.next().flatten(),
+            ]));
+        }
+        let mut codes = reasons.iter().filter_map(|why| why.code());
+        let code = codes
+            .find(|code| *code != "None")
+            .unwrap_or_default()
+            .to_owned();
+        // Another transaction on one of the items was under way.
+        if code != "TransactionConflict" || sent == MAX_SENDS {
+            let source = error.into();
+            return Err(match code.as_str() {
+                "ValidationError" | "ItemCollectionSizeLimitExceeded" => {
+                    StoreError::Refused { code, source }
+                }
+                _ => StoreError::Unavailable { code, source },
+            });
+        }
+        pause_after_conflict(sent).await;
+        sent += 1;
+    }
+}
+
+/// Whether a transaction was canceled because this part's condition did not hold.
+fn is_condition_failed(why: &CancellationReason) -> bool {
+    why.code() == Some("ConditionalCheckFailed")
+}
+
+/// How often a write is sent that meets a transaction under way on its item. DynamoDB refuses it at once in that case, and
+/// the SDK does not retry by itself.
+const MAX_SENDS: u32 = 8;
+
+/// Waits with full jitter, up to 20 ms at first and twice as long after each further conflict.
+async fn pause_after_conflict(sent: u32) {
+    let most = Duration::from_millis(10 << sent.min(6));
+    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+}

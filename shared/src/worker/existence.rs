@@ -1,0 +1,102 @@
+//! The existence check: which objects of a chunk are in the vector store before anything is deleted.
+
+use super::batches::Batches;
+use super::budget::Budget;
+use super::calls::{
+    MAX_EXTRA_CALLS, concerns_single_objects, cut_up, ids_at, is_repeated, is_transient,
+};
+use crate::task::{ObjectIds, Outcome, Reason};
+use crate::vector::{Presence, VectorError, VectorStore};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What an existence check found among the objects asked for. Those in no set are absent.
+#[derive(Debug, Default)]
+pub(super) struct Existence {
+    /// In the store, in order.
+    pub(super) present: Vec<usize>,
+    /// Of these the store would not say: ids that it can never hold, and objects that it cannot read.
+    pub(super) failed: BTreeMap<usize, Reason>,
+    /// Not checked: the time was up, or it took too many calls.
+    pub(super) unknown: BTreeSet<usize>,
+}
+
+impl Existence {
+    /// The outcomes that the check alone settles, among the objects at `open`. `absent` says what an absent one counts as.
+    pub(super) fn results(
+        &self,
+        open: &[usize],
+        absent: impl Fn(usize) -> Outcome,
+    ) -> Vec<(usize, Outcome)> {
+        let known = open
+            .iter()
+            .copied()
+            .filter(|at| !self.unknown.contains(at) && self.present.binary_search(at).is_err());
+        let outcome = |at| match self.failed.get(&at) {
+            Some(reason) => Outcome::Failed(reason.clone()),
+            None => absent(at),
+        };
+        known.map(|at| (at, outcome(at))).collect()
+    }
+}
+
+/// Checks which of the objects at `positions` exist.
+///
+/// # Errors
+/// When the store did not say in the time there is, and nothing is to be recorded.
+pub(super) async fn check(
+    store: &dyn VectorStore,
+    ids: &ObjectIds,
+    positions: &[usize],
+    budget: &Budget,
+) -> Result<Existence, VectorError> {
+    let mut found = Existence::default();
+    let mut batches = Batches::of(positions);
+    let (mut extra_calls, mut failures) = (0, 0);
+    while let Some(batch) = batches.next(usize::MAX) {
+        if !budget.allows_a_call() || (batch.is_extra && extra_calls == MAX_EXTRA_CALLS) {
+            batches.put_back(batch);
+            break;
+        }
+        extra_calls += usize::from(batch.is_extra);
+        let asked = ids_at(ids, &batch.positions);
+        let error = match budget.call(store.present(&asked)).await {
+            Ok(presence) => {
+                failures = 0;
+                batches.came_out(None);
+                let mut presence = presence.into_iter();
+                for at in batch.positions {
+                    match presence.next() {
+                        Some(Presence::Present) => found.present.push(at),
+                        Some(Presence::Absent) => {}
+                        Some(Presence::Refused(why)) => {
+                            found.failed.insert(at, Reason::Refused(why));
+                        }
+                        // The response was too short: of this object nothing is known.
+                        None => {
+                            found.unknown.insert(at);
+                        }
+                    }
+                }
+                continue;
+            }
+            Err(error) => error,
+        };
+        if concerns_single_objects(error.kind) {
+            found.failed.extend(cut_up(batch, &error, &mut batches));
+            continue;
+        }
+        failures += 1;
+        batches.put_back(batch);
+        if is_repeated(error.kind, failures) && budget.back_off(failures).await {
+            continue;
+        }
+        if !is_transient(error.kind) || found.failed.is_empty() {
+            return Err(error);
+        }
+        // The objects that failed by themselves are progress, and go on record.
+        break;
+    }
+    found.unknown.extend(batches.into_left());
+    found.present.sort_unstable();
+    Ok(found)
+}
