@@ -147,7 +147,7 @@ impl Outcomes {
         }
         match self.recorded(position) {
             Outcome::Failed(_) if self.attempt < attempt => Outcome::Remaining,
-            outcome => outcome,
+            outcome @ (Outcome::Remaining | Outcome::Deleted | Outcome::Failed(_)) => outcome,
         }
     }
 
