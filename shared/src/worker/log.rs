@@ -3,8 +3,11 @@
 use super::Verdict;
 use crate::store::{Settled, StoreError};
 use crate::task::{Counts, Message, TaskStatus};
+use crate::telemetry::{self, Line, Metric, Metrics, ShortText};
 use chrono::TimeDelta;
-use tracing::{Level, event};
+use serde::Serialize;
+use std::fmt;
+use tracing::Level;
 
 /// What a message's line says, collected on the way: what was done stands in it though the work is broken off after.
 #[derive(Debug, Default)]
@@ -14,7 +17,7 @@ pub(super) struct MessageLog {
     /// Objects that have an outcome by this message.
     newly: Counts,
     /// The last thing that went wrong.
-    cause: Option<String>,
+    cause: Option<ShortText>,
 }
 
 /// The time was up before the work had ended.
@@ -46,39 +49,114 @@ impl MessageLog {
     }
 
     /// Something went wrong. The line says the last of it.
-    pub(super) fn cause(&mut self, cause: impl ToString) {
-        self.cause = Some(cause.to_string());
+    pub(super) fn cause(&mut self, cause: impl fmt::Display) {
+        self.cause = Some(ShortText::new(cause));
     }
 
     /// Writes the line.
     pub(super) fn write(self, message: &Message, end: &End, duration: TimeDelta) {
-        let one = |status| (self.ended == Some(status)).then_some(1_u64);
-        let some = |count: u32| (count > 0).then_some(count);
-        macro_rules! line {
-            ($level:expr) => {
-                event!(
-                    $level,
-                    task_id = message.task_id.as_str(),
-                    attempt = message.attempt,
-                    chunk = message.chunk,
-                    outcome = end.outcome,
-                    why = end.why,
-                    sent = end.sent,
-                    unsent = end.unsent,
-                    cause = self.cause,
-                    TasksDone = one(TaskStatus::Done),
-                    TasksFailed = one(TaskStatus::Failed),
-                    ObjectsDeleted = some(self.newly.deleted),
-                    ObjectsNotFound = some(self.newly.not_found),
-                    ObjectsFailed = some(self.newly.failed.saturating_sub(self.newly.not_found)),
-                    duration_ms = duration.num_milliseconds(),
-                )
-            };
+        let mut metrics = Metrics::default();
+        match self.ended {
+            Some(TaskStatus::Done) => metrics.add(Metric::TasksDone, 1),
+            Some(TaskStatus::Failed) => metrics.add(Metric::TasksFailed, 1),
+            Some(TaskStatus::Pending | TaskStatus::Processing | TaskStatus::Canceled) | None => {}
         }
-        match end.level {
-            Level::INFO if self.cause.is_none() => line!(Level::INFO),
-            _ => line!(Level::WARN),
+        let failed = self.newly.failed.saturating_sub(self.newly.not_found);
+        for (metric, count) in [
+            (Metric::ObjectsDeleted, self.newly.deleted),
+            (Metric::ObjectsNotFound, self.newly.not_found),
+            (Metric::ObjectsFailed, failed),
+        ] {
+            if count > 0 {
+                metrics.add(metric, count);
+            }
         }
+        let level = match end.level {
+            Level::INFO if self.cause.is_none() => Level::INFO,
+            _ => Level::WARN,
+        };
+        let line = MessageLine {
+            task_id: &message.task_id,
+            attempt: message.attempt,
+            chunk: message.chunk,
+            outcome: Some(end.outcome),
+            why: end.why,
+            sent: end.sent,
+            unsent: end.unsent,
+            cause: self.cause,
+            metrics,
+            duration_ms: Some(duration.num_milliseconds()),
+        };
+        telemetry::log(level, line);
+    }
+}
+
+/// A message's line, as it is written.
+#[derive(Debug, Serialize)]
+struct MessageLine<'a> {
+    task_id: &'a str,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunk: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsent: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+    #[serde(flatten)]
+    metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+}
+
+impl Line for MessageLine<'_> {
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn task_id(&self) -> Option<&str> {
+        Some(self.task_id)
+    }
+
+    fn shorten(&mut self) -> bool {
+        // Where the line counts a task that ended, the metric's name says what `outcome` says.
+        let has_end = self.metrics.has(Metric::TasksDone) || self.metrics.has(Metric::TasksFailed);
+        (has_end && self.outcome.take().is_some())
+            || self.duration_ms.take().is_some()
+            || self.cause.take().is_some()
+    }
+}
+
+/// The line of a message that is not one of this service.
+#[derive(Debug, Serialize)]
+pub(super) struct RefusedLine {
+    message_id: ShortText,
+    outcome: &'static str,
+    why: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+}
+
+impl RefusedLine {
+    /// `cause`: why the message could not be made visible again, if it could not.
+    pub(super) fn new(message_id: &str, cause: Option<impl fmt::Display>) -> Self {
+        Self {
+            message_id: ShortText::new(message_id),
+            outcome: "refused",
+            why: "not a message of this service",
+            cause: cause.map(ShortText::new),
+        }
+    }
+}
+
+impl Line for RefusedLine {
+    fn shorten(&mut self) -> bool {
+        self.cause.take().is_some()
     }
 }
 
