@@ -3,11 +3,12 @@
 use super::problem::{Problem, ProblemKind};
 use crate::queue::QueueError;
 use crate::task::{Task, TaskId};
+use crate::telemetry::{self, Line, Metric, Metrics, ShortText};
 use chrono::{DateTime, Utc};
 use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
-use tracing::{Level, event};
+use tracing::Level;
 
 /// A success.
 #[derive(Debug, Default)]
@@ -33,34 +34,63 @@ impl Answer {
     }
 }
 
-/// What a request's one line of log says, collected on the way: what was done stands in it though the answer is a problem.
-#[derive(Debug)]
+/// A request's one line of log, filled on the way: what was done stands in it though the answer is a problem.
+#[derive(Debug, Serialize)]
 pub(super) struct RequestLog {
-    endpoint: &'static str,
+    #[serde(skip)]
     began: DateTime<Utc>,
+    endpoint: &'static str,
+    /// Of the response.
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
     task_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     task_status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<usize>,
-    /// Whether this request, and no other, created a task.
-    created: Option<u64>,
-    /// Whether this request, and no other, canceled a task.
-    canceled: Option<u64>,
-    not_dispatched: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dispatched: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+    #[serde(flatten)]
+    metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+}
+
+impl Line for RequestLog {
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn task_id(&self) -> Option<&str> {
+        self.task_id.as_deref()
+    }
+
+    fn shorten(&mut self) -> bool {
+        self.duration_ms.take().is_some() || self.cause.take().is_some()
+    }
 }
 
 impl RequestLog {
     pub(super) fn begin(endpoint: &'static str, now: DateTime<Utc>) -> Self {
         Self {
-            endpoint,
             began: now,
+            endpoint,
+            status: StatusCode::OK.as_u16(),
             task_id: None,
             attempt: None,
             task_status: None,
             count: None,
-            created: None,
-            canceled: None,
-            not_dispatched: None,
+            faults: None,
+            dispatched: None,
+            cause: None,
+            metrics: Metrics::default(),
+            duration_ms: None,
         }
     }
 
@@ -81,19 +111,20 @@ impl RequestLog {
         self.count = Some(count);
     }
 
-    /// This request created a task.
+    /// This request, and no other, created a task.
     pub(super) fn created(&mut self) {
-        self.created = Some(1);
+        self.metrics.add(Metric::TasksCreated, 1);
     }
 
-    /// This request canceled a task.
+    /// This request, and no other, canceled a task.
     pub(super) fn canceled(&mut self) {
-        self.canceled = Some(1);
+        self.metrics.add(Metric::TasksCanceled, 1);
     }
 
     /// The task's message was not sent: the sweeper sends it.
     pub(super) fn not_dispatched(&mut self, error: &QueueError) {
-        self.not_dispatched = Some(error.to_string());
+        self.dispatched = Some(false);
+        self.cause = Some(ShortText::new(error));
     }
 
     /// Writes the line, and makes the answer a response.
@@ -116,38 +147,24 @@ impl RequestLog {
         response
     }
 
-    fn write(self, problem: Option<&Problem>, now: DateTime<Utc>) {
-        let status = problem.map_or(StatusCode::OK, |problem| problem.kind.status());
-        let faults = problem
-            .map(|problem| problem.errors.len())
-            .filter(|faults| *faults > 0);
-        let cause = problem.and_then(|problem| problem.cause.as_deref());
-        let dispatched = self.not_dispatched.as_ref().map(|_| false);
-        macro_rules! line {
-            ($level:expr) => {
-                event!(
-                    $level,
-                    endpoint = self.endpoint,
-                    status = status.as_u16(),
-                    task_id = self.task_id,
-                    attempt = self.attempt,
-                    task_status = self.task_status,
-                    count = self.count,
-                    faults,
-                    dispatched,
-                    cause = cause.or(self.not_dispatched.as_deref()),
-                    TasksCreated = self.created,
-                    TasksCanceled = self.canceled,
-                    duration_ms = (now - self.began).num_milliseconds(),
-                )
-            };
+    fn write(mut self, problem: Option<&Problem>, now: DateTime<Utc>) {
+        let mut status = StatusCode::OK;
+        if let Some(problem) = problem {
+            status = problem.kind.status();
+            self.faults = Some(problem.errors.len()).filter(|errors| *errors > 0);
+            if let Some(cause) = &problem.cause {
+                self.cause = Some(ShortText::new(cause));
+            }
         }
-        match status {
-            StatusCode::INTERNAL_SERVER_ERROR => line!(Level::ERROR),
-            StatusCode::SERVICE_UNAVAILABLE => line!(Level::WARN),
-            _ if dispatched.is_some() => line!(Level::WARN),
-            _ => line!(Level::INFO),
-        }
+        self.status = status.as_u16();
+        self.duration_ms = Some((now - self.began).num_milliseconds());
+        let level = match status {
+            StatusCode::INTERNAL_SERVER_ERROR => Level::ERROR,
+            StatusCode::SERVICE_UNAVAILABLE => Level::WARN,
+            _ if self.dispatched.is_some() => Level::WARN,
+            _ => Level::INFO,
+        };
+        telemetry::log(level, self);
     }
 }
 

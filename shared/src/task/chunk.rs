@@ -183,7 +183,7 @@ impl Chunk {
             .collect()
     }
 
-    /// The claim a worker makes in `attempt` after it has looked and found `present`.
+    /// The claim a worker makes in `attempt` after an existence check that found `present`.
     pub fn claim(
         &self,
         token: String,

@@ -1,23 +1,28 @@
 //! Logs and metrics: one line of JSON a request or message, which carries its metrics too.
 //!
-//! `line.rs` is what a line looks like, `subscriber.rs` what makes lines of events, `namespace.rs` where metrics go.
+//! `line.rs` is what a line is and how long it may be, `metrics.rs` what it counts, `text.rs` its texts of unknown length,
+//! `subscriber.rs` what writes it, `namespace.rs` where metrics go.
 //!
-//! A line holds identifiers and numbers, never object ids, bodies or credentials. Its fields that are named like a metric
-//! are metrics, by CloudWatch's embedded metric format: whoever logs `TasksDone = 1`, at `INFO` or
-//! above, has counted one.
+//! A kind of line is a struct that implements [`Line`]; [`log`] writes one. What it counts is in its [`Metrics`], by
+//! CloudWatch's embedded metric format. A line holds identifiers and numbers, never object ids, bodies or credentials.
+//! Rare errors that belong to no request or message are plain events of `tracing`; each is a line, too.
 
 mod line;
+mod metrics;
 mod namespace;
 mod subscriber;
+mod text;
 
-pub use line::{MAX_LINE_BYTES, METRICS};
+pub use line::{Line, MAX_LINE_BYTES};
+pub use metrics::{Metric, Metrics};
 pub use namespace::{MAX_NAMESPACE_BYTES, MetricsNamespace};
+pub use text::ShortText;
 
 use std::io::Write;
 use std::str::FromStr;
 use subscriber::Lines;
-use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Subscriber, dispatcher, error, info, warn};
 
 /// How much to log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +75,26 @@ pub fn init(config: TelemetryConfig) {
     let _ = tracing::subscriber::set_global_default(lines);
 }
 
-/// What makes lines of events and hands each, with its line feed, to `write`.
+/// What writes lines: it hands each, with its line feed, to `write`.
 pub fn lines(
     config: TelemetryConfig,
     write: impl Fn(&str) + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
     Lines::new(config, write)
+}
+
+/// Writes a line through the current subscriber of `tracing`. For one that [`lines`] did not make, such as a log for people,
+/// the line is an event with its JSON as the message.
+pub fn log(level: Level, mut line: impl Line) {
+    dispatcher::get_default(|dispatch| match dispatch.downcast_ref::<Lines>() {
+        Some(lines) => lines.log(level, &mut line),
+        None => {
+            let json = || serde_json::to_string(&line).unwrap_or_default();
+            match level {
+                Level::ERROR => error!("{}", json()),
+                Level::WARN => warn!("{}", json()),
+                _ => info!("{}", json()),
+            }
+        }
+    });
 }

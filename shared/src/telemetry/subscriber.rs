@@ -1,66 +1,68 @@
-//! What makes a line of each event. It knows no spans: a line says all of its own.
+//! What writes lines: those that our code [logs](super::log), and one for each event of `tracing`. It knows no spans: a line
+//! says all of its own.
 
-use super::line::{self, Line};
-use super::{MetricsNamespace, TelemetryConfig};
+use super::line::{Line, to_json};
+use super::{ShortText, TelemetryConfig};
 use crate::clock::Clock;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use std::fmt;
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// Makes lines and hands them to `write`.
-pub(super) struct Lines<W> {
-    level: LevelFilter,
-    metrics: Option<MetricsNamespace>,
-    write: W,
+pub(super) struct Lines {
+    config: TelemetryConfig,
+    write: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-impl<W> Lines<W> {
-    pub(super) fn new(config: TelemetryConfig, write: W) -> Self {
+impl Lines {
+    pub(super) fn new(
+        config: TelemetryConfig,
+        write: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
         Self {
-            level: config.level.filter(),
-            metrics: config.metrics,
-            write,
+            config,
+            write: Box::new(write),
         }
     }
 
-    /// Whether events like this are logged for what they say. Only our own, and the runtime's errors: libraries log
-    /// requests, bodies and whole errors.
-    fn is_logged(&self, metadata: &Metadata<'_>) -> bool {
+    /// Writes a line of ours, if its level is logged or it counts something: what is counted does not depend on how much
+    /// is logged.
+    pub(super) fn log(&self, level: Level, line: &mut impl Line) {
+        let counts = self.config.metrics.is_some() && !line.metrics().is_empty();
+        if counts || level <= self.config.level.filter() {
+            self.write(level, line);
+        }
+    }
+
+    fn write(&self, level: Level, line: &mut impl Line) {
+        let namespace = self.config.metrics.as_ref();
+        (self.write)(&to_json(level, line, namespace, Clock::System.now()));
+    }
+}
+
+impl Subscriber for Lines {
+    /// Of events only our own are logged, and the runtime's errors: libraries log requests, bodies and whole errors.
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let level = match metadata.target().split("::").next() {
-            Some("shared") => self.level,
+            Some("shared") => self.config.level.filter(),
             Some("lambda_runtime") => LevelFilter::ERROR,
             Some(_) | None => LevelFilter::OFF,
         };
-        *metadata.level() <= level
-    }
-
-    /// Whether events like this may count something. What is counted does not depend on how much is logged.
-    fn may_count(&self, metadata: &Metadata<'_>) -> bool {
-        let mut fields = metadata.fields().iter();
-        self.metrics.is_some() && fields.any(|field| line::is_metric(field.name()))
-    }
-}
-
-impl<W: Fn(&str) + Send + Sync + 'static> Subscriber for Lines<W> {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event() && (self.is_logged(metadata) || self.may_count(metadata))
+        metadata.is_event() && *metadata.level() <= level
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        let counted = match self.metrics {
-            Some(_) => LevelFilter::INFO,
-            None => LevelFilter::ERROR,
-        };
-        Some(self.level.max(counted))
+        Some(self.config.level.filter().max(LevelFilter::ERROR))
     }
 
     fn event(&self, event: &Event<'_>) {
-        let metadata = event.metadata();
-        let mut line = Line::new(*metadata.level());
+        let mut line = EventLine::default();
         event.record(&mut line);
-        if self.is_logged(metadata) || line.has_metrics() {
-            (self.write)(&line.finish(self.metrics.as_ref(), Clock::System.now()));
-        }
+        self.write(*event.metadata().level(), &mut line);
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -74,4 +76,50 @@ impl<W: Fn(&str) + Send + Sync + 'static> Subscriber for Lines<W> {
     fn enter(&self, _: &Id) {}
 
     fn exit(&self, _: &Id) {}
+}
+
+/// The fields of an event, in order. It counts nothing.
+#[derive(Debug, Default)]
+struct EventLine(Vec<(&'static str, Value)>);
+
+impl Serialize for EventLine {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl Line for EventLine {
+    fn shorten(&mut self) -> bool {
+        let before = self.0.len();
+        self.0.retain(|(name, _)| *name != "cause");
+        self.0.len() < before
+    }
+}
+
+impl EventLine {
+    fn add(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.push((field.name(), value.into()));
+    }
+}
+
+impl Visit for EventLine {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field, ShortText::new(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.add(field, ShortText::new(format_args!("{value:?}")));
+    }
 }

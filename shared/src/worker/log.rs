@@ -3,8 +3,11 @@
 use super::Verdict;
 use crate::store::Settled;
 use crate::task::{Counts, Message, TaskStatus};
+use crate::telemetry::{self, Line, Metric, Metrics, ShortText};
 use chrono::TimeDelta;
-use tracing::{Level, event};
+use serde::Serialize;
+use std::fmt;
+use tracing::Level;
 
 /// What a message's line says, collected on the way: what was done stands in it though the work is broken off after.
 #[derive(Debug, Default)]
@@ -14,7 +17,7 @@ pub(super) struct MessageLog {
     /// Objects that have an outcome by this message.
     newly: Counts,
     /// The last thing that went wrong.
-    cause: Option<String>,
+    cause: Option<ShortText>,
 }
 
 impl MessageLog {
@@ -30,72 +33,145 @@ impl MessageLog {
     }
 
     /// Something went wrong. The line says the last of it.
-    pub(super) fn cause(&mut self, cause: impl ToString) {
-        self.cause = Some(cause.to_string());
+    pub(super) fn cause(&mut self, cause: impl fmt::Display) {
+        self.cause = Some(ShortText::new(cause));
     }
 
     /// Writes the line.
     pub(super) fn write(mut self, message: &Message, verdict: &Verdict, duration: TimeDelta) {
-        let mut line = Ending::default();
-        match verdict {
-            Verdict::Recorded { status, .. } => line.outcome = status.as_str(),
-            Verdict::Dropped(why) => (line.outcome, line.why) = ("dropped", Some(*why)),
+        let mut line = MessageLine {
+            task_id: &message.task_id,
+            attempt: message.attempt,
+            chunk: message.chunk,
+            outcome: None,
+            why: None,
+            sent: None,
+            unsent: None,
+            cause: None,
+            metrics: self.metrics(),
+            duration_ms: Some(duration.num_milliseconds()),
+        };
+        let mut level = Level::INFO;
+        line.outcome = Some(match verdict {
+            Verdict::Recorded { status, .. } => status.as_str(),
+            Verdict::Dropped(why) => {
+                line.why = Some(why);
+                "dropped"
+            }
             Verdict::FannedOut { sent, unsent } => {
-                line.outcome = "fanned out";
                 (line.sent, line.unsent) = (Some(*sent), Some(*unsent));
+                "fanned out"
             }
             Verdict::Deferred(why) => {
-                (line.outcome, line.why) = ("deferred", Some(*why));
-                line.is_trouble = true;
+                line.why = Some(why);
+                level = Level::WARN;
+                "deferred"
             }
-            Verdict::HandedBack => line.outcome = "handed back",
+            Verdict::HandedBack => "handed back",
             Verdict::StoreFailed(error) => {
-                line.outcome = "error";
                 self.cause(error);
+                "error"
             }
             Verdict::OutOfTime => {
-                line.outcome = "out of time";
-                line.is_trouble = true;
+                level = Level::WARN;
+                "out of time"
+            }
+        });
+        if self.cause.is_some() {
+            level = Level::WARN;
+        }
+        line.cause = self.cause;
+        telemetry::log(level, line);
+    }
+
+    fn metrics(&self) -> Metrics {
+        let mut metrics = Metrics::default();
+        match self.ended {
+            Some(TaskStatus::Done) => metrics.add(Metric::TasksDone, 1),
+            Some(TaskStatus::Failed) => metrics.add(Metric::TasksFailed, 1),
+            Some(TaskStatus::Pending | TaskStatus::Processing | TaskStatus::Canceled) | None => {}
+        }
+        for (metric, count) in [
+            (Metric::ObjectsDeleted, self.newly.deleted),
+            (Metric::ObjectsNotFound, self.newly.not_found),
+            (
+                Metric::ObjectsFailed,
+                self.newly.failed.saturating_sub(self.newly.not_found),
+            ),
+        ] {
+            if count > 0 {
+                metrics.add(metric, count);
             }
         }
-        let one = |status| (self.ended == Some(status)).then_some(1_u64);
-        let some = |count: u32| (count > 0).then_some(count);
-        macro_rules! line {
-            ($level:expr) => {
-                event!(
-                    $level,
-                    task_id = message.task_id.as_str(),
-                    attempt = message.attempt,
-                    chunk = message.chunk,
-                    outcome = line.outcome,
-                    why = line.why,
-                    sent = line.sent,
-                    unsent = line.unsent,
-                    cause = self.cause,
-                    TasksDone = one(TaskStatus::Done),
-                    TasksFailed = one(TaskStatus::Failed),
-                    ObjectsDeleted = some(self.newly.deleted),
-                    ObjectsNotFound = some(self.newly.not_found),
-                    ObjectsFailed = some(self.newly.failed.saturating_sub(self.newly.not_found)),
-                    duration_ms = duration.num_milliseconds(),
-                )
-            };
-        }
-        if line.is_trouble || self.cause.is_some() {
-            line!(Level::WARN);
-        } else {
-            line!(Level::INFO);
+        metrics
+    }
+}
+
+/// A message's line, as it is written.
+#[derive(Debug, Serialize)]
+struct MessageLine<'a> {
+    task_id: &'a str,
+    attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunk: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unsent: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+    #[serde(flatten)]
+    metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+}
+
+impl Line for MessageLine<'_> {
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn task_id(&self) -> Option<&str> {
+        Some(self.task_id)
+    }
+
+    fn shorten(&mut self) -> bool {
+        // Where the line counts a task that ended, the metric's name says what `outcome` says.
+        let has_end = self.metrics.has(Metric::TasksDone) || self.metrics.has(Metric::TasksFailed);
+        (has_end && self.outcome.take().is_some())
+            || self.duration_ms.take().is_some()
+            || self.cause.take().is_some()
+    }
+}
+
+/// The line of a message that is not one of this service.
+#[derive(Debug, Serialize)]
+pub(super) struct RefusedLine {
+    message_id: ShortText,
+    outcome: &'static str,
+    why: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+}
+
+impl RefusedLine {
+    /// `cause`: why the message could not be made visible again, if it could not.
+    pub(super) fn new(message_id: &str, cause: Option<impl fmt::Display>) -> Self {
+        Self {
+            message_id: ShortText::new(message_id),
+            outcome: "refused",
+            why: "not a message of this service",
+            cause: cause.map(ShortText::new),
         }
     }
 }
 
-/// What the line says of a verdict.
-#[derive(Debug, Default)]
-struct Ending {
-    outcome: &'static str,
-    why: Option<&'static str>,
-    sent: Option<usize>,
-    unsent: Option<usize>,
-    /// Somebody may want to know.
-    is_trouble: bool,
+impl Line for RefusedLine {
+    fn shorten(&mut self) -> bool {
+        self.cause.take().is_some()
+    }
 }

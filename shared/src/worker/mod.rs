@@ -22,13 +22,14 @@ use crate::clock::Clock;
 use crate::queue::{QueueError, TaskQueue};
 use crate::store::{StoreError, TaskStore};
 use crate::task::{Message, TaskId, TaskStatus};
+use crate::telemetry;
 use crate::vector::VectorStores;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsMessage};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use log::MessageLog;
+use log::{MessageLog, RefusedLine};
 use std::time::Duration;
-use tracing::warn;
+use tracing::Level;
 
 /// Messages of a batch that are carried out at once.
 const CONCURRENT_MESSAGES: usize = 5;
@@ -135,12 +136,8 @@ impl Worker {
         again.item_identifier = record.message_id.unwrap_or_default();
         let Some((id, message)) = parse(record.body.as_deref().unwrap_or_default()) else {
             let cause = self.reject(record.receipt_handle).await.err();
-            warn!(
-                message_id = again.item_identifier,
-                outcome = "refused",
-                why = "not a message of this service",
-                cause = cause.map(|error| error.to_string()),
-            );
+            let line = RefusedLine::new(&again.item_identifier, cause);
+            telemetry::log(Level::WARN, line);
             return Some(again);
         };
         let mut log = MessageLog::default();

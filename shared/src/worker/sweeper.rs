@@ -4,10 +4,12 @@ use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};
 use crate::store::{DueTask, TaskStore, Written};
 use crate::task::Message;
+use crate::telemetry::{self, Line, Metric, Metrics, ShortText};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use serde::Deserialize;
-use tracing::{Level, event};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use tracing::Level;
 
 /// Tasks that are taken over at once.
 const CONCURRENT_TASKS: usize = 10;
@@ -143,36 +145,61 @@ struct SweepLog {
     /// In seconds; 0 where no task is pending; `None` where it is not known.
     oldest_pending_age: Option<i64>,
     /// The last thing that went wrong.
-    cause: Option<String>,
+    cause: Option<ShortText>,
 }
 
 impl SweepLog {
     /// A call failed.
-    fn failed(&mut self, report: &mut SweepReport, cause: impl ToString) {
+    fn failed(&mut self, report: &mut SweepReport, cause: impl fmt::Display) {
         report.errors += 1;
-        self.cause = Some(cause.to_string());
+        self.cause = Some(ShortText::new(cause));
     }
 
     fn write(self, report: &SweepReport, cut_short: bool, duration: TimeDelta) {
-        macro_rules! line {
-            ($level:expr) => {
-                event!(
-                    $level,
-                    outcome = "swept",
-                    due = report.due,
-                    errors = report.errors,
-                    cut_short = cut_short,
-                    cause = self.cause,
-                    OldestPendingTaskAge = self.oldest_pending_age,
-                    SweeperResends = report.sent,
-                    duration_ms = duration.num_milliseconds(),
-                )
-            };
+        let mut metrics = Metrics::default();
+        if let Some(age) = self.oldest_pending_age {
+            metrics.add(Metric::OldestPendingTaskAge, age);
         }
-        if report.errors == 0 {
-            line!(Level::INFO);
+        metrics.add(Metric::SweeperResends, report.sent as i64);
+        let level = if report.errors == 0 {
+            Level::INFO
         } else {
-            line!(Level::WARN);
-        }
+            Level::WARN
+        };
+        let line = SweepLine {
+            outcome: "swept",
+            due: report.due,
+            errors: report.errors,
+            cut_short,
+            cause: self.cause,
+            metrics,
+            duration_ms: Some(duration.num_milliseconds()),
+        };
+        telemetry::log(level, line);
+    }
+}
+
+/// A sweep's line, as it is written.
+#[derive(Debug, Serialize)]
+struct SweepLine {
+    outcome: &'static str,
+    due: usize,
+    errors: usize,
+    cut_short: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+    #[serde(flatten)]
+    metrics: Metrics,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+}
+
+impl Line for SweepLine {
+    fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn shorten(&mut self) -> bool {
+        self.duration_ms.take().is_some() || self.cause.take().is_some()
     }
 }

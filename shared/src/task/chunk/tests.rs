@@ -105,7 +105,7 @@ fn after_a_restart_only_deletions_count_and_after_one_of_everything_nothing_does
     assert_eq!((end.newly.deleted, end.newly.failed), (0, 0));
     assert!(
         end.seen.contains(0),
-        "what is gone at the next look was deleted"
+        "what is gone at the next existence check was deleted"
     );
 }
 
