@@ -46,7 +46,7 @@ where
 }
 
 /// A client that is made when it is first needed. Making one takes as long as half of a function's start, since each client
-/// of the SDK parses the list of AWS's partitions anew; the worker needs one for large tasks only.
+/// of the SDK parses the list of AWS's partitions again; the worker needs one for tasks of several chunks only.
 type Lazy = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
 /// One SQS queue of [`Message`]s.
@@ -71,7 +71,7 @@ impl TaskQueue {
         Self { client, url }
     }
 
-    /// Makes the client, if there is none yet. For whoever is going to send, and is waiting for something else before.
+    /// Makes the client, if there is none yet, while its caller waits for something else before it sends.
     pub async fn prepare(&self) {
         LazyLock::force(&self.client);
     }
@@ -79,7 +79,7 @@ impl TaskQueue {
     /// Sends one message.
     ///
     /// # Errors
-    /// When SQS does not answer. The message may be on the queue all the same.
+    /// When SQS does not take the message, or does not respond: then it may be on the queue nevertheless.
     pub async fn send(&self, message: &Message) -> Result<(), QueueError> {
         let body = serde_json::to_string(message).map_err(QueueError::not_built)?;
         let sent = self
@@ -93,10 +93,10 @@ impl TaskQueue {
         Ok(sent.map(drop)?)
     }
 
-    /// Sends up to [`MAX_BATCH`] messages in one call and answers how many were taken.
+    /// Sends up to [`MAX_BATCH`] messages in one call and returns how many SQS took.
     ///
     /// # Errors
-    /// When SQS does not answer. Some may be on the queue all the same.
+    /// When SQS does not respond. Some of them may be on the queue nevertheless.
     pub async fn send_batch(&self, messages: &[Message]) -> Result<usize, QueueError> {
         let mut entries = Vec::with_capacity(messages.len());
         for (number, message) in messages.iter().enumerate() {
@@ -116,14 +116,14 @@ impl TaskQueue {
             .send()
             .boxed()
             .await;
-        Ok(sent.map(|answer| answer.successful.len())?)
+        Ok(sent.map(|response| response.successful.len())?)
     }
 
-    /// Makes a received message visible again at once. For what is not a message of ours: it reaches the dead-letter
-    /// queue within moments, not after as many visibility timeouts as it may be received.
+    /// Makes a received message visible again at once. One that is not a message of this service so reaches the dead-letter
+    /// queue within moments, not after a visibility timeout for each time it may be received.
     ///
     /// # Errors
-    /// When SQS does not answer; the message then comes back after its visibility timeout.
+    /// When SQS does not respond. The message is then redelivered after its visibility timeout.
     pub async fn make_visible(&self, receipt_handle: &str) -> Result<(), QueueError> {
         let changed = self
             .client

@@ -77,7 +77,7 @@ pub enum Objects {
     Chunks(u32),
 }
 
-/// A task's only chunk. Its ids are as they are stored: most answers show none of them.
+/// A task's only chunk. Its ids are kept as they are stored, since most responses show none of them.
 #[derive(Clone, Debug)]
 pub struct InlineChunk {
     ids: Vec<u8>,

@@ -124,7 +124,7 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// An item does not look as this service writes it.
+    /// An item is not as this service writes it.
     #[error("a stored item is damaged: {0}")]
     Damaged(String),
 }

@@ -205,14 +205,14 @@ impl Chunk {
         }
     }
 
-    /// What the chunk comes to when a claim ends with `results`, recorded for a task that by now is `status`, in
-    /// `attempt`, though the claim was made in `claimed_attempt`.
+    /// What a claim that was made in `claimed_attempt` and ends with `results` settles, for a task that is now `status` in
+    /// `attempt`.
     ///
     /// - While the task is still at work on the claim's attempt, every result counts.
     /// - When it was canceled meanwhile, definite results count; what was given up remains.
-    /// - When it was restarted meanwhile, what was deleted counts; all else is for the new attempt to find out.
+    /// - When it was restarted meanwhile, what was deleted counts; all else is left to the new attempt.
     /// - When everything was restarted meanwhile, nothing counts, and what was seen stays on record: the new attempt
-    ///   looks at every object, and what is gone by then was deleted.
+    ///   checks every object, and what is gone then was deleted.
     pub fn settle(
         &self,
         results: &[(usize, Outcome)],

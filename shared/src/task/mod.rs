@@ -82,7 +82,7 @@ impl Progress {
     }
 }
 
-/// An object that was not deleted, and why, as answers show it.
+/// An object that was not deleted, and why, as responses show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedItem {
     /// The object.

@@ -1,17 +1,7 @@
-//! The life of a task: its states, and what each event does in each of them.
+//! The life of a task: its statuses, and what each event does in each of them. `docs/architecture.md` draws it.
 //!
-//! ```text
-//!              restart                restart
-//!        ┌─────────────────┬──────────────────────┐
-//!        ▼                 │                      │
-//!     pending ──claim──▶ processing ──finish──▶ done
-//!        │ │               │   │ ───fail─────▶ failed ──restart──▶ pending
-//!        │ └───fail────────┼───┘                  ▲
-//!        │                 └──────────────────────┘
-//!        └──cancel──▶ canceled ◀──cancel── processing
-//! ```
-//! The store turns the rows of claim, fail, cancel and restart into the conditions of their writes, so the rules stand here
-//! once. A settlement (finish, or fail after a claim) is guarded by its claim instead.
+//! The store turns [`TaskStatus::moved_by`] into the conditions of its writes, so the rules stand here once. A settlement
+//! (finish, or fail after a claim) is guarded by its claim instead.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,16 +9,28 @@ use std::str::FromStr;
 /// Where a task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskStatus {
-    /// Stored, durable, waiting for a worker. Left by a claim, by a cancel, or straight to `failed` when no vector
-    /// store can take it.
+    /// Stored and durable: it will be carried out, whatever crashes. Entered by a create or a restart.
+    ///
+    /// A claim, or the fan-out of a task of several chunks, makes it [`Self::Processing`]; a cancel [`Self::Canceled`]. It becomes
+    /// [`Self::Failed`] without a claim where the objects cannot even be checked: no vector store, no index, or the tries are
+    /// used up.
     Pending,
-    /// A worker has begun. Left when every object has an outcome, or by a cancel.
+    /// A worker has begun, and the counters move while it works. Another claim leaves it so.
+    ///
+    /// The settlement that leaves no object remaining makes it [`Self::Done`] or [`Self::Failed`]; a cancel
+    /// [`Self::Canceled`]. Where its workers die, the sweeper has it claimed again.
     Processing,
-    /// Every object has a definite outcome: deleted, absent, or refused by the store. Left only by a restart.
+    /// Every object has a definite outcome: deleted, not in the index, or refused as an id that the store cannot hold.
+    ///
+    /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Done,
-    /// At least one object has no definite outcome. Left only by a restart.
+    /// Every object has an outcome, and at least one was given up: a restart may help.
+    ///
+    /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Failed,
-    /// Stopped by a caller. Left only by a restart.
+    /// A caller stopped it. Objects that were not tried remain. What a worker was deleting is still recorded when it settles.
+    ///
+    /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Canceled,
 }
 

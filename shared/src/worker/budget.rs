@@ -11,7 +11,7 @@ use std::time::Duration;
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
 /// The longest wait before any call.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// A store that does not answer within less than this is not to blame.
+/// A call that was given less time than this and did not end is no failure of the store.
 const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
 /// With less time than this no call is begun.
 const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
@@ -48,8 +48,8 @@ impl Budget {
         left.saturating_sub((left / 2).clamp(least, most))
     }
 
-    /// Makes a call in bounded time. One that takes longer may have happened. It is the store's failure only if the store
-    /// had a fair time to answer.
+    /// Makes a call in bounded time. A call that takes longer may have been carried out. It is the store's failure only if the
+    /// store had a fair time to respond.
     pub(super) async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, VectorError>>,
@@ -64,7 +64,7 @@ impl Budget {
         tokio::time::timeout(time, call).await.unwrap_or_else(|_| {
             Err(VectorError {
                 kind,
-                detail: "The vector store did not answer in time".to_owned(),
+                detail: "The vector store did not respond in time".to_owned(),
                 code: "timeout".to_owned(),
                 source: None,
             })

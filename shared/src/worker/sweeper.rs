@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};
 use crate::store::{DueTask, TaskStore, Written};
-use crate::task::Message;
+use crate::task::{Message, TaskStatus};
 use crate::telemetry::{self, Line, Metric, Metrics, ShortText};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
@@ -55,7 +55,7 @@ impl Sweeper {
         let began = self.clock.now();
         let mut report = SweepReport::default();
         let mut log = SweepLog::default();
-        // First: where a backlog leaves no time for it, it matters most.
+        // This comes first, since it matters most where a backlog leaves no time for it.
         match self.store.oldest_pending(began).await {
             Ok(since) => {
                 let age = since.map_or(0, |since| (began - since).num_seconds());
@@ -63,41 +63,45 @@ impl Sweeper {
             }
             Err(error) => log.failed(&mut report, error),
         }
-        'sweep: for partition in self.store.open_partitions(began) {
-            let mut start = None;
-            loop {
-                let page = match self
-                    .store
-                    .due_tasks(partition, start, self.clock.now())
-                    .await
-                {
-                    Ok(page) => page,
-                    Err(error) => {
-                        log.failed(&mut report, error);
-                        if self.is_late(deadline) {
-                            break 'sweep;
-                        }
-                        break;
-                    }
-                };
-                report.due += page.tasks.len();
-                for tasks in page.tasks.chunks(MAX_BATCH) {
-                    self.send_again(tasks, &mut report, &mut log).await;
-                    if self.is_late(deadline) {
-                        break 'sweep;
-                    }
-                }
-                if self.is_late(deadline) {
-                    break 'sweep;
-                }
-                start = page.next;
-                if start.is_none() {
-                    break;
-                }
+        for partition in self.store.open_partitions(began) {
+            self.sweep_partition(partition, deadline, &mut report, &mut log)
+                .await;
+            if self.is_late(deadline) {
+                break;
             }
         }
         log.write(&report, self.is_late(deadline), self.clock.now() - began);
         report
+    }
+
+    /// Sends the due tasks of one partition, page by page, until the deadline is near. A page that cannot be read is left to
+    /// the next sweep, with those after it.
+    async fn sweep_partition(
+        &self,
+        partition: (TaskStatus, u32),
+        deadline: DateTime<Utc>,
+        report: &mut SweepReport,
+        log: &mut SweepLog,
+    ) {
+        let mut start = None;
+        loop {
+            let page = self.store.due_tasks(partition, start, self.clock.now());
+            let page = match page.await {
+                Ok(page) => page,
+                Err(error) => return log.failed(report, error),
+            };
+            report.due += page.tasks.len();
+            for tasks in page.tasks.chunks(MAX_BATCH) {
+                self.send_again(tasks, report, log).await;
+                if self.is_late(deadline) {
+                    return;
+                }
+            }
+            start = page.next;
+            if start.is_none() || self.is_late(deadline) {
+                return;
+            }
+        }
     }
 
     /// Whether what is left is for the next sweep.
