@@ -1,9 +1,12 @@
 //! `PUT /cancel`: `canceled`, and the worker stops.
 
-use super::answer::{Answer, RequestLog};
+use super::body::TaskBody;
+use super::endpoint::Endpoint;
+use super::log::RequestLog;
 use super::problem::Problem;
 use super::query::Query;
-use super::shown::answer_with;
+use super::response;
+use super::route::Route;
 use crate::clock::Clock;
 use crate::store::{Controlled, TaskStore};
 use lambda_http::{Body, Request, Response};
@@ -20,30 +23,36 @@ impl Cancel {
     pub fn new(store: TaskStore, clock: Clock) -> Self {
         Self { store, clock }
     }
+}
 
-    /// Answers a request.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
-        let mut log = RequestLog::begin("cancel", self.clock.now());
-        let answer = self.answer(request, &mut log).await;
-        log.respond(answer, self.clock.now())
+impl Endpoint for Cancel {
+    const ROUTE: Route = Route::Cancel;
+
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 
-    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
+    async fn respond(
+        &self,
+        request: Request,
+        log: &mut RequestLog,
+    ) -> Result<Response<Body>, Problem> {
         let mut query = Query::of(&request, &["task_id", "attempt"]);
         let (id, attempt) = (query.task_id(), query.attempt());
         let id = query.finish_with(id)?;
         log.about(&id);
-        let canceled = self
-            .store
-            .cancel_if_open(&id, attempt, self.clock.now())
-            .await;
-        match canceled {
+
+        let now = self.clock.now();
+        let stored = match self.store.cancel_if_open(&id, attempt, now).await {
             Ok(Controlled::Changed(stored)) => {
                 log.canceled();
-                answer_with(&self.store, stored, log).await
+                stored
             }
-            Ok(Controlled::Unchanged(stored)) => answer_with(&self.store, stored, log).await,
-            Err(error) => Err(Problem::from_control(error, &id, "canceled")),
-        }
+            Ok(Controlled::Unchanged(stored)) => stored,
+            Err(error) => return Err(Problem::from_control(error, &id, attempt, "canceled")),
+        };
+
+        log.task(&stored.task);
+        response::success(&TaskBody::load(&self.store, stored).await?)
     }
 }
