@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
 use lambda_http::Body;
-use shared::api::{MAX_BODY_BYTES, too_large};
+use shared::api::{MAX_BODY_BYTES, body_too_large};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 /// What is served.
 const SITE: Site = Site {
     max_body: MAX_BODY_BYTES,
-    too_large: || to_hyper(too_large()),
+    too_large: || to_hyper(body_too_large()),
     pages: docs::PAGES,
 };
 

@@ -1,6 +1,6 @@
 //! The one place that reads the clock.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,11 @@ pub fn deadline(millis: u64, now: DateTime<Utc>) -> DateTime<Utc> {
     start
         .checked_add_signed(told)
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// A time as the API shows it: RFC 3339, UTC, whole seconds.
+pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Where handlers get the time from: the system, or a clock that a test moves by hand.

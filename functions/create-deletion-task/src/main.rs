@@ -1,7 +1,7 @@
 //! The Lambda function behind `POST /internal/deletion-tasks/run`: wires the endpoint, decides nothing.
 
-use lambda_http::{Error, run, service_fn};
-use shared::api::Run;
+use lambda_http::Error;
+use shared::api::{self, Run};
 use shared::clock::Clock;
 use shared::config::Environment;
 use shared::queue::TaskQueue;
@@ -19,9 +19,5 @@ async fn main() -> Result<(), Error> {
     let aws = aws::config(aws);
     let store = TaskStore::new(aws::dynamodb_client(&aws), store);
     let queue = TaskQueue::new(move || aws::sqs_client(&aws), queue_url);
-    let endpoint = Run::new(store, queue, config, Clock::System);
-    run(service_fn(async |request| {
-        Ok::<_, Error>(endpoint.handle(request).await)
-    }))
-    .await
+    api::serve(Run::new(store, queue, config, Clock::System)).await
 }

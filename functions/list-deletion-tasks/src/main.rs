@@ -1,7 +1,7 @@
 //! The Lambda function behind `GET /internal/deletion-tasks/list`: wires the endpoint, decides nothing.
 
-use lambda_http::{Error, run, service_fn};
-use shared::api::List;
+use lambda_http::Error;
+use shared::api::{self, List};
 use shared::clock::Clock;
 use shared::config::Environment;
 use shared::store::TaskStore;
@@ -17,9 +17,5 @@ async fn main() -> Result<(), Error> {
 
     let aws = aws::config(aws);
     let store = TaskStore::new(aws::dynamodb_client(&aws), store);
-    let endpoint = List::new(store, Clock::System);
-    run(service_fn(async |request| {
-        Ok::<_, Error>(endpoint.handle(request).await)
-    }))
-    .await
+    api::serve(List::new(store, Clock::System)).await
 }

@@ -1,7 +1,7 @@
 //! The Lambda function behind `PUT /internal/deletion-tasks/restart`: wires the endpoint, decides nothing.
 
-use lambda_http::{Error, run, service_fn};
-use shared::api::Restart;
+use lambda_http::Error;
+use shared::api::{self, Restart};
 use shared::clock::Clock;
 use shared::config::Environment;
 use shared::queue::TaskQueue;
@@ -19,9 +19,5 @@ async fn main() -> Result<(), Error> {
     let aws = aws::config(aws);
     let store = TaskStore::new(aws::dynamodb_client(&aws), store);
     let queue = TaskQueue::new(move || aws::sqs_client(&aws), queue_url);
-    let endpoint = Restart::new(store, queue, Clock::System);
-    run(service_fn(async |request| {
-        Ok::<_, Error>(endpoint.handle(request).await)
-    }))
-    .await
+    api::serve(Restart::new(store, queue, Clock::System)).await
 }

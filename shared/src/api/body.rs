@@ -1,17 +1,16 @@
 //! The published shapes of a task.
 
-use super::shown::Shown;
-use crate::store::{ListPage, ListRow, OutcomePage, Place};
+use crate::clock::rfc3339;
+use crate::store::{ListRow, ObjectOutcome, StoreError, StoredTask, TaskStore};
 use crate::task::{FailedItem, ModelId, Outcome, Progress, Task, TaskId, TaskStatus};
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-/// RFC 3339, UTC, whole seconds.
-pub(super) fn timestamp(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::Secs, true)
-}
+/// The most objects in `failed_item_ids`, other than in a list.
+pub const MAX_FAILURES: usize = 1000;
+/// The most objects in one page of `items`.
+pub const MAX_ITEMS: usize = 1000;
 
-/// A task as every call returns it.
+/// A task as every call shows it.
 #[derive(Serialize)]
 pub(super) struct TaskBody {
     id: TaskId,
@@ -37,7 +36,7 @@ struct ProgressBody {
 
 /// One page of what happened to each object.
 #[derive(Serialize)]
-pub(super) struct ItemsBody {
+struct ItemsBody {
     items: Vec<ItemBody>,
     items_cursor: Option<String>,
 }
@@ -56,8 +55,42 @@ pub(super) struct ListBody {
     next_cursor: Option<String>,
 }
 
+impl TaskBody {
+    /// A task as it was just read or written. Its first failures are read here.
+    pub(super) async fn load(store: &TaskStore, stored: StoredTask) -> Result<Self, StoreError> {
+        let failures = store.failures(&stored, MAX_FAILURES).await?;
+        Ok(Self::new(stored.task, failures))
+    }
+
+    /// A task with its first failures.
+    pub(super) fn new(task: Task, failures: Vec<FailedItem>) -> Self {
+        Self {
+            id: task.id,
+            embedding_model_id: task.model,
+            status: task.status.as_str(),
+            created_at: rfc3339(task.created_at),
+            updated_at: rfc3339(task.updated_at),
+            failed_item_ids: failures,
+            // The reason is stored with the first object that is given up, before the task itself has failed.
+            detail: task.detail.filter(|_| task.status == TaskStatus::Failed),
+            attempt: task.attempt,
+            progress: ProgressBody::new(task.progress),
+            items: None,
+        }
+    }
+
+    /// Adds a page of objects, and the cursor of the next page.
+    pub(super) fn with_items(mut self, items: Vec<ObjectOutcome>, cursor: Option<String>) -> Self {
+        self.items = Some(ItemsBody {
+            items: items.into_iter().map(ItemBody::new).collect(),
+            items_cursor: cursor,
+        });
+        self
+    }
+}
+
 impl ProgressBody {
-    fn of(progress: Progress) -> Self {
+    fn new(progress: Progress) -> Self {
         Self {
             total: progress.total,
             deleted: progress.deleted,
@@ -67,59 +100,28 @@ impl ProgressBody {
     }
 }
 
-impl TaskBody {
-    fn new(task: Task, failed: Vec<FailedItem>) -> Self {
+impl ItemBody {
+    fn new(item: ObjectOutcome) -> Self {
         Self {
-            id: task.id,
-            embedding_model_id: task.model,
-            status: task.status.as_str(),
-            created_at: timestamp(task.created_at),
-            updated_at: timestamp(task.updated_at),
-            failed_item_ids: failed,
-            // What was given up on is on record before the task has failed.
-            detail: task.detail.filter(|_| task.status == TaskStatus::Failed),
-            attempt: task.attempt,
-            progress: ProgressBody::of(task.progress),
-            items: None,
-        }
-    }
-
-    /// A task with its first failures.
-    pub(super) fn of(shown: Shown) -> Self {
-        Self::new(shown.stored.task, shown.failures)
-    }
-
-    /// Adds a page of `items`.
-    pub(super) fn with_items(mut self, items: ItemsBody) -> Self {
-        self.items = Some(items);
-        self
-    }
-}
-
-impl ItemsBody {
-    /// A page of objects; `cursor` makes a place into the next page's cursor.
-    pub(super) fn of(page: OutcomePage, cursor: impl Fn(Place) -> String) -> Self {
-        let items = page.items.into_iter().map(|item| ItemBody {
             outcome: item.outcome.as_str(),
             detail: match item.outcome {
                 Outcome::Failed(reason) => Some(reason.detail().to_owned()),
                 Outcome::Remaining | Outcome::Deleted => None,
             },
             object_id: item.object_id,
-        });
-        Self {
-            items: items.collect(),
-            items_cursor: page.next.map(cursor),
         }
     }
 }
 
 impl ListBody {
-    pub(super) fn of(page: ListPage, cursor: impl Fn(&str) -> String) -> Self {
-        let body = |row: ListRow| TaskBody::new(row.task, row.failed_head);
+    /// A page, and the cursor of the next one.
+    pub(super) fn new(rows: Vec<ListRow>, next_cursor: Option<String>) -> Self {
+        let tasks = rows.into_iter();
         Self {
-            tasks: page.rows.into_iter().map(body).collect(),
-            next_cursor: page.next.map(|position| cursor(&position.0)),
+            tasks: tasks
+                .map(|row| TaskBody::new(row.task, row.failed_head))
+                .collect(),
+            next_cursor,
         }
     }
 }

@@ -1,10 +1,13 @@
 //! `PUT /cancel`: `canceled`, and the worker stops.
 
-use super::answer::{Answer, RequestLog};
-use super::control::Refused;
+use super::body::TaskBody;
+use super::endpoint::Endpoint;
+use super::log::RequestLog;
 use super::problem::Problem;
 use super::query::Query;
-use super::shown::answer_with;
+use super::refused::Refused;
+use super::response;
+use super::route::Route;
 use crate::clock::Clock;
 use crate::store::{TaskStore, Written};
 use lambda_http::{Body, Request, Response};
@@ -21,35 +24,35 @@ impl Cancel {
     pub fn new(store: TaskStore, clock: Clock) -> Self {
         Self { store, clock }
     }
+}
 
-    /// Answers a request.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
-        let mut log = RequestLog::begin("cancel", self.clock.now());
-        let answer = self.answer(request, &mut log).await;
-        log.respond(answer, self.clock.now())
+impl Endpoint for Cancel {
+    const ROUTE: Route = Route::Cancel;
+
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 
-    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
+    async fn respond(
+        &self,
+        request: Request,
+        log: &mut RequestLog,
+    ) -> Result<Response<Body>, Problem> {
         let mut query = Query::of(&request, &["task_id", "attempt"]);
         let (id, attempt) = (query.task_id(), query.attempt());
         let id = query.finish_with(id)?;
         log.about(&id);
-        let canceled = self
-            .store
-            .cancel_if_open(&id, attempt, self.clock.now())
-            .await;
-        let stored = match canceled? {
+
+        let now = self.clock.now();
+        let stored = match self.store.cancel_if_open(&id, attempt, now).await? {
             Written::Applied(stored) => {
                 log.canceled();
                 stored
             }
-            Written::Refused(found) => Refused {
-                id: &id,
-                attempt,
-                found,
-            }
-            .cancel()?,
+            Written::Refused(found) => Refused { id, attempt, found }.cancel()?,
         };
-        answer_with(&self.store, stored, log).await
+
+        log.task(&stored.task);
+        response::success(&TaskBody::load(&self.store, stored).await?)
     }
 }

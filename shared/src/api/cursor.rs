@@ -7,9 +7,6 @@ use sha2::{Digest, Sha256};
 /// Bytes of checksum before the place: enough that damage is never taken for a place.
 const CHECKSUM: usize = 8;
 
-/// What a cursor says when it is refused.
-pub(super) const DAMAGED: &str = "is damaged or belongs to another query: pass the cursor of the last answer as it was, with the same filters";
-
 /// A cursor for `place` in the listing that `query` asks for.
 pub(super) fn encode(query: &str, place: &str) -> String {
     let mut bytes = checksum(query, place.as_bytes()).to_vec();

@@ -1,14 +1,20 @@
 //! `GET /info`: one task, and what happened to each of its objects.
 
-use super::answer::{Answer, RequestLog};
-use super::body::{ItemsBody, TaskBody};
+use super::body::{MAX_FAILURES, MAX_ITEMS, TaskBody};
 use super::cursor;
+use super::endpoint::Endpoint;
+use super::log::RequestLog;
 use super::problem::Problem;
 use super::query::Query;
-use super::shown::Shown;
+use super::response;
+use super::route::Route;
 use crate::clock::Clock;
-use crate::store::{Place, TaskStore};
+use crate::store::{OutcomePage, Place, StoredTask, TaskStore};
+use crate::task::{FailedItem, OutcomeFilter, TaskId};
 use lambda_http::{Body, Request, Response};
+
+/// How often a task is read that is restarted again and again while it is read.
+const MAX_READS: u32 = 3;
 
 /// Shows one deletion task.
 #[derive(Clone, Debug)]
@@ -17,46 +23,149 @@ pub struct Info {
     clock: Clock,
 }
 
+/// Which of the task's objects a request asks for.
+struct Items {
+    filter: OutcomeFilter,
+    from: Place,
+    /// What the cursors are bound to.
+    listing: String,
+}
+
 impl Info {
     /// The endpoint over a store.
     pub fn new(store: TaskStore, clock: Clock) -> Self {
         Self { store, clock }
     }
 
-    /// Answers a request.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
-        let mut log = RequestLog::begin("info", self.clock.now());
-        let answer = self.answer(request, &mut log).await;
-        log.respond(answer, self.clock.now())
+    /// The task as it is stored, its first failures, and the objects that are asked for.
+    async fn read(
+        &self,
+        id: &TaskId,
+        items: Option<&Items>,
+    ) -> Result<(StoredTask, Vec<FailedItem>, Option<OutcomePage>), Problem> {
+        let now = self.clock.now();
+        let mut reads = 0;
+        loop {
+            reads += 1;
+            let stored = self.store.load(id).await?;
+            let stored = stored
+                .filter(|stored| !stored.task.is_expired(now))
+                .ok_or_else(|| Problem::task_not_found(id))?;
+            let failures = self.store.failures(&stored, MAX_FAILURES).await?;
+            let Some(Items { filter, from, .. }) = items else {
+                return Ok((stored, failures, None));
+            };
+            let page = self.store.outcomes(&stored, *filter, *from, MAX_ITEMS);
+            let page = page.await?;
+            if !page.restarted || reads == MAX_READS {
+                return Ok((stored, failures, Some(page)));
+            }
+        }
+    }
+}
+
+impl Endpoint for Info {
+    const ROUTE: Route = Route::Info;
+
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 
-    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
+    async fn respond(
+        &self,
+        request: Request,
+        log: &mut RequestLog,
+    ) -> Result<Response<Body>, Problem> {
         let mut query = Query::of(&request, &["task_id", "outcome", "cursor"]);
         let id = query.task_id();
-        if query.has("cursor") && !query.has("outcome") {
-            query.fault("cursor", "goes with `outcome`");
-        }
-        let filter = query.outcome();
-        let listing = match (&id, filter) {
-            (Some(id), Some(filter)) => format!("items {filter:?} {id}"),
-            _ => String::new(),
-        };
-        let place = match filter {
-            Some(_) => query.cursor(&listing),
-            None => None,
-        };
+        let items = Items::asked_for(&mut query, id.as_ref());
         let id = query.finish_with(id)?;
         log.about(&id);
-        let place = place.and_then(|place| place.parse().ok());
-        let asked = filter.map(|filter| (filter, place.unwrap_or_default()));
-        let mut shown = Shown::load(&self.store, &id, asked, self.clock.now()).await?;
-        log.task(&shown.stored.task);
-        let page = shown.page.take();
-        let mut body = TaskBody::of(shown);
-        if let Some(page) = page {
-            let next = |place: Place| cursor::encode(&listing, &place.to_string());
-            body = body.with_items(ItemsBody::of(page, next));
+
+        let (stored, failures, page) = self.read(&id, items.as_ref()).await?;
+        log.task(&stored.task);
+
+        let mut body = TaskBody::new(stored.task, failures);
+        if let (Some(items), Some(page)) = (items, page) {
+            let next = page.next.map(|place| items.cursor(place));
+            body = body.with_items(page.items, next);
         }
-        Answer::json(&body)
+        response::success(&body)
+    }
+}
+
+impl Items {
+    /// `None` where the request asks for no objects. A request without a task id is refused, whatever this is.
+    fn asked_for(query: &mut Query, id: Option<&TaskId>) -> Option<Self> {
+        if query.has("cursor") && !query.has("outcome") {
+            query.refuse("cursor", "goes with `outcome`");
+        }
+        let filter = query.outcome()?;
+        let listing = format!("items {filter:?} {}", id.map_or("", TaskId::as_str));
+        let from = query.cursor(&listing, |text| text.parse().ok());
+        Some(Self {
+            filter,
+            from: from.unwrap_or_default(),
+            listing,
+        })
+    }
+
+    fn cursor(&self, place: Place) -> String {
+        cursor::encode(&self.listing, &place.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lambda_http::http;
+
+    /// What a query of `/info` for task `t` asks for, or the parameter that is wrong in it.
+    fn asked_for(text: &str) -> Result<Option<Items>, String> {
+        let uri = format!("http://x/?task_id=t&{text}");
+        let request = http::Request::builder().uri(uri).body(Body::Empty).unwrap();
+        let mut query = Query::of(&request, &["task_id", "outcome", "cursor"]);
+        let id = query.task_id();
+        let items = Items::asked_for(&mut query, id.as_ref());
+        let finished = query.finish_with(id).map_err(Problem::from);
+        finished
+            .map(|_| items)
+            .map_err(|problem| serde_json::to_string(&problem.errors).unwrap())
+    }
+
+    #[test]
+    fn objects_are_shown_only_where_they_are_asked_for() {
+        assert!(asked_for("").unwrap().is_none());
+        let items = asked_for("outcome=failed").unwrap().unwrap();
+        assert_eq!(items.filter, OutcomeFilter::Failed);
+        assert_eq!(items.from, Place::default());
+    }
+
+    #[test]
+    fn a_cursor_is_good_only_for_the_task_and_outcome_that_it_was_given_for() {
+        let place = Place {
+            chunk: 2,
+            position: 7,
+        };
+        let cursor = |text: &str| asked_for(text).unwrap().unwrap().cursor(place);
+        let own = cursor("outcome=all");
+        let items = asked_for(&format!("outcome=all&cursor={own}"));
+        assert_eq!(items.unwrap().unwrap().from, place);
+
+        let other_outcome = cursor("outcome=failed");
+        let other_task = cursor::encode("items All u", &place.to_string());
+        for other in [other_outcome, other_task] {
+            let wrong = asked_for(&format!("outcome=all&cursor={other}")).err();
+            assert!(wrong.unwrap().contains("belongs to another query"));
+        }
+        for text in [
+            format!("cursor={own}"),
+            "cursor=".into(),
+            "cursor=%zz".into(),
+        ] {
+            let wrong = asked_for(&text).err().unwrap();
+            let expected = r#"{"parameter":"cursor","detail":"goes with `outcome`"}"#;
+            assert!(wrong.contains(expected), "{wrong}");
+        }
     }
 }

@@ -1,14 +1,14 @@
-//! Reading JSON that may be anything: what it is instead of what was wanted is an answer, not an error.
+//! Reading JSON whose values may be of any kind: a value of the wrong kind is a validation error, and the rest is still read.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// What to make of a JSON value, whatever it is. By default all of it is read and only its kind is told.
+/// What to make of a JSON value. Whatever is not overridden reads the value to its end and reports its kind to [`Reader::other`].
 pub(super) trait Reader<'de>: Sized {
     /// What it is made into.
     type Output;
 
-    /// A value of another kind than was wanted: "a string", "null" and so on.
+    /// A value of a kind that is not expected: "a string", "null" and so on.
     fn other(self, kind: &'static str) -> Self::Output;
 
     /// A string.
@@ -21,10 +21,10 @@ pub(super) trait Reader<'de>: Sized {
         self.other("null")
     }
 
-    /// An array.
+    /// An array, which a person is told of as a list.
     fn array<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Output, A::Error> {
         while array.next_element_seed(Read(Skip))?.is_some() {}
-        Ok(self.other("an array"))
+        Ok(self.other("a list"))
     }
 
     /// An object.
@@ -36,8 +36,8 @@ pub(super) trait Reader<'de>: Sized {
     }
 }
 
-/// Reads a value and makes nothing of it. Nesting counts against serde_json's limit of 128 levels, so that an absurdly
-/// deep body is refused, not followed.
+/// Reads a value and makes nothing of it. Unlike serde's `IgnoredAny` it recurses, so that serde_json refuses an absurdly deep
+/// value (more than 128 levels).
 pub(super) struct Skip;
 
 impl Reader<'_> for Skip {

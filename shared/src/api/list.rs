@@ -1,10 +1,13 @@
 //! `GET /list`: tasks, newest first, one page at a time.
 
-use super::answer::{Answer, RequestLog};
 use super::body::ListBody;
 use super::cursor;
+use super::endpoint::Endpoint;
+use super::log::RequestLog;
 use super::problem::Problem;
 use super::query::Query;
+use super::response;
+use super::route::Route;
 use crate::clock::Clock;
 use crate::store::{ListFilter, Position, TaskStore};
 use lambda_http::{Body, Request, Response};
@@ -21,33 +24,39 @@ impl List {
     pub fn new(store: TaskStore, clock: Clock) -> Self {
         Self { store, clock }
     }
+}
 
-    /// Answers a request.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
-        let mut log = RequestLog::begin("list", self.clock.now());
-        let answer = self.answer(request, &mut log).await;
-        log.respond(answer, self.clock.now())
+impl Endpoint for List {
+    const ROUTE: Route = Route::List;
+
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 
-    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
+    async fn respond(
+        &self,
+        request: Request,
+        log: &mut RequestLog,
+    ) -> Result<Response<Body>, Problem> {
         let known = ["status", "embedding_model_id", "limit", "cursor"];
         let mut query = Query::of(&request, &known);
         let filter = ListFilter {
             status: query.status(),
             model: query.model(),
         };
-        let limit = query.limit();
+        let limit = query.limit() as usize;
         let listing = listing(&filter);
-        let place = query.cursor(&listing).map(Position);
-        if place.as_ref().is_some_and(|place| !place.is_well_formed()) {
-            query.fault("cursor", cursor::DAMAGED);
-        }
+        let position = query.cursor(&listing, |text| {
+            Some(Position(text)).filter(Position::is_well_formed)
+        });
         query.finish()?;
+
         let now = self.clock.now();
-        let page = self.store.list(&filter, limit, place, now).await?;
+        let page = self.store.list(&filter, limit, position, now).await?;
         log.count(page.rows.len());
-        let body = ListBody::of(page, |place| cursor::encode(&listing, place));
-        Answer::json(&body)
+
+        let next = page.next.map(|next| cursor::encode(&listing, &next.0));
+        response::success(&ListBody::new(page.rows, next))
     }
 }
 

@@ -1,39 +1,44 @@
 //! The five endpoints, one file each.
 //!
-//! Each is a struct with a `handle` that takes an API Gateway request and always answers; its function's `main` wires
-//! it, and [`Api`] puts all five behind one router for the one-machine server. `query.rs` and `run_request.rs` are the
-//! request rules, `shown.rs` is what an answer shows of a task, `body.rs` the published shapes, `problem.rs` every error.
+//! A request takes one path. `endpoint.rs` begins its log line (`log.rs`) and hands it to the endpoint, which reads and
+//! validates it (`run_request.rs`, `query.rs`; what is wrong is collected in `validation.rs`), calls the store, and makes the
+//! response: a body (`body.rs`) or an error (`problem.rs`), which `response.rs` puts into HTTP.
+//!
+//! `route.rs` names the calls. Each Lambda function [`serve`]s one endpoint; [`Api`] has all five behind one router, in the
+//! place of API Gateway, for the one-machine server.
 
-mod answer;
 mod body;
 mod cancel;
-mod control;
 mod cursor;
+mod endpoint;
 mod info;
 mod json;
 mod list;
+mod log;
 mod problem;
 mod query;
+mod refused;
+mod response;
 mod restart;
+mod route;
 mod run;
 mod run_request;
-mod shown;
+mod validation;
 
-pub use answer::too_large;
 pub use cancel::Cancel;
+pub use endpoint::{Endpoint, serve};
 pub use info::Info;
 pub use list::List;
 pub use problem::{PROBLEM_TYPE, ProblemKind};
+pub use response::body_too_large;
 pub use restart::Restart;
+pub use route::{ROOT, Route};
 pub use run::Run;
 
 use crate::clock::Clock;
 use crate::config::ApiConfig;
 use crate::queue::TaskQueue;
 use crate::store::TaskStore;
-use crate::task::{Message, Task};
-use answer::{RequestLog, refuse};
-use lambda_http::http::Method;
 use lambda_http::{Body, Request, Response};
 use problem::Problem;
 
@@ -42,25 +47,15 @@ pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 /// The numbers that the published contract names, beside those of the names in [`crate::task`].
 pub mod limits {
-    pub use super::problem::{MAX_FAULTS, RETRY_AFTER_SECONDS};
+    pub use super::body::{MAX_FAILURES, MAX_ITEMS};
+    pub use super::problem::RETRY_AFTER_SECONDS;
     pub use super::query::{DEFAULT_LIMIT, MAX_LIMIT};
-    pub use super::shown::{MAX_FAILURES, MAX_ITEMS};
+    pub use super::validation::MAX_VALIDATION_ERRORS;
     pub use crate::store::MAX_ROWS_READ;
     pub use crate::task::MAX_HEAD_ITEMS;
 }
 
-/// Where all endpoints live.
-const ROOT: &str = "/internal/deletion-tasks/";
-
-/// Puts a stored task on the queue. The task is durable, so a message that cannot be sent is only late: the sweeper
-/// sends it.
-async fn dispatch(queue: &TaskQueue, task: &Task, log: &mut RequestLog) {
-    if let Err(error) = queue.send(&Message::whole(task)).await {
-        log.not_dispatched(&error);
-    }
-}
-
-/// All five endpoints behind one router: what API Gateway is in the cloud.
+/// All five endpoints behind one router.
 #[derive(Clone, Debug)]
 pub struct Api {
     run: Run,
@@ -82,24 +77,21 @@ impl Api {
         }
     }
 
-    /// Answers a request by its method and path.
+    /// Hands a request to the endpoint that its path and method name.
     pub async fn handle(&self, request: Request) -> Response<Body> {
-        let path = request.uri().path().to_owned();
-        let expected = match path.strip_prefix(ROOT) {
-            Some("run") => Method::POST,
-            Some("info" | "list") => Method::GET,
-            Some("restart" | "cancel") => Method::PUT,
-            _ => return refuse(Problem::no_such_path(&path)),
+        let path = request.uri().path();
+        let Some(route) = Route::at(path) else {
+            return response::error(&Problem::no_such_path(path));
         };
-        if *request.method() != expected {
-            return refuse(Problem::wrong_method(request.method(), &expected));
+        if request.method() != route.method() {
+            return response::error(&Problem::wrong_method(request.method(), route.method()));
         }
-        match path.strip_prefix(ROOT) {
-            Some("run") => self.run.handle(request).await,
-            Some("info") => self.info.handle(request).await,
-            Some("list") => self.list.handle(request).await,
-            Some("restart") => self.restart.handle(request).await,
-            _ => self.cancel.handle(request).await,
+        match route {
+            Route::Run => self.run.handle(request).await,
+            Route::Info => self.info.handle(request).await,
+            Route::List => self.list.handle(request).await,
+            Route::Restart => self.restart.handle(request).await,
+            Route::Cancel => self.cancel.handle(request).await,
         }
     }
 }

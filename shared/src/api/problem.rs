@@ -1,20 +1,21 @@
-//! Every error answer: problem+json (RFC 9457).
+//! Every error: problem+json (RFC 9457).
 //!
-//! A fault of the caller says what to change. A fault of ours says nothing about our insides; its cause goes to the log.
+//! An error of the caller says what to change. An error of the service says nothing about its insides; its cause goes to the log.
 
+use super::MAX_BODY_BYTES;
+use super::route::{ROOT, Route};
+use super::validation::{ValidationError, ValidationErrors};
 use crate::store::StoreError;
 use crate::task::TaskId;
 use lambda_http::http::{Method, StatusCode};
 use serde::Serialize;
 
-/// The most faults one answer lists.
-pub const MAX_FAULTS: usize = 20;
 /// How long a caller waits before it tries again, in seconds.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
 /// Every problem's `type`: the status says it all (RFC 9457, section 4.2.1).
 pub const PROBLEM_TYPE: &str = "about:blank";
 
-/// What kind of error an answer is. There are no others.
+/// What kind of error it is. There are no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
     /// The body cannot be read.
@@ -27,11 +28,11 @@ pub enum ProblemKind {
     Conflict,
     /// The body is too large.
     ContentTooLarge,
-    /// The body is not said to be JSON.
+    /// The content type is not JSON.
     UnsupportedMediaType,
     /// The request breaks a rule.
     UnprocessableContent,
-    /// A fault of ours.
+    /// The service is at fault.
     InternalServerError,
     /// The task store is busy or out of reach.
     ServiceUnavailable,
@@ -72,28 +73,16 @@ impl ProblemKind {
     }
 }
 
-/// An error answer.
+/// An error, as the caller gets it and as the log has it.
 #[derive(Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     pub(super) kind: ProblemKind,
     pub(super) detail: String,
-    pub(super) errors: Vec<Fault>,
+    pub(super) errors: Vec<ValidationError>,
     /// `Retry-After` or `Allow`, where the status asks for one.
     pub(super) header: Option<(&'static str, String)>,
-    /// What went wrong on our side. Only the log says it.
+    /// What went wrong in the service. Only the log has it.
     pub(super) cause: Option<String>,
-}
-
-/// One thing wrong with a request, and where.
-#[derive(Debug, Serialize)]
-pub(crate) struct Fault {
-    /// A JSON Pointer (RFC 6901) into the body.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pointer: Option<String>,
-    /// A query parameter's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parameter: Option<String>,
-    detail: String,
 }
 
 /// The published shape.
@@ -103,8 +92,8 @@ pub(super) struct ProblemBody<'a> {
     title: &'a str,
     status: u16,
     detail: &'a str,
-    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
-    errors: &'a [Fault],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [ValidationError],
 }
 
 impl Problem {
@@ -118,8 +107,8 @@ impl Problem {
         }
     }
 
-    /// A fault of ours. The caller learns nothing of it.
-    pub(super) fn ours(cause: impl ToString) -> Self {
+    /// An error of the service. The caller learns nothing of its cause.
+    pub(super) fn internal(cause: impl ToString) -> Self {
         Self::new(
             ProblemKind::InternalServerError,
             "Something went wrong on our side",
@@ -127,7 +116,7 @@ impl Problem {
         .because(cause)
     }
 
-    /// Says for the log what went wrong.
+    /// Adds the cause, for the log.
     fn because(mut self, cause: impl ToString) -> Self {
         self.cause = Some(cause.to_string());
         self
@@ -152,11 +141,11 @@ impl Problem {
     }
 
     pub(super) fn no_such_path(path: &str) -> Self {
-        let detail = format!(
-            "There is nothing at `{path}`. The endpoints are run, info, list, restart and cancel under \
-             /internal/deletion-tasks"
-        );
-        Self::new(ProblemKind::NotFound, detail)
+        let names = Route::ALL.map(Route::name).join(", ");
+        Self::new(
+            ProblemKind::NotFound,
+            format!("There is nothing at `{path}`. The endpoints under {ROOT} are {names}"),
+        )
     }
 
     pub(super) fn wrong_method(method: &Method, expected: &Method) -> Self {
@@ -167,11 +156,41 @@ impl Problem {
         }
     }
 
+    pub(super) fn unsupported_media_type(content_type: &str) -> Self {
+        Self::new(
+            ProblemKind::UnsupportedMediaType,
+            format!("The content type is `{content_type}`: send application/json"),
+        )
+    }
+
+    pub(super) fn body_too_large() -> Self {
+        let detail = format!(
+            "The body is larger than {MAX_BODY_BYTES} bytes: split the objects over several tasks"
+        );
+        Self::new(ProblemKind::ContentTooLarge, detail)
+    }
+
     pub(super) fn task_not_found(id: &TaskId) -> Self {
         Self::new(
             ProblemKind::NotFound,
             format!("Task with ID `{id}` not found"),
         )
+    }
+
+    pub(super) fn task_id_taken(id: &TaskId) -> Self {
+        Self::conflict(format!(
+            "Task with ID `{id}` already exists for another model or other objects"
+        ))
+    }
+}
+
+impl From<ValidationErrors> for Problem {
+    fn from(errors: ValidationErrors) -> Self {
+        let detail = errors.summary();
+        Self {
+            errors: errors.into_listed(),
+            ..Self::new(ProblemKind::UnprocessableContent, detail)
+        }
     }
 }
 
@@ -186,71 +205,7 @@ impl From<StoreError> for Problem {
                 )
                 .because(error)
             },
-            StoreError::Refused { .. } | StoreError::Damaged(_) => Self::ours(error),
+            StoreError::Refused { .. } | StoreError::Damaged(_) => Self::internal(error),
         }
-    }
-}
-
-/// What is wrong with a request, collected until the whole of it has been read.
-#[derive(Debug, Default)]
-pub(super) struct Faults {
-    found: usize,
-    listed: Vec<Fault>,
-}
-
-impl Faults {
-    /// Something wrong in the body.
-    pub(super) fn at(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.add(Fault {
-            pointer: Some(pointer.into()),
-            parameter: None,
-            detail: detail.into(),
-        });
-    }
-
-    /// Something wrong in the query.
-    pub(super) fn in_query(&mut self, parameter: impl Into<String>, detail: impl Into<String>) {
-        self.add(Fault {
-            pointer: None,
-            parameter: Some(parameter.into()),
-            detail: detail.into(),
-        });
-    }
-
-    fn add(&mut self, fault: Fault) {
-        self.found += 1;
-        if self.listed.len() < MAX_FAULTS {
-            self.listed.push(fault);
-        }
-    }
-
-    /// 422 with every fault, if there is any.
-    pub(super) fn finish(self) -> Result<(), Problem> {
-        let detail = match self.found {
-            0 => return Ok(()),
-            1 => "The request has one fault".to_owned(),
-            n if n > MAX_FAULTS => {
-                format!("The request has {n} faults, of which the first {MAX_FAULTS} are listed")
-            }
-            n => format!("The request has {n} faults"),
-        };
-        Err(Problem {
-            errors: self.listed,
-            ..Problem::new(ProblemKind::UnprocessableContent, detail)
-        })
-    }
-}
-
-/// The known name that `unknown` may have been meant for.
-pub(super) fn did_you_mean(unknown: &str, known: &[&str]) -> String {
-    let bare = |name: &str| -> String {
-        let letters = name.chars().filter(char::is_ascii_alphanumeric);
-        letters.map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let near = known.iter().find(|name| bare(name) == bare(unknown));
-    match near {
-        Some(name) => format!("is not known; did you mean `{name}`?"),
-        None if known.is_empty() => "is not known; this call takes no parameters".to_owned(),
-        None => format!("is not known; the known ones are {}", known.join(", ")),
     }
 }

@@ -1,16 +1,16 @@
-//! The query string, read strictly: an unknown, repeated or oddly encoded parameter is a fault, not a surprise.
+//! The query string, read strictly: an unknown, repeated or oddly encoded parameter is a validation error.
 
 use super::cursor;
-use super::problem::{Faults, Problem, did_you_mean};
+use super::validation::{ValidationErrors, describe_unknown};
 use crate::store::Scope;
 use crate::task::{ModelId, OutcomeFilter, TaskId, TaskStatus};
 use lambda_http::Request;
 use percent_encoding::percent_decode_str;
 
 /// Rows a list page has when the caller does not say.
-pub const DEFAULT_LIMIT: usize = 100;
+pub const DEFAULT_LIMIT: u32 = 100;
 /// The most rows a list page has.
-pub const MAX_LIMIT: usize = 1000;
+pub const MAX_LIMIT: u32 = 1000;
 
 /// What `outcome` may be.
 const OUTCOMES: [(&str, OutcomeFilter); 4] = [
@@ -20,185 +20,162 @@ const OUTCOMES: [(&str, OutcomeFilter); 4] = [
     ("all", OutcomeFilter::All),
 ];
 
-/// A request's query parameters, and what is wrong with them so far.
+/// A request's query parameters, and what is wrong with them.
 pub(super) struct Query {
-    parameters: Vec<(String, String)>,
-    /// Names of parameters that are there, though their value cannot be read.
-    unreadable: Vec<String>,
-    faults: Faults,
+    /// By name, each once. A value that cannot be decoded is `None`, and among the errors.
+    parameters: Vec<(String, Option<String>)>,
+    errors: ValidationErrors,
 }
 
 impl Query {
     /// Reads the query. Only `known` parameters may be in it, each once.
     pub(super) fn of(request: &Request, known: &[&str]) -> Self {
-        let mut parameters: Vec<(String, String)> = Vec::new();
-        let mut unreadable = Vec::new();
-        let mut faults = Faults::default();
+        let mut parameters: Vec<(String, Option<String>)> = Vec::new();
+        let mut errors = ValidationErrors::default();
         let query = request.uri().query().unwrap_or_default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = match (decode(name), decode(value)) {
-                (Ok(name), Ok(value)) => (name, value),
-                (Ok(name), Err(detail)) => {
-                    faults.in_query(name.as_str(), detail);
-                    unreadable.push(name);
-                    continue;
-                }
-                (Err(detail), _) => {
-                    faults.in_query(name, detail);
+            let name = match decode(name) {
+                Ok(name) => name,
+                Err(detail) => {
+                    errors.in_query(name, detail);
                     continue;
                 }
             };
             if !known.contains(&name.as_str()) {
-                let detail = did_you_mean(&name, known);
-                faults.in_query(name, detail);
+                let detail = describe_unknown(&name, known);
+                errors.in_query(name, detail);
             } else if parameters.iter().any(|(other, _)| *other == name) {
-                faults.in_query(name, "is given more than once");
+                errors.in_query(name, "is given more than once");
             } else {
-                parameters.push((name, value));
+                let value = decode(value);
+                let value = value.map_err(|detail| errors.in_query(name.as_str(), detail));
+                parameters.push((name, value.ok()));
             }
         }
-        Self {
-            parameters,
-            unreadable,
-            faults,
-        }
+        Self { parameters, errors }
     }
 
-    /// Ends the reading: 422 if anything was wrong.
-    pub(super) fn finish(self) -> Result<(), Problem> {
-        self.faults.finish()
+    /// Ends the reading.
+    ///
+    /// # Errors
+    /// All that is wrong with the query, if anything is.
+    pub(super) fn finish(self) -> Result<(), ValidationErrors> {
+        self.errors.finish()
     }
 
     /// Ends the reading of a query that must name a task.
-    pub(super) fn finish_with(self, id: Option<TaskId>) -> Result<TaskId, Problem> {
-        self.faults.finish()?;
-        // Without a fault there is an id.
-        id.ok_or_else(|| Problem::bad_request("The query names no task"))
+    ///
+    /// # Errors
+    /// All that is wrong with the query, if anything is.
+    pub(super) fn finish_with(self, id: Option<TaskId>) -> Result<TaskId, ValidationErrors> {
+        self.errors.finish_with(id)
     }
 
-    fn take(&mut self, name: &str) -> Option<String> {
-        let at = self.parameters.iter().position(|(n, _)| n == name)?;
-        Some(self.parameters.swap_remove(at).1)
-    }
-
-    /// `task_id`, which must be there. `None` only beside a fault.
+    /// `task_id`, which must be there. `None` only beside a validation error.
     pub(super) fn task_id(&mut self) -> Option<TaskId> {
-        let Some(text) = self.take("task_id") else {
-            if !self.has("task_id") {
-                self.faults.in_query("task_id", "is required");
-            }
-            return None;
-        };
-        match TaskId::new(text) {
-            Ok(id) => Some(id),
-            Err(fault) => {
-                self.faults.in_query("task_id", fault.to_string());
-                None
-            }
+        if !self.has("task_id") {
+            self.refuse("task_id", "is required");
         }
+        self.read("task_id", |text| {
+            TaskId::new(text).map_err(|invalid| invalid.to_string())
+        })
     }
 
-    /// `attempt`: a whole number from 1.
+    /// `attempt`: the one that the task must still be at.
     pub(super) fn attempt(&mut self) -> Option<u32> {
-        let text = self.take("attempt")?;
-        let attempt = whole_number(&text).and_then(|n| u32::try_from(n).ok());
-        if attempt.is_none_or(|n| n == 0) {
-            let detail = format!("must be a whole number from 1 to {}", u32::MAX);
-            self.faults.in_query("attempt", detail);
-        }
-        attempt
+        self.read("attempt", |text| whole_number(text, u32::MAX))
     }
 
-    /// `scope`: only `all` means anything.
+    /// `scope`: which objects to try again.
     pub(super) fn scope(&mut self) -> Scope {
-        match self.take("scope").as_deref() {
-            None => Scope::NotDeleted,
-            Some("all") => Scope::All,
-            Some(_) => {
-                let detail = "must be `all`, or left out to try again only what was not deleted";
-                self.faults.in_query("scope", detail);
-                Scope::NotDeleted
-            }
-        }
+        let all = self.read("scope", |text| match text {
+            "all" => Ok(Scope::All),
+            _ => Err("must be `all`, or left out to try again only what was not deleted".into()),
+        });
+        all.unwrap_or(Scope::NotDeleted)
     }
 
     /// `outcome`: which objects to show.
     pub(super) fn outcome(&mut self) -> Option<OutcomeFilter> {
-        let text = self.take("outcome")?;
-        let found = OUTCOMES.iter().find(|(word, _)| *word == text);
-        if found.is_none() {
-            let words = OUTCOMES.map(|(word, _)| word).join(", ");
-            self.faults
-                .in_query("outcome", format!("must be one of {words}"));
-        }
-        found.map(|(_, filter)| *filter)
+        self.read("outcome", |text| {
+            let found = OUTCOMES.iter().find(|(word, _)| *word == text);
+            found
+                .map(|(_, filter)| *filter)
+                .ok_or_else(|| must_be_one_of(&OUTCOMES.map(|(word, _)| word)))
+        })
     }
 
     /// `status`: which tasks to list.
     pub(super) fn status(&mut self) -> Option<TaskStatus> {
-        let text = self.take("status")?;
-        let status = text.parse().ok();
-        if status.is_none() {
-            let words = TaskStatus::ALL.map(TaskStatus::as_str).join(", ");
-            self.faults
-                .in_query("status", format!("must be one of {words}"));
-        }
-        status
+        self.read("status", |text| {
+            text.parse()
+                .map_err(|_| must_be_one_of(&TaskStatus::ALL.map(TaskStatus::as_str)))
+        })
     }
 
     /// `embedding_model_id`: which tasks to list.
     pub(super) fn model(&mut self) -> Option<ModelId> {
-        let model = ModelId::new(self.take("embedding_model_id")?);
-        model
-            .map_err(|fault| {
-                self.faults
-                    .in_query("embedding_model_id", fault.to_string())
-            })
-            .ok()
+        self.read("embedding_model_id", |text| {
+            ModelId::new(text).map_err(|invalid| invalid.to_string())
+        })
     }
 
     /// `limit`: rows of a list page.
-    pub(super) fn limit(&mut self) -> usize {
-        let Some(text) = self.take("limit") else {
-            return DEFAULT_LIMIT;
-        };
-        match whole_number(&text).filter(|n| (1..=MAX_LIMIT).contains(n)) {
-            Some(limit) => limit,
-            None => {
-                let detail = format!("must be a whole number from 1 to {MAX_LIMIT}");
-                self.faults.in_query("limit", detail);
-                DEFAULT_LIMIT
-            }
-        }
+    pub(super) fn limit(&mut self) -> u32 {
+        let limit = self.read("limit", |text| whole_number(text, MAX_LIMIT));
+        limit.unwrap_or(DEFAULT_LIMIT)
     }
 
-    /// `cursor`: the place in the listing that `query` asks for.
-    pub(super) fn cursor(&mut self, query: &str) -> Option<String> {
-        let text = self.take("cursor")?;
-        let place = cursor::decode(query, &text);
-        if place.is_none() {
-            self.faults.in_query("cursor", cursor::DAMAGED);
-        }
-        place
+    /// `cursor`: the place in `listing` that it stands for, as `place` reads it.
+    pub(super) fn cursor<T>(
+        &mut self,
+        listing: &str,
+        place: impl FnOnce(String) -> Option<T>,
+    ) -> Option<T> {
+        self.read("cursor", |text| {
+            let decoded = cursor::decode(listing, text);
+            decoded.and_then(place).ok_or_else(|| {
+                "is damaged or belongs to another query: pass the cursor of the last response unchanged, with the same filters".into()
+            })
+        })
     }
 
-    /// Something else that is wrong with a parameter.
-    pub(super) fn fault(&mut self, parameter: &str, detail: &str) {
-        self.faults.in_query(parameter, detail);
-    }
-
-    /// Whether a parameter is there and not yet taken.
+    /// Whether a parameter is there, readable or not.
     pub(super) fn has(&self, parameter: &str) -> bool {
         self.parameters.iter().any(|(name, _)| name == parameter)
-            || self.unreadable.iter().any(|name| name == parameter)
+    }
+
+    /// Something else is wrong with a parameter.
+    pub(super) fn refuse(&mut self, parameter: &str, detail: &str) {
+        self.errors.in_query(parameter, detail);
+    }
+
+    /// A parameter's value, as `read` makes it of the text. `None` where it is not there, and where it is wrong.
+    fn read<T>(
+        &mut self,
+        parameter: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let mut parameters = self.parameters.iter();
+        let (_, value) = parameters.find(|(name, _)| name == parameter)?;
+        read(value.as_deref()?)
+            .map_err(|detail| self.errors.in_query(parameter, detail))
+            .ok()
     }
 }
 
-/// Digits only: no sign, no space.
-fn whole_number(text: &str) -> Option<usize> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
+/// A whole number from 1 to `max`, in digits only: no sign, no space.
+fn whole_number(text: &str, max: u32) -> Result<u32, String> {
+    let is_digits = text.bytes().all(|b| b.is_ascii_digit());
+    let number = is_digits.then(|| text.parse().ok()).flatten();
+    number
+        .filter(|n| (1..=max).contains(n))
+        .ok_or_else(|| format!("must be a whole number from 1 to {max}"))
+}
+
+fn must_be_one_of(words: &[&str]) -> String {
+    format!("must be one of {}", words.join(", "))
 }
 
 /// Decodes a name or value (application/x-www-form-urlencoded, WHATWG URL), strictly.
@@ -210,120 +187,15 @@ fn decode(text: &str) -> Result<String, &'static str> {
         match after {
             [a, b, tail @ ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => rest = tail,
             _ => {
-                return Err(
-                    "has a `%` that two hexadecimal digits do not follow: write `%` as `%25`",
-                );
+                return Err("has a `%` not followed by two hexadecimal digits: write `%` as `%25`");
             }
         }
     }
     let decoded = percent_decode_str(&text).decode_utf8();
     decoded
         .map(|text| text.into_owned())
-        .map_err(|_| "is not UTF-8 once it is percent-decoded")
+        .map_err(|_| "is not UTF-8 after percent-decoding")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use lambda_http::Body;
-    use lambda_http::http;
-
-    const KNOWN: &[&str] = &["task_id", "attempt", "limit", "status"];
-
-    fn query(text: &str) -> Query {
-        let request = http::Request::builder().uri(format!("http://x/?{text}"));
-        Query::of(&request.body(Body::Empty).unwrap(), KNOWN)
-    }
-
-    fn faults(query: Query) -> Vec<String> {
-        let problem = query.finish().unwrap_err();
-        assert_eq!(problem.kind.status(), 422);
-        problem
-            .errors
-            .iter()
-            .map(|fault| serde_json::to_string(fault).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn a_task_id_of_any_script_survives_the_query() {
-        for (text, id) in [
-            ("delete-xyz", "delete-xyz"),
-            ("%F0%9F%97%91%EF%B8%8F", "🗑️"),
-            ("a%2Fb", "a/b"),
-            ("a/b", "a/b"),
-            ("..", ".."),
-            ("100%25", "100%"),
-            ("a%2Bb", "a+b"),
-            ("a=b", "a=b"),
-            ("%26%3D%23", "&=#"),
-        ] {
-            let mut query = query(&format!("task_id={text}"));
-            assert_eq!(query.task_id().unwrap().as_str(), id);
-            query.finish().unwrap();
-        }
-    }
-
-    #[test]
-    fn odd_encodings_are_named() {
-        for (text, word) in [
-            ("task_id=%", "%25"),
-            ("task_id=%zz", "%25"),
-            ("task_id=a%2", "%25"),
-            ("task_id=%FF", "UTF-8"),
-            ("task_id=%C3%28", "UTF-8"),
-            ("task_id=a+b", "white space"),
-            ("task_id=a%20b", "white space"),
-            ("task_id=%00", "control"),
-            ("task_id=", "empty"),
-            ("task_id", "empty"),
-        ] {
-            let mut query = query(text);
-            query.task_id();
-            let faults = faults(query);
-            assert_eq!(faults.len(), 1, "{text}: {faults:?}");
-            assert!(faults[0].contains(word), "{text}: {faults:?}");
-        }
-    }
-
-    #[test]
-    fn unknown_repeated_and_missing_parameters_are_all_named() {
-        let mut query = query("taskId=a&limit=1&limit=2&status=Done&attempt=0&x=1");
-        query.task_id();
-        query.attempt();
-        query.status();
-        let faults = faults(query).join("\n");
-        for part in [
-            "did you mean `task_id`",
-            "more than once",
-            "pending, processing",
-            "from 1",
-            r#""parameter":"x""#,
-            "required",
-        ] {
-            assert!(faults.contains(part), "{part}: {faults}");
-        }
-    }
-
-    #[test]
-    fn limits_are_whole_numbers_from_1_to_1000() {
-        for (text, limit) in [("1", 1), ("1000", 1000), ("007", 7)] {
-            assert_eq!(query(&format!("limit={text}")).limit(), limit);
-        }
-        for text in [
-            "0",
-            "-1",
-            "abc",
-            "",
-            "1001",
-            "1.5",
-            "+1",
-            "%201",
-            "99999999999999999999999",
-        ] {
-            let mut query = query(&format!("limit={text}"));
-            query.limit();
-            assert_eq!(faults(query).len(), 1, "{text}");
-        }
-    }
-}
+mod tests;

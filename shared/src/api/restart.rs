@@ -1,11 +1,13 @@
 //! `PUT /restart`: back to `pending`, and onto the queue again.
 
-use super::answer::{Answer, RequestLog};
-use super::control::Refused;
-use super::dispatch;
+use super::body::TaskBody;
+use super::endpoint::{Endpoint, dispatch};
+use super::log::RequestLog;
 use super::problem::Problem;
 use super::query::Query;
-use super::shown::answer_with;
+use super::refused::Refused;
+use super::response;
+use super::route::Route;
 use crate::clock::Clock;
 use crate::queue::TaskQueue;
 use crate::store::{TaskStore, Written};
@@ -29,34 +31,37 @@ impl Restart {
             clock,
         }
     }
+}
 
-    /// Answers a request.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
-        let mut log = RequestLog::begin("restart", self.clock.now());
-        let answer = self.answer(request, &mut log).await;
-        log.respond(answer, self.clock.now())
+impl Endpoint for Restart {
+    const ROUTE: Route = Route::Restart;
+
+    fn clock(&self) -> &Clock {
+        &self.clock
     }
 
-    async fn answer(&self, request: Request, log: &mut RequestLog) -> Result<Answer, Problem> {
+    async fn respond(
+        &self,
+        request: Request,
+        log: &mut RequestLog,
+    ) -> Result<Response<Body>, Problem> {
         let mut query = Query::of(&request, &["task_id", "scope", "attempt"]);
         let (id, scope, attempt) = (query.task_id(), query.scope(), query.attempt());
         let id = query.finish_with(id)?;
         log.about(&id);
+
         let now = self.clock.now();
         let restart = self.store.restart_if_terminal(&id, scope, attempt, now);
         let (restarted, ()) = tokio::join!(restart, self.queue.prepare());
         let stored = match restarted? {
             Written::Applied(stored) => stored,
-            Written::Refused(found) => Refused {
-                id: &id,
-                attempt,
-                found,
-            }
-            .restart(scope)?,
+            Written::Refused(found) => Refused { id, attempt, found }.restart(scope)?,
         };
         if stored.task.status == TaskStatus::Pending {
             dispatch(&self.queue, &stored.task, log).await;
         }
-        answer_with(&self.store, stored, log).await
+
+        log.task(&stored.task);
+        response::success(&TaskBody::load(&self.store, stored).await?)
     }
 }

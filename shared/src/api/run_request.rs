@@ -1,27 +1,44 @@
-//! The request of `/run`, read in one pass that collects every fault.
+//! The request of `/run`, validated in one pass that collects every validation error.
 
+use super::MAX_BODY_BYTES;
 use super::json::{Read, Reader, Skip};
-use super::problem::{Faults, Problem, did_you_mean};
+use super::problem::Problem;
+use super::query::Query;
+use super::validation::{ValidationErrors, describe_unknown};
 use crate::task::{DistinctIds, InvalidName, ModelId, ObjectIds, TaskId};
+use lambda_http::Request;
+use lambda_http::http::header;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
 const FIELDS: &[&str] = &["embedding_model_id", "task_id", "object_ids"];
+const REQUIRED: &[&str] = &["embedding_model_id", "object_ids"];
 
-/// A well-formed request of `/run`.
+/// A valid request of `/run`.
 #[derive(Debug)]
 pub(super) struct RunRequest {
     pub(super) model: ModelId,
     pub(super) task_id: Option<TaskId>,
-    /// Each once, in the order of their first mention.
+    /// Each once, in the order in which they are first named.
     pub(super) object_ids: DistinctIds,
 }
 
 impl RunRequest {
-    /// Reads a body.
+    /// Reads a request.
     ///
     /// # Errors
-    /// 400 for what is not JSON, 422 with every fault for what breaks a rule.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, Problem> {
+    /// 415 for a content type that is not JSON, 413 for a body that is too large, 400 for one that is not JSON, 422 for
+    /// validation errors.
+    pub(super) fn read(request: &Request) -> Result<Self, Problem> {
+        check_content_type(request)?;
+        Query::of(request, &[]).finish()?;
+        let body = request.body();
+        if body.len() > MAX_BODY_BYTES {
+            return Err(Problem::body_too_large());
+        }
+        Self::parse(body)
+    }
+
+    fn parse(body: &[u8]) -> Result<Self, Problem> {
         if body.is_empty() {
             return Err(Problem::bad_request(
                 "The body is empty: send a JSON object",
@@ -29,7 +46,7 @@ impl RunRequest {
         }
         let text = std::str::from_utf8(body).map_err(|error| {
             let at = error.valid_up_to();
-            Problem::bad_request(format!("The body is not UTF-8, from byte {at} on"))
+            Problem::bad_request(format!("The body is not valid UTF-8 from byte {at} on"))
         })?;
         let mut draft = Draft::default();
         let mut json = serde_json::Deserializer::from_str(text);
@@ -37,7 +54,26 @@ impl RunRequest {
             .deserialize(&mut json)
             .and_then(|()| json.end())
             .map_err(|error| Problem::bad_request(not_json(&error)))?;
-        draft.finish()
+        Ok(Self {
+            model: draft.errors.finish_with(draft.model)?,
+            task_id: draft.task_id,
+            object_ids: draft.object_ids.distinct(),
+        })
+    }
+}
+
+/// A content type may be left out; one that is given must be JSON.
+fn check_content_type(request: &Request) -> Result<(), Problem> {
+    let Some(given) = request.headers().get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let given = String::from_utf8_lossy(given.as_bytes()).to_ascii_lowercase();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    let subtype = essence.strip_prefix("application/").unwrap_or_default();
+    if subtype == "json" || (subtype.ends_with("+json") && subtype.len() > 5) {
+        Ok(())
+    } else {
+        Err(Problem::unsupported_media_type(essence))
     }
 }
 
@@ -52,33 +88,10 @@ fn not_json(error: &serde_json::Error) -> String {
 /// What has been read so far.
 #[derive(Default)]
 struct Draft {
-    faults: Faults,
+    errors: ValidationErrors,
     model: Option<ModelId>,
     task_id: Option<TaskId>,
     object_ids: ObjectIds,
-    /// Fields that were given, well or badly.
-    given: Vec<&'static str>,
-    not_an_object: bool,
-}
-
-impl Draft {
-    fn finish(mut self) -> Result<RunRequest, Problem> {
-        let required = |field: &str| !self.not_an_object && !self.given.contains(&field);
-        for field in ["embedding_model_id", "object_ids"] {
-            if required(field) {
-                self.faults.at(format!("/{field}"), "is required");
-            }
-        }
-        self.faults.finish()?;
-        let model = self
-            .model
-            .ok_or_else(|| Problem::bad_request("The body names no model"))?;
-        Ok(RunRequest {
-            model,
-            task_id: self.task_id,
-            object_ids: self.object_ids.distinct(),
-        })
-    }
 }
 
 /// The whole body.
@@ -88,39 +101,49 @@ impl<'de> Reader<'de> for Root<'_> {
     type Output = ();
 
     fn other(self, kind: &'static str) {
-        self.0.not_an_object = true;
-        let detail = format!("must be a JSON object, and is {kind}");
-        self.0.faults.at("", detail);
+        let detail = format!("must be a JSON object, got {kind}");
+        self.0.errors.in_body("", detail);
     }
 
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<(), A::Error> {
         let draft = self.0;
+        let mut given = Vec::new();
         while let Some(key) = object.next_key::<String>()? {
             let Some(field) = FIELDS.iter().find(|field| **field == key) else {
-                let detail = did_you_mean(&key, FIELDS);
-                draft.faults.at(pointer_to(&key), detail);
+                let detail = describe_unknown(&key, FIELDS);
+                draft.errors.in_body(pointer_to(&key), detail);
                 object.next_value_seed(Read(Skip))?;
                 continue;
             };
-            if draft.given.contains(field) {
+            if given.contains(field) {
                 let detail = "is given more than once";
-                draft.faults.at(pointer_to(&key), detail);
+                draft.errors.in_body(pointer_to(&key), detail);
                 object.next_value_seed(Read(Skip))?;
                 continue;
             }
-            draft.given.push(field);
-            let faults = &mut draft.faults;
+            given.push(*field);
             match *field {
                 "object_ids" => object.next_value_seed(Read(IdList(draft)))?,
                 "task_id" => {
-                    let name = Name::optional(faults, "/task_id", TaskId::new);
-                    draft.task_id = object.next_value_seed(Read(name))?;
+                    draft.task_id = object.next_value_seed(Read(Name {
+                        pointer: "/task_id",
+                        is_optional: true,
+                        new: TaskId::new,
+                        errors: &mut draft.errors,
+                    }))?;
                 }
                 _ => {
-                    let name = Name::required(faults, "/embedding_model_id", ModelId::new);
-                    draft.model = object.next_value_seed(Read(name))?;
+                    draft.model = object.next_value_seed(Read(Name {
+                        pointer: "/embedding_model_id",
+                        is_optional: false,
+                        new: ModelId::new,
+                        errors: &mut draft.errors,
+                    }))?;
                 }
             }
+        }
+        for field in REQUIRED.iter().filter(|field| !given.contains(field)) {
+            draft.errors.in_body(pointer_to(field), "is required");
         }
         Ok(())
     }
@@ -133,15 +156,15 @@ fn pointer_to(key: &str) -> String {
     format!("/{}{cut}", shown.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The value of `object_ids`. Its ids are checked as they come, so that a large request is held only once.
+/// The value of `object_ids`. Each id is checked as soon as it is read, so that a large request is held in memory only once.
 struct IdList<'a>(&'a mut Draft);
 
 impl<'de> Reader<'de> for IdList<'_> {
     type Output = ();
 
     fn other(self, kind: &'static str) {
-        let detail = format!("must be a list of strings, and is {kind}");
-        self.0.faults.at("/object_ids", detail);
+        let detail = format!("must be a list of strings, got {kind}");
+        self.0.errors.in_body("/object_ids", detail);
     }
 
     fn array<A: SeqAccess<'de>>(self, mut array: A) -> Result<(), A::Error> {
@@ -152,7 +175,7 @@ impl<'de> Reader<'de> for IdList<'_> {
                 continue;
             }
             if position == 0 {
-                draft.faults.at("/object_ids", "must not be empty");
+                draft.errors.in_body("/object_ids", "must not be empty");
             }
             break;
         }
@@ -167,9 +190,9 @@ struct ObjectIdAt<'a> {
 }
 
 impl ObjectIdAt<'_> {
-    fn fault(self, detail: String) {
+    fn refuse(self, detail: String) {
         let pointer = format!("/object_ids/{}", self.position);
-        self.draft.faults.at(pointer, detail);
+        self.draft.errors.in_body(pointer, detail);
     }
 }
 
@@ -177,53 +200,22 @@ impl Reader<'_> for ObjectIdAt<'_> {
     type Output = ();
 
     fn string(self, text: &str) {
-        if let Err(fault) = self.draft.object_ids.push(text) {
-            self.fault(fault.to_string());
+        if let Err(invalid) = self.draft.object_ids.push(text) {
+            self.refuse(invalid.to_string());
         }
     }
 
     fn other(self, kind: &'static str) {
-        self.fault(must_be_a_string(kind));
+        self.refuse(must_be_a_string(kind));
     }
 }
 
-fn must_be_a_string(kind: &str) -> String {
-    format!("must be a string, and is {kind}")
-}
-
-/// A string that is a name; `None` where it is not, beside a fault.
+/// A string that is the name of something. `None` beside a validation error, and for null where the name is optional.
 struct Name<'a, T> {
-    faults: &'a mut Faults,
     pointer: &'static str,
+    is_optional: bool,
     new: fn(String) -> Result<T, InvalidName>,
-    may_be_null: bool,
-}
-
-impl<'a, T> Name<'a, T> {
-    fn required(
-        faults: &'a mut Faults,
-        pointer: &'static str,
-        new: fn(String) -> Result<T, InvalidName>,
-    ) -> Self {
-        Self {
-            faults,
-            pointer,
-            new,
-            may_be_null: false,
-        }
-    }
-
-    /// One for which null is the same as absence.
-    fn optional(
-        faults: &'a mut Faults,
-        pointer: &'static str,
-        new: fn(String) -> Result<T, InvalidName>,
-    ) -> Self {
-        Self {
-            may_be_null: true,
-            ..Self::required(faults, pointer, new)
-        }
-    }
+    errors: &'a mut ValidationErrors,
 }
 
 impl<T> Reader<'_> for Name<'_, T> {
@@ -231,21 +223,26 @@ impl<T> Reader<'_> for Name<'_, T> {
 
     fn string(self, text: &str) -> Option<T> {
         (self.new)(text.to_owned())
-            .map_err(|fault| self.faults.at(self.pointer, fault.to_string()))
+            .map_err(|invalid| self.errors.in_body(self.pointer, invalid.to_string()))
             .ok()
     }
 
     fn null(self) -> Option<T> {
-        match self.may_be_null {
-            true => None,
-            false => self.other("null"),
+        if self.is_optional {
+            None
+        } else {
+            self.other("null")
         }
     }
 
     fn other(self, kind: &'static str) -> Option<T> {
-        self.faults.at(self.pointer, must_be_a_string(kind));
+        self.errors.in_body(self.pointer, must_be_a_string(kind));
         None
     }
+}
+
+fn must_be_a_string(kind: &str) -> String {
+    format!("must be a string, got {kind}")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub enum InvalidName {
     #[error("must not be empty")]
     Empty,
     /// The text is longer than the rule allows.
-    #[error("must be at most {max} bytes of UTF-8, and is {bytes}")]
+    #[error("must be at most {max} bytes of UTF-8, got {bytes}")]
     TooLong {
         /// The longest allowed.
         max: usize,
@@ -25,10 +25,10 @@ pub enum InvalidName {
         bytes: usize,
     },
     /// The text holds a control character.
-    #[error("must not contain control characters, and has U+{:04X}", u32::from(*.0))]
+    #[error("must not contain control characters, got U+{:04X}", u32::from(*.0))]
     ControlCharacter(char),
     /// The text holds white space, which a task id must not.
-    #[error("must not contain white space, and has U+{:04X}", u32::from(*.0))]
+    #[error("must not contain white space, got U+{:04X}", u32::from(*.0))]
     WhiteSpace(char),
 }
 

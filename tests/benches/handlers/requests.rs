@@ -7,7 +7,7 @@ use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Error, Request, Response, Service};
 use local::NAME;
 use serde_json::{Value, json};
-use shared::api::{Cancel, Info, List, Restart, Run};
+use shared::api::{Cancel, Endpoint as _, Info, List, Restart, Run};
 use shared::aws;
 use shared::clock::Clock;
 use shared::config::Environment;

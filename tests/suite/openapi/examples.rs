@@ -211,9 +211,9 @@ fn the_readme_shows_the_same_example() {
         panic!("the README has other examples: {answers:?}");
     };
     assert_eq!(task, done);
-    let faults = document.at(&format!(
-        "{run}/responses/422/content/application~1problem+json/examples/faults/value"
+    let invalid = document.at(&format!(
+        "{run}/responses/422/content/application~1problem+json/examples/invalid/value"
     ));
-    assert_eq!(problem, faults);
+    assert_eq!(problem, invalid);
     assert_eq!(json!(done["progress"]["total"]), 2);
 }

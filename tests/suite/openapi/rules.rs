@@ -2,7 +2,7 @@
 
 use regex::Regex;
 use serde_json::{Value, json};
-use shared::api::{MAX_BODY_BYTES, PROBLEM_TYPE, ProblemKind, limits};
+use shared::api::{MAX_BODY_BYTES, PROBLEM_TYPE, ProblemKind, Route, limits};
 use shared::task::{
     MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_TASK_ID_BYTES, ModelId, NOT_FOUND, ObjectIds,
     Outcome, Reason, TaskId, TaskStatus,
@@ -64,20 +64,37 @@ async fn each_call_takes_the_parameters_and_fields_that_are_documented() {
 }
 
 #[test]
-fn every_call_that_is_deployed_is_documented_and_no_other() {
-    let template = include_str!("../../../template.yaml");
-    let value_after =
-        |line: &str, key: &str| Some(line.trim().strip_prefix(key)?.trim().to_owned());
-    let lines: Vec<_> = template.lines().collect();
-    let deployed = lines.windows(2).filter_map(|pair| {
-        let method = value_after(pair[0], "Method:")?.to_uppercase();
-        Some((method, value_after(pair[1], "Path:")?))
-    });
+fn every_call_of_the_route_table_is_documented_and_deployed_and_no_other() {
+    let calls = Route::ALL.map(|route| (route.method().to_string(), route.path()));
     let documented = Document::read().operations();
     let documented = documented
         .into_iter()
         .map(|operation| (operation.method, operation.path));
-    assert_eq!(deployed.collect::<BTreeSet<_>>(), documented.collect());
+    assert_eq!(documented.collect::<BTreeSet<_>>(), BTreeSet::from(calls));
+
+    let served = Route::ALL.map(|route| {
+        let method = route.method().as_str().to_lowercase();
+        (
+            method,
+            route.path(),
+            format!("functions/{}/", route.function()),
+        )
+    });
+    let template = include_str!("../../../template.yaml");
+    // Each function says where its code is before it says what it serves.
+    let (mut code, mut method) = ("", "");
+    let mut deployed = BTreeSet::new();
+    for line in template.lines().map(str::trim) {
+        match line.split_once(": ") {
+            Some(("CodeUri", value)) => code = value,
+            Some(("Method", value)) => method = value,
+            Some(("Path", path)) => {
+                deployed.insert((method.to_owned(), path.to_owned(), code.to_owned()));
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(deployed, BTreeSet::from(served));
 }
 
 #[test]
@@ -125,9 +142,9 @@ fn numbers_are_those_of_the_code() {
         (&document.schema("EmbeddingModelId")["maxLength"], MAX_MODEL_ID_BYTES),
         (&document.schema("ObjectId")["x-max-bytes"], MAX_OBJECT_ID_BYTES),
         (&document.schema("ObjectId")["maxLength"], MAX_OBJECT_ID_BYTES),
-        (&list["maximum"], limits::MAX_LIMIT),
-        (&list["default"], limits::DEFAULT_LIMIT),
-        (&document.schema("TaskList")["properties"]["tasks"]["maxItems"], limits::MAX_LIMIT),
+        (&list["maximum"], limits::MAX_LIMIT as usize),
+        (&list["default"], limits::DEFAULT_LIMIT as usize),
+        (&document.schema("TaskList")["properties"]["tasks"]["maxItems"], limits::MAX_LIMIT as usize),
         (&task["failed_item_ids"]["maxItems"], limits::MAX_FAILURES),
         (
             &document.schema("ListedTask")["properties"]["failed_item_ids"]["maxItems"],
@@ -137,7 +154,7 @@ fn numbers_are_those_of_the_code() {
             &document.schema("TaskWithItems")["properties"]["items"]["maxItems"],
             limits::MAX_ITEMS,
         ),
-        (&problem["errors"]["maxItems"], limits::MAX_FAULTS),
+        (&problem["errors"]["maxItems"], limits::MAX_VALIDATION_ERRORS),
         (&retry["const"], limits::RETRY_AFTER_SECONDS as usize),
         (&task["attempt"]["maximum"], u32::MAX as usize),
         (

@@ -1,27 +1,46 @@
-//! What `/run` takes and refuses, as tables.
+//! The rules for requests of `/run`, as tables.
 
 use super::*;
+use lambda_http::{Body, http};
 
-fn faults(body: &str) -> Vec<(String, String)> {
+/// The validation errors of a body: pointer and detail of each.
+#[track_caller]
+fn errors(body: &str) -> Vec<(String, String)> {
     let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
     assert_eq!(problem.kind.status(), 422, "{body}");
-    let body = serde_json::to_value(problem.body()).unwrap();
+    let errors = serde_json::to_value(&problem.errors).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let errors = body["errors"].as_array().unwrap().iter();
+    let errors = errors.as_array().unwrap().iter();
     errors
         .map(|error| (text(&error["pointer"]), text(&error["detail"])))
         .collect()
 }
 
-fn pointers(body: &str) -> Vec<String> {
-    faults(body)
-        .into_iter()
-        .map(|(pointer, _)| pointer)
-        .collect()
+/// Fails the test unless a body has just this validation error.
+#[track_caller]
+fn assert_refused(body: &str, pointer: &str, detail: &str) {
+    let expected = [(pointer.to_owned(), detail.to_owned())];
+    assert_eq!(errors(body), expected, "{body}");
 }
 
-fn with(field: &str) -> String {
-    format!(r#"{{"embedding_model_id":"m","object_ids":["a"],{field}}}"#)
+/// A valid body, and this member.
+fn with(member: &str) -> String {
+    format!(r#"{{"embedding_model_id":"m","object_ids":["a"],{member}}}"#)
+}
+
+/// A body with this model.
+fn model(value: &str) -> String {
+    format!(r#"{{"embedding_model_id":{value},"object_ids":["a"]}}"#)
+}
+
+/// A body with these objects.
+fn objects(value: &str) -> String {
+    format!(r#"{{"embedding_model_id":"m","object_ids":{value}}}"#)
+}
+
+/// A body with this task id.
+fn task(value: &str) -> String {
+    with(&format!(r#""task_id":{value}"#))
 }
 
 #[test]
@@ -36,190 +55,290 @@ fn the_documented_request_is_taken() {
 
 #[test]
 fn an_absent_and_a_null_task_id_are_the_same() {
-    for body in [
-        with(r#""task_id":null"#),
-        r#"{"object_ids":["a"],"embedding_model_id":"m"}"#.into(),
-    ] {
-        assert!(
-            RunRequest::parse(body.as_bytes())
-                .unwrap()
-                .task_id
-                .is_none()
-        );
+    for body in [objects(r#"["a"]"#), task("null")] {
+        let request = RunRequest::parse(body.as_bytes()).unwrap();
+        assert!(request.task_id.is_none(), "{body}");
     }
 }
 
 #[test]
 fn a_repeated_id_counts_once_and_keeps_its_first_place() {
-    let body = br#"{"embedding_model_id":"m","object_ids":["b","a","b","c","a"]}"#;
-    let ids = RunRequest::parse(body).unwrap().object_ids;
+    let body = objects(r#"["b","a","b","c","a"]"#);
+    let ids = RunRequest::parse(body.as_bytes()).unwrap().object_ids;
     assert_eq!(ids.into_ids().iter().collect::<Vec<_>>(), ["b", "a", "c"]);
 }
 
 #[test]
-fn what_is_not_json_is_a_bad_request() {
-    let deep = format!(
-        r#"{{"object_ids":{}{}}}"#,
-        "[".repeat(1000),
-        "]".repeat(1000)
-    );
-    let six_megabytes = "[".repeat(6 * 1024 * 1024);
-    for body in [
-        "",
-        " ",
-        "{",
-        "{}x",
-        "nonsense",
-        "{'a':1}",
-        r#"{"a":}"#,
-        r#"{"task_id":"\ud800"}"#,
-        "[1,]",
-        "NaN",
-        &deep,
-        &six_megabytes,
-    ] {
-        let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
-        assert_eq!(
-            problem.kind.status(),
-            400,
-            "{}",
-            body.chars().take(40).collect::<String>()
-        );
+fn what_is_not_json_is_a_bad_request_that_says_why() {
+    let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let bodies: Vec<(Vec<u8>, &str)> = vec![
+        (b"".into(), "is empty: send a JSON object"),
+        (b" \r\n".into(), "not JSON"),
+        (b"{".into(), "not JSON"),
+        (b"nonsense".into(), "not JSON"),
+        (b"{'task_id':'t'}".into(), "not JSON"),
+        (b"[1,]".into(), "not JSON"),
+        (b"NaN".into(), "not JSON"),
+        (b"a=1&b=2".into(), "not JSON"),
+        (with(r#""a":"#).into(), "not JSON"),
+        (format!("{} {{}}", task("1")).into(), "not JSON: trailing"),
+        ("\u{feff}{}".into(), "not JSON"),
+        (task(r#""\ud800""#).into(), "not JSON"),
+        (task("\"a\nb\"").into(), "control character"),
+        (vec![b'['; MAX_BODY_BYTES], "nested too deeply"),
+        (nested(100_000).into(), "nested too deeply"),
+        (objects(&nested(1000)).into(), "nested too deeply"),
+        (
+            with(&format!(r#""unknown":{}"#, nested(1000))).into(),
+            "nested too deeply",
+        ),
+        (
+            format!("{}1{}", r#"{"a":"#.repeat(1000), "}".repeat(1000)).into(),
+            "nested too deeply",
+        ),
+        (
+            b"{\"task_id\":\"\xff\"}".into(),
+            "not valid UTF-8 from byte 12 on",
+        ),
+        (b"\xff\xfe{\0}\0".into(), "not valid UTF-8 from byte 0 on"),
+        (b"{\"task_id\":\"\xed\xa0\x80\"}".into(), "not valid UTF-8"),
+    ];
+    for (body, part) in bodies {
+        let problem = RunRequest::parse(&body).unwrap_err();
+        assert_eq!(problem.kind.status(), 400, "{}", problem.detail);
+        assert!(problem.detail.starts_with("The body is "), "{part}");
+        assert!(problem.detail.contains(part), "{part}: {}", problem.detail);
     }
-    let problem = RunRequest::parse(b"{\"task_id\":\"\xff\"}").unwrap_err();
-    assert_eq!(problem.kind.status(), 400);
-    assert!(problem.detail.contains("byte 12"), "{}", problem.detail);
 }
 
 #[test]
-fn json_that_is_not_an_object_says_what_it_is() {
+fn json_that_is_not_an_object_is_named_by_its_kind() {
     for (body, kind) in [
-        ("[]", "an array"),
+        ("[]", "a list"),
+        (r#"[{"embedding_model_id":"m"}]"#, "a list"),
         ("1", "a number"),
         ("-1", "a number"),
         ("1.5", "a number"),
         ("null", "null"),
         ("true", "a boolean"),
         ("\"x\"", "a string"),
-        ("[[1],{}]", "an array"),
     ] {
-        let detail = format!("must be a JSON object, and is {kind}");
-        assert_eq!(faults(body), [(String::new(), detail)], "{body}");
+        assert_refused(body, "", &format!("must be a JSON object, got {kind}"));
     }
 }
 
 #[test]
-fn every_fault_is_named_where_it_stands() {
-    let long = "x".repeat(1025);
-    let body = format!(
-        r#"{{"embedding_model_id":"","task_id":"a b","object_ids":["ok","",1,null,"a\u0000","{long}",["x"],{{}}],"taskId":"t","a/b~c":1}}"#
+fn names_are_strings() {
+    for (value, kind) in [
+        ("1", "a number"),
+        ("false", "a boolean"),
+        (r#"["m"]"#, "a list"),
+        (r#"{"id":"m"}"#, "an object"),
+        ("null", "null"),
+    ] {
+        let detail = format!("must be a string, got {kind}");
+        assert_refused(&model(value), "/embedding_model_id", &detail);
+        assert_refused(
+            &objects(&format!(r#"["a",{value}]"#)),
+            "/object_ids/1",
+            &detail,
+        );
+        if value != "null" {
+            assert_refused(&task(value), "/task_id", &detail);
+        }
+    }
+}
+
+#[test]
+fn names_obey_their_rules() {
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let empty = "must not be empty";
+    for (text, detail) in [
+        ("", empty),
+        (
+            &*"m".repeat(129),
+            "must be at most 128 bytes of UTF-8, got 129",
+        ),
+        (
+            &"é".repeat(65),
+            "must be at most 128 bytes of UTF-8, got 130",
+        ),
+        ("m\u{7}", "must not contain control characters, got U+0007"),
+    ] {
+        assert_refused(&model(&quoted(text)), "/embedding_model_id", detail);
+    }
+    for (text, detail) in [
+        ("", empty),
+        (
+            &*"t".repeat(256),
+            "must be at most 255 bytes of UTF-8, got 256",
+        ),
+        ("a b", "must not contain white space, got U+0020"),
+        ("a\u{2028}b", "must not contain white space, got U+2028"),
+        ("a\nb", "must not contain control characters, got U+000A"),
+    ] {
+        assert_refused(&task(&quoted(text)), "/task_id", detail);
+    }
+    for (text, detail) in [
+        ("", empty),
+        (
+            &*"o".repeat(1025),
+            "must be at most 1024 bytes of UTF-8, got 1025",
+        ),
+        ("\u{7f}", "must not contain control characters, got U+007F"),
+    ] {
+        let list = format!(r#"["a b",{}]"#, quoted(text));
+        assert_refused(&objects(&list), "/object_ids/1", detail);
+    }
+}
+
+#[test]
+fn object_ids_are_a_list_that_is_not_empty() {
+    for (value, kind) in [
+        ("null", "null"),
+        (r#""a""#, "a string"),
+        (r#"{"0":"a"}"#, "an object"),
+        ("true", "a boolean"),
+        ("-1", "a number"),
+    ] {
+        let detail = format!("must be a list of strings, got {kind}");
+        assert_refused(&objects(value), "/object_ids", &detail);
+    }
+    assert_refused(&objects("[]"), "/object_ids", "must not be empty");
+}
+
+#[test]
+fn an_unknown_field_is_refused_with_the_known_ones() {
+    let meant = "is not known; did you mean `task_id`?";
+    let known = "is not known; the known ones are embedding_model_id, task_id, object_ids";
+    for (member, pointer, detail) in [
+        (r#""taskId":"t""#, "/taskId", meant),
+        (r#""TASK_ID":null"#, "/TASK_ID", meant),
+        (r#""objects":[]"#, "/objects", known),
+        (r#""":1"#, "/", known),
+        (r#""a/b~c":{"d":[1]}"#, "/a~1b~0c", known),
+    ] {
+        assert_refused(&with(member), pointer, detail);
+    }
+}
+
+#[test]
+fn a_repeated_field_is_refused_however_it_is_spelt() {
+    for (member, pointer) in [
+        (r#""task_id":"t","task_id":"t""#, "/task_id"),
+        (r#""task_id":null,"task_id":null"#, "/task_id"),
+        (r#""task_id":"t","task\u005fid":"u""#, "/task_id"),
+        (r#""object_ids":["b"]"#, "/object_ids"),
+        (r#""embedding_model_id":1"#, "/embedding_model_id"),
+    ] {
+        assert_refused(&with(member), pointer, "is given more than once");
+    }
+}
+
+#[test]
+fn a_missing_field_is_named_if_it_is_required() {
+    let required = "is required";
+    assert_refused(r#"{"object_ids":["a"]}"#, "/embedding_model_id", required);
+    assert_refused(r#"{"embedding_model_id":"m"}"#, "/object_ids", required);
+    let both = ["/embedding_model_id", "/object_ids"];
+    assert_eq!(
+        errors("{}"),
+        both.map(|field| (field.to_owned(), required.to_owned()))
     );
-    let mut found = pointers(&body);
-    found.sort();
+}
+
+#[test]
+fn everything_wrong_is_listed_at_once() {
+    let body = r#"{"embedding_model_id":"","task_id":"a b","object_ids":["ok","",1,"ok",null],"taskId":"t"}"#;
+    let pointers: Vec<_> = errors(body)
+        .into_iter()
+        .map(|(pointer, _)| pointer)
+        .collect();
     let expected = [
-        "/a~1b~0c",
         "/embedding_model_id",
+        "/task_id",
         "/object_ids/1",
         "/object_ids/2",
-        "/object_ids/3",
         "/object_ids/4",
-        "/object_ids/5",
-        "/object_ids/6",
-        "/object_ids/7",
         "/taskId",
-        "/task_id",
     ];
-    assert_eq!(found, expected);
+    assert_eq!(pointers, expected);
 }
 
 #[test]
-fn a_misspelt_field_never_loses_idempotency_in_silence() {
-    let found = faults(&with(r#""taskId":"x""#));
-    assert_eq!(
-        found,
-        [(
-            "/taskId".into(),
-            "is not known; did you mean `task_id`?".into()
-        )]
-    );
-}
-
-#[test]
-fn a_repeated_key_is_refused() {
-    assert_eq!(pointers(&with(r#""object_ids":["b"]"#)), ["/object_ids"]);
-    assert_eq!(
-        pointers(&with(r#""task_id":"a","task_id":"a""#)),
-        ["/task_id"]
-    );
-}
-
-#[test]
-fn wrong_types_nulls_and_absences_are_named() {
-    for (body, pointer) in [
-        (r#"{"object_ids":["a"]}"#, "/embedding_model_id"),
-        (r#"{"embedding_model_id":"m"}"#, "/object_ids"),
-        (
-            r#"{"embedding_model_id":null,"object_ids":["a"]}"#,
-            "/embedding_model_id",
-        ),
-        (
-            r#"{"embedding_model_id":["m"],"object_ids":["a"]}"#,
-            "/embedding_model_id",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":null}"#,
-            "/object_ids",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":"a"}"#,
-            "/object_ids",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":{"a":1}}"#,
-            "/object_ids",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":true}"#,
-            "/object_ids",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":-1}"#,
-            "/object_ids",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":[]}"#,
-            "/object_ids",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":["a"],"task_id":1}"#,
-            "/task_id",
-        ),
-        (
-            r#"{"embedding_model_id":"m","object_ids":["a"],"task_id":""}"#,
-            "/task_id",
-        ),
-    ] {
-        assert_eq!(pointers(body), [pointer], "{body}");
-    }
-    assert_eq!(pointers("{}"), ["/embedding_model_id", "/object_ids"]);
-}
-
-#[test]
-fn of_many_faults_twenty_are_listed_and_all_are_counted() {
-    let body = format!(
-        r#"{{"embedding_model_id":"m","object_ids":[{}1]}}"#,
-        "1,".repeat(44)
-    );
-    let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
-    assert_eq!(problem.errors.len(), 20);
-    assert!(problem.detail.contains("45 faults"), "{}", problem.detail);
+fn absurdly_long_names_are_cut() {
+    let name = "~".repeat(1_000_000);
+    let found = errors(&with(&format!(r#""{name}":1"#)));
+    assert_eq!(found[0].0, format!("/{}…", "~0".repeat(100)));
 }
 
 #[test]
 fn as_many_objects_are_taken_as_fit_in_a_body() {
     let ids: Vec<_> = (0..150_000).map(|i| format!("\"{i:0>36}\"")).collect();
-    let ids = ids.join(",");
-    let body = format!(r#"{{"embedding_model_id":"m","object_ids":[{ids}]}}"#);
+    let body = objects(&format!("[{}]", ids.join(",")));
     let request = RunRequest::parse(body.as_bytes()).unwrap();
     assert_eq!(request.object_ids.into_ids().len(), 150_000);
+}
+
+/// A request of `/run` with this content type and query.
+fn request(content_type: Option<&str>, query: &str) -> Request {
+    let mut request = http::Request::builder().uri(format!("http://x/{query}"));
+    if let Some(content_type) = content_type {
+        request = request.header(header::CONTENT_TYPE, content_type);
+    }
+    let body = objects(r#"["a"]"#);
+    request.body(Body::Text(body)).unwrap()
+}
+
+#[test]
+fn only_json_is_taken_and_no_content_type_is_fine() {
+    for given in [
+        None,
+        Some("application/json"),
+        Some("Application/JSON; charset=utf-8"),
+        Some("application/vnd.x+json"),
+    ] {
+        assert!(RunRequest::read(&request(given, "")).is_ok(), "{given:?}");
+    }
+    for (given, named) in [
+        ("", ""),
+        ("*/*", "*/*"),
+        ("json", "json"),
+        ("text/json", "text/json"),
+        ("text/plain; application/json", "text/plain"),
+        (
+            "application/x-www-form-urlencoded",
+            "application/x-www-form-urlencoded",
+        ),
+        ("application/jsonp", "application/jsonp"),
+        ("application/+json", "application/+json"),
+    ] {
+        let problem = RunRequest::read(&request(Some(given), "")).unwrap_err();
+        assert_eq!(problem.kind.status(), 415, "{given}");
+        let detail = format!("The content type is `{named}`: send application/json");
+        assert_eq!(problem.detail, detail);
+    }
+}
+
+#[test]
+fn no_parameter_is_taken() {
+    let problem = RunRequest::read(&request(None, "?task_id=t")).unwrap_err();
+    assert_eq!(problem.kind.status(), 422);
+}
+
+#[test]
+fn a_body_may_have_six_mebibytes_and_no_more() {
+    let mut request = request(None, "");
+    let mut body = objects(r#"["a"]"#).into_bytes();
+    body.resize(MAX_BODY_BYTES, b' ');
+    *request.body_mut() = Body::Binary(body.clone());
+    assert!(RunRequest::read(&request).is_ok());
+    body.push(b' ');
+    *request.body_mut() = Body::Binary(body);
+    let problem = RunRequest::read(&request).unwrap_err();
+    assert_eq!(problem.kind.status(), 413);
+    assert_eq!(
+        problem.detail,
+        "The body is larger than 6291456 bytes: split the objects over several tasks"
+    );
 }

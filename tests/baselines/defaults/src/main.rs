@@ -4,7 +4,7 @@
 
 use aws_config::BehaviorVersion;
 use lambda_http::{Error, run, service_fn};
-use shared::api::Run;
+use shared::api::{Endpoint, Run};
 use shared::clock::Clock;
 use shared::config::Environment;
 use shared::queue::TaskQueue;

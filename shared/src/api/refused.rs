@@ -1,21 +1,21 @@
 //! What restart and cancel share: what they respond where the task did not allow them.
 
-use super::body::timestamp;
 use super::problem::Problem;
+use crate::clock::rfc3339;
 use crate::store::{Scope, StoredTask};
 use crate::task::{Effect, Event, TaskId, TaskStatus};
 
 /// A restart or cancel that the store refused.
-pub(super) struct Refused<'a> {
+pub(super) struct Refused {
     /// The task that was asked for.
-    pub(super) id: &'a TaskId,
+    pub(super) id: TaskId,
     /// The attempt that the caller named.
     pub(super) attempt: Option<u32>,
     /// What was found in its place.
     pub(super) found: Option<StoredTask>,
 }
 
-impl Refused<'_> {
+impl Refused {
     /// The task, where it is already as a restart would leave it.
     ///
     /// # Errors
@@ -25,13 +25,13 @@ impl Refused<'_> {
         let (id, status) = (&stored.task.id, stored.task.status);
         match status.on(Event::Restart) {
             Effect::Nothing if scope == Scope::All => Err(Problem::conflict(format!(
-                "Task with ID `{id}` is {status}: all its objects can be tried again once it is done, failed or canceled"
+                "Task with ID `{id}` is {status}: `scope=all` is possible once it is done, failed or canceled"
             ))),
             Effect::Nothing => Ok(stored),
             // Its status and attempt allow it, so it was refused for its time.
             Effect::Move(_) => Err(Problem::conflict(format!(
-                "Task with ID `{id}` expires at {}, and cannot be restarted in its last day: create a new task",
-                timestamp(stored.task.expires_at)
+                "Task with ID `{id}` expires at {} and cannot be restarted in its last day: create a new task",
+                rfc3339(stored.task.expires_at)
             ))),
             Effect::Refuse => Err(already(id, status, "restarted")),
         }
@@ -52,7 +52,7 @@ impl Refused<'_> {
 
     fn task_in_attempt(self) -> Result<StoredTask, Problem> {
         let id = self.id;
-        let stored = self.found.ok_or_else(|| Problem::task_not_found(id))?;
+        let stored = self.found.ok_or_else(|| Problem::task_not_found(&id))?;
         match self.attempt {
             Some(named) if named != stored.task.attempt => Err(Problem::conflict(format!(
                 "Task with ID `{id}` is now at attempt {}; the request named attempt {named}",
