@@ -31,7 +31,7 @@
 //! | attribute | type | holds |
 //! |---|---|---|
 //! | `fence`, `claim`, `lease_until`, `seen` | N S N B | the newest claim; `lease_until` in milliseconds since 1970, while it is not settled |
-//! | `claim_attempt`, `tries`, `put_offs` | N | the attempt it was made in; claims without progress and times put off in that attempt |
+//! | `claim_attempt`, `tries`, `put_offs` | N | the attempt it was made in; claims without progress and deferrals in that attempt |
 //! | `due_at` | N | from when on it is to be sent again, seconds since 1970 |
 //! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
 //! | `size`, `expires_at` | N N | in an item of its own: the number of objects; a week after the task expires, for Time to Live |

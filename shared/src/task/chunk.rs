@@ -27,9 +27,9 @@ pub struct ChunkState {
     pub attempt: u32,
     /// Claims that ended without progress, the one under way included: see [`Self::tries_in`].
     pub tries: u32,
-    /// How often the work was put off since it last moved: see [`Self::put_offs_in`].
+    /// How often the chunk was deferred since it last made progress: see [`Self::put_offs_in`].
     pub put_offs: u32,
-    /// From when on work that was put off, or whose worker died, is to be sent again.
+    /// From when on a chunk that was deferred, or whose worker died, is to be sent again.
     pub due_at: Option<DateTime<Utc>>,
     /// Objects that a claim saw in the index and whose deletion is not settled. If such an object is gone now, this
     /// service deleted it.
@@ -137,7 +137,7 @@ impl ChunkState {
         }
     }
 
-    /// How often the work was put off in `attempt` since it last moved.
+    /// How often the chunk was deferred in `attempt` since it last made progress.
     pub fn put_offs_in(&self, attempt: u32) -> u32 {
         if self.attempt == attempt {
             self.put_offs
