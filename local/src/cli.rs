@@ -230,5 +230,4 @@ fn in_one_line(error: &clap::Error) -> String {
 }
 
 #[cfg(test)]
-#[path = "cli_tests.rs"]
 mod tests;

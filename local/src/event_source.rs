@@ -225,5 +225,4 @@ fn handled<'a>(messages: &'a [Message], response: &SqsBatchResponse) -> Vec<&'a 
 }
 
 #[cfg(test)]
-#[path = "event_source_tests.rs"]
 mod tests;

@@ -117,5 +117,4 @@ fn to_hyper(response: lambda_http::Response<Body>) -> Reply {
 }
 
 #[cfg(test)]
-#[path = "http_tests.rs"]
 mod tests;

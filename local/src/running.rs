@@ -307,5 +307,4 @@ pub(crate) fn url(address: SocketAddr) -> String {
 }
 
 #[cfg(test)]
-#[path = "running_tests.rs"]
 mod tests;

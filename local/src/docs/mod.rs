@@ -66,5 +66,4 @@ impl Docs {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

@@ -244,5 +244,4 @@ async fn enable_expiry(client: &Client, table: &str) -> Result<(), StartError> {
 }
 
 #[cfg(test)]
-#[path = "dynamodb_tests.rs"]
 mod tests;

@@ -202,5 +202,4 @@ fn refusal(status: StatusCode, error: &'static str, body: &Value) -> Reply {
 }
 
 #[cfg(test)]
-#[path = "s3vectors_tests.rs"]
 mod tests;
