@@ -16,6 +16,7 @@ mod query;
 mod restart;
 mod run;
 mod run_request;
+mod settings;
 mod shown;
 
 pub use answer::too_large;
@@ -25,9 +26,9 @@ pub use list::List;
 pub use problem::{PROBLEM_TYPE, ProblemKind};
 pub use restart::Restart;
 pub use run::Run;
+pub use settings::{ApiConfig, TaskIdReuse};
 
 use crate::clock::Clock;
-use crate::config::ApiConfig;
 use crate::queue::TaskQueue;
 use crate::store::TaskStore;
 use crate::task::{Message, Task};
