@@ -280,7 +280,7 @@ impl Embedded {
         let clock = &options.clock;
         let store = TaskStore::new(dynamodb, settings.store);
         let queue = TaskQueue::new(move || sqs, queues.url.clone());
-        let stores = VectorStores::new(&settings.vector_stores, &services);
+        let stores = VectorStores::new(settings.vector_stores, services);
         Handlers {
             api: Arc::new(Api::new(
                 store.clone(),
