@@ -13,11 +13,11 @@ use crate::schedule;
 use crate::server::{Guard, listen};
 use crate::stop::{self, Stop, Stopper};
 use aws_sdk_dynamodb::config::SharedHttpClient;
-use shared::api::Api;
+use shared::api::{Api, ApiConfig};
 use shared::aws;
-use shared::config::{ApiConfig, Environment, StoreConfig};
+use shared::config::Environment;
 use shared::queue::TaskQueue;
-use shared::store::TaskStore;
+use shared::store::{StoreConfig, TaskStore};
 use shared::vector::{Password, Services, VectorStoreRules, VectorStores};
 use shared::worker::{Sweeper, Worker};
 use std::io;
@@ -280,7 +280,7 @@ impl Embedded {
         let clock = &options.clock;
         let store = TaskStore::new(dynamodb, settings.store);
         let queue = TaskQueue::new(move || sqs, queues.url.clone());
-        let stores = VectorStores::new(&settings.vector_stores, &services);
+        let stores = VectorStores::new(settings.vector_stores, services);
         Handlers {
             api: Arc::new(Api::new(
                 store.clone(),

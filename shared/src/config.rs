@@ -17,10 +17,9 @@
 //! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<service>`,
 //! `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`, `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
 
-mod aws;
-
-pub use aws::AwsSettings;
-
+use crate::api::ApiConfig;
+use crate::aws::{AwsSettings, TlsRoots};
+use crate::store::StoreConfig;
 use crate::task::ChunkLimits;
 use crate::telemetry::{MetricsNamespace, TelemetryConfig};
 use crate::vector::{Password, VectorStoreRules};
@@ -29,48 +28,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// Where tasks are stored.
-#[derive(Clone, Debug)]
-pub struct StoreConfig {
-    /// The DynamoDB table's name.
-    pub table_name: String,
-    /// Index partitions a status.
-    pub list_shards: u32,
-    /// How large a chunk of a task may be. No variable sets it: it follows from what a vector store's delete and a
-    /// DynamoDB item take. Tests make it small.
-    pub chunk_limits: ChunkLimits,
-}
-
-/// How the API creates tasks.
-#[derive(Clone, Copy, Debug)]
-pub struct ApiConfig {
-    /// How long a task is kept.
-    pub retention: TimeDelta,
-    /// What to do when a task id is used again for another request.
-    pub task_id_reuse: TaskIdReuse,
-}
-
-/// What `/run` answers when its task id names a task with another model or other objects.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TaskIdReuse {
-    /// 200 and the stored task, with the header `Idempotent-Mismatch: true`.
-    #[default]
-    Return,
-    /// 409.
-    Reject,
-}
-
-impl FromStr for TaskIdReuse {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "return" => Ok(Self::Return),
-            "reject" => Ok(Self::Reject),
-            _ => Err(()),
-        }
-    }
-}
+/// What a variable takes that is on or off, for a person.
+const SWITCH: &str = "`true` or `false`";
+/// What a variable of the credentials is for, for a person.
+const CREDENTIALS: &str = "the credentials to call AWS with; Lambda sets it, elsewhere \
+                           `aws configure export-credentials --format env` prints it";
 
 /// What is wrong with the environment: every fault, a line each.
 pub struct ConfigError(Vec<String>);
@@ -170,6 +132,29 @@ impl Environment {
         (!value.is_empty()).then(|| Password::new(value))
     }
 
+    /// `TLS_ROOTS`, and the AWS SDK's own variables.
+    pub fn aws(&mut self) -> AwsSettings {
+        let region = match self.get("AWS_REGION").or(self.get("AWS_DEFAULT_REGION")) {
+            Some(region) => region.to_owned(),
+            None => self.required("AWS_REGION", "the AWS region, such as eu-west-1"),
+        };
+        let ignores_urls =
+            self.optional("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", SWITCH) == Some(true);
+        let urls = self.variables.iter().filter(|(name, url)| {
+            name.starts_with("AWS_ENDPOINT_URL") && !url.is_empty() && !ignores_urls
+        });
+        AwsSettings {
+            region,
+            endpoint_urls: urls.map(|(n, url)| (n.clone(), url.clone())).collect(),
+            access_key_id: self.required("AWS_ACCESS_KEY_ID", CREDENTIALS),
+            secret_access_key: self.required("AWS_SECRET_ACCESS_KEY", CREDENTIALS),
+            session_token: self.get("AWS_SESSION_TOKEN").map(str::to_owned),
+            use_fips: self.optional("AWS_USE_FIPS_ENDPOINT", SWITCH),
+            use_dual_stack: self.optional("AWS_USE_DUALSTACK_ENDPOINT", SWITCH),
+            tls_roots: self.parsed("TLS_ROOTS", TlsRoots::CHOICES),
+        }
+    }
+
     /// `LOG_LEVEL` and `METRICS_NAMESPACE`.
     pub fn telemetry(&mut self) -> TelemetryConfig {
         TelemetryConfig {
@@ -183,9 +168,10 @@ impl Environment {
     /// # Errors
     /// Names every variable that is missing or bad.
     pub fn finish(self) -> Result<(), ConfigError> {
-        match self.faults.is_empty() {
-            true => Ok(()),
-            false => Err(ConfigError(self.faults)),
+        if self.faults.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError(self.faults))
         }
     }
 
@@ -237,8 +223,9 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::TaskIdReuse;
 
-    pub(super) fn environment(pairs: &[(&str, &str)]) -> Environment {
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
         Environment::from_pairs(
             pairs
                 .iter()
@@ -306,6 +293,64 @@ mod tests {
                 1,
                 "{text}"
             );
+        }
+    }
+
+    const GIVEN_BY_LAMBDA: [(&str, &str); 4] = [
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+        ("AWS_SESSION_TOKEN", "hunter2-too"),
+    ];
+
+    fn with(more: &[(&str, &str)]) -> Environment {
+        environment(&[&GIVEN_BY_LAMBDA, more].concat())
+    }
+
+    #[test]
+    fn what_lambda_gives_is_enough_and_secrets_are_never_shown() {
+        let mut env = with(&[]);
+        let aws = env.aws();
+        assert_eq!(aws.region, "eu-west-1");
+        assert_eq!(aws.session_token.as_deref(), Some("hunter2-too"));
+        assert_eq!(aws.tls_roots, TlsRoots::Amazon);
+        assert!(!format!("{aws:?}{env:?}").contains("hunter2"));
+        env.finish().unwrap();
+    }
+
+    #[test]
+    fn endpoints_roots_and_switches_are_taken_from_the_environment() {
+        let urls = [
+            ("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:9003"),
+            ("AWS_ENDPOINT_URL_DYNAMODB", ""),
+        ];
+        let switches = [("TLS_ROOTS", "system"), ("AWS_USE_FIPS_ENDPOINT", "true")];
+        let aws = with(&[urls, switches].concat()).aws();
+        assert_eq!(aws.endpoint_urls.len(), 1);
+        assert_eq!(
+            aws.endpoint_urls["AWS_ENDPOINT_URL_SQS"],
+            "http://127.0.0.1:9003"
+        );
+        assert_eq!((aws.use_fips, aws.use_dual_stack), (Some(true), None));
+        assert_eq!(aws.tls_roots, TlsRoots::System);
+        let ignored = [urls[0], ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")];
+        assert!(with(&ignored).aws().endpoint_urls.is_empty());
+    }
+
+    #[test]
+    fn what_is_missing_or_odd_is_named() {
+        let mut env = environment(&[("TLS_ROOTS", "mine"), ("AWS_USE_FIPS_ENDPOINT", "perhaps")]);
+        let _ = env.aws();
+        let text = env.finish().unwrap_err().to_string();
+        for name in [
+            "AWS_REGION",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "TLS_ROOTS",
+            "AWS_USE_FIPS_ENDPOINT",
+        ] {
+            let lines = text.lines().filter(|line| line.starts_with(name));
+            assert_eq!(lines.count(), 1, "{name}: {text}");
         }
     }
 }

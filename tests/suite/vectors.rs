@@ -31,7 +31,7 @@ fn no_services() -> Services {
 fn open(url: &str, services: &Services) -> VectorStores {
     let rules = serde_json::json!({ "*": url }).to_string();
     let rules = VectorStoreRules::parse(&rules).expect("a good URL");
-    VectorStores::new(&rules, services)
+    VectorStores::new(rules, services.clone())
 }
 
 /// The store of a model.

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Error> {
         aws: aws.clone(),
         password,
     };
-    let vectors = VectorStores::new(&rules, &services);
+    let vectors = VectorStores::new(rules, services);
     let queue = TaskQueue::new(move || aws::sqs_client(&aws), queue_url);
     let worker = Worker::new(store, queue, vectors, Clock::System);
     let handle = async |event: LambdaEvent<SqsEvent>| {

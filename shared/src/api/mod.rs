@@ -23,6 +23,7 @@ mod restart;
 mod route;
 mod run;
 mod run_request;
+mod settings;
 mod validation;
 
 pub use cancel::Cancel;
@@ -34,9 +35,9 @@ pub use response::body_too_large;
 pub use restart::Restart;
 pub use route::{ROOT, Route};
 pub use run::Run;
+pub use settings::{ApiConfig, TaskIdReuse};
 
 use crate::clock::Clock;
-use crate::config::ApiConfig;
 use crate::queue::TaskQueue;
 use crate::store::TaskStore;
 use lambda_http::{Body, Request, Response};

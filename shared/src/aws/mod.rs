@@ -9,11 +9,12 @@
 
 mod http;
 mod roots;
+mod settings;
 
 pub use http::http_client;
 pub use roots::TlsRoots;
+pub use settings::AwsSettings;
 
-use crate::config::AwsSettings;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};

@@ -23,6 +23,7 @@ mod guarded;
 mod item;
 mod list;
 mod outcomes;
+mod settings;
 
 pub use attribute::{INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
 pub use claims::{Deferral, Settled, TaskChunk};
@@ -32,9 +33,9 @@ pub use due::{DuePage, DueTask, OpenChunks, PageStart};
 pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{ObjectOutcome, OutcomePage, Place};
+pub use settings::StoreConfig;
 
 use crate::aws::error_code;
-use crate::config::StoreConfig;
 use crate::task::{ChunkLimits, TaskId, TaskStatus};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};

@@ -19,6 +19,15 @@ impl Password {
     }
 }
 
+/// What to log in to a store with.
+#[cfg(feature = "postgres")]
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    /// Absent: as the store's URL says.
+    pub(super) user: Option<String>,
+    pub(super) password: Option<Password>,
+}
+
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(…)")

@@ -1,33 +1,42 @@
 //! PostgreSQL with pgvector: the object id is a column's value, and every row with it goes.
 //!
-//! `address.rs` reads the URL, `pool.rs` keeps the connections, `connect.rs` makes them over `tls.rs` with what `secret.rs` says, `names.rs` quotes
-//! identifiers, `column.rs` knows what ids a column holds, `errors.rs` sorts errors. Here: the URL's layouts, and the store
-//! over one of them. What it says of an id rests on a read of its own transaction, after the delete's commit.
+//! `address.rs` reads the URL, `connect.rs` logs in over `tls.rs` with the password of `secret.rs`, `pool.rs` keeps the connections.
+//! `relation.rs` knows the tables of a model and the statements over them, `names.rs` quotes identifiers, `catalog.rs` asks the catalog
+//! about a table, `id_type.rs` which ids a column can hold, `embedding_studio.rs` deletes from EmbeddingStudio's tables. `errors.rs`
+//! sorts errors, and `denial.rs` asks the catalog about some. Here: the store. What it says of an id after a delete rests on a read in
+//! a transaction of its own, after the delete's commit.
 
 mod address;
-pub(super) mod column;
+mod catalog;
 mod connect;
 mod denial;
-pub(super) mod errors;
-pub(super) mod names;
-pub(super) mod pool;
+#[cfg(feature = "embedding-studio")]
+mod embedding_studio;
+mod errors;
+mod id_type;
+mod names;
+mod pool;
+mod relation;
 #[cfg(feature = "secrets-manager")]
 mod secret;
 mod tls;
 
-use super::parameters::Parameters;
-use super::schemes::{StoreOf, Target, Template};
-use super::{AfterDelete, Presence, Services, VectorError, VectorErrorKind, VectorStore};
+use super::port::{
+    AfterDelete, Presence, Services, StoreFactory, VectorError, VectorErrorKind, VectorStore,
+};
+use super::url_parts::Parameters;
 use crate::task::ModelId;
 use address::Address;
-use column::{Columns, IdType};
+use catalog::{Columns, Facts};
 use connect::STATEMENT_TIMEOUT;
 use errors::Failure;
 use futures_util::future::BoxFuture;
-use names::{Identifier, Table};
+use names::Table;
 use pool::{CALL_TIMEOUT, Parameter, Pool, Statement};
+use relation::{Layout, Relation};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
@@ -40,165 +49,74 @@ const MAX_DELETE: usize = 500;
 /// How long what the catalog says of a table is believed.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 
-/// Reads `postgres://user@host/database?…`.
-pub(super) fn parse(url: &Url) -> Result<Arc<dyn Target>, Vec<String>> {
-    let mut parameters = Parameters::of(url);
-    let address = Address::read(url, &mut parameters);
-    let schema = parameters.name("schema");
-    let may_hide = parameters.flag("row_security", "on");
-    let layout = match parameters.take("layout").as_deref() {
-        None => Layout::of_rows(&mut parameters),
-        #[cfg(feature = "embedding-studio")]
-        Some("embedding-studio") => super::embedding_studio::layout(),
-        Some(other) => {
-            parameters.faults.push(format!(
-                "layout `{other}` is not known, or was left out of this build: use `embedding-studio`, or none"
-            ));
-            None
-        }
-    };
-    let faults = parameters.finish();
-    match (address, layout) {
-        (Some(address), Some(layout)) if faults.is_empty() => Ok(Arc::new(Database {
-            address,
-            schema,
-            layout,
-            may_hide,
-        })),
-        _ => Err(faults),
-    }
-}
-
-/// A database, and how it holds vectors.
-#[derive(Debug)]
-struct Database {
+/// Opens the tables that one URL names.
+pub(super) struct Factory {
     address: Address,
-    schema: Option<Template>,
     layout: Layout,
     /// Whether rows that row security hides count as not there.
     may_hide: bool,
+    /// Made for the first store.
+    pool: OnceLock<Arc<Pool>>,
+    known: Arc<Mutex<HashMap<Table, Known>>>,
 }
 
-/// Which tables hold a model's objects.
-#[derive(Clone, Debug)]
-pub(super) struct Layout {
-    pub(super) table: Template,
-    pub(super) id_column: Identifier,
-    /// EmbeddingStudio's objects have their parts in a table of their own.
-    pub(super) parts: Option<Template>,
-}
-
-impl Layout {
-    fn of_rows(parameters: &mut Parameters) -> Option<Self> {
-        for name in ["table", "id_column"] {
-            parameters.require(name, parameters.has(name));
-        }
-        let (table, id_column) = (parameters.name("table"), parameters.fixed_name("id_column"));
-        Some(Self {
-            table: table?,
-            id_column: id_column?,
-            parts: None,
-        })
+impl fmt::Debug for Factory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Factory")
+            .field("address", &self.address)
+            .field("layout", &self.layout)
+            .field("may_hide", &self.may_hide)
+            .finish_non_exhaustive()
     }
+}
 
-    /// The tables of a model.
+impl Factory {
+    /// Reads `postgres://user@host/database?…`, and logs it where nobody verifies the server.
     ///
     /// # Errors
-    /// Why no table can have such a name.
-    fn of_model(&self, schema: Option<&Template>, model: &ModelId) -> Result<Relation, String> {
-        let schema = schema.map(|schema| Identifier::new(&schema.fill(model)));
-        let schema = schema.transpose()?;
-        let table = |name: &Template| {
-            Ok::<_, String>(Table {
-                schema: schema.clone(),
-                name: Identifier::new(&name.fill(model))?,
-            })
-        };
-        Ok(Relation {
-            parts: self.parts.as_ref().map(table).transpose()?,
-            table: table(&self.table)?,
-            id_column: self.id_column.clone(),
-        })
-    }
-}
-
-impl Target for Database {
-    fn open(&self, services: &Services) -> StoreOf {
-        if let Some(why) = self.address.trusts_anybody() {
-            tracing::warn!(
-                store = self.address.host,
-                outcome = "not verified",
-                why = why
-            );
-        }
-        let pool = Arc::new(Pool::new(self.address.clone(), self.may_hide, services));
-        let known = Arc::default();
-        let (schema, layout, may_hide) = (self.schema.clone(), self.layout.clone(), self.may_hide);
-        Box::new(move |model| {
-            Arc::new(Store {
-                pool: Arc::clone(&pool),
-                known: Arc::clone(&known),
-                relation: layout.of_model(schema.as_ref(), model),
-                may_hide,
-            })
-        })
-    }
-}
-
-/// The tables of one model.
-#[derive(Clone, Debug)]
-pub(super) struct Relation {
-    pub(super) table: Table,
-    pub(super) id_column: Identifier,
-    pub(super) parts: Option<Table>,
-}
-
-impl Relation {
-    fn tables(&self) -> impl Iterator<Item = &Table> {
-        std::iter::once(&self.table).chain(&self.parts)
-    }
-
-    /// What the service does with each table, for which the role needs the right. Deleting parts locks their objects.
-    fn needs(&self) -> Vec<(&'static str, &Table)> {
-        let of = |parts: &Option<Table>| -> &'static [&'static str] {
-            match parts {
-                None => &["SELECT", "DELETE"],
-                Some(_) => &["SELECT", "UPDATE", "DELETE"],
+    /// Every fault in it.
+    pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
+        let mut parameters = Parameters::of(url);
+        let address = Address::read(url, &mut parameters);
+        let schema = parameters.name("schema");
+        let may_hide = parameters.flag("row_security", "on");
+        let layout = match parameters.take("layout").as_deref() {
+            None => Layout::of_rows(schema, &mut parameters),
+            #[cfg(feature = "embedding-studio")]
+            Some("embedding-studio") => embedding_studio::layout(schema),
+            Some(other) => {
+                parameters.faults.push(format!(
+                    "layout `{other}` is not known, or was left out of this build: use `embedding-studio`, or none"
+                ));
+                None
             }
         };
-        let of_table = of(&self.parts).iter().map(|need| (*need, &self.table));
-        let of_parts = self.parts.iter();
-        let of_parts = of_parts.flat_map(|parts| of(&None).iter().map(move |need| (*need, parts)));
-        of_table.chain(of_parts).collect()
+        let faults = parameters.finish();
+        let (Some(address), Some(layout), true) = (address, layout, faults.is_empty()) else {
+            return Err(faults);
+        };
+        if let Some(why) = address.trusts_anybody() {
+            tracing::warn!(store = address.host, outcome = "not verified", why = why);
+        }
+        Ok(Self {
+            address,
+            layout,
+            may_hide,
+            pool: OnceLock::new(),
+            known: Arc::default(),
+        })
     }
+}
 
-    /// The statement that reads which ids are there, `$1` of them, and whether that can be believed: whether the server is a
-    /// replica, of which tables, `$2`, row security hides rows from the role, and the type of the ids.
-    fn read(&self, id_type: IdType) -> String {
-        let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
-        let ids = self.tables().map(|table| {
-            let table = table.quoted();
-            format!("SELECT DISTINCT {column}::text FROM {table} WHERE {column} = ANY({wanted})")
-        });
-        let ids = ids.collect::<Vec<_>>().join(" UNION ");
-        let table = self.table.quoted();
-        format!(
-            "SELECT pg_catalog.pg_is_in_recovery(), \
-                ARRAY(SELECT pg_catalog.row_security_active(t) FROM pg_catalog.unnest($2::text[]) AS t), \
-                ARRAY({ids}), pg_catalog.pg_typeof((SELECT {column} FROM {table} LIMIT 0))::oid"
-        )
-    }
-
-    /// The tables as they are named to a person.
-    fn shown(&self) -> String {
-        let tables: Vec<String> = self.tables().map(Table::shown).collect();
-        tables.join(" or ")
-    }
-
-    fn delete(&self, id_type: IdType) -> String {
-        let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
-        let table = self.table.quoted();
-        format!("DELETE FROM {table} WHERE {column} = ANY({wanted})")
+impl StoreFactory for Factory {
+    fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
+        let pool = || Arc::new(Pool::new(self.address.clone(), self.may_hide, services));
+        Arc::new(Store {
+            pool: Arc::clone(self.pool.get_or_init(pool)),
+            known: Arc::clone(&self.known),
+            relation: self.layout.of_model(model),
+            may_hide: self.may_hide,
+        })
     }
 }
 
@@ -209,20 +127,6 @@ struct Known {
     columns: Option<Facts>,
     /// The most ids that one delete took in time; absent: as many as there may be.
     most: Option<usize>,
-}
-
-/// What the catalog says of a table.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
-    pub(super) id_type: IdType,
-    /// The type as the server knows it.
-    pub(super) oid: Oid,
-    /// Whether objects say what they were derived from.
-    pub(super) has_originals: bool,
-    /// Whether a delete runs nothing but itself: no trigger, no rule, no policy, no partition's.
-    is_plain: bool,
-    /// When it was read.
-    at: Instant,
 }
 
 /// The objects of one model.
@@ -266,7 +170,7 @@ impl Store {
             let facts = self.facts(relation, ids).await?;
             let holds = |id: &&str| facts.id_type.can_be(id);
             let good: Vec<&str> = ids.iter().copied().filter(holds).collect();
-            let tables = quoted(relation);
+            let tables = relation.quoted();
             let parameters: [Parameter<'_>; 2] =
                 [(&good, Type::TEXT_ARRAY), (&tables, Type::TEXT_ARRAY)];
             let read = relation.read(facts.id_type);
@@ -336,7 +240,7 @@ impl Store {
         let table = &relation.table;
         let facts = self.facts(relation, ids).await?;
         facts.id_type.check(ids)?;
-        let tables = quoted(relation);
+        let tables = relation.quoted();
         let listed: Parameter<'_> = (&ids, Type::TEXT_ARRAY);
         let read = Statement {
             text: &relation.read(facts.id_type),
@@ -352,7 +256,7 @@ impl Store {
             }
             #[cfg(feature = "embedding-studio")]
             Some(parts) => {
-                let objects = super::embedding_studio::Objects { relation, parts };
+                let objects = embedding_studio::Objects { relation, parts };
                 objects.delete(&self.pool, facts, ids, read, began).await
             }
             #[cfg(not(feature = "embedding-studio"))]
@@ -459,11 +363,6 @@ fn changed(table: &Table) -> VectorError {
         code: "changed".to_owned(),
         source: None,
     }
-}
-
-/// The names of a model's tables, for the catalog.
-fn quoted(relation: &Relation) -> Vec<String> {
-    relation.tables().map(Table::quoted).collect()
 }
 
 impl VectorStore for Store {

@@ -6,9 +6,11 @@ mod address;
 mod errors;
 mod pace;
 
-use super::schemes::{StoreOf, Target};
-use super::{AfterDelete, Presence, Services, VectorError, VectorErrorKind, VectorStore};
+use super::port::{
+    AfterDelete, Presence, Services, StoreFactory, VectorError, VectorErrorKind, VectorStore,
+};
 use crate::aws;
+use crate::task::ModelId;
 use address::{Address, is_index_name};
 use aws_sdk_s3vectors::Client;
 use errors::{index_missing, sorted};
@@ -16,7 +18,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
 use pace::{Pace, Quota};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use url::Url;
@@ -32,33 +34,51 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// The indexes whose pace is remembered although it is at rest.
 const MAX_IDLE_PACES: usize = 1_000;
 
-/// Reads a URL of the form `s3vectors://bucket/index`.
-pub(super) fn parse(url: &Url) -> Result<Arc<dyn Target>, Vec<String>> {
-    Ok(Arc::new(Address::read(url)?))
+/// Opens the indexes that one URL names.
+#[derive(Debug)]
+pub(super) struct Factory {
+    address: Address,
+    /// Made for the first store.
+    client: OnceLock<Client>,
+    /// One pace an index for the life of the process, whichever task asks.
+    paces: Mutex<HashMap<String, Arc<Paces>>>,
 }
 
-impl Target for Address {
-    fn open(&self, services: &Services) -> StoreOf {
-        let client = aws::s3vectors_client(&services.aws);
-        let address = self.clone();
-        // One pace an index for the life of the process, whichever task asks.
-        let paces: Mutex<HashMap<String, Arc<Paces>>> = Mutex::default();
-        Box::new(move |model| {
-            let index = address.index.fill(model);
-            let mut paces = paces.lock().unwrap_or_else(PoisonError::into_inner);
-            if paces.len() >= MAX_IDLE_PACES {
-                let now = Instant::now();
-                paces.retain(|_, pace| Arc::strong_count(pace) > 1 || !pace.are_at_rest(now));
-            }
-            let pace = paces.entry(index.clone());
-            let pace = pace.or_insert_with(|| Arc::new(Paces::of(address.writes)));
-            Arc::new(S3Vectors {
-                client: client.clone(),
-                bucket: address.bucket.clone(),
-                index,
-                pace: Arc::clone(pace),
-                reads_back: address.reads_back,
-            })
+impl Factory {
+    /// Reads a URL of the form `s3vectors://bucket/index`.
+    ///
+    /// # Errors
+    /// Every fault in it.
+    pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
+        Ok(Self {
+            address: Address::read(url)?,
+            client: OnceLock::new(),
+            paces: Mutex::default(),
+        })
+    }
+
+    fn pace(&self, index: &str) -> Arc<Paces> {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        if paces.len() >= MAX_IDLE_PACES {
+            let now = Instant::now();
+            paces.retain(|_, pace| Arc::strong_count(pace) > 1 || !pace.are_at_rest(now));
+        }
+        let pace = paces.entry(index.to_owned());
+        let pace = pace.or_insert_with(|| Arc::new(Paces::of(self.address.writes)));
+        Arc::clone(pace)
+    }
+}
+
+impl StoreFactory for Factory {
+    fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
+        let client = || aws::s3vectors_client(&services.aws);
+        let index = self.address.index.fill(model);
+        Arc::new(S3Vectors {
+            client: self.client.get_or_init(client).clone(),
+            bucket: self.address.bucket.clone(),
+            pace: self.pace(&index),
+            index,
+            reads_back: self.address.reads_back,
         })
     }
 }

@@ -136,7 +136,7 @@ impl Handlers {
             aws: aws::local_config(&address(services, "s3vectors"), Some(http_client)),
             password: None,
         };
-        let vectors = VectorStores::new(&environment.vector_stores(), &vectors);
+        let vectors = VectorStores::new(environment.vector_stores(), vectors);
         let store = TaskStore::new(sdk.dynamodb.clone(), environment.store());
         let sqs = sdk.sqs.clone();
         let queue = TaskQueue::new(move || sqs, address(services, "queue"));

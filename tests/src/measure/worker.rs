@@ -51,7 +51,7 @@ impl Parts {
                 },
                 queue.clone(),
             ),
-            VectorStores::new(&environment.vector_stores(), &vectors),
+            VectorStores::new(environment.vector_stores(), vectors),
             Clock::System,
         );
         Self {

@@ -14,11 +14,10 @@ use chrono::TimeDelta;
 use lambda_http::http::Request;
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
-use shared::api::Api;
+use shared::api::{Api, ApiConfig, TaskIdReuse};
 use shared::aws;
-use shared::config::{ApiConfig, StoreConfig, TaskIdReuse};
 use shared::queue::TaskQueue;
-use shared::store::TaskStore;
+use shared::store::{StoreConfig, TaskStore};
 use shared::task::ChunkLimits;
 use shared::vector::{Services, VectorStoreRules, VectorStores};
 use shared::worker::{Sweeper, Worker};
@@ -94,7 +93,7 @@ impl Service {
             aws: config.clone(),
             password: None,
         };
-        let vectors = stores(world, &services, trust);
+        let vectors = stores(world, services, trust);
         let api = ApiConfig {
             retention: TimeDelta::days(90),
             task_id_reuse: TaskIdReuse::Return,
@@ -237,7 +236,7 @@ impl Service {
 }
 
 /// The stores of the service.
-fn stores(world: &World, services: &Services, trust: Trust) -> VectorStores {
+fn stores(world: &World, services: Services, trust: Trust) -> VectorStores {
     let parameters = match trust {
         Trust::Acknowledgement => "",
         Trust::ReadBack | Trust::Anything => "?confirm=read-back",
@@ -245,7 +244,7 @@ fn stores(world: &World, services: &Services, trust: Trust) -> VectorStores {
     let url = format!("s3vectors://bucket/{{embedding_model_id}}{parameters}");
     let rules = VectorStoreRules::parse(&json!({ "embed*": url }).to_string());
     let world = world.clone();
-    VectorStores::new(&rules.expect("good rules"), services).wrapped(move |store| {
+    VectorStores::new(rules.expect("good rules"), services).wrapped(move |store| {
         let world = world.clone();
         let store = Arc::new(UnsoundStore { world, store });
         match trust {

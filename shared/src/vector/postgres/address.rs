@@ -2,28 +2,27 @@
 
 use super::names::Identifier;
 use super::tls::Trust;
-use crate::vector::Password;
-use crate::vector::parameters::Parameters;
-use crate::vector::schemes::Template;
+use crate::vector::password::Password;
+use crate::vector::url_parts::{Parameters, Template};
 use percent_encoding::percent_decode_str;
 use std::net::IpAddr;
 use url::{Host, Url};
 
 /// Where a database is, and how to log in.
 #[derive(Clone, Debug)]
-pub(in crate::vector) struct Address {
+pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) database: String,
     /// Absent: the secret names it.
     pub(super) user: Option<String>,
-    pub(super) login: Login,
+    pub(super) password: PasswordSource,
     pub(super) trust: Trust,
 }
 
 /// Where the password comes from.
 #[derive(Clone, Debug)]
-pub(super) enum Login {
+pub(super) enum PasswordSource {
     /// From the environment, or there is none.
     Environment,
     /// From the URL itself.
@@ -110,7 +109,7 @@ impl Address {
         }
         parameters.faults.append(&mut faults);
 
-        let login = login(url, secret, parameters);
+        let password = password_source(url, secret, parameters);
         let (mode, roots) = (parameters.take("sslmode"), parameters.take("sslrootcert"));
         let trust = Trust::read(
             mode.as_deref(),
@@ -123,7 +122,7 @@ impl Address {
             port: url.port().unwrap_or(5432),
             database: database?,
             user,
-            login: login?,
+            password: password?,
             trust: trust?,
         })
     }
@@ -146,17 +145,21 @@ impl Address {
     }
 }
 
-fn login(url: &Url, secret: Option<String>, parameters: &mut Parameters) -> Option<Login> {
+fn password_source(
+    url: &Url,
+    secret: Option<String>,
+    parameters: &mut Parameters,
+) -> Option<PasswordSource> {
     let given = url.password().filter(|password| !password.is_empty());
     match (given, secret) {
-        (None, None) => Some(Login::Environment),
+        (None, None) => Some(PasswordSource::Environment),
         (Some(_), Some(_)) => {
             let fault = "has a password and `password_secret` too: give one of them";
             parameters.faults.push(fault.to_owned());
             None
         }
         (Some(password), None) => match percent_decode_str(password).decode_utf8() {
-            Ok(password) => Some(Login::Url(Password::new(password))),
+            Ok(password) => Some(PasswordSource::Url(Password::new(password))),
             Err(_) => {
                 let fault = "the password is not UTF-8";
                 parameters.faults.push(fault.to_owned());
@@ -168,7 +171,7 @@ fn login(url: &Url, secret: Option<String>, parameters: &mut Parameters) -> Opti
             let arn = super::secret::SecretArn::parse(&arn);
             parameters
                 .keep_fault("password_secret", arn)
-                .map(Login::Secret)
+                .map(PasswordSource::Secret)
         }
         #[cfg(not(feature = "secrets-manager"))]
         (None, Some(_)) => {

@@ -1,9 +1,10 @@
 //! Logging in: who, over what, and with which limits.
 
-use super::address::{Address, Login};
+use super::address::{Address, PasswordSource};
 use super::errors::Failure;
 use super::tls::Tls;
-use crate::vector::{Password, Services, VectorError, VectorErrorKind};
+use crate::vector::password::Credentials;
+use crate::vector::port::{Services, VectorError, VectorErrorKind};
 use std::time::Duration;
 use tokio::sync::OnceCell;
 use tokio_postgres::tls::NoTlsStream;
@@ -30,18 +31,10 @@ pub(super) fn session(may_hide: bool) -> String {
 
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Who logs in.
-#[derive(Clone, Debug)]
-pub(super) struct LogIn {
-    /// Absent: as the URL says.
-    pub(super) user: Option<String>,
-    pub(super) password: Option<Password>,
-}
-
-/// Where [`LogIn`] comes from.
+/// Where [`Credentials`] come from.
 #[derive(Debug)]
-enum LogIns {
-    Fixed(LogIn),
+enum CredentialsSource {
+    Fixed(Credentials),
     #[cfg(feature = "secrets-manager")]
     Secret(super::secret::Secret),
 }
@@ -50,28 +43,30 @@ enum LogIns {
 pub(super) struct Connector {
     address: Address,
     session: String,
-    log_ins: LogIns,
+    credentials: CredentialsSource,
     tls: OnceCell<Option<Tls>>,
 }
 
 impl Connector {
     pub(super) fn new(address: Address, may_hide: bool, services: &Services) -> Self {
         let fixed = |password| {
-            LogIns::Fixed(LogIn {
+            CredentialsSource::Fixed(Credentials {
                 user: None,
                 password,
             })
         };
-        let log_ins = match &address.login {
-            Login::Environment => fixed(services.password.clone()),
-            Login::Url(password) => fixed(Some(password.clone())),
+        let credentials = match &address.password {
+            PasswordSource::Environment => fixed(services.password.clone()),
+            PasswordSource::Url(password) => fixed(Some(password.clone())),
             #[cfg(feature = "secrets-manager")]
-            Login::Secret(arn) => LogIns::Secret(super::secret::Secret::new(&services.aws, arn)),
+            PasswordSource::Secret(arn) => {
+                CredentialsSource::Secret(super::secret::Secret::new(&services.aws, arn))
+            }
         };
         Self {
             address,
             session: session(may_hide),
-            log_ins,
+            credentials,
             tls: OnceCell::new(),
         }
     }
@@ -88,10 +83,10 @@ impl Connector {
 
     /// Logs in.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
-        match &self.log_ins {
-            LogIns::Fixed(log_in) => self.connect_as(log_in).await,
+        match &self.credentials {
+            CredentialsSource::Fixed(credentials) => self.connect_as(credentials).await,
             #[cfg(feature = "secrets-manager")]
-            LogIns::Secret(secret) => {
+            CredentialsSource::Secret(secret) => {
                 if let Some(known) = secret.known() {
                     match self.connect_as(&known).await {
                         // The password may have been changed since.
@@ -104,8 +99,8 @@ impl Connector {
         }
     }
 
-    async fn connect_as(&self, log_in: &LogIn) -> Result<Client, Failure> {
-        let Some(user) = self.address.user.as_ref().or(log_in.user.as_ref()) else {
+    async fn connect_as(&self, credentials: &Credentials) -> Result<Client, Failure> {
+        let Some(user) = self.address.user.as_ref().or(credentials.user.as_ref()) else {
             return Err(Failure::Sorted(VectorError {
                 kind: VectorErrorKind::Denied,
                 detail: "Neither the vector store's URL nor its secret names a user".to_owned(),
@@ -124,7 +119,7 @@ impl Connector {
             .connect_timeout(ADDRESS_TIMEOUT)
             .tcp_user_timeout(UNACKNOWLEDGED)
             .keepalives_idle(Duration::from_secs(30));
-        if let Some(password) = &log_in.password {
+        if let Some(password) = &credentials.password {
             config.password(password.reveal());
         }
         let tls = self.tls().await?;

@@ -1,10 +1,10 @@
 //! Why access is denied, or a table takes no deletes: read from the catalog once the server has said so.
 
-use super::Relation;
 use super::errors::unknown;
 use super::names::Table;
 use super::pool::{Parameter, Pool};
-use crate::vector::{VectorError, VectorErrorKind};
+use super::relation::Relation;
+use crate::vector::port::{VectorError, VectorErrorKind};
 use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;

@@ -1,6 +1,6 @@
 //! What PostgreSQL and the way to it answer, by meaning: what kind of error it is, and who is to blame for it.
 
-use crate::vector::{VectorError, VectorErrorKind};
+use crate::vector::port::{VectorError, VectorErrorKind};
 use std::error::Error;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_rustls::rustls;
@@ -21,7 +21,7 @@ const RAISE: &str = "exec_stmt_raise";
 
 /// Why a statement was not carried out.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::vector) enum Failure {
+pub(super) enum Failure {
     /// The server's answer to a statement that reads, or what became of the connection.
     #[error(transparent)]
     Reading(#[from] tokio_postgres::Error),
@@ -113,7 +113,7 @@ impl Failure {
 
     /// Sorts it by meaning. The server's own words may hold data and are not repeated; names of functions, tables and
     /// constraints are.
-    pub(in crate::vector) fn about(self, table: &str) -> VectorError {
+    pub(super) fn about(self, table: &str) -> VectorError {
         type Sort = fn(&DbError, &str) -> (VectorErrorKind, String);
         let (error, lost, sort): (_, _, Sort) = match self {
             Self::Sorted(error) => return error,

@@ -5,10 +5,10 @@ const MAX_BYTES: usize = 63;
 
 /// A name of a table, a schema or a column.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::vector) struct Identifier(String);
+pub(super) struct Identifier(String);
 
 impl Identifier {
-    pub(in crate::vector) fn new(text: &str) -> Result<Self, String> {
+    pub(super) fn new(text: &str) -> Result<Self, String> {
         match text.len() {
             0 => Err("a name must not be empty".to_owned()),
             1..=MAX_BYTES if !text.contains('\0') => Ok(Self(text.to_owned())),
@@ -19,26 +19,26 @@ impl Identifier {
         }
     }
 
-    pub(in crate::vector) fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// The name as it stands in a statement.
-    pub(in crate::vector) fn quoted(&self) -> String {
+    pub(super) fn quoted(&self) -> String {
         format!("\"{}\"", self.0.replace('"', "\"\""))
     }
 }
 
 /// A table, with its schema where one is given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(in crate::vector) struct Table {
-    pub(in crate::vector) schema: Option<Identifier>,
-    pub(in crate::vector) name: Identifier,
+pub(super) struct Table {
+    pub(super) schema: Option<Identifier>,
+    pub(super) name: Identifier,
 }
 
 impl Table {
     /// The table as it stands in a statement.
-    pub(in crate::vector) fn quoted(&self) -> String {
+    pub(super) fn quoted(&self) -> String {
         match &self.schema {
             Some(schema) => format!("{}.{}", schema.quoted(), self.name.quoted()),
             None => self.name.quoted(),
@@ -46,7 +46,7 @@ impl Table {
     }
 
     /// The table as it is named to a person.
-    pub(in crate::vector) fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match &self.schema {
             Some(schema) => format!("`{}`.`{}`", schema.as_str(), self.name.as_str()),
             None => format!("`{}`", self.name.as_str()),

@@ -5,7 +5,7 @@ use super::connect::{ADDRESS_TIMEOUT, Connector, STATEMENT_TIMEOUT, UNACKNOWLEDG
 use super::errors::Failure;
 use super::tls::Tls;
 use crate::aws::VECTOR_CALL_TIMEOUT;
-use crate::vector::{Services, VectorError, VectorErrorKind};
+use crate::vector::port::{Services, VectorError, VectorErrorKind};
 use futures_util::join;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,22 +23,22 @@ const ENDS: Duration = VECTOR_CALL_TIMEOUT.saturating_sub(Duration::from_secs(1)
 /// With less time than this no delete is sent.
 const MIN_STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A whole call, for a server that accepts it and never answers.
-pub(in crate::vector) const CALL_TIMEOUT: Duration = ENDS;
+pub(super) const CALL_TIMEOUT: Duration = ENDS;
 /// A connection that nobody used for so long is not used again: something on the way may have forgotten it.
 const MAX_IDLE: Duration = Duration::from_secs(240);
 
 /// A parameter of a statement, with its type.
-pub(in crate::vector) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// A statement with its parameters.
 #[derive(Clone, Copy)]
-pub(in crate::vector) struct Statement<'a> {
-    pub(in crate::vector) text: &'a str,
-    pub(in crate::vector) parameters: &'a [Parameter<'a>],
+pub(super) struct Statement<'a> {
+    pub(super) text: &'a str,
+    pub(super) parameters: &'a [Parameter<'a>],
 }
 
 /// The connections to one database.
-pub(in crate::vector) struct Pool {
+pub(super) struct Pool {
     connector: Connector,
     idle: Mutex<Vec<(Client, Instant)>>,
     free: Semaphore,
@@ -55,7 +55,7 @@ impl Pool {
 
     /// Carries out a statement that only reads, in one round trip. One that meets a connection that the server closed while
     /// it was idle is sent again on a new one.
-    pub(in crate::vector) async fn query(
+    pub(super) async fn query(
         &self,
         statement: &str,
         parameters: &[Parameter<'_>],
@@ -127,7 +127,7 @@ impl Pool {
     }
 
     /// A connection of one's own: one that is idle, or a new one.
-    pub(in crate::vector) async fn lease(&self) -> Result<Lease<'_>, Failure> {
+    pub(super) async fn lease(&self) -> Result<Lease<'_>, Failure> {
         let permit = self.free.acquire().await;
         let permit = permit.map_err(|_| temporary("The connections were closed", "closed"))?;
         let idle = loop {
@@ -168,7 +168,7 @@ impl Pool {
 }
 
 /// How long a statement of a call that began then may run at the server, were it sent now.
-pub(in crate::vector) fn time_left(began: Instant) -> Result<Duration, Failure> {
+pub(super) fn time_left(began: Instant) -> Result<Duration, Failure> {
     let left = (ENDS - UNACKNOWLEDGED).checked_sub(began.elapsed());
     left.filter(|left| *left >= MIN_STATEMENT_TIMEOUT)
         .ok_or_else(|| {
@@ -198,7 +198,7 @@ fn temporary(detail: &str, code: &str) -> Failure {
 
 /// A connection of one's own. One that is not given back is closed, and what it still does at the server is canceled: nobody
 /// waits for it any more.
-pub(in crate::vector) struct Lease<'a> {
+pub(super) struct Lease<'a> {
     pool: &'a Pool,
     client: Option<Client>,
     was_idle: bool,
@@ -210,17 +210,17 @@ impl Lease<'_> {
         clippy::expect_used,
         reason = "the client is there until the lease ends"
     )]
-    pub(in crate::vector) fn client(&self) -> &Client {
+    pub(super) fn client(&self) -> &Client {
         self.client.as_ref().expect("a lease that goes on")
     }
 
     /// What makes the session as each call expects it.
-    pub(in crate::vector) fn session(&self) -> &str {
+    pub(super) fn session(&self) -> &str {
         self.pool.connector.session()
     }
 
     /// Ends the lease after all was answered.
-    pub(in crate::vector) fn give_back(mut self) {
+    pub(super) fn give_back(mut self) {
         if let Some(client) = self.client.take() {
             self.pool.idle().push((client, Instant::now()));
         }
@@ -228,7 +228,7 @@ impl Lease<'_> {
 
     /// Ends the lease after an error. The connection goes back if only the statement failed. If it is lost, so are likely
     /// those that are idle.
-    pub(in crate::vector) fn failed(self, failure: Failure) -> Failure {
+    pub(super) fn failed(self, failure: Failure) -> Failure {
         if failure.is_of_the_statement() {
             self.give_back();
             return failure;
@@ -238,7 +238,7 @@ impl Lease<'_> {
 
     /// Ends the lease after an error within a transaction, which is rolled back.
     #[cfg(feature = "embedding-studio")]
-    pub(in crate::vector) async fn roll_back(self, failure: Failure) -> Failure {
+    pub(super) async fn roll_back(self, failure: Failure) -> Failure {
         if failure.is_of_the_statement() && self.client().batch_execute("ROLLBACK").await.is_ok() {
             self.give_back();
             return failure;
@@ -248,7 +248,7 @@ impl Lease<'_> {
     }
 
     /// Ends the lease, and the connection with it, after an error that leaves the session in who knows what state.
-    pub(in crate::vector) fn close(mut self, failure: Failure) -> Failure {
+    pub(super) fn close(mut self, failure: Failure) -> Failure {
         self.client = None;
         if failure.is_lost_connection() {
             self.pool.idle().clear();

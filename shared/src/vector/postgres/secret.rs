@@ -1,10 +1,9 @@
 //! A password in AWS Secrets Manager.
 
-use super::connect::LogIn;
 use super::errors::Failure;
-
 use crate::aws::{self, error_code};
-use crate::vector::{Password, VectorError, VectorErrorKind};
+use crate::vector::password::{Credentials, Password};
+use crate::vector::port::{VectorError, VectorErrorKind};
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
@@ -53,7 +52,7 @@ impl SecretArn {
 pub(super) struct Secret {
     client: Client,
     arn: String,
-    known: Mutex<Option<LogIn>>,
+    known: Mutex<Option<Credentials>>,
 }
 
 impl Secret {
@@ -66,13 +65,13 @@ impl Secret {
     }
 
     /// What it said last, if it was ever asked.
-    pub(super) fn known(&self) -> Option<LogIn> {
+    pub(super) fn known(&self) -> Option<Credentials> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.clone()
     }
 
     /// What it says now.
-    pub(super) async fn fetch(&self) -> Result<LogIn, Failure> {
+    pub(super) async fn fetch(&self) -> Result<Credentials, Failure> {
         let answer = self.client.get_secret_value().secret_id(&self.arn).send();
         let answer = answer.boxed().await.map_err(|error| {
             let (kind, detail) = match error.code() {
@@ -96,27 +95,27 @@ impl Secret {
                 source: Some(error.into()),
             }
         })?;
-        let log_in = read(answer.secret_string().unwrap_or_default())?;
+        let credentials = read(answer.secret_string().unwrap_or_default())?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        *known = Some(log_in.clone());
-        Ok(log_in)
+        *known = Some(credentials.clone());
+        Ok(credentials)
     }
 }
 
 /// A secret is a JSON object with a `password` and perhaps a `username`, as Amazon RDS makes it, or the bare password.
-fn read(text: &str) -> Result<LogIn, VectorError> {
+fn read(text: &str) -> Result<Credentials, VectorError> {
     #[derive(Deserialize)]
     struct Fields {
         username: Option<String>,
         password: Option<String>,
     }
-    let log_in = match serde_json::from_str(text) {
+    let credentials = match serde_json::from_str(text) {
         Ok(Fields { username, password }) => password.map(|password| (username, password)),
         Err(_) if text.trim_start().starts_with('{') => None,
         Err(_) => Some((None, text.to_owned())),
     };
-    match log_in {
-        Some((user, password)) if !password.is_empty() => Ok(LogIn {
+    match credentials {
+        Some((user, password)) if !password.is_empty() => Ok(Credentials {
             user,
             password: Some(Password::new(password)),
         }),
@@ -142,10 +141,10 @@ mod tests {
             ("plain", None, "plain"),
             ("12345", None, "12345"),
         ] {
-            let log_in = read(text).unwrap();
-            assert_eq!(log_in.user.as_deref(), user);
-            assert_eq!(log_in.password, Some(Password::new(password)));
-            assert!(!format!("{log_in:?}").contains(password));
+            let credentials = read(text).unwrap();
+            assert_eq!(credentials.user.as_deref(), user);
+            assert_eq!(credentials.password, Some(Password::new(password)));
+            assert!(!format!("{credentials:?}").contains(password));
         }
         for text in [
             "",

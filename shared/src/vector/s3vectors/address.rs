@@ -1,8 +1,7 @@
 //! The URL of a vector index, read.
 
 use super::pace::Quota;
-use crate::vector::parameters::Parameters;
-use crate::vector::schemes::Template;
+use crate::vector::url_parts::{Parameters, Template};
 use percent_encoding::percent_decode_str;
 use url::Url;
 

@@ -1,7 +1,7 @@
 //! What S3 Vectors answers, by meaning.
 
 use crate::aws::error_code;
-use crate::vector::{VectorError, VectorErrorKind};
+use crate::vector::port::{VectorError, VectorErrorKind};
 use aws_sdk_s3vectors::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3vectors::operation::delete_vectors::DeleteVectorsError;
 use aws_sdk_s3vectors::operation::get_vectors::GetVectorsError;

@@ -3,12 +3,12 @@
 //! With a listed object goes the object that it was derived from, and go those derived from it, as EmbeddingStudio's own
 //! deletion worker has it; and with each of them its parts.
 
-use super::postgres::column::ORIGINAL_ID;
-use super::postgres::errors::Failure;
-use super::postgres::names::{Identifier, Table};
-use super::postgres::pool::{Lease, Parameter, Pool, Statement, time_left};
-use super::postgres::{Facts, Layout, Relation};
-use super::schemes::Template;
+use super::catalog::{Facts, ORIGINAL_ID};
+use super::errors::Failure;
+use super::names::{Identifier, Table};
+use super::pool::{Lease, Parameter, Pool, Statement, time_left};
+use super::relation::{Layout, Relation};
+use crate::vector::url_parts::Template;
 use futures_util::future::OptionFuture;
 use futures_util::join;
 use std::collections::HashSet;
@@ -24,9 +24,10 @@ const OBJECT_ID: &str = "object_id";
 const UNSET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET search_path";
 
 /// The tables and the column, by name.
-pub(super) fn layout() -> Option<Layout> {
+pub(super) fn layout(schema: Option<Template>) -> Option<Layout> {
     let table = |prefix| Template::parse(&format!("{prefix}{{embedding_model_id}}")).ok();
     Some(Layout {
+        schema,
         table: table("dbo_")?,
         id_column: Identifier::new(OBJECT_ID).ok()?,
         parts: Some(table("dbop_")?),

@@ -1,14 +1,24 @@
 //! `VECTOR_STORES`: which store holds which model's vectors.
 
-use super::schemes::{self, Target};
+use super::port::{Services, StoreFactory, VectorStore};
+#[cfg(feature = "postgres")]
+use super::postgres;
+#[cfg(feature = "s3vectors")]
+use super::s3vectors;
+use crate::task::ModelId;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use url::Url;
 
-/// The rules in the order written: the first whose pattern matches the model id wins. Those with the same URL share its target.
-#[derive(Clone, Debug, Default)]
-pub struct VectorStoreRules(Vec<(Pattern, Arc<dyn Target>)>);
+/// Each pattern with the stores behind its URL, in the order written: the first whose pattern matches the model id wins. Those
+/// with the same URL share a factory.
+type Rules = Vec<(Pattern, Arc<dyn StoreFactory>)>;
+
+/// The setting `VECTOR_STORES`, checked.
+#[derive(Debug, Default)]
+pub struct VectorStoreRules(Rules);
 
 impl VectorStoreRules {
     /// Reads the JSON object of patterns and URLs.
@@ -25,16 +35,17 @@ impl VectorStoreRules {
             )]
         })?;
         let mut faults = Vec::new();
-        let mut rules: Vec<(Pattern, Arc<dyn Target>)> = Vec::new();
-        let mut targets: HashMap<String, Arc<dyn Target>> = HashMap::new();
+        let mut rules = Rules::new();
+        let mut factories: HashMap<String, Arc<dyn StoreFactory>> = HashMap::new();
         if pairs.0.is_empty() {
             faults.push("has no entry: no task could ever be carried out".to_owned());
         }
         for (number, (pattern, url)) in (1..).zip(pairs.0) {
             // A pattern that is a URL is a mistake, and may hold a password.
-            let name = match pattern.contains("://") {
-                true => format!("entry {number}"),
-                false => format!("pattern `{pattern}`"),
+            let name = if pattern.contains("://") {
+                format!("entry {number}")
+            } else {
+                format!("pattern `{pattern}`")
             };
             if pattern.is_empty() {
                 faults.push("an empty pattern matches no model: use \"*\" for all".to_owned());
@@ -42,14 +53,14 @@ impl VectorStoreRules {
             if rules.iter().any(|(known, _)| known.0 == pattern) {
                 faults.push(format!("{name} is given twice"));
             }
-            let target = match targets.get(&url) {
-                Some(target) => Ok(Arc::clone(target)),
-                None => schemes::parse(&url),
+            let factory = match factories.get(&url) {
+                Some(factory) => Ok(Arc::clone(factory)),
+                None => factory_of(&url),
             };
-            match target {
-                Ok(target) => {
-                    targets.insert(url, Arc::clone(&target));
-                    rules.push((Pattern(pattern), target));
+            match factory {
+                Ok(factory) => {
+                    factories.insert(url, Arc::clone(&factory));
+                    rules.push((Pattern(pattern), factory));
                 }
                 Err(found) => {
                     let found = found.into_iter();
@@ -57,24 +68,99 @@ impl VectorStoreRules {
                 }
             }
         }
-        match faults.is_empty() {
-            true => Ok(Self(rules)),
-            false => Err(faults),
+        if faults.is_empty() {
+            Ok(Self(rules))
+        } else {
+            Err(faults)
         }
-    }
-
-    /// Each pattern with what its URL names, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Pattern, &Arc<dyn Target>)> {
-        self.0.iter().map(|(pattern, target)| (pattern, target))
     }
 }
 
-/// A model id in which each `*` stands for any text, also none.
+/// The adapter of a URL's scheme. A new adapter is one more arm.
+fn factory_of(text: &str) -> Result<Arc<dyn StoreFactory>, Vec<String>> {
+    // The text itself may hold a password, so it is not repeated.
+    let url = Url::parse(text).map_err(|error| vec![format!("the URL cannot be read: {error}")])?;
+    match url.scheme() {
+        #[cfg(feature = "s3vectors")]
+        "s3vectors" => Ok(Arc::new(s3vectors::Factory::parse(&url)?)),
+        #[cfg(feature = "postgres")]
+        "postgres" | "postgresql" => Ok(Arc::new(postgres::Factory::parse(&url)?)),
+        unknown => Err(vec![format!(
+            "scheme `{unknown}` is not known, or was left out of this build: use `s3vectors`, `postgres` or `postgresql`"
+        )]),
+    }
+}
+
+/// The stores a deployment is configured with. Clones share them, and their connections.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(String);
+pub struct VectorStores {
+    rules: Arc<Rules>,
+    services: Arc<Services>,
+}
+
+impl VectorStores {
+    /// The stores that `rules` name, those of one URL opened once. Nothing is connected to until a store is first called.
+    pub fn new(rules: VectorStoreRules, services: Services) -> Self {
+        Self {
+            rules: Arc::new(rules.0),
+            services: Arc::new(services),
+        }
+    }
+
+    /// The store of a model's vectors: the first rule that matches. `None` when none does.
+    pub fn for_model(&self, model: &ModelId) -> Option<Arc<dyn VectorStore>> {
+        let matches = |(pattern, _): &&(Pattern, _)| pattern.matches(model.as_str());
+        let (_, factory) = self.rules.iter().find(matches)?;
+        Some(factory.open(&self.services, model))
+    }
+
+    /// The same stores, each in a wrapper of the caller's.
+    #[must_use]
+    pub fn wrapped(
+        self,
+        wrap: impl Fn(Arc<dyn VectorStore>) -> Arc<dyn VectorStore> + Send + Sync + 'static,
+    ) -> Self {
+        let wrap: Arc<Wrap> = Arc::new(wrap);
+        let wrapped = |(pattern, factory): &(Pattern, _)| {
+            let (factory, wrap) = (Arc::clone(factory), Arc::clone(&wrap));
+            let factory: Arc<dyn StoreFactory> = Arc::new(WrappedFactory { factory, wrap });
+            (pattern.clone(), factory)
+        };
+        Self {
+            rules: Arc::new(self.rules.iter().map(wrapped).collect()),
+            services: self.services,
+        }
+    }
+}
+
+type Wrap = dyn Fn(Arc<dyn VectorStore>) -> Arc<dyn VectorStore> + Send + Sync;
+
+/// Opens the stores of another factory, each in a wrapper.
+struct WrappedFactory {
+    factory: Arc<dyn StoreFactory>,
+    wrap: Arc<Wrap>,
+}
+
+impl fmt::Debug for WrappedFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WrappedFactory")
+            .field(&self.factory)
+            .finish()
+    }
+}
+
+impl StoreFactory for WrappedFactory {
+    fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
+        (self.wrap)(self.factory.open(services, model))
+    }
+}
+
+/// A pattern for model ids. A `*` matches any sequence of characters, including an empty one.
+#[derive(Clone, Debug)]
+struct Pattern(String);
 
 impl Pattern {
-    pub(super) fn matches(&self, text: &str) -> bool {
+    fn matches(&self, text: &str) -> bool {
         let mut parts = self.0.split('*');
         let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
             return false;
@@ -123,9 +209,9 @@ mod tests {
 
     /// The first pattern that matches, and what its URL names.
     fn rule_for<'a>(rules: &'a VectorStoreRules, model: &str) -> Option<(&'a str, String)> {
-        let mut rules = rules.iter();
-        let (pattern, target) = rules.find(|(pattern, _)| pattern.matches(model))?;
-        Some((&pattern.0, format!("{target:?}")))
+        let mut rules = rules.0.iter();
+        let (pattern, factory) = rules.find(|(pattern, _)| pattern.matches(model))?;
+        Some((&pattern.0, format!("{factory:?}")))
     }
 
     #[test]
@@ -142,14 +228,14 @@ mod tests {
             ("bb", "*", "rest"),
             ("a-v2", "*-v2", "two"),
         ] {
-            let (found, target) = rule_for(&rules, model).unwrap();
+            let (found, factory) = rule_for(&rules, model).unwrap();
             assert_eq!(found, pattern, "{model}");
-            assert!(target.contains(bucket), "{model}: {target}");
+            assert!(factory.contains(bucket), "{model}: {factory}");
         }
     }
 
     #[test]
-    fn a_star_stands_for_any_text_also_none() {
+    fn a_star_matches_any_sequence_including_an_empty_one() {
         let matches = |pattern: &str, text| Pattern(pattern.into()).matches(text);
         for (pattern, text) in [
             ("*", ""),
@@ -173,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn rules_with_the_same_url_share_what_it_names() {
+    fn rules_with_the_same_url_share_a_factory() {
         let rules = VectorStoreRules::parse(
             r#"{"a": "s3vectors://bucket/i", "b": "s3vectors://bucket/i", "c": "s3vectors://bucket/j"}"#,
         )
         .unwrap();
-        let targets: Vec<_> = rules.iter().map(|(_, target)| target).collect();
-        assert!(Arc::ptr_eq(targets[0], targets[1]));
-        assert!(!Arc::ptr_eq(targets[0], targets[2]));
+        let factories: Vec<_> = rules.0.iter().map(|(_, factory)| factory).collect();
+        assert!(Arc::ptr_eq(factories[0], factories[1]));
+        assert!(!Arc::ptr_eq(factories[0], factories[2]));
     }
 
     #[test]
@@ -201,6 +287,7 @@ mod tests {
         for json in [
             "\"postgres://u:hunter2@h/d\"",
             r#"{"postgres://u:hunter2@h/d": "*"}"#,
+            r#"{"*": "postgres://u:hunter2@h:port/d"}"#,
             "",
             "[]",
             "null",

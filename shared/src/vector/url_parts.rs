@@ -1,7 +1,10 @@
-//! The parameters of a store's URL.
+//! The parts of a store's URL: its parameters, and where the model id stands in it.
 
+use crate::task::ModelId;
 use std::collections::BTreeMap;
 use url::Url;
+
+const PLACEHOLDER: &str = "{embedding_model_id}";
 
 /// The parameters after the `?`, each of which is taken once. What was not taken is unknown.
 pub(super) struct Parameters {
@@ -82,5 +85,32 @@ impl Parameters {
                 .push(format!("parameter `{name}` is not known: use `{known}`"));
         }
         self.faults
+    }
+}
+
+/// A part of a store's URL that may hold the model id. It is filled in after the URL was parsed, so no model id can
+/// change the URL's meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template(String);
+
+impl Template {
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let without = text.replace(PLACEHOLDER, "");
+        if without.contains(['{', '}']) {
+            return Err(format!(
+                "`{text}` has a placeholder other than {PLACEHOLDER}"
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    pub(super) fn fill(&self, model: &ModelId) -> String {
+        self.0.replace(PLACEHOLDER, model.as_str())
+    }
+
+    /// The text, where it is the same for every model.
+    #[cfg(feature = "postgres")]
+    pub(super) fn fixed(&self) -> Option<&str> {
+        (!self.0.contains(PLACEHOLDER)).then_some(self.0.as_str())
     }
 }

@@ -1,29 +1,11 @@
-//! The column that holds the ids: its type, and which ids it can hold.
+//! The type of the column that holds the ids, and which ids it can hold.
 
-use super::errors::Failure;
-use super::pool::{Parameter, Pool};
-use super::{Facts, Relation};
-use crate::vector::{VectorError, VectorErrorKind};
-use tokio::time::Instant;
-use tokio_postgres::Row;
+use crate::vector::port::{VectorError, VectorErrorKind};
 use tokio_postgres::types::{Oid, Type};
-
-/// Of each column asked for that exists: name, type, length, whether equal means the same bytes; and whether a delete from the
-/// table runs nothing but itself. One row where there is no column; no row where there is no table.
-const LOOK_UP: &str = "SELECT a.attname::text, a.atttypid, a.atttypmod, coalesce(c.collisdeterministic, true), \
-        t.relkind = 'r' AND NOT (t.relhastriggers OR t.relhasrules OR t.relhassubclass OR t.relrowsecurity) \
-    FROM pg_catalog.pg_class AS t \
-    LEFT JOIN pg_catalog.pg_attribute AS a \
-        ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attname::text = ANY($2) \
-    LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
-    WHERE t.oid = pg_catalog.to_regclass($1)";
-
-/// The column with the id of the object that this one was derived from. Older databases of EmbeddingStudio have none.
-pub(in crate::vector) const ORIGINAL_ID: &str = "original_id";
 
 /// A column's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::vector) enum IdType {
+pub(super) enum IdType {
     /// `text`, or `varchar` of at most so many characters.
     Text(Option<usize>),
     /// `uuid`.
@@ -34,7 +16,7 @@ pub(in crate::vector) enum IdType {
 
 impl IdType {
     /// The array of ids in a statement. It is always sent as text, and each id was checked before.
-    pub(in crate::vector) fn parameter(self) -> &'static str {
+    pub(super) fn parameter(self) -> &'static str {
         match self {
             Self::Text(_) => "$1::text[]",
             Self::Uuid => "$1::text[]::uuid[]",
@@ -43,7 +25,7 @@ impl IdType {
     }
 
     /// Refuses ids that the column cannot hold.
-    pub(in crate::vector) fn check(self, ids: &[&str]) -> Result<(), VectorError> {
+    pub(super) fn check(self, ids: &[&str]) -> Result<(), VectorError> {
         if ids.iter().all(|id| self.can_be(id)) {
             return Ok(());
         }
@@ -57,7 +39,7 @@ impl IdType {
 
     /// Whether the column can hold an id. A value of the type has one form that counts, so that two ids never mean the same
     /// row.
-    pub(in crate::vector) fn can_be(self, id: &str) -> bool {
+    pub(super) fn can_be(self, id: &str) -> bool {
         match self {
             Self::Text(None) => true,
             Self::Text(Some(most)) => id.len() <= most || id.chars().count() <= most,
@@ -75,7 +57,7 @@ impl IdType {
     }
 
     /// Why an id is refused: one sentence for the person who reads the task.
-    pub(in crate::vector) fn refusal(self) -> String {
+    pub(super) fn refusal(self) -> String {
         match self {
             Self::Text(most) => {
                 let most = most.unwrap_or_default();
@@ -91,7 +73,7 @@ impl IdType {
     }
 
     /// From the catalog. `None`: a type whose values are no ids.
-    fn of(oid: Oid, modifier: i32) -> Option<Self> {
+    pub(super) fn of(oid: Oid, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text(None)),
             // Four more than the length; -1 where there is no limit.
@@ -101,69 +83,6 @@ impl IdType {
             _ => None,
         }
     }
-}
-
-/// What the catalog says of a table's columns.
-pub(super) struct Columns(Vec<Row>);
-
-impl Columns {
-    /// Looks at those that matter.
-    pub(super) async fn look_up(pool: &Pool, relation: &Relation) -> Result<Self, Failure> {
-        let table = &relation.table;
-        let (name, columns) = (table.quoted(), [relation.id_column.as_str(), ORIGINAL_ID]);
-        let parameters: [Parameter<'_>; 2] =
-            [(&name, Type::TEXT), (&columns.as_slice(), Type::TEXT_ARRAY)];
-        let rows = pool.query(LOOK_UP, &parameters).await?;
-        if rows.is_empty() {
-            return Err(missing(format!("Table {} does not exist", table.shown())));
-        }
-        Ok(Self(rows))
-    }
-
-    fn row(&self, name: &str) -> Result<Option<&Row>, Failure> {
-        for row in &self.0 {
-            if row.try_get::<_, Option<&str>>(0)? == Some(name) {
-                return Ok(Some(row));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The type of the column that holds the ids, and whether there are originals.
-    pub(super) fn facts(&self, relation: &Relation) -> Result<Facts, Failure> {
-        let (table, column) = (relation.table.shown(), relation.id_column.as_str());
-        let Some(row) = self.row(column)? else {
-            return Err(missing(format!("Table {table} has no column `{column}`")));
-        };
-        let unusable = |why| VectorError {
-            kind: VectorErrorKind::Denied,
-            detail: format!("Column `{column}` of table {table} cannot be used for ids: {why}"),
-            code: "unusable column".to_owned(),
-            source: None,
-        };
-        if !row.try_get::<_, bool>(3)? {
-            return Err(unusable("its collation takes different texts for equal").into());
-        }
-        let oid = row.try_get(1)?;
-        let found = IdType::of(oid, row.try_get(2)?);
-        let unusable = || unusable("it is not text, varchar, uuid or bigint");
-        Ok(Facts {
-            id_type: found.ok_or_else(unusable)?,
-            oid,
-            has_originals: self.row(ORIGINAL_ID)?.is_some(),
-            is_plain: row.try_get(4)?,
-            at: Instant::now(),
-        })
-    }
-}
-
-fn missing(detail: String) -> Failure {
-    Failure::Sorted(VectorError {
-        kind: VectorErrorKind::IndexMissing,
-        detail,
-        code: "not in the catalog".to_owned(),
-        source: None,
-    })
 }
 
 #[cfg(test)]
