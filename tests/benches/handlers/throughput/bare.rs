@@ -6,7 +6,7 @@ use super::{INVOCATIONS, WARM_UP, What, figures};
 use crate::calls::{Call, Sdk, Steps, make};
 use crate::recorded::Recorder;
 use crate::requests::{Endpoint, Given, Handlers, OBJECTS};
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName};
+use aws_sdk_sqs::types::Message;
 use futures_util::{StreamExt, stream};
 use local::Running;
 use serde_json::Value;
@@ -14,12 +14,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::measure::{self, object_ids};
+use tests::queue::{Queue, Receive};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Messages in a batch, and messages at once in each invocation: as the runner and the worker.
-const BATCH: i32 = 10;
+/// Messages at once in each invocation, as the worker.
 const MESSAGES: usize = 5;
 
 /// The bare client, and what there is to do.
@@ -147,35 +147,20 @@ impl Bare {
 
     /// Carries out what is on the queue.
     async fn receive(&self) {
+        let queue = Queue::new(&self.sdk.sqs, &self.queue_url);
+        let receive = Receive {
+            wait_seconds: 20,
+            ..Receive::default()
+        };
         loop {
-            let receive = self.sdk.sqs.receive_message().queue_url(&self.queue_url);
-            let receive = receive
-                .max_number_of_messages(BATCH)
-                .wait_time_seconds(20)
-                .message_system_attribute_names(MessageSystemAttributeName::All);
-            let received = receive.send().await.expect("SQS answers");
-            let messages = received.messages.unwrap_or_default();
+            let messages = queue.receive(receive).await;
             let worked = messages.iter().map(|message| self.carry_out(message));
             let worked: Vec<_> = worked.collect();
             let count = stream::iter(worked)
                 .buffer_unordered(MESSAGES)
                 .count()
                 .await;
-            let numbered = messages.iter().enumerate();
-            let entries = numbered.map(|(number, message)| {
-                DeleteMessageBatchRequestEntry::builder()
-                    .id(number.to_string())
-                    .set_receipt_handle(message.receipt_handle.clone())
-                    .build()
-                    .expect("an entry")
-            });
-            if count > 0 {
-                let delete = self.sdk.sqs.delete_message_batch();
-                let delete = delete
-                    .queue_url(&self.queue_url)
-                    .set_entries(Some(entries.collect()));
-                delete.send().await.expect("SQS answers");
-            }
+            queue.delete(&messages).await;
             self.done.fetch_add(count, Ordering::Relaxed);
             self.all_done.notify_one();
         }
