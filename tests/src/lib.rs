@@ -15,6 +15,7 @@ pub mod lines;
 pub mod measure;
 pub mod openapi;
 pub mod postgres;
+pub mod queue;
 pub mod runtime_api;
 mod service;
 pub mod sim;

@@ -3,15 +3,14 @@
 mod index;
 
 use crate::http::{self, Reply};
+use crate::queue::{self, Queue, Receive};
 use crate::wire::Wire;
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use local::{NAME, Options, Running, Throttle};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
 use shared::task::ChunkLimits;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -185,42 +184,11 @@ impl Service {
         }
     }
 
-    /// Hands the worker what is on the queue, as Lambda does: one batch, acknowledged where it succeeds. Answers how
-    /// many messages there were.
+    /// Has the worker carry out what is on the queue, as Lambda does: one batch, of which what did not fail is deleted.
+    /// Returns how many messages there were.
     pub async fn work_once(&self) -> usize {
-        let sqs = &self.running.clients.sqs;
-        let received = sqs
-            .receive_message()
-            .queue_url(&self.running.queue_url)
-            .max_number_of_messages(10)
-            .send()
-            .await
-            .expect("SQS answers")
-            .messages
-            .unwrap_or_default();
-        let count = received.len();
-        let handles: Vec<_> = received.iter().map(|m| m.receipt_handle.clone()).collect();
-        let mut event = SqsEvent::default();
-        event.records = received.into_iter().map(record).collect();
-        let ids: Vec<_> = event.records.iter().map(|r| r.message_id.clone()).collect();
-        let deadline = self.now() + WORKER_TIMEOUT;
-        let answer = self.running.handlers.worker.handle(event, deadline).await;
-        let failed: BTreeSet<_> = answer
-            .batch_item_failures
-            .into_iter()
-            .map(|f| Some(f.item_identifier))
-            .collect();
-        for (handle, id) in handles.into_iter().zip(ids) {
-            if !failed.contains(&id) {
-                let delete = sqs.delete_message().queue_url(&self.running.queue_url);
-                delete
-                    .set_receipt_handle(handle)
-                    .send()
-                    .await
-                    .expect("SQS answers");
-            }
-        }
-        count
+        let work = async |event| self.carry_out(event).await;
+        self.queue().work_once(Receive::default(), work).await
     }
 
     /// Works until nothing is on the queue.
@@ -228,22 +196,23 @@ impl Service {
         while self.work_once().await > 0 {}
     }
 
-    /// Hands the worker these message bodies, whatever is on the queue; answers how many it wants delivered again.
+    /// Has the worker carry out messages with these bodies, whatever is on the queue. Returns how many of them it reports as
+    /// failed.
     pub async fn deliver(&self, bodies: &[&str]) -> usize {
-        let mut event = SqsEvent::default();
-        event.records = bodies
-            .iter()
-            .enumerate()
-            .map(|(number, body)| {
-                let mut record = SqsMessage::default();
-                record.message_id = Some(format!("message-{number}"));
-                record.body = Some((*body).to_owned());
-                record
-            })
-            .collect();
+        let numbered = bodies.iter().enumerate();
+        let messages =
+            numbered.map(|(number, body)| (format!("message-{number}"), (*body).to_owned()));
+        let response = self.carry_out(queue::event(messages)).await;
+        response.batch_item_failures.len()
+    }
+
+    async fn carry_out(&self, event: SqsEvent) -> SqsBatchResponse {
         let deadline = self.now() + WORKER_TIMEOUT;
-        let answer = self.running.handlers.worker.handle(event, deadline).await;
-        answer.batch_item_failures.len()
+        self.running.handlers.worker.handle(event, deadline).await
+    }
+
+    fn queue(&self) -> Queue {
+        Queue::of(&self.running)
     }
 
     /// Starts the worker on what is on the queue, to be held or killed half-way.
@@ -277,28 +246,9 @@ impl Service {
         self.clock.advance(time);
     }
 
-    /// Empties the queue: every message on it is lost. Answers how many there were.
+    /// Empties the queue: every message on it is lost. Returns how many there were.
     pub async fn lose_messages(&self) -> usize {
-        let mut lost = 0;
-        loop {
-            let sqs = &self.running.clients.sqs;
-            let receive = sqs.receive_message().queue_url(&self.running.queue_url);
-            let received = receive
-                .max_number_of_messages(10)
-                .send()
-                .await
-                .expect("SQS answers");
-            let messages = received.messages.unwrap_or_default();
-            if messages.is_empty() {
-                return lost;
-            }
-            for message in messages {
-                lost += 1;
-                let delete = sqs.delete_message().queue_url(&self.running.queue_url);
-                let delete = delete.set_receipt_handle(message.receipt_handle);
-                delete.send().await.expect("SQS answers");
-            }
-        }
+        self.queue().lose_all().await
     }
 
     /// How many items the table holds, expired ones included.
@@ -321,22 +271,8 @@ impl Service {
 
     /// How many messages wait on a queue, in flight ones not counted.
     pub async fn waiting(&self, queue_url: &str) -> usize {
-        let name = QueueAttributeName::ApproximateNumberOfMessages;
         let sqs = &self.running.clients.sqs;
-        let ask = sqs
-            .get_queue_attributes()
-            .queue_url(queue_url)
-            .attribute_names(name.clone());
-        let attributes = ask
-            .send()
-            .await
-            .expect("SQS answers")
-            .attributes
-            .unwrap_or_default();
-        attributes
-            .get(&name)
-            .and_then(|count| count.parse().ok())
-            .unwrap_or_default()
+        Queue::new(sqs, queue_url).waiting().await
     }
 
     /// Waits until a condition holds.
@@ -352,19 +288,4 @@ impl Service {
         let waited = tokio::time::timeout(Duration::from_secs(10), holds).await;
         waited.unwrap_or_else(|_| panic!("never came true: {what}"));
     }
-}
-
-fn record(message: Message) -> SqsMessage {
-    let mut record = SqsMessage::default();
-    record.message_id = message.message_id;
-    record.receipt_handle = message.receipt_handle;
-    record.body = message.body;
-    let count = MessageSystemAttributeName::ApproximateReceiveCount;
-    let attributes = message.attributes.unwrap_or_default();
-    if let Some(count) = attributes.get(&count) {
-        record
-            .attributes
-            .insert("ApproximateReceiveCount".to_owned(), count.clone());
-    }
-    record
 }

@@ -1,36 +1,137 @@
-//! What goes over the wire to AWS, beneath the SDK: counted, held, broken.
+//! The wire to AWS: the one place where the harness stands between an SDK client and the network.
+//!
+//! [`intercept`] makes an HTTP client that gives every request to a hook. A hook may pass the request on, delay it, refuse it,
+//! lose its response, count it or record it. [`Wire`] is the suite's hook: it lists calls, and breaks or holds them by name. The
+//! others are the benchmarks' meters, the recorder of `benches/handlers`, and the network of the simulation, which passes
+//! nothing on.
+//!
+//! A worker in a process of its own is out of reach of a hook, so the kill tests have a proxy on a socket instead
+//! (`kills/line.rs`).
 
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_sdk_dynamodb::config::{HttpClient, SharedHttpClient};
 use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
+
+/// What a client gets for a request: a response, or nothing because the wire is broken.
+pub type Outcome = Result<HttpResponse, ConnectorError>;
+
+/// The network behind a hook. Clones share their connections.
+#[derive(Clone, Debug)]
+pub struct Network(SharedHttpConnector);
+
+impl Network {
+    /// Passes a request on.
+    pub async fn send(&self, request: HttpRequest) -> Outcome {
+        self.0.call(request).await
+    }
+}
+
+/// The HTTP client to put under the SDK's clients: each of their requests goes to `hook`.
+pub fn intercept<F>(
+    hook: impl Fn(HttpRequest, Network) -> F + Send + Sync + 'static,
+) -> SharedHttpClient
+where
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    let hook = Arc::new(move |request, network| HttpConnectorFuture::new(hook(request, network)));
+    let inner = shared::aws::http_client(shared::aws::TlsRoots::default());
+    http_client_fn(move |settings, components| {
+        let network = Network(inner.http_connector(settings, components));
+        let hook = hook.clone();
+        SharedHttpConnector::new(Intercepted { hook, network })
+    })
+}
+
+struct Intercepted<H> {
+    hook: Arc<H>,
+    network: Network,
+}
+
+impl<H> fmt::Debug for Intercepted<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Intercepted").finish_non_exhaustive()
+    }
+}
+
+impl<H> HttpConnector for Intercepted<H>
+where
+    H: Fn(HttpRequest, Network) -> HttpConnectorFuture + Send + Sync,
+{
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        (self.hook)(request, self.network.clone())
+    }
+}
+
+/// The call that a request to AWS is: `Service.Operation`, such as `DynamoDB.PutItem`.
+pub fn name_of(request: &HttpRequest) -> String {
+    match request
+        .headers()
+        .get("x-amz-target")
+        .and_then(|target| target.split_once('.'))
+    {
+        Some((target, operation)) if target.starts_with("DynamoDB") => {
+            format!("DynamoDB.{operation}")
+        }
+        Some((_, operation)) => format!("SQS.{operation}"),
+        None => {
+            let path = request.uri().rsplit('/').next().unwrap_or_default();
+            format!("S3Vectors.{path}")
+        }
+    }
+}
+
+/// The body of a request.
+///
+/// # Panics
+/// When it is not JSON, which all three services speak.
+pub fn body_of(request: &HttpRequest) -> Value {
+    let body = request.body().bytes().unwrap_or_default();
+    serde_json::from_slice(body).expect("the SDK sends JSON")
+}
+
+/// Gives a request another body. Its signature does not fit any more; the embedded services do not check it.
+pub fn set_body(request: &mut HttpRequest, body: &Value) {
+    let body = body.to_string();
+    let length = body.len().to_string();
+    request.headers_mut().insert("content-length", length);
+    *request.body_mut() = body.into();
+}
+
+/// A response that was made here.
+///
+/// # Panics
+/// When there is no such status.
+pub fn response(status: u16, body: String) -> HttpResponse {
+    HttpResponse::new(status.try_into().expect("a status code"), body.into())
+}
 
 /// What happens to a call.
 #[derive(Clone)]
 pub enum Fault {
     /// It never arrives.
     Unsent,
-    /// It is carried out, and its answer is lost.
+    /// It is carried out, and its response is lost.
     AnswerLost,
-    /// It is answered with this status and error type, and not carried out.
+    /// It is refused with this status and error type, and not carried out.
     Refused(u16, &'static str),
-    /// DynamoDB answers a batch and has processed none of it.
+    /// DynamoDB responds to a batch and has processed none of it.
     Unprocessed,
-    /// DynamoDB answers that a transaction on the same item is under way, and does not carry it out.
+    /// DynamoDB refuses it because a transaction on the same item is under way.
     Conflict,
-    /// It is answered as S3 Vectors answers a call that names an invalid key, and not carried out.
+    /// S3 Vectors refuses it as a call that names an invalid key.
     InvalidKeys,
     /// S3 Vectors acknowledges it and keeps these keys.
     Kept(Vec<String>),
-    /// It waits before it is sent, until it is let go.
+    /// It waits before it is sent, until it is released.
     HeldBefore(Hold),
-    /// It is carried out, and its answer waits until it is let go.
+    /// It is carried out, and its response waits until it is released.
     HeldAfter(Hold),
 }
 
@@ -43,7 +144,7 @@ impl Hold {
         Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
     }
 
-    /// Waits until the call is there.
+    /// Waits until the call has come to the hold.
     pub async fn reached(&self) {
         let reached = self.0.0.acquire().await;
         reached.expect("never closed").forget();
@@ -60,7 +161,7 @@ impl Hold {
     }
 }
 
-/// The wire. Clones are one.
+/// The suite's hook. Clones are one.
 #[derive(Clone, Default)]
 pub struct Wire(Arc<Mutex<State>>);
 
@@ -77,15 +178,16 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// The HTTP client to put under the SDK.
+    /// The HTTP client to put under the SDK's clients.
     pub fn http_client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(Watching {
-            wire: self.clone(),
-            inner: shared::aws::http_client(shared::aws::TlsRoots::default()),
+        let wire = self.clone();
+        intercept(move |request, network| {
+            let fault = wire.observe(&request);
+            carry(request, network, fault)
         })
     }
 
-    /// The calls since the last time this was asked, such as `DynamoDB.PutItem`, in the order they were sent.
+    /// The calls since the last time this was called, such as `DynamoDB.PutItem`, in the order they were sent.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().expect("not poisoned").calls)
     }
@@ -118,7 +220,7 @@ impl Wire {
         hold
     }
 
-    /// Holds the answer to the next call of this name.
+    /// Holds the response to the next call of this name.
     pub fn hold_answer(&self, call: &str) -> Hold {
         let hold = Hold::new();
         self.next(call, Fault::HeldAfter(hold.clone()));
@@ -141,120 +243,56 @@ impl Wire {
     }
 }
 
-/// What a request to AWS asks for: `Service.Operation`.
-pub fn name_of(request: &HttpRequest) -> String {
-    match request
-        .headers()
-        .get("x-amz-target")
-        .and_then(|target| target.split_once('.'))
-    {
-        Some((target, operation)) if target.starts_with("DynamoDB") => {
-            format!("DynamoDB.{operation}")
+async fn carry(mut request: HttpRequest, network: Network, fault: Option<Fault>) -> Outcome {
+    match fault {
+        None => network.send(request).await,
+        Some(Fault::Unsent) => Err(lost("the request was lost")),
+        Some(Fault::AnswerLost) => {
+            network.send(request).await?;
+            Err(lost("the response was lost"))
         }
-        Some((_, operation)) => format!("SQS.{operation}"),
-        None => {
-            let path = request.uri().rsplit('/').next().unwrap_or_default();
-            format!("S3Vectors.{path}")
+        Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind, "[]")),
+        Some(Fault::Unprocessed) => Ok(unprocessed(&request)),
+        Some(Fault::Conflict) => Ok(conflict(&request)),
+        Some(Fault::InvalidKeys) => {
+            let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
+            Ok(refusal(400, "ValidationException", fields))
         }
-    }
-}
-
-#[derive(Debug)]
-struct Watching {
-    wire: Wire,
-    inner: SharedHttpClient,
-}
-
-impl HttpClient for Watching {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(WatchingConnector {
-            wire: self.wire.clone(),
-            inner: self.inner.http_connector(settings, components),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct WatchingConnector {
-    wire: Wire,
-    inner: SharedHttpConnector,
-}
-
-impl HttpConnector for WatchingConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let fault = self.wire.observe(&request);
-        let inner = self.inner.clone();
-        HttpConnectorFuture::new(async move {
-            match fault {
-                None => inner.call(request).await,
-                Some(Fault::Unsent) => Err(lost("the request was lost")),
-                Some(Fault::AnswerLost) => {
-                    inner.call(request).await?;
-                    Err(lost("the answer was lost"))
-                }
-                Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind, "[]")),
-                Some(Fault::Unprocessed) => Ok(unprocessed(&request)),
-                Some(Fault::Conflict) => Ok(conflict(&request)),
-                Some(Fault::InvalidKeys) => {
-                    let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
-                    Ok(refusal(400, "ValidationException", fields))
-                }
-                Some(Fault::Kept(keys)) => match without(&request, &keys) {
-                    Some(request) => inner.call(request).await,
-                    None => Ok(HttpResponse::new(
-                        200.try_into().expect("a status code"),
-                        "{}".into(),
-                    )),
-                },
-                Some(Fault::HeldBefore(hold)) => {
-                    hold.wait().await;
-                    inner.call(request).await
-                }
-                Some(Fault::HeldAfter(hold)) => {
-                    let answer = inner.call(request).await;
-                    hold.wait().await;
-                    answer
-                }
+        Some(Fault::Kept(kept)) => {
+            let mut body = body_of(&request);
+            let keys = body["keys"].as_array_mut().expect("keys");
+            keys.retain(|key| !kept.iter().any(|kept| key == kept));
+            // S3 Vectors takes no delete of nothing.
+            if keys.is_empty() {
+                return Ok(response(200, "{}".to_owned()));
             }
-        })
+            set_body(&mut request, &body);
+            network.send(request).await
+        }
+        Some(Fault::HeldBefore(hold)) => {
+            hold.wait().await;
+            network.send(request).await
+        }
+        Some(Fault::HeldAfter(hold)) => {
+            let outcome = network.send(request).await;
+            hold.wait().await;
+            outcome
+        }
     }
-}
-
-/// A delete of vectors without these keys. `None`: of none.
-fn without(request: &HttpRequest, keys: &[String]) -> Option<HttpRequest> {
-    let mut body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())
-        .expect("the SDK sends JSON");
-    let listed = body["keys"].as_array_mut().expect("keys");
-    listed.retain(|key| !keys.iter().any(|kept| key == kept));
-    if listed.is_empty() {
-        return None;
-    }
-    let body = body.to_string();
-    let mut request = request.try_clone().expect("a body in memory");
-    let length = body.len().to_string();
-    request.headers_mut().insert("content-length", length);
-    *request.body_mut() = body.into();
-    Some(request)
 }
 
 fn lost(what: &str) -> ConnectorError {
     ConnectorError::io(what.into())
 }
 
-/// The answer to a batch of which nothing was processed.
+/// The response to a batch of which nothing was processed.
 fn unprocessed(request: &HttpRequest) -> HttpResponse {
     let field = match name_of(request).as_str() {
         "DynamoDB.BatchGetItem" => "UnprocessedKeys",
         _ => "UnprocessedItems",
     };
-    let asked: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())
-        .expect("the SDK sends JSON");
-    let body = serde_json::json!({ field: asked["RequestItems"] }).to_string();
-    HttpResponse::new(200.try_into().expect("a status code"), body.into())
+    let body = json!({ field: body_of(request)["RequestItems"] });
+    response(200, body.to_string())
 }
 
 /// A conflict as DynamoDB words it: of a transaction it gives the reason of each of its parts.
@@ -264,14 +302,13 @@ fn conflict(request: &HttpRequest) -> HttpResponse {
     }
     let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         "Message":"Transaction cancelled","CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]}"#;
-    HttpResponse::new(400.try_into().expect("a status code"), body.into())
+    response(400, body.to_owned())
 }
 
 fn refusal(status: u16, kind: &str, fields: &str) -> HttpResponse {
     let body =
         format!(r#"{{"__type":"{kind}","message":"refused by the test","fieldList":{fields}}}"#);
-    let status = status.try_into().expect("a status code");
-    let mut response = HttpResponse::new(status, body.into());
+    let mut response = response(status, body);
     response
         .headers_mut()
         .insert("x-amzn-errortype", kind.to_owned());

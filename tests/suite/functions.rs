@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tests::queue::{Queue, Receive};
 use tests::runtime_api::{Function, SECRET, event, event_names, function_names, reply};
 
 /// How long a service may take to answer.
@@ -42,12 +43,7 @@ async fn services() -> Running {
 
 /// The messages on the queue, as SQS delivers them.
 async fn received(running: &Running) -> Vec<aws_sdk_sqs::types::Message> {
-    let receive = running.clients.sqs.receive_message();
-    let receive = receive
-        .queue_url(&running.queue_url)
-        .max_number_of_messages(10);
-    let received = answer_of(receive.send()).await.unwrap();
-    received.messages.unwrap_or_default()
+    answer_of(Queue::of(running).receive(Receive::default())).await
 }
 
 async fn bodies(running: &Running) -> Vec<Value> {

@@ -1,7 +1,5 @@
 //! The whole service with a meter under its clients, and worked by hand: one batch of messages an invocation, as Lambda does it.
 
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
-use aws_sdk_sqs::types::DeleteMessageBatchRequestEntry;
 use chrono::TimeDelta;
 use local::{Options, Running};
 use serde_json::Value;
@@ -13,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use tests::http;
 use tests::measure::meter::{Meter, Tally};
 use tests::measure::{self, ROOT};
+use tests::queue::{Queue, Receive};
 
 /// The lines of log since they were last taken.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -134,35 +133,23 @@ impl Metered {
             .ok()
     }
 
-    /// Receives a batch and has the worker carry it out; answers how many messages there were.
+    /// Receives a batch and has the worker carry it out. Returns how many messages there were.
     async fn work_once(&self, most: i32) -> usize {
-        let receive = self
-            .sqs
-            .receive_message()
-            .queue_url(&self.running.queue_url);
-        let received = receive.max_number_of_messages(most).send().await;
-        let messages = received.expect("SQS answers").messages.unwrap_or_default();
-        let records = messages.iter().map(|message| {
-            let mut record = SqsMessage::default();
-            record.message_id = message.message_id.clone();
-            record.body = message.body.clone();
-            record
-        });
-        let mut event = SqsEvent::default();
-        event.records = records.collect();
-        let deadline = Clock::System.now() + TimeDelta::seconds(60);
-        let answer = self.running.handlers.worker.handle(event, deadline).await;
-        assert!(answer.batch_item_failures.is_empty(), "nothing comes back");
-        let entries = messages.iter().enumerate().map(|(number, message)| {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(number.to_string());
-            let entry = entry.set_receipt_handle(message.receipt_handle.clone());
-            entry.build().expect("an entry")
-        });
-        let delete = self.sqs.delete_message_batch();
-        let delete = delete.queue_url(&self.running.queue_url);
-        let deleted = delete.set_entries(Some(entries.collect())).send().await;
-        deleted.expect("messages are deleted");
-        messages.len()
+        let receive = Receive {
+            most,
+            ..Receive::default()
+        };
+        let work = async |event| {
+            let deadline = Clock::System.now() + TimeDelta::seconds(60);
+            let response = self.running.handlers.worker.handle(event, deadline).await;
+            assert!(
+                response.batch_item_failures.is_empty(),
+                "nothing comes back"
+            );
+            response
+        };
+        let queue = Queue::new(&self.sqs, &self.running.queue_url);
+        queue.work_once(receive, work).await
     }
 
     /// Works off so many messages; answers how many invocations that took.

@@ -1,8 +1,20 @@
-//! What the handlers cost beside their calls: `cargo bench -p tests --bench handlers`, or with `-- --quick` for a short look.
+//! What the handlers cost beside their calls to AWS: `cargo bench -p tests --bench handlers`, or with `-- --quick` for fewer
+//! requests. It needs valgrind.
 //!
-//! `processor.rs`: the processor time of a request in a handler, beside the same SDK calls bare. Compare figures of one run with
-//! each other, and not with those of another machine or hour. `profile.rs`: what the processor does meanwhile. `throughput.rs`: requests and small tasks a second through the
-//! local runner, beside what its embedded services take from a bare client.
+//! # Method
+//! Counted are the instructions of a request from its event to its answer, as text, which is all that a function does between
+//! two calls of the runtime; its line of log on standard output is among them. The figure is the mean over many requests. Ten
+//! objects a task, UUIDs, half of them in the index; `list` is the first page of 100 of a table of 1,000 tasks; `worker` is a
+//! batch of one message without what SQS takes. The embedded services run in another process.
+//!
+//! The baseline are the same SDK calls bare: what goes through the handler's clients is recorded once (`recorded.rs`), and a
+//! client that does nothing else puts the same parameters into the SDK's builders (`calls.rs`), sends the calls, as many at
+//! once as the handler, and drops the responses. The benchmark checks that both send the same operations with bodies of the
+//! same size. Handler and baseline take turns request by request (`sides.rs`).
+//!
+//! Callgrind also counts misses in its simple model of caches and of a branch predictor. Instructions are the same on every
+//! run, whatever else the machine does; what a request takes by the clock is not measured, since on a shared machine two
+//! measurements of the same differ by more than what is looked for.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -14,16 +26,24 @@
 )]
 
 mod calls;
-mod processor;
-mod profile;
 mod recorded;
 mod requests;
-mod throughput;
+mod sides;
 
 use clap::{Parser, Subcommand};
+use requests::Endpoint;
 use serde_json::Value;
+use std::process::Stdio;
+use tests::measure::callgrind::{Callgrind, Counts};
 use tests::measure::flags::Flags;
-use tests::measure::rows::print;
+use tests::measure::rows::{Row, print};
+use tests::measure::{addresses, child_of, this_program};
+
+/// What is counted, by callgrind's names. A data miss is one of a read or of a write.
+const INSTRUCTIONS: &[&str] = &["Ir"];
+const INSTRUCTION_MISSES: &[&str] = &["I1mr"];
+const DATA_MISSES: &[&str] = &["D1mr", "D1mw"];
+const MISPREDICTIONS: &[&str] = &["Bcm", "Bim"];
 
 /// What the handlers cost beside their calls.
 #[derive(Debug, Parser)]
@@ -34,32 +54,12 @@ struct Arguments {
     part: Option<Part>,
 }
 
-/// One part alone.
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// Processor time of a request
-    Processor,
-    /// Instructions of a request, and misses of caches, in a model; needs valgrind
-    Profile,
-    /// Requests and tasks a second
-    Throughput,
-    /// One figure in a process of its own, for `throughput`
-    #[command(hide = true)]
-    Load {
-        who: throughput::Who,
-        what: throughput::What,
-        #[arg(long)]
-        clients: usize,
-        #[arg(long)]
-        count: usize,
-    },
-    /// One endpoint in a process of its own, for `processor`
+    /// One endpoint's requests, in the process that is counted
     #[command(hide = true)]
     Requests {
-        endpoint: requests::Endpoint,
-        extent: processor::Extent,
-        #[arg(long)]
-        rounds: usize,
+        endpoint: Endpoint,
         #[arg(long)]
         times: usize,
         #[arg(long)]
@@ -68,49 +68,77 @@ enum Part {
 }
 
 fn main() {
-    let arguments = Arguments::parse();
+    let Arguments { flags, part } = Arguments::parse();
     // A function has one thread.
-    let mut runtime = match arguments.part {
-        Some(Part::Requests { .. }) => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
+    let runtime = match part {
+        Some(_) => tokio::runtime::Builder::new_current_thread(),
+        None => tokio::runtime::Builder::new_multi_thread(),
     };
-    let runtime = runtime.enable_all().build().expect("a runtime");
-    runtime.block_on(measure(arguments));
+    let runtime = { runtime }.enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        match part {
+            Some(Part::Requests {
+                endpoint,
+                times,
+                services,
+            }) => {
+                let services: Value = serde_json::from_str(&services).expect("addresses in JSON");
+                println!("{}", sides::requests(endpoint, times, &services).await);
+            }
+            None if !flags.is_bench("handlers") => {}
+            None => print(&measure(flags.quick).await, flags.json),
+        }
+    });
 }
 
-async fn measure(arguments: Arguments) {
-    let quick = arguments.flags.quick;
-    let rows = match arguments.part {
-        Some(Part::Requests {
-            endpoint,
-            extent,
-            rounds,
-            times,
-            services,
-        }) => {
-            let services: Value = serde_json::from_str(&services).expect("addresses in JSON");
-            let measured = processor::requests(endpoint, extent, rounds, times, &services);
-            println!("{}", measured.await);
-            return;
-        }
-        Some(Part::Load {
-            who,
-            what,
-            clients,
-            count,
-        }) => {
-            println!("{}", throughput::load(who, what, clients, count).await);
-            return;
-        }
-        _ if !arguments.flags.is_bench("handlers") => return,
-        Some(Part::Processor) => processor::measure(quick).await,
-        Some(Part::Profile) => profile::measure(quick).await,
-        Some(Part::Throughput) => throughput::measure(quick).await,
-        None => {
-            print(&processor::measure(quick).await, arguments.flags.json);
-            print(&throughput::measure(quick).await, arguments.flags.json);
-            profile::measure(quick).await
-        }
-    };
-    print(&rows, arguments.flags.json);
+/// Counts each endpoint's requests.
+async fn measure(quick: bool) -> Vec<Row> {
+    let times = if quick { 20 } else { 80 };
+    let mut rows = Vec::new();
+    for endpoint in Endpoint::ALL {
+        let handler = count(endpoint, "*poll_handler*", times).await;
+        let bare = count(endpoint, "*poll_bare*", times).await;
+        let sum = |counts: &Counts, names: &[&str]| {
+            let counts = names.iter().map(|name| counts.of(name));
+            counts.sum::<u64>() as f64
+        };
+        let thousands = |counts: &Counts| {
+            let each = sum(counts, INSTRUCTIONS) / times as f64 / 1000.0;
+            format!("{each:.1}").into()
+        };
+        let over = |names| {
+            let quotient = sum(&handler, names) / sum(&bare, names);
+            format!("{quotient:.3}").into()
+        };
+        rows.push(vec![
+            ("a request", endpoint.name().into()),
+            ("instructions, thousand", thousands(&handler)),
+            ("bare", thousands(&bare)),
+            ("÷", over(INSTRUCTIONS)),
+            (
+                "missed in the cache of instructions ÷ bare",
+                over(INSTRUCTION_MISSES),
+            ),
+            ("in that of data ÷ bare", over(DATA_MISSES)),
+            ("mispredicted branches ÷ bare", over(MISPREDICTIONS)),
+        ]);
+    }
+    rows
+}
+
+/// Counts what happens within one function alone: `polled`, a pattern of its name.
+async fn count(endpoint: Endpoint, polled: &str, times: usize) -> Counts {
+    eprintln!("{}, {polled}", endpoint.name());
+    let hosts = sides::hosts(endpoint).await;
+    let services = addresses(&hosts).to_string();
+    let toggle = format!("--toggle-collect={polled}");
+    let options = ["--cache-sim=yes", "--branch-sim=yes", &toggle];
+    let (callgrind, mut command) = Callgrind::of(&this_program(), &options);
+    command.args(["requests", endpoint.name(), "--services", &services]);
+    command.args(["--times", &times.to_string()]);
+    child_of(command, Stdio::null()).await;
+    hosts.shutdown().await;
+    let counts = callgrind.counts();
+    assert!(counts.of("Ir") > 0, "no function is named like {polled}");
+    counts
 }

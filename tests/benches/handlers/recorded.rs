@@ -5,9 +5,7 @@ use aws_sdk_dynamodb::config::interceptors::{
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
     FinalizerInterceptorContextRef,
 };
-use aws_sdk_dynamodb::config::{
-    ConfigBag, HttpClient, Intercept, RuntimeComponents, SharedHttpClient,
-};
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents, SharedHttpClient};
 use aws_sdk_dynamodb::error::BoxError;
 use aws_sdk_dynamodb::operation::get_item::GetItemInput;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
@@ -16,15 +14,12 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemInput;
 use aws_sdk_s3vectors::operation::delete_vectors::DeleteVectorsInput;
 use aws_sdk_s3vectors::operation::get_vectors::GetVectorsInput;
 use aws_sdk_sqs::operation::send_message::SendMessageInput;
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use serde_json::Value;
 use shared::aws;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tests::measure::address;
-use tests::wire::name_of;
+use tests::wire::{body_of, intercept, name_of};
 
 /// Takes down what goes through the clients that it is put into. Clones are one.
 #[derive(Clone, Debug, Default)]
@@ -45,10 +40,7 @@ impl Recorder {
     pub(crate) fn in_front_of(&self, sdk: &Sdk, services: &Value) -> (Sdk, SharedHttpClient) {
         let dynamodb = sdk.dynamodb.config().to_builder().interceptor(self.clone());
         let sqs = sdk.sqs.config().to_builder().interceptor(self.clone());
-        let http_client = SharedHttpClient::new(Listening(
-            self.clone(),
-            aws::http_client(aws::TlsRoots::default()),
-        ));
+        let http_client = self.http_client();
         let s3vectors =
             aws::local_config(&address(services, "s3vectors"), Some(http_client.clone()));
         let sdk = Sdk {
@@ -57,6 +49,23 @@ impl Recorder {
             s3vectors: aws::s3vectors_client(&s3vectors),
         };
         (sdk, http_client)
+    }
+
+    /// Takes down what goes to S3 Vectors, at the wire.
+    fn http_client(&self) -> SharedHttpClient {
+        let recorder = self.clone();
+        intercept(move |request, network| {
+            let mut record = recorder.lock();
+            record.begin(Some(vectors_call(&request)));
+            record.wire.push(sent(&request));
+            drop(record);
+            let recorder = recorder.clone();
+            async move {
+                let outcome = network.send(request).await;
+                recorder.lock().under_way -= 1;
+                outcome
+            }
+        })
     }
 
     /// What was taken down since the last time this was asked: the calls, and what they were on the wire, sorted.
@@ -136,43 +145,9 @@ fn sent(request: &HttpRequest) -> Sent {
     (name_of(request), body)
 }
 
-/// A recorder on the way to S3 Vectors.
-#[derive(Debug)]
-struct Listening(Recorder, SharedHttpClient);
-
-#[derive(Debug)]
-struct ListeningConnector(Recorder, SharedHttpConnector);
-
-impl HttpClient for Listening {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        let inner = self.1.http_connector(settings, components);
-        SharedHttpConnector::new(ListeningConnector(self.0.clone(), inner))
-    }
-}
-
-impl HttpConnector for ListeningConnector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let mut record = self.0.lock();
-        record.begin(Some(vectors_call(&request)));
-        record.wire.push(sent(&request));
-        drop(record);
-        let (recorder, answer) = (self.0.clone(), self.1.call(request));
-        HttpConnectorFuture::new(async move {
-            let answer = answer.await;
-            recorder.lock().under_way -= 1;
-            answer
-        })
-    }
-}
-
 /// What a request to S3 Vectors asks for.
 fn vectors_call(request: &HttpRequest) -> Call {
-    let body = request.body().bytes().unwrap_or_default();
-    let body: Value = serde_json::from_slice(body).expect("the SDK sends JSON");
+    let body = body_of(request);
     let text = |name: &str| body[name].as_str().map(str::to_owned);
     let (bucket, index) = (text("vectorBucketName"), text("indexName"));
     let keys = body["keys"].as_array().expect("keys").iter();

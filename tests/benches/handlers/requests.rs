@@ -1,7 +1,6 @@
 //! What is asked of the handlers: the events of `events/`, with other tasks in them.
 
 use crate::calls::Sdk;
-use lambda_http::http::StatusCode;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Error, Request, Response, Service};
@@ -14,7 +13,7 @@ use shared::config::Environment;
 use shared::queue::TaskQueue;
 use shared::store::TaskStore;
 use shared::vector::{Services, VectorStores};
-use shared::worker::{SqsEvent, Worker};
+use shared::worker::Worker;
 use tests::measure::{OBJECTS_SEED, address, run_body, worker::INVOCATION};
 use tests::runtime_api::event;
 
@@ -91,22 +90,15 @@ impl Endpoint {
             }
         }
     }
-}
 
-/// An event as a handler takes it.
-#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
-pub(crate) enum Given {
-    Request(Request),
-    Batch(SqsEvent),
-}
-
-impl Given {
-    pub(crate) fn of(endpoint: Endpoint, event: &Value) -> Self {
-        let text = event.to_string();
-        match endpoint {
-            Endpoint::Worker => Self::Batch(serde_json::from_str(&text).expect("an SQS event")),
-            _ => Self::Request(lambda_http::request::from_str(&text).expect("a request")),
-        }
+    /// Fails unless this is the answer to an event that was handled well.
+    pub(crate) fn check(self, answer: &[u8]) {
+        let answer: Value = serde_json::from_slice(answer).expect("JSON");
+        let went_well = match self {
+            Self::Worker => answer["batchItemFailures"] == json!([]),
+            _ => answer["statusCode"] == 200,
+        };
+        assert!(went_well, "{self:?}: {answer}");
     }
 }
 
@@ -151,48 +143,25 @@ impl Handlers {
         }
     }
 
-    /// Answers a request.
-    pub(crate) async fn answer(&self, endpoint: Endpoint, request: Request) -> Response<Body> {
-        match endpoint {
-            Endpoint::Run | Endpoint::Repeated => self.run.handle(request).await,
-            Endpoint::Info => self.info.handle(request).await,
-            Endpoint::List => self.list.handle(request).await,
-            Endpoint::Restart => self.restart.handle(request).await,
-            Endpoint::Cancel => self.cancel.handle(request).await,
-            Endpoint::Worker => unreachable!("the worker takes no request"),
+    /// Handles an event, a text as Lambda hands it over. Returns the text that Lambda would be given.
+    pub(crate) async fn handle(&self, endpoint: Endpoint, event: &str) -> Vec<u8> {
+        if endpoint == Endpoint::Worker {
+            let batch = serde_json::from_str(event).expect("an SQS event");
+            let deadline = Clock::System.now() + INVOCATION;
+            let answer = self.worker.handle(batch, deadline).await;
+            return serde_json::to_vec(&answer).expect("JSON");
         }
-    }
-
-    /// Handles an event, and says whether all went well.
-    pub(crate) async fn handle(&self, endpoint: Endpoint, given: Given) -> bool {
-        match given {
-            Given::Request(request) => {
-                self.answer(endpoint, request).await.status() == StatusCode::OK
-            }
-            Given::Batch(batch) => self.work(batch).await.is_empty(),
-        }
-    }
-
-    async fn work(&self, batch: SqsEvent) -> Vec<String> {
-        let answer = self.worker.handle(batch, Clock::System.now() + INVOCATION);
-        let again = answer.await.batch_item_failures.into_iter();
-        again.map(|message| message.item_identifier).collect()
-    }
-
-    /// Handles an event as text, through `lambda_http`. Answers the text that Lambda would be given.
-    pub(crate) async fn handle_text(&self, endpoint: Endpoint, event: &str) -> Vec<u8> {
-        match endpoint {
-            Endpoint::Worker => {
-                let batch = serde_json::from_str(event).expect("an SQS event");
-                let deadline = Clock::System.now() + INVOCATION;
-                let answer = self.worker.handle(batch, deadline).await;
-                serde_json::to_vec(&answer).expect("JSON")
-            }
-            _ => {
-                let answer = async |request| Ok(self.answer(endpoint, request).await);
-                through(lambda_http::service_fn(answer), event).await
-            }
-        }
+        let answer = async |request| {
+            Ok(match endpoint {
+                Endpoint::Run | Endpoint::Repeated => self.run.handle(request).await,
+                Endpoint::Info => self.info.handle(request).await,
+                Endpoint::List => self.list.handle(request).await,
+                Endpoint::Restart => self.restart.handle(request).await,
+                Endpoint::Cancel => self.cancel.handle(request).await,
+                Endpoint::Worker => unreachable!("the worker takes no request"),
+            })
+        };
+        through(lambda_http::service_fn(answer), event).await
     }
 }
 

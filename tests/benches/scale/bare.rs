@@ -6,7 +6,7 @@
 
 use crate::report::{Sample, timed};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
-use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, SendMessageBatchRequestEntry};
+use aws_sdk_sqs::types::{Message, SendMessageBatchRequestEntry};
 use futures_util::{StreamExt, stream};
 use local::{NAME, Running};
 use serde_json::Value;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::measure::meter::Meter;
 use tests::measure::{self, BUCKET};
+use tests::queue::{Queue, Receive};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -164,25 +165,17 @@ impl Bare {
 
     /// Receives a batch and handles it.
     async fn receive(&self) {
-        let receive = self.sqs.receive_message().queue_url(&self.queue);
-        let receive = receive.max_number_of_messages(10);
-        // No longer than the SDK client's timeouts allow.
-        let received = receive.wait_time_seconds(3).send().await;
-        let messages = received.expect("SQS answers").messages.unwrap_or_default();
-        if messages.is_empty() {
-            return;
-        }
+        let queue = Queue::new(&self.sqs, &self.queue);
+        let messages = queue.receive(Receive {
+            // No longer than the SDK client's timeouts allow.
+            wait_seconds: 3,
+            ..Receive::default()
+        });
+        let messages = messages.await;
         stream::iter(&messages)
             .for_each_concurrent(MESSAGES, |message| self.carry_out(message))
             .await;
-        let entries = messages.iter().enumerate().map(|(number, message)| {
-            let entry = DeleteMessageBatchRequestEntry::builder().id(number.to_string());
-            let entry = entry.set_receipt_handle(message.receipt_handle.clone());
-            entry.build().expect("an entry")
-        });
-        let delete = self.sqs.delete_message_batch().queue_url(&self.queue);
-        let deleted = delete.set_entries(Some(entries.collect())).send().await;
-        deleted.expect("messages are deleted");
+        queue.delete(&messages).await;
         self.handled.fetch_add(messages.len(), Ordering::SeqCst);
     }
 

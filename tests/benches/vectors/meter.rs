@@ -1,14 +1,10 @@
 //! What a worker's calls to S3 Vectors come to: how many, how many were refused, and when.
 
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use std::sync::{Arc, Mutex};
-use tests::wire::name_of;
+use tests::wire::{intercept, name_of};
 
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,69 +48,38 @@ impl Tally {
     }
 }
 
-/// An HTTP client that counts. Clones are one.
-#[derive(Clone, Debug)]
-pub(crate) struct Meter {
-    tally: Arc<Mutex<Tally>>,
-    inner: SharedHttpClient,
-}
+/// Counts the calls that go through its HTTP client. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter(Arc<Mutex<Tally>>);
 
 impl Meter {
-    pub(crate) fn new() -> Self {
-        Self {
-            tally: Arc::default(),
-            inner: shared::aws::http_client(shared::aws::TlsRoots::default()),
-        }
-    }
-
-    /// The HTTP client to put under the SDK.
+    /// The HTTP client to put under the SDK's clients.
     pub(crate) fn http_client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(self.clone())
+        let meter = self.clone();
+        intercept(move |request, network| {
+            let meter = meter.clone();
+            let is_delete = name_of(&request) == "S3Vectors.DeleteVectors";
+            let began = Clock::System.now().timestamp_millis();
+            async move {
+                let response = network.send(request).await?;
+                let mut tally = meter.0.lock().expect("not poisoned");
+                tally.calls += 1;
+                match response.status().as_u16() {
+                    429 => tally.refused += 1,
+                    200 if is_delete => {
+                        tally.deletes += 1;
+                        tally.first = tally.first.into_iter().chain([began]).min();
+                        tally.last = tally.last.max(Some(began));
+                    }
+                    _ => {}
+                }
+                drop(tally);
+                Ok(response)
+            }
+        })
     }
 
     pub(crate) fn tally(&self) -> Tally {
-        *self.tally.lock().expect("not poisoned")
-    }
-}
-
-impl HttpClient for Meter {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Metered {
-            tally: Arc::clone(&self.tally),
-            inner: self.inner.http_connector(settings, components),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct Metered {
-    tally: Arc<Mutex<Tally>>,
-    inner: SharedHttpConnector,
-}
-
-impl HttpConnector for Metered {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let is_delete = name_of(&request) == "S3Vectors.DeleteVectors";
-        let began = Clock::System.now().timestamp_millis();
-        let (tally, answer) = (Arc::clone(&self.tally), self.inner.call(request));
-        HttpConnectorFuture::new(async move {
-            let answer = answer.await?;
-            let mut tally = tally.lock().expect("not poisoned");
-            tally.calls += 1;
-            match answer.status().as_u16() {
-                429 => tally.refused += 1,
-                200 if is_delete => {
-                    tally.deletes += 1;
-                    tally.first = tally.first.into_iter().chain([began]).min();
-                    tally.last = tally.last.max(Some(began));
-                }
-                _ => {}
-            }
-            Ok(answer)
-        })
+        *self.0.lock().expect("not poisoned")
     }
 }

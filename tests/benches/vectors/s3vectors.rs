@@ -84,7 +84,7 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
 
 /// A worker process: until the task has ended.
 pub(crate) async fn work(services: &Value) -> Value {
-    let meter = Meter::new();
+    let meter = Meter::default();
     let parts = worker::Parts::of(services, Some(meter.http_client()));
     while !parts.has_ended("task").await {
         parts.invoke(Clock::System.now() + worker::INVOCATION).await;

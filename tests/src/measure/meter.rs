@@ -5,11 +5,8 @@
 //! no answer reports its units.
 
 use super::units;
-use crate::wire::name_of;
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
+use crate::wire::{Network, Outcome, body_of, intercept, name_of, set_body};
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use http_body_util::BodyExt;
@@ -92,12 +89,10 @@ impl Tally {
 pub struct Meter(Arc<Mutex<Option<Tally>>>);
 
 impl Meter {
-    /// The HTTP client to put under the SDK.
+    /// The HTTP client to put under the SDK's clients.
     pub fn http_client(&self) -> SharedHttpClient {
-        SharedHttpClient::new(Metered {
-            meter: self.clone(),
-            inner: shared::aws::http_client(shared::aws::TlsRoots::default()),
-        })
+        let meter = self.clone();
+        intercept(move |request, network| meter.clone().carry(request, network))
     }
 
     /// Begins to count.
@@ -120,71 +115,28 @@ impl Meter {
             change(tally);
         }
     }
-}
 
-#[derive(Debug)]
-struct Metered {
-    meter: Meter,
-    inner: SharedHttpClient,
-}
-
-impl HttpClient for Metered {
-    fn http_connector(
-        &self,
-        settings: &HttpConnectorSettings,
-        components: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(MeteredConnector {
-            meter: self.meter.clone(),
-            inner: self.inner.http_connector(settings, components),
-        })
-    }
-}
-
-#[derive(Debug)]
-struct MeteredConnector {
-    meter: Meter,
-    inner: SharedHttpConnector,
-}
-
-impl HttpConnector for MeteredConnector {
-    fn call(&self, mut request: HttpRequest) -> HttpConnectorFuture {
-        if !self.meter.is_on() {
-            return self.inner.call(request);
+    async fn carry(self, mut request: HttpRequest, network: Network) -> Outcome {
+        if !self.is_on() {
+            return network.send(request).await;
         }
         let call = name_of(&request);
-        self.meter
-            .with_tally(|tally| *tally.calls.entry(call.clone()).or_default() += 1);
+        self.with_tally(|tally| *tally.calls.entry(call.clone()).or_default() += 1);
         if !call.starts_with("DynamoDB.") {
-            return self.inner.call(request);
+            return network.send(request).await;
         }
-        let asked = ask_for_capacity(&mut request);
-        let (meter, inner) = (self.meter.clone(), self.inner.clone());
-        HttpConnectorFuture::new(async move {
-            let mut response = inner.call(request).await?;
-            let body = response.take_body();
-            let body = body.collect().await;
-            let body = body
-                .map_err(|error| ConnectorError::io(error.to_string().into()))?
-                .to_bytes();
-            let answer = serde_json::from_slice(&body).unwrap_or_default();
-            let is_success = response.status().is_success();
-            meter.with_tally(|tally| tally.add(&call, &asked, &answer, is_success));
-            *response.body_mut() = body.into();
-            Ok(response)
-        })
+        let mut asked = body_of(&request);
+        asked["ReturnConsumedCapacity"] = "INDEXES".into();
+        set_body(&mut request, &asked);
+        let mut response = network.send(request).await?;
+        let body = response.take_body().collect().await;
+        let body = body
+            .map_err(|error| ConnectorError::io(error.to_string().into()))?
+            .to_bytes();
+        let answer = serde_json::from_slice(&body).unwrap_or_default();
+        let is_success = response.status().is_success();
+        self.with_tally(|tally| tally.add(&call, &asked, &answer, is_success));
+        *response.body_mut() = body.into();
+        Ok(response)
     }
-}
-
-/// Adds `ReturnConsumedCapacity` to a request; answers the request's body. The signature does not fit any more, which the
-/// embedded service does not look at.
-fn ask_for_capacity(request: &mut HttpRequest) -> Value {
-    let body = request.body().bytes().unwrap_or_default();
-    let mut asked: Value = serde_json::from_slice(body).expect("DynamoDB is asked in JSON");
-    asked["ReturnConsumedCapacity"] = "INDEXES".into();
-    let body = asked.to_string();
-    let length = body.len().to_string();
-    request.headers_mut().insert("content-length", length);
-    *request.body_mut() = body.into();
-    asked
 }

@@ -1,7 +1,7 @@
 //! The worker in a process that hosts no services, as a function has it.
 
 use super::{address, attribute};
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
+use crate::queue::{Queue, Receive};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use chrono::{DateTime, TimeDelta, Utc};
 use local::NAME;
@@ -22,8 +22,7 @@ pub const INVOCATION: TimeDelta = TimeDelta::seconds(60);
 pub struct Parts {
     worker: Worker,
     dynamodb: aws_sdk_dynamodb::Client,
-    sqs: aws_sdk_sqs::Client,
-    queue: String,
+    queue: Queue,
 }
 
 impl Parts {
@@ -37,27 +36,21 @@ impl Parts {
         let config = |name| aws::local_config(&address(services, name), None);
         let dynamodb = aws::dynamodb_client(&config("dynamodb"));
         let sqs = aws::sqs_client(&config("sqs"));
-        let queue = address(services, "queue");
+        let queue_url = address(services, "queue");
+        let queue = Queue::new(&sqs, &queue_url);
         let vectors = Services {
             aws: aws::local_config(&address(services, "s3vectors"), http_client),
             password: None,
         };
         let worker = Worker::new(
             TaskStore::new(dynamodb.clone(), environment.store()),
-            TaskQueue::new(
-                {
-                    let sqs = sqs.clone();
-                    move || sqs
-                },
-                queue.clone(),
-            ),
+            TaskQueue::new(move || sqs, queue_url),
             VectorStores::new(environment.vector_stores(), vectors),
             Clock::System,
         );
         Self {
             worker,
             dynamodb,
-            sqs,
             queue,
         }
     }
@@ -68,30 +61,20 @@ impl Parts {
         !["pending", "processing"].contains(&status.as_str())
     }
 
-    /// Receives a batch and carries it out. Answers how many messages there were.
+    /// Receives a batch and carries it out. Returns how many messages there were.
     ///
     /// # Panics
     /// When one is to come back.
     pub async fn invoke(&self, deadline: DateTime<Utc>) -> usize {
-        let receive = self.sqs.receive_message().queue_url(&self.queue);
-        let receive = receive.max_number_of_messages(10).wait_time_seconds(1);
-        let messages = receive.send().await.expect("SQS answers").messages;
-        let messages = messages.unwrap_or_default();
-        let mut event = SqsEvent::default();
-        let records = messages.iter().map(|message| {
-            let mut record = SqsMessage::default();
-            record.message_id = message.message_id.clone();
-            record.body = message.body.clone();
-            record
-        });
-        event.records = records.collect();
-        let answer = self.worker.handle(event, deadline).await;
-        assert_eq!(answer.batch_item_failures.len(), 0, "nothing comes back");
-        for message in &messages {
-            let delete = self.sqs.delete_message().queue_url(&self.queue);
-            let delete = delete.set_receipt_handle(message.receipt_handle.clone());
-            delete.send().await.expect("a message is deleted");
-        }
-        messages.len()
+        let receive = Receive {
+            wait_seconds: 1,
+            ..Receive::default()
+        };
+        let work = async |event| {
+            let response = self.worker.handle(event, deadline).await;
+            assert_eq!(response.batch_item_failures.len(), 0, "nothing comes back");
+            response
+        };
+        self.queue.work_once(receive, work).await
     }
 }

@@ -2,14 +2,11 @@
 
 use super::faults::{Death, Fate, Target};
 use super::world::{Life, ProcessId, State, World};
-use aws_sdk_dynamodb::config::{HttpClient, RuntimeComponents, SharedHttpClient};
-use aws_smithy_runtime_api::client::http::{
-    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use crate::wire::{self, Outcome};
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::{Value, json};
-use std::fmt;
 use std::future::pending;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -53,34 +50,13 @@ impl Answer {
     }
 }
 
-/// The HTTP client to put under the SDK.
+/// The HTTP client to put under the SDK's clients. Nothing reaches a network.
 pub(crate) fn http_client(world: &World) -> SharedHttpClient {
-    SharedHttpClient::new(Network(world.clone()))
-}
-
-struct Network(World);
-
-impl fmt::Debug for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Network").finish_non_exhaustive()
-    }
-}
-
-impl HttpClient for Network {
-    fn http_connector(
-        &self,
-        _: &HttpConnectorSettings,
-        _: &RuntimeComponents,
-    ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Self(self.0.clone()))
-    }
-}
-
-impl HttpConnector for Network {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let world = self.0.clone();
-        HttpConnectorFuture::new(async move { carry(&world, &request).await })
-    }
+    let world = world.clone();
+    wire::intercept(move |request, _| {
+        let world = world.clone();
+        async move { carry(&world, &request).await }
+    })
 }
 
 /// The process that makes the call which is under way.
@@ -90,7 +66,7 @@ pub(super) fn current_process() -> ProcessId {
 
 /// Carries one request. The service serves it in a task of its own: a request that was sent arrives though its sender
 /// stops waiting or dies.
-async fn carry(world: &World, request: &HttpRequest) -> Result<HttpResponse, ConnectorError> {
+async fn carry(world: &World, request: &HttpRequest) -> Outcome {
     let process = current_process();
     if world.with(|state| state.life(process)) == Life::Killed {
         return pending().await;
@@ -146,36 +122,31 @@ fn insert_again(world: &World) {
     }
 }
 
-async fn lost(noticed: bool, what: &'static str) -> Result<HttpResponse, ConnectorError> {
-    match noticed {
-        true => Err(ConnectorError::io(what.into())),
+async fn lost(noticed: bool, what: &'static str) -> Outcome {
+    if noticed {
+        Err(ConnectorError::io(what.into()))
+    } else {
         // Until the sender's own timeout.
-        false => pending().await,
+        pending().await
     }
 }
 
 fn read(request: &HttpRequest) -> Call {
-    let bytes = request.body().bytes().expect("a body in memory");
-    let body = serde_json::from_slice(bytes).expect("a JSON body");
-    let (target, name) = match request.headers().get("x-amz-target") {
-        Some(name) => {
-            let (service, operation) = name.split_once('.').expect("a service and an operation");
-            match service.starts_with("DynamoDB") {
-                true => (Target::DynamoDb, operation.to_owned()),
-                false => (Target::Sqs, operation.to_owned()),
-            }
-        }
-        None => {
-            let path = request.uri().rsplit('/').next().unwrap_or_default();
-            (Target::S3Vectors, path.to_owned())
-        }
-    };
-    Call { target, name, body }
+    let name = wire::name_of(request);
+    let (target, operation) = name.split_once('.').expect("a service and an operation");
+    Call {
+        target: match target {
+            "DynamoDB" => Target::DynamoDb,
+            "SQS" => Target::Sqs,
+            _ => Target::S3Vectors,
+        },
+        name: operation.to_owned(),
+        body: wire::body_of(request),
+    }
 }
 
-fn response(answer: Answer) -> Result<HttpResponse, ConnectorError> {
-    let status = answer.status.try_into().expect("a status code");
-    let mut response = HttpResponse::new(status, answer.body.into());
+fn response(answer: Answer) -> Outcome {
+    let mut response = wire::response(answer.status, answer.body);
     let content_type = "application/x-amz-json-1.0";
     response.headers_mut().insert("content-type", content_type);
     Ok(response)

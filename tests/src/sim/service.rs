@@ -3,11 +3,11 @@
 use super::checks::Shown;
 use super::connector::{PROCESS, http_client};
 use super::dynamodb::TABLE;
-use super::queue::{Message, URL};
+use super::queue::URL;
 use super::unsound::UnsoundStore;
 use super::world::{ProcessId, State, World};
+use crate::queue::{event, failed};
 use crate::stores::Believing;
-use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
 use chrono::TimeDelta;
@@ -21,7 +21,6 @@ use shared::store::{StoreConfig, TaskStore};
 use shared::task::ChunkLimits;
 use shared::vector::{Services, VectorStoreRules, VectorStores};
 use shared::worker::{Sweeper, Worker};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -206,18 +205,18 @@ impl Service {
             return false;
         }
         let worker = self.worker.clone();
-        let event = event(&messages);
+        let bodies = messages.iter();
+        let event = event(bodies.map(|message| (message.id.to_string(), message.body.clone())));
         let work = async move { worker.handle(event, deadline).await };
         let longest = timeout.to_std().expect("not negative");
         let Some((process, answer)) = self.process("worker", longest, work).await else {
             return true; // its messages come back
         };
-        let failures = answer.batch_item_failures.into_iter();
-        let failed: BTreeSet<_> = failures.map(|failure| failure.item_identifier).collect();
+        let failed = failed(&answer);
         self.world.with(|state| {
             state.note(process, &format!("hands back {failed:?}"));
             for message in messages {
-                if !failed.contains(&message.id.to_string()) {
+                if !failed.contains(message.id.to_string().as_str()) {
                     state.acknowledge(message.id);
                 }
             }
@@ -262,21 +261,6 @@ impl State {
             false => self.queue.delete(id),
         }
     }
-}
-
-fn event(messages: &[Message]) -> SqsEvent {
-    let mut event = SqsEvent::default();
-    event.records = messages
-        .iter()
-        .map(|message| {
-            let mut record = SqsMessage::default();
-            record.message_id = Some(message.id.to_string());
-            record.receipt_handle = Some(message.id.to_string());
-            record.body = Some(message.body.clone());
-            record
-        })
-        .collect();
-    event
 }
 
 fn read(response: &Response<Body>) -> Reply {

@@ -1,49 +1,21 @@
-//! The processor time of a request in a handler, beside that of the same SDK calls bare.
-//!
-//! A process hosts the embedded services and starts another for each endpoint, so that only the client's side counts. There, in
-//! one thread as in a function, three kinds of requests take turns: through the handler, bare, and bare once more, which
-//! shows how far two measurements of the same are apart.
+//! The two sides that take turns in the process that is counted: the handler, and the bare client.
 
 use crate::calls::{Call, Sdk, Steps, make};
 use crate::recorded::Recorder;
-use crate::requests::{Endpoint, Given, Handlers, OBJECTS, through};
+use crate::requests::{Endpoint, Handlers, OBJECTS, through};
 use lambda_http::{Body, Response, service_fn};
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use shared::aws;
 use shared::telemetry::{self, TelemetryConfig};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use tests::measure::rows::Row;
-use tests::measure::{self, OBJECTS_SEED, addresses, attribute, median, object_ids, ratio, tasks};
+use tests::measure::{self, OBJECTS_SEED, attribute, object_ids, tasks};
 
 /// Tasks in the table that is listed.
 const LISTED: usize = 1000;
-/// Who takes turns: the handler, the bare client, and the bare client again.
-const SIDES: usize = 3;
 const HANDLER: usize = 0;
-
-/// Measures each endpoint, with the handler alone and with its event read and its answer written too.
-pub(crate) async fn measure(quick: bool) -> Vec<Row> {
-    let (rounds, times) = match quick {
-        true => ("3", "300"),
-        false => ("5", "1000"),
-    };
-    let mut rows = Vec::new();
-    for part in ["handler", "event"] {
-        for endpoint in Endpoint::ALL {
-            eprintln!("processor, {part}, {}", endpoint.name());
-            let hosts = hosts(endpoint).await;
-            let services = addresses(&hosts).to_string();
-            let arguments = requests_arguments(endpoint, part, rounds, times, &services);
-            let measured = measure::child(&arguments).await;
-            rows.push(row(endpoint, part, &measured));
-            hosts.shutdown().await;
-        }
-    }
-    rows
-}
+const BARE: usize = 1;
 
 /// Starts what an endpoint is measured with.
 pub(crate) async fn hosts(endpoint: Endpoint) -> local::Running {
@@ -59,70 +31,22 @@ pub(crate) async fn hosts(endpoint: Endpoint) -> local::Running {
     hosts
 }
 
-/// What this program is called with, to call [`requests`].
-pub(crate) fn requests_arguments<'a>(
-    endpoint: Endpoint,
-    part: &'a str,
-    rounds: &'a str,
-    times: &'a str,
-    services: &'a str,
-) -> [&'a str; 9] {
-    [
-        "requests",
-        endpoint.name(),
-        part,
-        "--rounds",
-        rounds,
-        "--times",
-        times,
-        "--services",
-        services,
-    ]
-}
-
-/// How much of a request is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Extent {
-    /// The handler, from the request to the response.
-    Handler,
-    /// The same, and reading the event and writing the answer by `lambda_http`.
-    Event,
-}
-
-/// Measures one endpoint in this process; answers the rounds' percentiles in microseconds.
-pub(crate) async fn requests(
-    endpoint: Endpoint,
-    extent: Extent,
-    rounds: usize,
-    times: usize,
-    services: &Value,
-) -> Value {
+/// Makes so many requests of each side. Returns how many calls one is.
+pub(crate) async fn requests(endpoint: Endpoint, times: usize, services: &Value) -> Value {
     // As in a function: a line on standard output for each request.
     telemetry::init(TelemetryConfig {
         metrics: Some("DeletionTasks".parse().expect("a namespace")),
         ..TelemetryConfig::default()
     });
-    let mut bench = Bench::new(endpoint, extent, services).await;
-    let mut measured = Vec::new();
-    for round in 0..=rounds {
-        let mut spent: [Vec<f64>; SIDES] = Default::default();
-        for number in 0..times {
-            for turn in 0..SIDES {
-                let side = (number + turn) % SIDES;
-                let twin = bench.prepare(side).await;
-                spent[side].push(bench.one(side, &twin).await);
-            }
-        }
-        // The first round is the warm-up.
-        if round > 0 {
-            let sides = spent.map(|mut spent| {
-                spent.sort_by(f64::total_cmp);
-                [spent[times / 2], spent[times * 99 / 100]]
-            });
-            measured.push(json!(sides));
+    let mut bench = Bench::new(endpoint, services).await;
+    for number in 0..times {
+        for turn in 0..2 {
+            let side = (number + turn) % 2;
+            let twin = bench.prepare(side).await;
+            bench.one(side, &twin).await;
         }
     }
-    json!({"calls": bench.calls, "rounds": measured})
+    json!({ "calls": bench.calls })
 }
 
 /// A task that a request is about. Those of the sides are alike in all but these, which are of the same length.
@@ -137,7 +61,6 @@ struct Twin {
 
 struct Bench {
     endpoint: Endpoint,
-    extent: Extent,
     sdk: Sdk,
     handlers: Handlers,
     /// The task of each side, where it is always the same.
@@ -152,13 +75,12 @@ struct Bench {
 
 impl Bench {
     /// Makes what the requests are about, and takes down the calls of one.
-    async fn new(endpoint: Endpoint, extent: Extent, services: &Value) -> Self {
+    async fn new(endpoint: Endpoint, services: &Value) -> Self {
         let http_client = aws::http_client(aws::TlsRoots::default());
         let sdk = Sdk::of(services, &http_client);
         let handlers = Handlers::over(&sdk, http_client, services);
         let mut bench = Self {
             endpoint,
-            extent,
             sdk,
             handlers,
             fixed: Vec::new(),
@@ -167,7 +89,7 @@ impl Bench {
             calls: 0,
             answer: String::new(),
         };
-        for side in 0..SIDES {
+        for side in [HANDLER, BARE] {
             bench.make_twin(side).await;
         }
         let recorder = Recorder::default();
@@ -175,7 +97,7 @@ impl Bench {
         let handlers = Handlers::over(&listened, http_client, services);
         let mut twin = bench.prepare(HANDLER).await;
         let event = endpoint.event(&twin.id, &twin.index).to_string();
-        let answer: Value = serde_json::from_slice(&handlers.handle_text(endpoint, &event).await)
+        let answer: Value = serde_json::from_slice(&handlers.handle(endpoint, &event).await)
             .expect("an answer in JSON");
         let body = answer["body"].as_str();
         bench.answer = " ".repeat(body.map_or(0, str::len));
@@ -189,7 +111,7 @@ impl Bench {
         bench.calls = wire.len();
 
         // The bare client's calls are the handler's: the same operations, with bodies of the same size.
-        let twin = bench.prepare(1).await;
+        let twin = bench.prepare(BARE).await;
         let succeeded = make(&listened, &bench.bare(&twin)).await;
         assert_eq!(recorder.take().1, wire, "{}", endpoint.name());
         bench.check(succeeded);
@@ -246,8 +168,9 @@ impl Bench {
     }
 
     async fn ask(&self, endpoint: Endpoint, twin: &Twin) {
-        let given = Given::of(endpoint, &endpoint.event(&twin.id, &twin.index));
-        assert!(self.handlers.handle(endpoint, given).await, "{endpoint:?}");
+        let event = endpoint.event(&twin.id, &twin.index).to_string();
+        let answer = self.handlers.handle(endpoint, &event).await;
+        endpoint.check(&answer);
     }
 
     fn new_id(&mut self) -> String {
@@ -274,39 +197,19 @@ impl Bench {
             .collect()
     }
 
-    /// One request, in microseconds of this thread's processor time.
-    async fn one(&self, side: usize, twin: &Twin) -> f64 {
+    /// One request of a side.
+    async fn one(&self, side: usize, twin: &Twin) {
         let endpoint = self.endpoint;
-        let event = endpoint.event(&twin.id, &twin.index);
-        match (self.extent, side) {
-            (Extent::Handler, HANDLER) => {
-                let given = Given::of(endpoint, &event);
-                let mut handled = pin!(self.handlers.handle(endpoint, given));
-                let (spent, went_well) = timed(|cx| poll_handler(handled.as_mut(), cx)).await;
-                assert!(went_well);
-                spent
-            }
-            (Extent::Handler, _) => {
-                let steps = self.bare(twin);
-                let mut made = pin!(make(&self.sdk, &steps));
-                let (spent, succeeded) = timed(|cx| poll_bare(made.as_mut(), cx)).await;
-                self.check(succeeded);
-                spent
-            }
-            (Extent::Event, HANDLER) => {
-                let event = event.to_string();
-                let mut handled = pin!(self.handlers.handle_text(endpoint, &event));
-                let (spent, answer) = timed(|cx| poll_handler(handled.as_mut(), cx)).await;
-                assert!(!answer.is_empty());
-                spent
-            }
-            (Extent::Event, _) => {
-                let (steps, event) = (self.bare(twin), event.to_string());
-                let mut made = pin!(self.bare_text(&steps, &event));
-                let (spent, succeeded) = timed(|cx| poll_bare(made.as_mut(), cx)).await;
-                self.check(succeeded);
-                spent
-            }
+        let event = endpoint.event(&twin.id, &twin.index).to_string();
+        if side == HANDLER {
+            let mut handled = pin!(self.handlers.handle(endpoint, &event));
+            let answer = poll_fn(|cx| poll_handler(handled.as_mut(), cx)).await;
+            endpoint.check(&answer);
+        } else {
+            let steps = self.bare(twin);
+            let mut made = pin!(self.bare_text(&steps, &event));
+            let succeeded = poll_fn(|cx| poll_bare(made.as_mut(), cx)).await;
+            self.check(succeeded);
         }
     }
 
@@ -343,14 +246,7 @@ impl Bench {
     }
 }
 
-/// How long it takes until there is a result, in microseconds of this thread's processor time, and the result.
-async fn timed<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> (f64, T) {
-    let before = now();
-    let result = poll_fn(poll).await;
-    (now() - before, result)
-}
-
-/// Polls the handler's future. A function of its own so that a profiler can tell its work from all else, see `profile.rs`.
+/// Polls the handler's future. A function of its own so that callgrind can tell its work from all else by its name.
 #[inline(never)]
 fn poll_handler<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(context)
@@ -360,41 +256,4 @@ fn poll_handler<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Po
 #[inline(never)]
 fn poll_bare<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(context)
-}
-
-/// The processor time that this thread has had, in microseconds.
-pub(crate) fn now() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
-}
-
-fn row(endpoint: Endpoint, part: &str, measured: &Value) -> Row {
-    let rounds = measured["rounds"].as_array().expect("rounds");
-    let of = |side: usize, percentile: usize| {
-        let values = rounds.iter().map(move |round| &round[side][percentile]);
-        values
-            .map(|value| value.as_f64().expect("a number"))
-            .collect::<Vec<_>>()
-    };
-    let time = |side, percentile| format!("{:.0}", median(of(side, percentile))).into();
-    let over = |side, percentile| ratio(&of(side, percentile), &of(1, percentile)).into();
-    vec![
-        (part_name(part), endpoint.name().into()),
-        ("calls", measured["calls"].clone()),
-        ("µs p50", time(HANDLER, 0)),
-        ("bare p50", time(1, 0)),
-        ("÷", over(HANDLER, 0)),
-        ("bare again ÷ bare", over(2, 0)),
-        ("µs p99", time(HANDLER, 1)),
-        ("bare p99", time(1, 1)),
-        ("÷ p99", over(HANDLER, 1)),
-        ("bare again ÷ bare p99", over(2, 1)),
-    ]
-}
-
-fn part_name(part: &str) -> &'static str {
-    match part {
-        "handler" => "handler",
-        _ => "event to answer",
-    }
 }
