@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 
 /// What happens to a call.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Fault {
     /// It never arrives.
     Unsent,
@@ -22,6 +22,10 @@ pub enum Fault {
     Refused(u16, &'static str),
     /// DynamoDB answers a batch and has processed none of it.
     Unprocessed,
+    /// DynamoDB answers a query with at most so many rows, and says where to go on.
+    Paged(u32),
+    /// SQS takes the first message of a batch and none of the others.
+    OnlyFirst,
     /// DynamoDB answers that a transaction on the same item is under way, and does not carry it out.
     Conflict,
     /// It is answered as S3 Vectors answers a call that names an invalid key, and not carried out.
@@ -198,6 +202,11 @@ impl HttpConnector for WatchingConnector {
                 }
                 Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind, "[]")),
                 Some(Fault::Unprocessed) => Ok(unprocessed(&request)),
+                Some(Fault::Paged(rows)) => {
+                    let limit = |body: &mut Value| body["Limit"] = rows.into();
+                    inner.call(changed(&request, limit)).await
+                }
+                Some(Fault::OnlyFirst) => inner.call(changed(&request, only_first)).await,
                 Some(Fault::Conflict) => Ok(conflict(&request)),
                 Some(Fault::InvalidKeys) => {
                     let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
@@ -226,19 +235,32 @@ impl HttpConnector for WatchingConnector {
 
 /// A delete of vectors without these keys. `None`: of none.
 fn without(request: &HttpRequest, keys: &[String]) -> Option<HttpRequest> {
+    let mut is_empty = false;
+    let request = changed(request, |body| {
+        let listed = body["keys"].as_array_mut().expect("keys");
+        listed.retain(|key| !keys.iter().any(|kept| key == kept));
+        is_empty = listed.is_empty();
+    });
+    (!is_empty).then_some(request)
+}
+
+/// A batch of messages without all but the first.
+fn only_first(batch: &mut Value) {
+    let entries = batch["Entries"].as_array_mut().expect("messages");
+    entries.truncate(1);
+}
+
+/// A request with its body changed.
+fn changed(request: &HttpRequest, change: impl FnOnce(&mut Value)) -> HttpRequest {
     let mut body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default())
         .expect("the SDK sends JSON");
-    let listed = body["keys"].as_array_mut().expect("keys");
-    listed.retain(|key| !keys.iter().any(|kept| key == kept));
-    if listed.is_empty() {
-        return None;
-    }
+    change(&mut body);
     let body = body.to_string();
     let mut request = request.try_clone().expect("a body in memory");
     let length = body.len().to_string();
     request.headers_mut().insert("content-length", length);
     *request.body_mut() = body.into();
-    Some(request)
+    request
 }
 
 fn lost(what: &str) -> ConnectorError {
