@@ -20,15 +20,19 @@ pub(super) struct Shown {
     pub(super) stored: StoredTask,
     pub(super) failures: Vec<FailedItem>,
     pub(super) page: Option<OutcomePage>,
+    /// Whether the task was restarted while it was read: its objects may be of a later attempt.
+    restarted: bool,
 }
 
 impl Shown {
     /// A task as a call has just found or left it.
     pub(super) async fn of(store: &TaskStore, stored: StoredTask) -> Result<Self, StoreError> {
+        let (failures, restarted) = store.failures(&stored, MAX_FAILURES).await?;
         Ok(Self {
-            failures: store.failures(&stored, MAX_FAILURES).await?,
             stored,
+            failures,
             page: None,
+            restarted,
         })
     }
 
@@ -49,10 +53,11 @@ impl Shown {
             let mut shown = Self::of(store, stored).await?;
             if let Some((filter, place)) = asked {
                 let page = store.outcomes(&shown.stored, filter, place, MAX_ITEMS);
-                shown.page = Some(page.await?);
+                let page = page.await?;
+                shown.restarted |= page.restarted;
+                shown.page = Some(page);
             }
-            let restarted = shown.page.as_ref().is_some_and(|page| page.restarted);
-            if !restarted || reads == MAX_READS {
+            if !shown.restarted || reads == MAX_READS {
                 return Ok(shown);
             }
         }

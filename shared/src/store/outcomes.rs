@@ -112,8 +112,8 @@ impl TaskStore {
         Ok(page.done)
     }
 
-    /// The first `most` objects of `task` that were tried and not deleted. Where its counter says that there are none,
-    /// nothing is read.
+    /// The first `most` objects of `task` that were tried and not deleted, and whether the task was restarted while they were
+    /// read. Where its counter says that there are none, nothing is read.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -121,8 +121,8 @@ impl TaskStore {
         &self,
         task: &StoredTask,
         most: usize,
-    ) -> Result<Vec<FailedItem>, StoreError> {
-        let mut failures = Vec::new();
+    ) -> Result<(Vec<FailedItem>, bool), StoreError> {
+        let (mut failures, mut restarted) = (Vec::new(), false);
         let mut from = match task.task.progress.failed {
             0 => None,
             _ => Some(Place::default()),
@@ -131,6 +131,7 @@ impl TaskStore {
             let left = most - failures.len();
             let page = self.outcomes(task, OutcomeFilter::Failed, place, left);
             let page = page.await?;
+            restarted |= page.restarted;
             failures.extend(page.items.into_iter().filter_map(|item| {
                 let Outcome::Failed(reason) = item.outcome else {
                     return None;
@@ -139,7 +140,7 @@ impl TaskStore {
             }));
             from = page.next.filter(|_| failures.len() < most);
         }
-        Ok(failures)
+        Ok((failures, restarted))
     }
 }
 
