@@ -11,6 +11,7 @@ use local::{NAME, Options, Running, Throttle};
 use serde_json::{Value, json};
 use shared::clock::{Clock, ManualClock};
 use shared::task::ChunkLimits;
+use shared::worker::SweepReport;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -199,15 +200,24 @@ impl Service {
     /// Has the worker carry out messages with these bodies, whatever is on the queue. Returns how many of them it reports as
     /// failed.
     pub async fn deliver(&self, bodies: &[&str]) -> usize {
+        self.deliver_within(WORKER_TIMEOUT, bodies).await
+    }
+
+    /// As [`Self::deliver`], in an invocation that may take this long.
+    pub async fn deliver_within(&self, time: TimeDelta, bodies: &[&str]) -> usize {
         let numbered = bodies.iter().enumerate();
         let messages =
             numbered.map(|(number, body)| (format!("message-{number}"), (*body).to_owned()));
-        let response = self.carry_out(queue::event(messages)).await;
+        let response = self.carry_out_within(time, queue::event(messages)).await;
         response.batch_item_failures.len()
     }
 
     async fn carry_out(&self, event: SqsEvent) -> SqsBatchResponse {
-        let deadline = self.now() + WORKER_TIMEOUT;
+        self.carry_out_within(WORKER_TIMEOUT, event).await
+    }
+
+    async fn carry_out_within(&self, time: TimeDelta, event: SqsEvent) -> SqsBatchResponse {
+        let deadline = self.now() + time;
         self.running.handlers.worker.handle(event, deadline).await
     }
 
@@ -227,12 +237,35 @@ impl Service {
         tokio::spawn(async move { service.deliver(&[body]).await })
     }
 
-    /// Runs the sweeper once; answers how many messages it sent.
+    /// Runs the sweeper once; returns how many messages it sent.
     pub async fn sweep(&self) -> usize {
-        let deadline = self.now() + TimeDelta::seconds(60);
-        let report = self.running.handlers.sweeper.sweep(deadline).await;
+        let report = self.sweep_within(TimeDelta::seconds(60)).await;
         assert_eq!(report.errors, 0);
         report.sent
+    }
+
+    /// Runs the sweeper once, in an invocation that may take this long.
+    pub async fn sweep_within(&self, time: TimeDelta) -> SweepReport {
+        let deadline = self.now() + time;
+        self.running.handlers.sweeper.sweep(deadline).await
+    }
+
+    /// Fails the test unless the sweeper sends one message so many seconds from now, and none a second before.
+    pub async fn assert_due_in(&self, seconds: i64, story: &str) {
+        self.assert_due_at(self.now() + TimeDelta::seconds(seconds), story)
+            .await;
+    }
+
+    /// Fails the test unless the sweeper sends one message at this time, and none a second before.
+    pub async fn assert_due_at(&self, time: DateTime<Utc>, story: &str) {
+        let second = TimeDelta::seconds(1);
+        let early = time - second - self.now();
+        if early >= TimeDelta::zero() {
+            self.pass(early);
+            assert_eq!(self.sweep().await, 0, "{story}: a second before {time}");
+            self.pass(second);
+        }
+        assert_eq!(self.sweep().await, 1, "{story}: at {time}");
     }
 
     /// Starts the sweeper once, to be held half-way.

@@ -113,7 +113,7 @@ pub fn response(status: u16, body: String) -> HttpResponse {
 }
 
 /// What happens to a call.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub enum Fault {
     /// It never arrives.
     Unsent,
@@ -123,6 +123,10 @@ pub enum Fault {
     Refused(u16, &'static str),
     /// DynamoDB responds to a batch and has processed none of it.
     Unprocessed,
+    /// DynamoDB responds to a query with at most so many rows, and says where to go on.
+    Paged(u32),
+    /// SQS takes the first message of a batch and none of the others.
+    OnlyFirst,
     /// DynamoDB refuses it because a transaction on the same item is under way.
     Conflict,
     /// S3 Vectors refuses it as a call that names an invalid key.
@@ -257,6 +261,19 @@ async fn carry(mut request: HttpRequest, network: Network, fault: Option<Fault>)
         Some(Fault::InvalidKeys) => {
             let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
             Ok(refusal(400, "ValidationException", fields))
+        }
+        Some(Fault::Paged(rows)) => {
+            let mut body = body_of(&request);
+            body["Limit"] = rows.into();
+            set_body(&mut request, &body);
+            network.send(request).await
+        }
+        Some(Fault::OnlyFirst) => {
+            let mut body = body_of(&request);
+            let entries = body["Entries"].as_array_mut().expect("messages");
+            entries.truncate(1);
+            set_body(&mut request, &body);
+            network.send(request).await
         }
         Some(Fault::Kept(kept)) => {
             let mut body = body_of(&request);

@@ -14,15 +14,9 @@ const DELETE: &str = "S3Vectors.DeleteVectors";
 
 const FIRST_ATTEMPT: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
 
-/// Time passes, the sweeper runs, the worker works: what happens by itself once faults stop.
-async fn recover(service: &Service) {
-    service.wire.heal();
-    for _ in 0..12 {
-        service.pass(TimeDelta::hours(1));
-        service.sweep().await;
-        service.work().await;
-    }
-}
+/// When a claim of an invocation that has just begun may be followed by another: 30 s, 10 s more, and a second since whole ones
+/// are stored.
+const LEASE: i64 = 41;
 
 #[tokio::test]
 async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice() {
@@ -33,7 +27,7 @@ async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice()
         (DELETE, 1),
         (WRITE_TASK, 2),
     ];
-    for (call, time) in moments {
+    for (moment, (call, time)) in moments.into_iter().enumerate() {
         for after in [false, true] {
             let story = format!(
                 "dies {} call {time} of {call}",
@@ -56,7 +50,17 @@ async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice()
             work.abort();
             assert!(work.await.unwrap_err().is_cancelled(), "{story}");
             service.lose_messages().await;
-            recover(&service).await;
+            match (moment, after) {
+                // Nothing was written: a minute after the create.
+                (0 | 1, _) | (2, false) => service.assert_due_in(60, &story).await,
+                (2, true) | (3, _) | (4, false) => service.assert_due_in(LEASE, &story).await,
+                // It has ended.
+                _ => {
+                    service.pass(TimeDelta::hours(2));
+                    assert_eq!(service.sweep().await, 0, "{story}");
+                }
+            }
+            service.work().await;
             service.assert_documented_outcome(&story).await;
         }
     }
@@ -77,7 +81,11 @@ async fn what_a_dead_worker_saw_and_deleted_stays_deleted_across_cancel_and_rest
             .restart(&format!("task_id=delete-xyz{scope}"))
             .await
             .ok();
-        recover(&service).await;
+        service.work().await; // the new attempt's message meets the lease
+        service
+            .assert_due_in(60, "a minute after the restart")
+            .await;
+        service.work().await;
         service.assert_documented_outcome(scope).await;
     }
 }
@@ -91,7 +99,8 @@ async fn an_object_that_somebody_puts_back_after_a_crash_is_deleted_again() {
     deleted.reached().await;
     work.abort();
     service.insert(DEMO_INDEX, &["obj-1"]).await;
-    recover(&service).await;
+    service.assert_due_in(LEASE, "put back").await;
+    service.work().await;
     service.assert_documented_outcome("put back").await;
 }
 
@@ -201,6 +210,20 @@ async fn a_cancel_sent_again_after_a_restart_does_not_cancel_the_new_attempt() {
 }
 
 #[tokio::test]
+async fn a_call_that_does_not_end_is_broken_off_before_the_invocation_is() {
+    let service = Service::start().await;
+    service.run(&example()).await.ok();
+    service.wire.hold(GET_TASK);
+    // Half a second less than that: its only wait is a real one.
+    let time = TimeDelta::milliseconds(600);
+    let handed_back = service.deliver_within(time, &[FIRST_ATTEMPT]).await;
+    assert_eq!(handed_back, 1);
+    service.wire.heal();
+    service.work().await;
+    service.assert_documented_outcome("delivered again").await;
+}
+
+#[tokio::test]
 async fn what_is_not_a_message_goes_back_and_all_beside_it_is_carried_out() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
@@ -279,9 +302,10 @@ async fn what_the_first_of_two_dead_workers_deleted_is_still_known_to_the_third(
         let work = service.start_delivery(FIRST_ATTEMPT);
         held.reached().await;
         work.abort();
-        service.pass(TimeDelta::seconds(41));
+        service.assert_due_in(LEASE, call).await;
+        service.lose_messages().await;
     }
-    recover(&service).await;
+    service.deliver(&[FIRST_ATTEMPT]).await;
     service.assert_documented_outcome("died twice").await;
 }
 
@@ -301,7 +325,11 @@ async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_look() {
         (&task["status"], &task["progress"]["remaining"]),
         (&"processing".into(), &1.into())
     );
-    recover(&service).await;
+    service.wire.heal();
+    service
+        .assert_due_in(0, "that obj-2 is absent is progress")
+        .await;
+    service.work().await;
     service.assert_documented_outcome("confirmed later").await;
 }
 
@@ -321,6 +349,7 @@ async fn nothing_is_settled_while_a_delete_that_nobody_answered_may_still_arrive
 async fn a_worker_without_the_time_to_wait_for_a_lost_delete_leaves_its_claim_to_the_lease() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
+    let lease_over = service.now() + TimeDelta::seconds(LEASE);
     let look = service.wire.hold_answer(LOOK);
     let work = service.start_work();
     look.reached().await;
@@ -334,6 +363,7 @@ async fn a_worker_without_the_time_to_wait_for_a_lost_delete_leaves_its_claim_to
     service.wire.calls();
     assert_eq!(service.deliver(&[FIRST_ATTEMPT]).await, 0);
     assert_eq!(service.wire.calls(), [GET_TASK]);
-    recover(&service).await;
+    service.assert_due_at(lease_over, "left to its lease").await;
+    service.work().await;
     service.assert_documented_outcome("after the lease").await;
 }

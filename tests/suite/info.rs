@@ -4,9 +4,10 @@ use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tests::wire::Fault;
-use tests::{DEMO_INDEX, Service, example, run_body};
+use tests::{DEMO_INDEX, Service, example, ids, run_body};
 
 const GET_TASK: &str = "DynamoDB.GetItem";
+const LOOK: &str = "S3Vectors.GetVectors";
 const DELETE: &str = "S3Vectors.DeleteVectors";
 const NOT_FOUND: &str = "Object not found in index";
 
@@ -127,6 +128,96 @@ async fn times_are_utc_in_whole_seconds() {
     assert_eq!(task, canceled, "what is stored is what was answered");
     let time = DateTime::parse_from_rfc3339(task["updated_at"].as_str().unwrap()).unwrap();
     assert_eq!(time.timestamp(), service.now().timestamp());
+}
+
+/// Moves the clock to so many seconds after noon, when the tests begin.
+fn at(service: &Service, seconds: i64) {
+    let now = service.now().timestamp() - noon();
+    service.pass(TimeDelta::seconds(seconds - now));
+}
+
+/// The task's status, and how many seconds after noon it was updated.
+async fn updated(service: &Service, id: &str) -> (String, i64) {
+    let task = service.task(id).await;
+    let time = DateTime::parse_from_rfc3339(task["updated_at"].as_str().unwrap()).unwrap();
+    let status = task["status"].as_str().unwrap().to_owned();
+    (status, time.timestamp() - noon())
+}
+
+fn noon() -> i64 {
+    let noon = DateTime::parse_from_rfc3339("2024-05-21T12:00:00Z").unwrap();
+    noon.timestamp()
+}
+
+#[tokio::test]
+async fn a_task_was_updated_when_its_caller_last_saw_it_change() {
+    for is_large in [false, true] {
+        let service = Arc::new(Service::start_with_chunks_of(2).await);
+        let objects = ids("o", if is_large { 4 } else { 2 });
+        service.seed("index", &objects).await;
+        service.run(&run_body("index", "t", &objects)).await.ok();
+        let expect = async |status: &str, seconds| {
+            let expected = (status.to_owned(), seconds);
+            assert_eq!(updated(&service, "t").await, expected, "large: {is_large}");
+        };
+        let (whole, first) = (
+            r#"{"task_id":"t","attempt":1}"#,
+            if is_large {
+                r#"{"task_id":"t","attempt":1,"chunk":0}"#
+            } else {
+                r#"{"task_id":"t","attempt":1}"#
+            },
+        );
+        expect("pending", 0).await;
+        at(&service, 10);
+        if is_large {
+            service.deliver(&[whole]).await;
+            expect("processing", 10).await;
+        }
+
+        // Work that is put off changes nothing that a caller sees.
+        at(&service, 20);
+        let throttled = Fault::Refused(429, "TooManyRequestsException");
+        service.wire.next_times(usize::MAX, LOOK, throttled);
+        let time = TimeDelta::seconds(4);
+        assert_eq!(service.deliver_within(time, &[first]).await, 0);
+        service.wire.heal();
+        match is_large {
+            false => expect("pending", 0).await,
+            true => expect("processing", 10).await,
+        }
+
+        at(&service, 30);
+        let delete = service.wire.hold(DELETE);
+        let work = service.start_delivery(first);
+        delete.reached().await;
+        expect("processing", if is_large { 10 } else { 30 }).await;
+        at(&service, 40);
+        delete.release();
+        work.await.unwrap();
+        if is_large {
+            expect("processing", 40).await;
+            at(&service, 50);
+            service
+                .deliver(&[r#"{"task_id":"t","attempt":1,"chunk":1}"#])
+                .await;
+        }
+        expect("done", if is_large { 50 } else { 40 }).await;
+        at(&service, 60);
+        service.restart("task_id=t").await.ok();
+        expect("pending", 60).await;
+        at(&service, 70);
+        service.work().await;
+        expect("done", 70).await;
+
+        // A task whose objects cannot even be looked for.
+        let nowhere = run_body("nowhere", "lost", &objects);
+        service.run(&nowhere).await.ok();
+        at(&service, 80);
+        service.work().await;
+        let failed = ("failed".to_owned(), 80);
+        assert_eq!(updated(&service, "lost").await, failed);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Vector stores that fail, throttle or refuse.
 
 use chrono::TimeDelta;
+use serde_json::Value;
 use std::sync::Arc;
 use tests::wire::Fault;
 use tests::{Service, example, ids, run_body};
@@ -11,67 +12,303 @@ const DELETE: &str = "S3Vectors.DeleteVectors";
 const FAILING: Fault = Fault::Refused(503, "ServiceUnavailableException");
 const THROTTLING: Fault = Fault::Refused(429, "TooManyRequestsException");
 
-/// Work that is throttled again and again, more often than a failing one is tried.
-async fn throttled_seven_times(call: &str) {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    for round in 0..7 {
-        service.wire.next_times(usize::MAX, call, THROTTLING);
-        service.work().await;
-        service.wire.heal();
-        service.pass(TimeDelta::hours(1));
-        assert_eq!(service.sweep().await, 1, "{call}, round {round}");
+/// A task over whose first two objects, `o-0` and `o-1`, the test has the store fail. A large one has two more, in a chunk of their
+/// own, which has been carried out.
+struct Stuck {
+    service: Arc<Service>,
+    is_large: bool,
+    attempt: u32,
+}
+
+/// What goes wrong when work is tried.
+#[derive(Clone, Debug)]
+enum Trouble {
+    /// Each call of this name, with this fault.
+    At(&'static str, Fault),
+    /// The invocation's time is up once the claim is made.
+    NoTime,
+}
+
+impl Stuck {
+    async fn create(is_large: bool) -> Self {
+        let service = Service::start_with_chunks_of(2).await;
+        let objects = ids("o", if is_large { 4 } else { 2 });
+        service.seed("index", &objects).await;
+        service.run(&run_body("index", "t", &objects)).await.ok();
+        let service = Arc::new(service);
+        let attempt = 1;
+        let stuck = Self {
+            service,
+            is_large,
+            attempt,
+        };
+        stuck.begin().await;
+        let other = r#"{"task_id":"t","attempt":1,"chunk":1}"#;
+        stuck.service.deliver(&[other]).await;
+        stuck
     }
-    service.work().await;
-    service.assert_documented_outcome(call).await;
-}
 
-#[tokio::test]
-async fn a_store_that_throttles_looks_delays_a_task_and_never_fails_it() {
-    throttled_seven_times(LOOK).await;
-}
-
-#[tokio::test]
-async fn a_store_that_throttles_deletes_delays_a_task_and_never_fails_it() {
-    throttled_seven_times(DELETE).await;
-}
-
-#[tokio::test]
-async fn a_store_that_keeps_failing_fails_the_task_with_a_reason_and_a_restart_mends_it() {
-    // The first claim finds out that obj-2 is not there: that is progress, and its try does not count.
-    for (call, claims) in [(LOOK, 5), (DELETE, 6)] {
-        let service = Service::start().await;
-        service.run(&example()).await.ok();
-        service.wire.next_times(usize::MAX, call, FAILING);
-        let mut rounds = 0;
-        while !matches!(
-            service.task("delete-xyz").await["status"].as_str(),
-            Some("failed")
-        ) {
-            rounds += 1;
-            assert!(rounds < 10, "{call}: never failed");
-            service.work().await;
-            service.pass(TimeDelta::hours(1));
-            service.sweep().await;
+    /// A large task is fanned out. All messages are lost.
+    async fn begin(&self) {
+        if self.is_large {
+            self.service.work_once().await;
         }
-        assert_eq!(rounds, claims, "{call}");
-        let task = service.task("delete-xyz").await;
-        let detail = task["detail"].as_str().unwrap();
-        assert!(
-            detail.starts_with("Gave up after 5 tries: The vector store"),
-            "{call}: {detail}"
-        );
-        assert_eq!(task["progress"]["remaining"], 0, "{call}");
-        let failed = task["failed_item_ids"].as_array().unwrap();
-        assert!(
-            failed.iter().any(|item| item["object_id"] == "obj-1"),
-            "{call}: {failed:?}"
-        );
+        self.service.lose_messages().await;
+    }
+
+    async fn restart(&mut self) {
+        self.service.cancel("task_id=t").await.ok();
+        self.service.restart("task_id=t").await.ok();
+        self.attempt += 1;
+        self.begin().await;
+    }
+
+    /// The message of the two objects.
+    fn message(&self) -> &'static str {
+        match (self.is_large, self.attempt) {
+            (false, 1) => r#"{"task_id":"t","attempt":1}"#,
+            (false, _) => r#"{"task_id":"t","attempt":2}"#,
+            (true, 1) => r#"{"task_id":"t","attempt":1,"chunk":0}"#,
+            (true, _) => r#"{"task_id":"t","attempt":2,"chunk":0}"#,
+        }
+    }
+
+    /// A worker tries the two objects and meets this trouble.
+    async fn meets(&self, trouble: &Trouble) {
+        let service = &self.service;
+        match trouble {
+            Trouble::At(call, fault) => {
+                service.wire.next_times(usize::MAX, call, fault.clone());
+                // Short, since it is made as often as there is time.
+                let time = TimeDelta::seconds(4);
+                let handed_back = service.deliver_within(time, &[self.message()]).await;
+                assert_eq!(handed_back, 0);
+                service.wire.heal();
+            }
+            Trouble::NoTime => {
+                let claim = if self.is_large {
+                    "DynamoDB.TransactWriteItems"
+                } else {
+                    "DynamoDB.UpdateItem"
+                };
+                let claimed = service.wire.hold_answer(claim);
+                let work = service.start_delivery(self.message());
+                claimed.reached().await;
+                service.pass(TimeDelta::seconds(29)); // of the invocation's 30
+                claimed.release();
+                assert_eq!(work.await.unwrap(), 0);
+            }
+        }
+    }
+
+    /// Fails the test unless the two objects are sent again so many seconds from now, and not a second before.
+    async fn assert_sent_in(&self, seconds: i64, story: &str) {
+        let service = &self.service;
+        if !self.is_large {
+            service.assert_due_in(seconds, story).await;
+        } else {
+            let fan_out = match self.attempt {
+                1 => r#"{"task_id":"t","attempt":1}"#,
+                _ => r#"{"task_id":"t","attempt":2}"#,
+            };
+            if seconds > 0 {
+                service.pass(TimeDelta::seconds(seconds - 1));
+                service.deliver(&[fan_out]).await;
+                let sent = service.lose_messages().await;
+                assert_eq!(sent, 0, "{story}: a second before");
+                service.pass(TimeDelta::seconds(1));
+            }
+            service.deliver(&[fan_out]).await;
+        }
+        assert_eq!(self.service.lose_messages().await, 1, "{story}");
+    }
+
+    async fn task(&self) -> Value {
+        self.service.task("t").await
+    }
+
+    /// Carries the task out without trouble, and fails the test unless all objects are deleted.
+    async fn assert_mended(&self, story: &str) {
+        self.service.deliver(&[self.message()]).await;
+        let task = self.task().await;
+        assert_eq!(task["status"], "done", "{story}: {task}");
+        assert_eq!(task["progress"]["failed"], 0, "{story}: {task}");
+    }
+}
+
+#[tokio::test]
+async fn throttling_or_no_time_puts_work_off_by_one_to_eight_minutes_and_never_fails_it() {
+    for is_large in [false, true] {
+        for trouble in [
+            Trouble::At(LOOK, THROTTLING),
+            Trouble::At(DELETE, THROTTLING),
+            Trouble::NoTime,
+        ] {
+            let story = format!("{trouble:?}, large: {is_large}");
+            let mut stuck = Stuck::create(is_large).await;
+            for minutes in [1, 2, 4, 8, 8] {
+                stuck.meets(&trouble).await;
+                stuck.assert_sent_in(60 * minutes, &story).await;
+            }
+            // Only a store that fails makes the wait longer still.
+            stuck.meets(&Trouble::At(LOOK, FAILING)).await;
+            stuck.assert_sent_in(1920, &story).await;
+
+            // Progress: somebody else has removed one of the objects.
+            stuck.service.remove("index", &["o-0"]).await;
+            stuck.meets(&Trouble::At(DELETE, THROTTLING)).await;
+            stuck.assert_sent_in(0, &story).await;
+            for minutes in [1, 2] {
+                stuck.meets(&trouble).await;
+                stuck.assert_sent_in(60 * minutes, &story).await;
+            }
+
+            stuck.restart().await;
+            stuck.service.insert("index", &["o-0"]).await;
+            for minutes in [1, 2] {
+                stuck.meets(&trouble).await;
+                stuck.assert_sent_in(60 * minutes, &story).await;
+            }
+            stuck.service.deliver(&[stuck.message()]).await;
+            assert_eq!(stuck.task().await["status"], "done", "{story}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_keeps_failing_is_tried_five_times_and_a_restart_mends_the_task() {
+    for is_large in [false, true] {
+        for call in [LOOK, DELETE] {
+            let story = format!("{call}, large: {is_large}");
+            let failing = Trouble::At(call, FAILING);
+            let mut stuck = Stuck::create(is_large).await;
+            for minutes in [1, 2, 4, 8] {
+                stuck.meets(&failing).await;
+                stuck.assert_sent_in(60 * minutes, &story).await;
+            }
+            stuck.meets(&failing).await;
+            let task = stuck.task().await;
+            assert_eq!(task["status"], "failed", "{story}");
+            let detail = task["detail"].as_str().unwrap();
+            assert!(
+                detail.starts_with("Gave up after 5 tries: The vector store"),
+                "{story}: {detail}"
+            );
+            assert_eq!(task["progress"]["remaining"], 0, "{story}");
+            let failed = task["failed_item_ids"].as_array().unwrap();
+            let failed: Vec<_> = failed.iter().map(|item| &item["object_id"]).collect();
+            assert_eq!(failed, ["o-0", "o-1"], "{story}");
+            assert_eq!(stuck.service.sweep().await, 0, "{story}");
+
+            stuck.service.restart("task_id=t").await.ok();
+            stuck.attempt = 2;
+            stuck.begin().await;
+            stuck.meets(&failing).await;
+            assert_ne!(stuck.task().await["status"], "failed", "{story}");
+            stuck.assert_sent_in(60, &story).await;
+            stuck.assert_mended(&story).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_four_failures_in_a_row_end_a_claim_and_a_throttled_call_none() {
+    for call in [LOOK, DELETE] {
+        let service = Service::start().await;
+        let objects = ids("o", 4);
+        service.seed("index", &objects).await;
+        service.run(&run_body("index", "t", &objects)).await.ok();
+        // The batch is cut into single objects. Calls fail, and succeed when made again: six in all, at most three in a row.
+        for fault in [
+            (1, Fault::InvalidKeys),
+            (1, Fault::InvalidKeys),
+            (3, FAILING),
+            (5, THROTTLING),
+        ] {
+            service.wire.next_times(fault.0, call, fault.1);
+        }
+        for failures in [1, 2] {
+            succeed_once(&service, call);
+            service.wire.next_times(failures, call, FAILING);
+        }
+        service.work_once().await;
+        let task = service.task("t").await;
+        assert_eq!(task["status"], "done", "{call}: {task}");
+        assert_eq!(task["progress"]["deleted"], 4, "{call}: {task}");
 
         service.wire.heal();
-        service.restart("task_id=delete-xyz").await.ok();
-        service.work().await;
-        service.assert_documented_outcome(call).await;
+        service.insert("index", &objects).await;
+        service.restart("task_id=t&scope=all").await.ok();
+        service.wire.calls();
+        service.wire.next_times(usize::MAX, call, FAILING);
+        service.work_once().await;
+        service.wire.heal();
+        let calls = service.wire.calls();
+        let made = calls.iter().filter(|made| *made == call).count();
+        // After deletes that failed, one existence check says what has become of the objects; before them, another.
+        assert_eq!(made, 4, "{call}: {calls:?}");
+        service.assert_due_in(60, call).await;
+    }
+}
+
+/// Lets the next call of this name through to the service.
+fn succeed_once(service: &Service, call: &str) {
+    service.wire.hold(call).release();
+}
+
+/// Four objects of which the store refuses `o-0` as an id that it cannot hold.
+async fn with_a_refused_id(call: &str) -> Arc<Service> {
+    let service = Service::start().await;
+    let objects = ids("o", 4);
+    service.seed("index", &objects).await;
+    service.run(&run_body("index", "t", &objects)).await.ok();
+    // All four, the first two, the first one.
+    service.wire.next_times(3, call, Fault::InvalidKeys);
+    Arc::new(service)
+}
+
+/// Fails the test unless `o-0` is on record as refused, so many objects remain, and these are due at once.
+async fn assert_the_refused_id_is_settled(service: &Service, remaining: usize, story: &str) {
+    service.wire.heal();
+    let task = service.task("t").await;
+    assert_eq!(task["status"], "processing", "{story}: {task}");
+    let refused = serde_json::json!([{
+        "object_id": "o-0",
+        "detail": "The vector store refuses this id as invalid",
+    }]);
+    assert_eq!(task["failed_item_ids"], refused, "{story}");
+    assert_eq!(task["progress"]["remaining"], remaining, "{story}");
+    service.assert_due_in(0, story).await;
+    service.work().await;
+    let task = service.task("t").await;
+    assert_eq!(task["status"], "done", "{story}: {task}");
+    assert_eq!(task["failed_item_ids"], refused, "{story}");
+    assert_eq!(service.present("index", &ids("o", 4)).await, ["o-0"]);
+}
+
+#[tokio::test]
+async fn an_id_that_was_refused_stays_on_record_though_the_next_call_fails() {
+    for call in [LOOK, DELETE] {
+        for fault in [FAILING, THROTTLING] {
+            let service = with_a_refused_id(call).await;
+            service.wire.next_times(usize::MAX, call, fault);
+            service.work_once().await;
+            assert_the_refused_id_is_settled(&service, 3, call).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_was_refused_stays_on_record_though_the_time_is_up() {
+    for (call, remaining) in [(LOOK, 3), (DELETE, 2)] {
+        let service = with_a_refused_id(call).await;
+        let next = service.wire.hold(call);
+        let work = service.start_work();
+        next.reached().await; // the call for `o-1`, which is the last
+        service.pass(TimeDelta::seconds(29)); // of the invocation's 30
+        next.release();
+        work.await.unwrap();
+        assert_the_refused_id_is_settled(&service, remaining, call).await;
     }
 }
 
@@ -205,20 +442,6 @@ async fn progress_in_a_last_try_gives_the_rest_more_tries() {
     );
     service.work().await;
     assert_eq!(service.task("t").await["progress"]["deleted"], 4);
-}
-
-#[tokio::test]
-async fn a_store_that_throttles_puts_a_task_off_by_one_two_four_minutes_and_so_on() {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    service.wire.next_times(usize::MAX, LOOK, THROTTLING);
-    for minutes in [1, 2, 4, 8] {
-        service.work().await;
-        service.pass(TimeDelta::minutes(minutes) - TimeDelta::seconds(1));
-        assert_eq!(service.sweep().await, 0, "{minutes}");
-        service.pass(TimeDelta::seconds(1));
-        assert_eq!(service.sweep().await, 1, "{minutes}");
-    }
 }
 
 #[tokio::test]

@@ -1,42 +1,242 @@
-//! The sweeper: messages that were lost, work that waits, sweepers that meet.
+//! The sweeper: messages that were lost, work that waits, sweeps in which calls fail or time runs out, sweepers that meet.
 
 use chrono::TimeDelta;
 use std::sync::Arc;
 use tests::wire::Fault;
-use tests::{Service, example};
+use tests::{DEMO_INDEX, Service, example, ids, run_body};
 
+const QUERY: &str = "DynamoDB.Query";
 const WRITE_TASK: &str = "DynamoDB.UpdateItem";
 const SEND: &str = "SQS.SendMessage";
+const SEND_BATCH: &str = "SQS.SendMessageBatch";
+const DELETE: &str = "S3Vectors.DeleteVectors";
+
+const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
+const THROTTLING: Fault = Fault::Refused(429, "TooManyRequestsException");
+
+/// A service whose index has one partition for each status, so that it is known in which order the sweeper queries.
+async fn with_one_shard() -> Arc<Service> {
+    Arc::new(Service::start_with(vec![("LIST_SHARDS", "1")]).await)
+}
+
+/// Creates tasks of one object each, and loses their messages.
+async fn leave_pending(service: &Service, task_ids: &[impl AsRef<str>]) {
+    for id in task_ids {
+        let body = run_body(DEMO_INDEX, id.as_ref(), &["obj-1"]);
+        service.run(&body).await.ok();
+    }
+    service.lose_messages().await;
+}
+
+/// Creates tasks of one object each whose deletes are throttled: they are `processing` and due in a minute.
+async fn leave_processing(service: &Service, task_ids: &[impl AsRef<str>]) {
+    for id in task_ids {
+        let body = run_body(DEMO_INDEX, id.as_ref(), &["obj-3"]);
+        service.run(&body).await.ok();
+    }
+    service.wire.next_times(usize::MAX, DELETE, THROTTLING);
+    service.work().await;
+    service.wire.heal();
+}
 
 #[tokio::test]
-async fn a_task_whose_message_could_not_be_sent_is_created_and_swept_up() {
+async fn a_task_whose_message_could_not_be_sent_is_due_a_minute_after_its_create_or_restart() {
     let service = Service::start().await;
     service.wire.next_times(2, SEND, Fault::Unsent);
     service.run(&example()).await.ok();
     assert_eq!(service.work_once().await, 0);
-    assert_eq!(service.sweep().await, 0, "it is not due yet");
-    service.pass(TimeDelta::seconds(61));
-    assert_eq!(service.sweep().await, 1);
+    service.assert_due_in(60, "created").await;
     assert_eq!(service.sweep().await, 0, "once is enough");
+    service.lose_messages().await;
+    service.assert_due_in(120, "created, and lost again").await;
     service.work().await;
     service.assert_documented_outcome("send failed").await;
+
+    service.wire.next_times(2, SEND, Fault::Unsent);
+    service.restart("task_id=delete-xyz").await.ok();
+    service.assert_due_in(60, "restarted").await;
+    service.lose_messages().await;
+    service
+        .assert_due_in(120, "restarted, and lost again")
+        .await;
+    service.work().await;
+    assert_eq!(service.task("delete-xyz").await["status"], "done");
 }
 
 #[tokio::test]
-async fn a_backlog_is_sent_again_ever_more_slowly_and_never_fails() {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    let mut sent = 0;
-    for _ in 0..24 * 6 {
-        service.pass(TimeDelta::minutes(10));
-        sent += service.sweep().await;
+async fn a_backlog_is_sent_again_ever_more_slowly_up_to_once_an_hour_and_never_fails() {
+    for objects in [2, 7] {
+        let story = format!("{objects} objects");
+        let service = Service::start_with_chunks_of(2).await;
+        service.seed("index", &ids("o", objects)).await;
+        let body = run_body("index", "t", &ids("o", objects));
+        service.run(&body).await.ok();
+        let is_large = objects > 2;
+        if is_large {
+            service.work_once().await; // it fans out
+        }
+        service.lose_messages().await;
+        for seconds in [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600] {
+            service.assert_due_in(seconds, &story).await;
+            if is_large {
+                service.work_once().await;
+            }
+            let lost = service.lose_messages().await;
+            assert_eq!(lost, if is_large { 4 } else { 1 }, "{story}");
+        }
+        service.assert_due_in(3600, &story).await;
+        service.work().await;
+        let task = service.task("t").await;
+        assert_eq!(task["status"], "done", "{story}");
+        assert_eq!(task["progress"]["deleted"], objects, "{story}");
     }
-    assert!(
-        (20..40).contains(&sent),
-        "{sent} messages in a day without a worker"
-    );
-    service.work().await;
-    service.assert_documented_outcome("a day late").await;
+}
+
+#[tokio::test]
+async fn after_progress_the_sweeper_comes_as_soon_as_to_a_new_task() {
+    for (objects, due_after_progress) in [(2, 0), (7, 60)] {
+        let story = format!("{objects} objects");
+        let service = Service::start_with_chunks_of(2).await;
+        // One object of the first chunk is not there: to find that out is progress.
+        service.seed("index", &ids("o", objects)[1..]).await;
+        let body = run_body("index", "t", &ids("o", objects));
+        service.run(&body).await.ok();
+        let message = if objects > 2 {
+            service.work_once().await; // it fans out
+            r#"{"task_id":"t","attempt":1,"chunk":0}"#
+        } else {
+            r#"{"task_id":"t","attempt":1}"#
+        };
+        service.lose_messages().await;
+        for seconds in [60, 120, 240] {
+            service.assert_due_in(seconds, &story).await;
+            service.lose_messages().await;
+        }
+        service.wire.next_times(usize::MAX, DELETE, THROTTLING);
+        service.deliver(&[message]).await;
+        service.wire.heal();
+        assert_eq!(service.task("t").await["progress"]["failed"], 1, "{story}");
+        service.assert_due_in(due_after_progress, &story).await;
+        service.lose_messages().await;
+        service.assert_due_in(120, &story).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_goes_through_all_pages_of_all_partitions_also_past_those_with_nothing_due() {
+    let service = with_one_shard().await;
+    leave_pending(&service, &["first"]).await;
+    service.assert_due_in(60, "first").await; // and again 120 s later
+    service.lose_messages().await;
+    leave_processing(&service, &["a", "b", "c"]).await;
+    leave_pending(&service, &["d", "e"]).await;
+    service.pass(TimeDelta::seconds(60));
+    service.wire.next_times(usize::MAX, QUERY, Fault::Paged(1));
+    assert_eq!(service.sweep().await, 5);
+}
+
+#[tokio::test]
+async fn a_query_that_fails_leaves_one_partition_to_the_next_sweep_and_no_other() {
+    // The queries of a sweep: for the oldest pending task, for what is processing, for what is pending.
+    for (before, sent) in [(0, 2), (1, 1), (2, 1)] {
+        let service = with_one_shard().await;
+        leave_processing(&service, &["a"]).await;
+        leave_pending(&service, &["b"]).await;
+        service.pass(TimeDelta::seconds(60));
+        let succeed = service.wire.hold_times(before, QUERY);
+        for _ in 0..before {
+            succeed.release();
+        }
+        service.wire.next(QUERY, DENIED);
+        let report = service.sweep_within(TimeDelta::seconds(60)).await;
+        assert_eq!((report.errors, report.sent), (1, sent), "query {before}");
+        assert_eq!(service.sweep().await, 2 - sent, "the next sweep");
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_cannot_be_taken_over_is_left_to_the_next_sweep_and_no_other() {
+    let service = with_one_shard().await;
+    leave_pending(&service, &ids("t", 5)).await;
+    service.pass(TimeDelta::seconds(60));
+    service.wire.next(WRITE_TASK, DENIED);
+    let report = service.sweep_within(TimeDelta::seconds(60)).await;
+    assert_eq!((report.errors, report.sent), (1, 4));
+    assert_eq!(service.sweep().await, 1);
+}
+
+#[tokio::test]
+async fn more_due_tasks_than_a_batch_holds_are_sent_ten_at_a_time() {
+    let service = with_one_shard().await;
+    leave_pending(&service, &ids("t", 21)).await;
+    service.pass(TimeDelta::seconds(60));
+    service.wire.calls();
+    assert_eq!(service.sweep().await, 21);
+    let calls = service.wire.calls();
+    let batches = calls.iter().filter(|call| *call == SEND_BATCH).count();
+    assert_eq!(batches, 3);
+    assert_eq!(service.lose_messages().await, 21);
+}
+
+#[tokio::test]
+async fn tasks_that_were_taken_over_and_not_sent_are_due_again_two_minutes_later() {
+    for (fault, taken) in [(DENIED, 0), (Fault::OnlyFirst, 1)] {
+        let service = with_one_shard().await;
+        leave_pending(&service, &ids("t", 12)).await;
+        service.pass(TimeDelta::seconds(60));
+        // Two batches: of the first one SQS takes this many, of the second one both.
+        service.wire.next(SEND_BATCH, fault);
+        let report = service.sweep_within(TimeDelta::seconds(60)).await;
+        assert_eq!(report.sent, taken + 2);
+        assert!(report.errors > 0);
+        service.pass(TimeDelta::seconds(119));
+        assert_eq!(service.sweep().await, 0);
+        service.pass(TimeDelta::seconds(1));
+        assert_eq!(service.sweep().await, 12, "as nobody has worked");
+    }
+}
+
+#[tokio::test]
+async fn a_task_whose_sweeper_dies_before_it_sends_is_due_again_two_minutes_later() {
+    let service = with_one_shard().await;
+    leave_pending(&service, &["t"]).await;
+    service.pass(TimeDelta::seconds(60));
+    let send = service.wire.hold(SEND_BATCH);
+    let sweep = service.start_sweep();
+    send.reached().await;
+    sweep.abort();
+    let _ = sweep.await;
+    service.assert_due_in(120, "its sweeper died").await;
+}
+
+#[tokio::test]
+async fn with_less_than_25_seconds_left_a_sweep_begins_no_further_batch() {
+    let service = with_one_shard().await;
+    leave_processing(&service, &ids("t", 21)).await;
+    service.pass(TimeDelta::seconds(60));
+    let sweep = async |seconds| {
+        let report = service.sweep_within(TimeDelta::seconds(seconds)).await;
+        report.sent
+    };
+    assert_eq!(sweep(24).await, 10);
+    assert_eq!(sweep(25).await, 11);
+}
+
+#[tokio::test]
+async fn sweeps_that_come_through_one_partition_only_take_another_each_minute() {
+    let service = Service::start().await;
+    let tasks = ids("t", 24);
+    leave_processing(&service, &tasks).await;
+    service.pass(TimeDelta::seconds(60));
+    let mut sent = 0;
+    for minute in 0..4 {
+        let report = service.sweep_within(TimeDelta::seconds(24)).await;
+        assert!(report.sent > 0, "minute {minute}: a shard that was swept");
+        sent += report.sent;
+        service.lose_messages().await;
+        service.pass(TimeDelta::seconds(60));
+    }
+    assert_eq!(sent, tasks.len(), "of all four shards");
 }
 
 #[tokio::test]

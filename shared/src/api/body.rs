@@ -59,7 +59,7 @@ impl TaskBody {
     /// A task as it was just read or written. Its first failures are read here.
     pub(super) async fn load(store: &TaskStore, stored: StoredTask) -> Result<Self, StoreError> {
         let failures = store.failures(&stored, MAX_FAILURES).await?;
-        Ok(Self::new(stored.task, failures))
+        Ok(Self::new(stored.task, failures.items))
     }
 
     /// A task with its first failures.

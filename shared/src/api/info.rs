@@ -52,13 +52,17 @@ impl Info {
                 .filter(|stored| !stored.task.is_expired(now))
                 .ok_or_else(|| Problem::task_not_found(id))?;
             let failures = self.store.failures(&stored, MAX_FAILURES).await?;
-            let Some(Items { filter, from, .. }) = items else {
-                return Ok((stored, failures, None));
+            let page = match items {
+                Some(Items { filter, from, .. }) => {
+                    let page = self.store.outcomes(&stored, *filter, *from, MAX_ITEMS);
+                    Some(page.await?)
+                }
+                None => None,
             };
-            let page = self.store.outcomes(&stored, *filter, *from, MAX_ITEMS);
-            let page = page.await?;
-            if !page.restarted || reads == MAX_READS {
-                return Ok((stored, failures, Some(page)));
+            // The counters are those of one attempt, so the objects beside them must be, too.
+            let restarted = failures.restarted || page.as_ref().is_some_and(|page| page.restarted);
+            if !restarted || reads == MAX_READS {
+                return Ok((stored, failures.items, page));
             }
         }
     }

@@ -32,7 +32,7 @@ pub use create::NewTask;
 pub use due::{DuePage, DueTask, OpenChunks, PageStart};
 pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
-pub use outcomes::{ObjectOutcome, OutcomePage, Place};
+pub use outcomes::{Failures, ObjectOutcome, OutcomePage, Place};
 pub use settings::StoreConfig;
 
 use crate::aws::error_code;

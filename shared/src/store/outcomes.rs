@@ -41,6 +41,15 @@ pub struct OutcomePage {
     pub restarted: bool,
 }
 
+/// The first objects of a task that were tried and not deleted.
+#[derive(Debug, Default)]
+pub struct Failures {
+    /// The objects, in the order of the request.
+    pub items: Vec<FailedItem>,
+    /// Whether the task was restarted while they were read: some may be of a later attempt.
+    pub restarted: bool,
+}
+
 impl TaskStore {
     /// The objects of `task` that `filter` asks for, from `from` on: at most `most` of them. A page may have fewer and
     /// still be followed by another.
@@ -113,32 +122,28 @@ impl TaskStore {
         Ok(page.done)
     }
 
-    /// The first `most` objects of `task` that were tried and not deleted. Where its counter says that there are none,
-    /// nothing is read.
+    /// The first `most` objects of `task` that were tried and not deleted. Where its counter says that there are none, nothing
+    /// is read.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
-    pub async fn failures(
-        &self,
-        task: &StoredTask,
-        most: usize,
-    ) -> Result<Vec<FailedItem>, StoreError> {
-        let mut failures = Vec::new();
-        let mut from = match task.task.progress.failed {
-            0 => None,
-            _ => Some(Place::default()),
-        };
+    pub async fn failures(&self, task: &StoredTask, most: usize) -> Result<Failures, StoreError> {
+        let mut failures = Failures::default();
+        let mut from = (task.task.progress.failed > 0).then(Place::default);
         while let Some(place) = from {
-            let left = most - failures.len();
+            let left = most - failures.items.len();
             let page = self.outcomes(task, OutcomeFilter::Failed, place, left);
             let page = page.await?;
-            failures.extend(page.items.into_iter().filter_map(|item| {
-                let Outcome::Failed(reason) = item.outcome else {
-                    return None;
-                };
-                Some(FailedItem::new(item.object_id, reason.detail()))
-            }));
-            from = page.next.filter(|_| failures.len() < most);
+            failures.restarted |= page.restarted;
+            failures
+                .items
+                .extend(page.items.into_iter().filter_map(|item| {
+                    let Outcome::Failed(reason) = item.outcome else {
+                        return None;
+                    };
+                    Some(FailedItem::new(item.object_id, reason.detail()))
+                }));
+            from = page.next.filter(|_| failures.items.len() < most);
         }
         Ok(failures)
     }

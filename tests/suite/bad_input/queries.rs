@@ -301,3 +301,23 @@ async fn a_cursor_is_good_only_as_it_was_given_and_for_its_own_query() {
         assert_faults(&problem, "parameter", &[("cursor", word)], &query);
     }
 }
+
+#[tokio::test]
+async fn a_cursor_of_objects_is_good_only_for_its_own_task_and_outcome() {
+    let service = Service::start().await;
+    let objects = ids("o", 1_001); // one more than a page
+    for id in ["a", "b"] {
+        service.run(&run_body("m", id, &objects)).await.ok();
+    }
+    let page = service.info("task_id=a&outcome=all").await.ok();
+    let cursor = page["items_cursor"].as_str().unwrap();
+    let good = format!("task_id=a&outcome=all&cursor={cursor}");
+    let last = service.info(&good).await.ok();
+    assert_eq!(last["items"][0]["object_id"], "o-1000");
+    for other in ["task_id=b&outcome=all", "task_id=a&outcome=remaining"] {
+        let bad = format!("{other}&cursor={cursor}");
+        let problem = service.info(&bad).await.problem(422);
+        let expected = [("cursor", "damaged or belongs to another query")];
+        assert_faults(&problem, "parameter", &expected, &bad);
+    }
+}

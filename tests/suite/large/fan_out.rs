@@ -4,6 +4,8 @@ use super::*;
 use chrono::TimeDelta;
 use tests::wire::Fault;
 
+const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
+
 async fn on_the_queue(service: &Service) -> usize {
     service.waiting(&service.running.queue_url).await
 }
@@ -92,4 +94,62 @@ async fn a_chunk_that_was_put_off_is_sent_when_its_time_has_come() {
     assert_eq!(on_the_queue(&service).await, 1);
     service.work().await;
     assert_exact(&service, "put off").await;
+}
+
+/// A task of so many chunks of two objects, none of which is there.
+async fn with_chunks(count: usize) -> Arc<Service> {
+    let service = Service::start_with_chunks_of(2).await;
+    service.seed("big", &["another"]).await;
+    let body = run_body("big", "large", &ids("o", 2 * count));
+    service.run(&body).await.ok();
+    service.lose_messages().await;
+    Arc::new(service)
+}
+
+#[tokio::test]
+async fn all_chunks_are_sent_ten_at_a_time_however_many_there_are() {
+    let service = with_chunks(121).await;
+    for (fan_out, due_in) in [("the first", 60), ("a later one", 120)] {
+        service.wire.calls();
+        service.deliver(&[WHOLE]).await;
+        assert_eq!(count(&service, SEND_CHUNKS), 13, "{fan_out}");
+        assert_eq!(service.lose_messages().await, 121, "{fan_out}");
+        service.assert_due_in(due_in, fan_out).await;
+        service.lose_messages().await;
+    }
+    service.deliver(&[WHOLE]).await;
+    service.work().await;
+    let task = service.task("large").await;
+    assert_eq!(
+        (&task["status"], progress(&task)),
+        (&"done".into(), (0, 242, 0))
+    );
+}
+
+#[tokio::test]
+async fn chunks_of_which_the_queue_takes_a_part_or_for_which_there_is_no_time_are_sent_in_a_minute()
+{
+    for (story, taken) in [
+        ("a batch is refused", 2),
+        ("a batch is taken in part", 3),
+        ("no time", 0),
+    ] {
+        let service = with_chunks(12).await;
+        let written = service.wire.hold_answer(WRITE_TASK);
+        let work = service.start_delivery(WHOLE);
+        written.reached().await;
+        match taken {
+            2 => service.wire.next(SEND_CHUNKS, DENIED),
+            3 => service.wire.next(SEND_CHUNKS, Fault::OnlyFirst),
+            _ => service.pass(TimeDelta::seconds(29)), // of the invocation's 30
+        }
+        written.release();
+        assert_eq!(work.await.unwrap(), 0, "{story}: acknowledged");
+        let sent = service.lose_messages().await;
+        assert_eq!(sent, taken, "{story}");
+        let due_in = if taken == 0 { 31 } else { 60 };
+        service.assert_due_in(due_in, story).await;
+        service.work_once().await;
+        assert_eq!(service.lose_messages().await, 12, "{story}");
+    }
 }

@@ -112,3 +112,27 @@ async fn items_that_dynamodb_leaves_out_of_a_batch_are_asked_for_again() {
     service.work().await;
     assert_exact(&service, "left out").await;
 }
+
+#[tokio::test]
+async fn an_answer_that_a_restart_overtakes_shows_counters_and_objects_of_one_attempt() {
+    for query in ["task_id=large", "task_id=large&outcome=all"] {
+        let service = with_large_task().await;
+        service.work().await; // `o-1` and `o-6` are not there
+        let read = service.wire.hold(GET_MANY);
+        let info = tokio::spawn({
+            let service = Arc::clone(&service);
+            async move { service.info(query).await.ok() }
+        });
+        read.reached().await; // it has read the task, and none of its chunks
+        service.insert("big", &["o-1"]).await;
+        service.restart("task_id=large").await.ok();
+        service.work().await;
+        read.release();
+        let shown = info.await.unwrap();
+        assert_eq!(shown, service.info(query).await.ok(), "{query}");
+        assert_eq!(
+            (&shown["attempt"], progress(&shown)),
+            (&2.into(), (6, 1, 0))
+        );
+    }
+}
