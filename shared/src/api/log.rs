@@ -1,4 +1,4 @@
-//! The line of log that each request has.
+//! The log line of a request.
 
 use super::problem::Problem;
 use crate::queue::QueueError;
@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use lambda_http::http::StatusCode;
 use tracing::{Level, event};
 
-/// What a request's one line of log says, collected on the way: it says what was done even where the response is an error.
+/// What the one log line of a request says. It is filled in while the request is carried out, so that it says what was done even
+/// where the response is an error.
 #[derive(Debug)]
 pub struct RequestLog {
     endpoint: &'static str,
