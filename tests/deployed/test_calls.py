@@ -58,12 +58,12 @@ class Calls(DeployedTest):
             query["cursor"] = page.json["next_cursor"]
         self.assertEqual(listed, sorted(names, reverse=True))
 
-    def test_bad_input_is_refused_with_every_fault(self):
+    def test_bad_input_is_refused_with_every_validation_error(self):
         answer = self.caller.run("embed-456", ["a", None], taskId="x")
-        faults = self.assert_problem(answer, 422)["errors"]
-        self.assertEqual({fault["pointer"] for fault in faults}, {"/taskId", "/object_ids/1"})
-        faults = self.assert_problem(self.caller.list(limit="0", status="over"), 422)["errors"]
-        self.assertEqual({fault["parameter"] for fault in faults}, {"limit", "status"})
+        errors = self.assert_problem(answer, 422)["errors"]
+        self.assertEqual({error["pointer"] for error in errors}, {"/taskId", "/object_ids/1"})
+        errors = self.assert_problem(self.caller.list(limit="0", status="over"), 422)["errors"]
+        self.assertEqual({error["parameter"] for error in errors}, {"limit", "status"})
         self.assert_problem(self.caller.call("POST", "/run", body="{"), 400)
         self.assert_problem(self.caller.call("POST", "/run", body="{}", content_type="text/csv"), 415)
         self.assert_problem(self.caller.info("nobody-has-this-name"), 404)

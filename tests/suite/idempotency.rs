@@ -169,7 +169,7 @@ async fn where_reuse_is_rejected_a_mismatch_is_a_conflict_and_a_match_is_not() {
         } else {
             let detail = reply.problem(409)["detail"].to_string();
             assert!(
-                detail.contains("Task with ID `t` exists already"),
+                detail.contains("Task with ID `t` already exists"),
                 "{detail}"
             );
         }

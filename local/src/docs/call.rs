@@ -1,4 +1,4 @@
-//! A call: what it takes, what it answers, and how to try it.
+//! A call: what it takes, what it returns, and how to try it.
 
 use super::document::{Document, entries, items, text};
 use super::json;
@@ -33,23 +33,24 @@ impl Call<'_> {
         let summary = inline(text(&operation["summary"]));
         let described = blocks(text(&operation["description"]));
         let takes = parameters(document, operation) + &body(document, operation);
-        let answers = entries(&operation["responses"]);
-        let answers = answers.map(|(status, answer)| self.answer(document, origin, status, answer));
-        let answers: String = answers.collect();
+        let responses = entries(&operation["responses"]);
+        let responses =
+            responses.map(|(status, response)| self.response(document, origin, status, response));
+        let responses: String = responses.collect();
         format!(
             "<section class=call id=\"{name}\"><h2>{summary}</h2><p class=line>{line}</p>{described}{takes}\
-             <h3>Answers</h3>{answers}</section>"
+             <h3>Responses</h3>{responses}</section>"
         )
     }
 
-    fn answer(&self, document: &Document, origin: &str, status: &str, answer: &Yaml) -> String {
-        let answer = document.resolved(answer);
-        let described = inline(text(&answer["description"]));
-        let from = match answer["x-answered-by"].as_str() {
+    fn response(&self, document: &Document, origin: &str, status: &str, response: &Yaml) -> String {
+        let response = document.resolved(response);
+        let described = inline(text(&response["description"]));
+        let from = match response["x-answered-by"].as_str() {
             Some(who) => format!(" <em>from {}</em>", escaped(who)),
             None => String::new(),
         };
-        let media = entries(&answer["content"]).map(|(kind, media)| {
+        let media = entries(&response["content"]).map(|(kind, media)| {
             let examples = entries(&media["examples"]);
             let examples = examples.map(|(_, example)| shown(example, origin));
             format!(
@@ -60,7 +61,7 @@ impl Call<'_> {
             )
         });
         let media: String = media.collect();
-        let headers = headers(document, answer);
+        let headers = headers(document, response);
         let (class, open) = match status {
             "200" => ("good", " open"),
             _ => ("bad", ""),
@@ -93,8 +94,8 @@ fn parameters(document: &Document, operation: &Yaml) -> String {
     }
 }
 
-fn headers(document: &Document, answer: &Yaml) -> String {
-    let rows = entries(&answer["headers"]).map(|(name, header)| {
+fn headers(document: &Document, response: &Yaml) -> String {
+    let rows = entries(&response["headers"]).map(|(name, header)| {
         let header = document.resolved(header);
         let (rule, described) = (
             rule(&header["schema"]),
@@ -134,7 +135,7 @@ fn body(document: &Document, operation: &Yaml) -> String {
     media.collect()
 }
 
-/// An answer, and the command that gets it where there is one.
+/// A response, and the command that gets it where there is one.
 fn shown(example: &Yaml, origin: &str) -> String {
     let given = match example["x-given"].as_str() {
         Some(given) => format!(" <span class=given>given that {}</span>", inline(given)),

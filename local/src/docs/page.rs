@@ -9,7 +9,7 @@ use yaml_rust2::Yaml;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Shapes that differ from another in a status only, and are said all with the answers that have them.
+/// Shapes that differ from another in a status only, and are listed all with the responses that have them.
 const PROBLEM: &str = "Problem";
 
 /// The page of an API at `origin`.

@@ -1,4 +1,4 @@
-//! Opaque cursors: a place in a listing, bound to the query it belongs to.
+//! Opaque cursors: a place in a listing, good for that listing only.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,26 +7,26 @@ use sha2::{Digest, Sha256};
 /// Bytes of checksum before the place: enough that damage is never taken for a place.
 const CHECKSUM: usize = 8;
 
-/// A cursor for `place` in the listing that `query` asks for.
-pub(super) fn encode(query: &str, place: &str) -> String {
-    let mut bytes = checksum(query, place.as_bytes()).to_vec();
+/// A cursor for `place` in `listing`, a text that says what is listed.
+pub(super) fn encode(listing: &str, place: &str) -> String {
+    let mut bytes = checksum(listing, place.as_bytes()).to_vec();
     bytes.extend_from_slice(place.as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The place a cursor stands for, if it was made for the same `query`.
-pub(super) fn decode(query: &str, cursor: &str) -> Option<String> {
+/// The place that a cursor stands for, if it was made for the same listing.
+pub(super) fn decode(listing: &str, cursor: &str) -> Option<String> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (sum, place) = bytes.split_at_checked(CHECKSUM)?;
-    if sum != checksum(query, place) {
+    if sum != checksum(listing, place) {
         return None;
     }
     String::from_utf8(place.to_vec()).ok()
 }
 
-fn checksum(query: &str, place: &[u8]) -> [u8; CHECKSUM] {
+fn checksum(listing: &str, place: &[u8]) -> [u8; CHECKSUM] {
     let mut hash = Sha256::new();
-    hash.update(query);
+    hash.update(listing);
     hash.update([0]);
     hash.update(place);
     let mut sum = [0; CHECKSUM];

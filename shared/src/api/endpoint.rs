@@ -9,7 +9,8 @@ use crate::queue::TaskQueue;
 use crate::task::{Message, Task};
 use lambda_http::{Body, Error, Request, Response, service_fn};
 
-/// One of the five endpoints.
+/// One of the five endpoints. There can be no others elsewhere: what [`Endpoint::respond`] takes and returns is private to this
+/// module.
 pub trait Endpoint: Sync {
     /// The call that it serves.
     const ROUTE: Route;

@@ -124,9 +124,9 @@ mod tests {
     use super::*;
     use lambda_http::http;
 
-    /// What a query of `/info` for task `t` asks for, or the parameter that is wrong in it.
+    /// What a query of `/info` asks for, or what is wrong with it.
     fn asked_for(text: &str) -> Result<Option<Items>, String> {
-        let uri = format!("http://x/?task_id=t&{text}");
+        let uri = format!("http://x/?{text}");
         let request = http::Request::builder().uri(uri).body(Body::Empty).unwrap();
         let mut query = Query::of(&request, &["task_id", "outcome", "cursor"]);
         let id = query.task_id();
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn objects_are_shown_only_where_they_are_asked_for() {
-        assert!(asked_for("").unwrap().is_none());
-        let items = asked_for("outcome=failed").unwrap().unwrap();
+        assert!(asked_for("task_id=t").unwrap().is_none());
+        let items = asked_for("task_id=t&outcome=failed").unwrap().unwrap();
         assert_eq!(items.filter, OutcomeFilter::Failed);
         assert_eq!(items.from, Place::default());
     }
@@ -152,23 +152,18 @@ mod tests {
             position: 7,
         };
         let cursor = |text: &str| asked_for(text).unwrap().unwrap().cursor(place);
-        let own = cursor("outcome=all");
-        let items = asked_for(&format!("outcome=all&cursor={own}"));
+        let own = cursor("task_id=t&outcome=all");
+        let items = asked_for(&format!("task_id=t&outcome=all&cursor={own}"));
         assert_eq!(items.unwrap().unwrap().from, place);
 
-        let other_outcome = cursor("outcome=failed");
-        let other_task = cursor::encode("items All u", &place.to_string());
-        for other in [other_outcome, other_task] {
-            let wrong = asked_for(&format!("outcome=all&cursor={other}")).err();
-            assert!(wrong.unwrap().contains("belongs to another query"));
+        for other in ["task_id=t&outcome=failed", "task_id=u&outcome=all"] {
+            let wrong = asked_for(&format!("{other}&cursor={own}")).err().unwrap();
+            assert!(wrong.contains("belongs to another query"), "{wrong}");
         }
-        for text in [
-            format!("cursor={own}"),
-            "cursor=".into(),
-            "cursor=%zz".into(),
-        ] {
-            let wrong = asked_for(&text).err().unwrap();
+        for cursor in [&own, "", "%zz"] {
+            let wrong = asked_for(&format!("task_id=t&cursor={cursor}"));
             let expected = r#"{"parameter":"cursor","detail":"goes with `outcome`"}"#;
+            let wrong = wrong.err().unwrap();
             assert!(wrong.contains(expected), "{wrong}");
         }
     }

@@ -1,4 +1,4 @@
-//! The line of log that each request has.
+//! The log line of a request.
 
 use super::problem::Problem;
 use crate::queue::QueueError;
@@ -9,7 +9,8 @@ use lambda_http::http::StatusCode;
 use serde::Serialize;
 use tracing::Level;
 
-/// A request's one line of log, filled on the way: it says what was done even where the response is an error.
+/// The one log line of a request. It is filled in while the request is carried out, so that it says what was done even where the
+/// response is an error.
 #[derive(Debug, Serialize)]
 pub struct RequestLog {
     #[serde(skip)]

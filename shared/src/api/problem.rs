@@ -15,10 +15,10 @@ pub const RETRY_AFTER_SECONDS: u32 = 2;
 /// Every problem's `type`: the status says it all (RFC 9457, section 4.2.1).
 pub const PROBLEM_TYPE: &str = "about:blank";
 
-/// What kind of error it is. There are no others.
+/// Every kind of error there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// The body cannot be read.
+    /// The body is not JSON.
     BadRequest,
     /// No such task, or no such path.
     NotFound,
@@ -32,7 +32,7 @@ pub enum ProblemKind {
     UnsupportedMediaType,
     /// The request breaks a rule.
     UnprocessableContent,
-    /// The service is at fault.
+    /// The service failed.
     InternalServerError,
     /// The task store is busy or out of reach.
     ServiceUnavailable,

@@ -111,9 +111,9 @@ mod tests {
             (2, 2, "The request has 2 validation errors"),
             (20, 20, "The request has 20 validation errors"),
             (
-                21,
+                45,
                 20,
-                "The request has 21 validation errors, of which the first 20 are listed",
+                "The request has 45 validation errors, of which the first 20 are listed",
             ),
         ] {
             let mut errors = ValidationErrors::default();

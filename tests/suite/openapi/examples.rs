@@ -1,4 +1,4 @@
-//! Every answer that the document shows is what the service answers to the request beside it, to the letter.
+//! Every response that the document shows is what the service sends for the request beside it, to the letter.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ fn broken(service: Arc<Service>, error: &'static str) -> Arc<Service> {
     service
 }
 
-async fn answer(service: &Service, example: &Example) -> Reply {
+async fn send(service: &Service, example: &Example) -> Reply {
     let (body, content_type) = match &example.body {
         Some(body) => (body.clone(), Some(example.content_type.as_str())),
         None => (Vec::new(), None),
@@ -90,14 +90,14 @@ async fn answer(service: &Service, example: &Example) -> Reply {
 }
 
 /// Puts the document's own value where the service makes one up: the id of a task that nobody named.
-fn with_made_up_id(mut answer: Value, example: &Example) -> Value {
+fn with_made_up_id(mut sent: Value, example: &Example) -> Value {
     let body = example.body.as_deref().map(serde_json::from_slice::<Value>);
     if let Some(Ok(body)) = body
         && example.answer.0 == 200
         && body["task_id"].is_null()
     {
         let (made, shown) = (
-            answer["id"].as_str().unwrap(),
+            sent["id"].as_str().unwrap(),
             example.value["id"].as_str().unwrap(),
         );
         // Both are UUIDs of the same version and time.
@@ -107,18 +107,18 @@ fn with_made_up_id(mut answer: Value, example: &Example) -> Value {
             "{}",
             example.place
         );
-        answer["id"] = shown.into();
+        sent["id"] = shown.into();
     }
-    answer
+    sent
 }
 
 #[tokio::test]
-async fn every_answer_that_is_shown_is_what_the_service_answers() {
+async fn every_response_that_is_shown_is_what_the_service_sends() {
     let examples = Document::read().examples();
     assert!(examples.len() > 30, "{}", examples.len());
     for example in examples {
         let service = given(example.given.as_deref()).await;
-        let reply = answer(&service, &example).await;
+        let reply = send(&service, &example).await;
         let place = &example.place;
         assert_eq!(reply.status, example.answer.0, "{place}: {}", reply.text);
         assert_eq!(
@@ -132,7 +132,7 @@ async fn every_answer_that_is_shown_is_what_the_service_answers() {
     }
 }
 
-/// Fails the test unless the answer has those headers that it is shown with, and no others but those that all of its kind have.
+/// Fails the test unless the response has the headers that it is shown with, and no others but those that all of its kind have.
 fn assert_headers(reply: &Reply, example: &Example) {
     let place = &example.place;
     for (name, value) in &example.headers {
@@ -166,7 +166,7 @@ fn assert_headers(reply: &Reply, example: &Example) {
 }
 
 #[test]
-fn the_answers_that_the_service_makes_are_all_shown() {
+fn the_responses_that_the_service_makes_are_all_shown() {
     let document = Document::read();
     let shown: BTreeSet<_> = document
         .examples()
@@ -202,13 +202,13 @@ fn the_readme_shows_the_same_example() {
 
     let info = "/paths/~1internal~1deletion-tasks~1info/get/responses/200/content";
     let done = document.at(&format!("{info}/application~1json/examples/done/value"));
-    let answers: Vec<Value> = readme
+    let responses: Vec<Value> = readme
         .split("```json\n")
         .skip(1)
         .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
         .collect();
-    let [task, problem] = answers.as_slice() else {
-        panic!("the README has other examples: {answers:?}");
+    let [task, problem] = responses.as_slice() else {
+        panic!("the README has other examples: {responses:?}");
     };
     assert_eq!(task, done);
     let invalid = document.at(&format!(

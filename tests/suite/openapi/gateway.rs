@@ -1,4 +1,4 @@
-//! What API Gateway answers by itself, as `template.yaml` tells it to, is documented too.
+//! The responses that API Gateway makes by itself, as `template.yaml` tells it to, are documented too.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ fn kind(problem: &Value) -> (u64, &str) {
 }
 
 #[test]
-fn every_kind_of_answer_that_api_gateway_makes_is_documented() {
+fn every_kind_of_response_that_api_gateway_makes_is_documented() {
     let document = Document::read();
     let schemas = document.at("/components/schemas").as_object().unwrap();
     let constants = schemas.values().filter_map(|schema| {
@@ -42,7 +42,7 @@ fn every_kind_of_answer_that_api_gateway_makes_is_documented() {
 }
 
 #[test]
-fn every_answer_that_is_shown_as_api_gateways_is_one_of_the_templates() {
+fn every_response_that_is_shown_as_api_gateways_is_one_of_the_templates() {
     let (document, made) = (Document::read(), in_template());
     let responses = document.at("/components/responses").as_object().unwrap();
     let from_gateway = |response: &&Value| response["x-answered-by"] == "API Gateway";
