@@ -261,7 +261,7 @@ impl Deletion<'_> {
             if let Err(no_call) = self.may_call(batch.positions.len(), calls == 0).await {
                 // Whatever failed before might have passed: this is why it was not tried again.
                 if let NoCall::TooFar = no_call {
-                    let error = VectorError::asked_enough();
+                    let error = VectorError::rate_limited();
                     ended.failure = Some(in_short(&error));
                     why_left = Why::Throttled;
                 }
