@@ -144,7 +144,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// Makes connections secure.
+/// Makes TLS connections.
 #[derive(Clone)]
 pub(super) struct Tls(TlsConnector);
 
@@ -189,11 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Handshake<S> {
     }
 }
 
-/// A secure stream.
+/// A TLS stream.
 pub(super) struct Secure<S>(Box<client::TlsStream<S>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Secure<S> {
-    /// None: it would need the certificate's own hash. What is verified in full needs no second tie to the server.
+    /// There is no channel binding: it would need a parsed certificate, and `verify-full` proves the server's identity without it.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
