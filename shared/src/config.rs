@@ -1,17 +1,17 @@
-//! The environment, read once and in one place. A missing or bad variable is named, all of them at once.
+//! The environment, read once and in one place. All missing and bad variables are named at once.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
 //! | `TABLE_NAME` | the DynamoDB table | required where used |
 //! | `QUEUE_URL` | the SQS queue | required where used |
 //! | `VECTOR_STORES` | JSON object: model id pattern → store URL | required where used |
-//! | `VECTOR_STORE_PASSWORD` | what to log in with at stores whose URL names no password | none |
+//! | `VECTOR_STORE_PASSWORD` | the password for stores whose URL names none | none |
 //! | `RETENTION_DAYS` | days a task is kept, 1 to 3,650 | 90 |
 //! | `TASK_ID_REUSE` | `return` or `reject` a task id used for another request | `return` |
 //! | `LIST_SHARDS` | index partitions a status, 1 to 64; never lower it while tasks are stored | 4 |
 //! | `LOG_LEVEL` | `error`, `warn`, `info`, `debug` or `trace` | `info` |
 //! | `METRICS_NAMESPACE` | the CloudWatch namespace of the metrics | no metrics |
-//! | `TLS_ROOTS` | whose certificates AWS's may be: `amazon`, the roots of Amazon Trust Services, or `system` | `amazon` |
+//! | `TLS_ROOTS` | the root certificates that are trusted: `amazon`, those of Amazon Trust Services, or `system` | `amazon` |
 //!
 //! Region, credentials and endpoints are the AWS SDK's own variables: `AWS_REGION` or `AWS_DEFAULT_REGION`,
 //! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<service>`,
@@ -34,7 +34,7 @@ const SWITCH: &str = "`true` or `false`";
 const CREDENTIALS: &str = "the credentials to call AWS with; Lambda sets it, elsewhere \
                            `aws configure export-credentials --format env` prints it";
 
-/// What is wrong with the environment: every fault, a line each.
+/// What is wrong with the environment: every error, a line each.
 pub struct ConfigError(Vec<String>);
 
 /// As `main` shows it when it returns it.
@@ -52,12 +52,12 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// The environment, and what was found wrong with it so far.
+/// The environment, and the errors found in it so far.
 ///
 /// Ask for each part, then call [`Environment::finish`]: the parts are good only if it succeeds.
 pub struct Environment {
     variables: HashMap<String, String>,
-    faults: Vec<String>,
+    errors: Vec<String>,
 }
 
 /// The names only: a value may be a password.
@@ -82,7 +82,7 @@ impl Environment {
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         Self {
             variables: pairs.into_iter().collect(),
-            faults: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
@@ -116,17 +116,17 @@ impl Environment {
         );
         match VectorStoreRules::parse(&text) {
             Ok(rules) => rules,
-            Err(_) if text.is_empty() => VectorStoreRules::default(), // its absence is a fault already
-            Err(faults) => {
-                let faults = faults.into_iter();
-                self.faults
-                    .extend(faults.map(|fault| format!("VECTOR_STORES: {fault}")));
+            Err(_) if text.is_empty() => VectorStoreRules::default(), // its absence is an error already
+            Err(errors) => {
+                let errors = errors.into_iter();
+                self.errors
+                    .extend(errors.map(|error| format!("VECTOR_STORES: {error}")));
                 VectorStoreRules::default()
             }
         }
     }
 
-    /// `VECTOR_STORE_PASSWORD`, as it is: white space may be part of it.
+    /// `VECTOR_STORE_PASSWORD`, with its white space, which may be part of it.
     pub fn vector_store_password(&self) -> Option<Password> {
         let value = self.variables.get("VECTOR_STORE_PASSWORD")?;
         (!value.is_empty()).then(|| Password::new(value))
@@ -163,19 +163,19 @@ impl Environment {
         }
     }
 
-    /// Ends the reading.
+    /// Ends reading.
     ///
     /// # Errors
     /// Names every variable that is missing or bad.
     pub fn finish(self) -> Result<(), ConfigError> {
-        if self.faults.is_empty() {
+        if self.errors.is_empty() {
             Ok(())
         } else {
-            Err(ConfigError(self.faults))
+            Err(ConfigError(self.errors))
         }
     }
 
-    /// A variable's value; one that is set to nothing counts as absent.
+    /// The value of a variable. An empty one counts as absent.
     fn get(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name)?.trim();
         (!value.is_empty()).then_some(value)
@@ -185,7 +185,7 @@ impl Environment {
         if let Some(value) = self.get(name) {
             return value.to_owned();
         }
-        self.faults
+        self.errors
             .push(format!("{name} is not set: set it to {meaning}"));
         String::new()
     }
@@ -197,9 +197,9 @@ impl Environment {
         match value.parse() {
             Ok(number) if (min..=max).contains(&number) => number,
             _ => {
-                let fault =
+                let error =
                     format!("{name} is `{value}`: set it to a whole number from {min} to {max}");
-                self.faults.push(fault);
+                self.errors.push(error);
                 default
             }
         }
@@ -213,8 +213,8 @@ impl Environment {
         let value = self.get(name)?;
         let parsed = value.parse().ok();
         if parsed.is_none() {
-            let fault = format!("{name} is `{value}`: set it to {choices}");
-            self.faults.push(fault);
+            let error = format!("{name} is `{value}`: set it to {choices}");
+            self.errors.push(error);
         }
         parsed
     }

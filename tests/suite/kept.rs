@@ -9,8 +9,8 @@ use tests::{DEMO_INDEX, Service, example, run_body};
 const GET_TASK: &str = "DynamoDB.GetItem";
 const LOOK: &str = "S3Vectors.GetVectors";
 const DELETE: &str = "S3Vectors.DeleteVectors";
-const KEPT: &str = "Vector index `embed-456` acknowledged the delete and still has the object: \
-    it keeps it, or it was inserted again";
+const KEPT: &str = "Vector index `embed-456` acknowledged the delete but still has the object: \
+    the index kept it, or it was inserted again";
 
 /// The service over an index that is read back, with the example's task.
 async fn with_example() -> Arc<Service> {

@@ -1,4 +1,4 @@
-//! What is counted: once, by whoever did it.
+//! The metrics: each event is counted once, by the call that did it.
 
 use chrono::TimeDelta;
 use serde_json::Value;

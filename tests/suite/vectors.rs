@@ -42,7 +42,7 @@ fn of(stores: &VectorStores, model: &str) -> Arc<dyn VectorStore> {
 
 /// Which of `ids` a store shows as present. It can hold them all.
 async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
-    let presence = store.present(ids).await.expect("the store answers");
+    let presence = store.present(ids).await.expect("the store responds");
     let shows = |presence| match presence {
         Presence::Present => true,
         Presence::Absent => false,
@@ -56,7 +56,7 @@ async fn kept<'a>(store: &dyn VectorStore, ids: &[&'a str]) -> Vec<&'a str> {
     let (mut open, mut kept) = (ids.to_vec(), Vec::new());
     for _ in 0..100 {
         let batch = std::mem::take(&mut open);
-        let after = store.delete(&batch).await.expect("the store answers");
+        let after = store.delete(&batch).await.expect("the store responds");
         assert_eq!(after.len(), batch.len());
         for (id, after) in batch.into_iter().zip(after) {
             match after {

@@ -22,12 +22,12 @@ async fn main() -> Result<(), Error> {
     let sweeper = Sweeper::new(store, queue, Clock::System);
     let handle = async |event: LambdaEvent<Tick>| {
         let deadline = clock::deadline(event.context.deadline, Clock::System.now());
-        match sweeper.sweep(deadline).await.errors {
-            0 => Ok(()),
-            errors => Err(Error::from(format!(
-                "{errors} calls failed; the next sweep tries again"
-            ))),
+        let errors = sweeper.sweep(deadline).await.errors;
+        if errors > 0 {
+            let error = format!("{errors} calls failed; the next sweep tries again");
+            return Err(Error::from(error));
         }
+        Ok(())
     };
     run(service_fn(handle)).await
 }

@@ -1,8 +1,7 @@
-//! The HTTP client under the SDK's clients: hyper's, over TLS by rustls with ring, HTTP/1.1 only, which is what DynamoDB and SQS
-//! speak.
+//! The HTTP client under the SDK's clients: hyper's, over TLS by rustls with ring. It speaks HTTP/1.1 only, as DynamoDB and SQS do.
 //!
-//! The SDK has one of its own. It is not used, since it links HTTP/2, proxies and a second reading of the system's roots
-//! into every function, and makes its TLS configuration anew for each of the SDK's clients.
+//! The SDK has an HTTP client of its own. It is not used, since it links HTTP/2, proxies and a second loader of the system's roots
+//! into every function, and makes a new TLS configuration for each of the SDK's clients.
 
 use super::roots::TlsRoots;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -25,10 +24,10 @@ use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ClientConfig};
 
-/// The longest until a TCP connection is there. What comes after it is part of a try's time.
+/// The time limit of a TCP connection. The TLS handshake is part of the time limit of a try.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// An HTTP client that trusts `roots`. All clients that it is given to share its connections.
+/// An HTTP client that trusts `roots`. The SDK clients that use it share its connections.
 pub fn http_client(roots: TlsRoots) -> SharedHttpClient {
     let connector = SharedHttpConnector::new(Hyper::new(roots));
     http_client_fn(move |_, _| connector.clone())
@@ -79,16 +78,16 @@ impl HttpConnector for Hyper {
         if let Some(capture) = request.extensions().get::<CaptureSmithyConnection>() {
             capture.set_connection_retriever(move || poisonable(&connection));
         }
-        let answer = self.0.request(request);
+        let response = self.0.request(request);
         HttpConnectorFuture::new(async move {
-            let answer = answer.await.map_err(connector_error)?;
-            HttpResponse::try_from(answer.map(SdkBody::from_body_1_x))
+            let response = response.await.map_err(connector_error)?;
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
 
-/// Lets the SDK give up a connection over which a service answered that it is in trouble.
+/// Lets the SDK stop using a connection over which a service responded with an error of its own.
 fn poisonable(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     connection.connection_metadata().as_ref()?;
     let connection = connection.clone();
@@ -105,7 +104,7 @@ fn poisonable(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     )
 }
 
-/// What the SDK decides by whether another try may help.
+/// Sorts an error so that the SDK can decide whether to try again.
 fn connector_error(error: legacy::Error) -> ConnectorError {
     let is_connect = error.is_connect();
     let error: BoxError = error.into();
@@ -137,7 +136,7 @@ pub(super) fn is_untrusted(error: &ConnectorError) -> bool {
 /// The first error of a type among an error and its sources.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut errors = std::iter::successors(Some(error), |&error| {
-        // An I/O error's source is not the error in it, but that one's source.
+        // The `source` of an I/O error is not the error in it, but the source of that error.
         match error
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)

@@ -1,11 +1,11 @@
 //! The AWS SDK clients, built once before the first request.
 //!
-//! `http.rs` is the HTTP client under all of them, `roots.rs` whom it trusts. Every call has a bounded time. Writes that are
-//! guarded by a condition may be sent again by the SDK (each carries a token of its own); deletes from a vector store
-//! never are, since a second delete may only follow a look at the task.
+//! `settings.rs` says where AWS is and who calls it, `http.rs` is the HTTP client under all SDK clients, `roots.rs` the certificates
+//! that it trusts. Every call has a time limit. The SDK may send a write again if it is guarded by a condition (each carries a token of
+//! its own). It never sends a delete from a vector store again, since the worker must read the task before a second delete.
 //!
-//! The future of a call takes six kilobytes. So each is boxed where it is made: else all functions above hold it, and each
-//! copies it once.
+//! The future of a call takes six kilobytes. So each is boxed where it is made: otherwise the futures of all callers contain it, and
+//! it is copied once for each of them.
 
 mod http;
 mod roots;
@@ -24,14 +24,14 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The longest that one call to a vector store takes, its only try included.
+/// The time limit of a call to a vector store, which is tried once.
 pub const VECTOR_CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest that one call to DynamoDB or SQS takes, all its tries included.
+/// The time limit of a call to DynamoDB or SQS, with all its tries.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The configuration of the SDK's clients.
 ///
-/// The SDK's own loader is not used: it links the whole chain of credential providers, of which a function needs none.
+/// The SDK's own loader is not used: it links the whole chain of credential providers, and a function needs none of them.
 pub fn config(settings: AwsSettings) -> SdkConfig {
     let credentials = Credentials::new(
         settings.access_key_id,
@@ -51,7 +51,7 @@ pub fn config(settings: AwsSettings) -> SdkConfig {
     config.build()
 }
 
-/// The variables that name endpoints: one for each service, and one for all.
+/// The variables that name endpoints: one for each service, and one for all services.
 #[derive(Debug)]
 struct EndpointUrls(HashMap<String, String>);
 
@@ -63,8 +63,8 @@ impl LoadServiceConfig for EndpointUrls {
     }
 }
 
-/// A configuration for a service on this machine at `endpoint`, whatever the environment says. `http_client`: one that
-/// watches the wire, for tests.
+/// A configuration for a service on this machine at `endpoint`, independent of the environment. `http_client`: for tests, one that
+/// observes the requests.
 pub fn local_config(endpoint: &str, http_client: Option<SharedHttpClient>) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "local");
     SdkConfig::builder()
@@ -76,7 +76,7 @@ pub fn local_config(endpoint: &str, http_client: Option<SharedHttpClient>) -> Sd
         .build()
 }
 
-/// DynamoDB: up to three tries.
+/// DynamoDB, with up to three tries.
 pub fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config)
         .retry_config(RetryConfig::standard().with_max_attempts(3))
@@ -85,7 +85,7 @@ pub fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// SQS: two tries. A message that is not sent is sent later by the sweeper.
+/// SQS, with two tries. A message that is not sent is sent later by the sweeper.
 pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::config::Builder::from(config)
         .retry_config(RetryConfig::standard().with_max_attempts(2))
@@ -94,7 +94,7 @@ pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config)
 }
 
-/// S3 Vectors: one try. The worker decides about a second.
+/// S3 Vectors, with one try. The worker decides about a second one.
 #[cfg(feature = "s3vectors")]
 pub fn s3vectors_client(config: &SdkConfig) -> aws_sdk_s3vectors::Client {
     let config = aws_sdk_s3vectors::config::Builder::from(config)
@@ -104,7 +104,7 @@ pub fn s3vectors_client(config: &SdkConfig) -> aws_sdk_s3vectors::Client {
     aws_sdk_s3vectors::Client::from_conf(config)
 }
 
-/// Secrets Manager in this region: two tries, within the time that logging in to a store may take.
+/// Secrets Manager in this region, with two tries, within the time limit for logging in to a store.
 #[cfg(feature = "secrets-manager")]
 pub fn secretsmanager_client(config: &SdkConfig, region: Region) -> aws_sdk_secretsmanager::Client {
     let time = Duration::from_secs(4);
@@ -123,8 +123,8 @@ fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// What a log line says of a failed call: the service's error code, or what became of the call. Never the whole error,
-/// which may hold ARNs and request parts.
+/// What a log line says of a failed call: the service's error code, or what became of the call. Never the whole error, which may
+/// contain ARNs and parts of the request.
 pub fn error_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
     match error {
         SdkError::ConstructionFailure(_) => "not built",
@@ -133,7 +133,7 @@ pub fn error_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
             Some(error) if http::is_untrusted(error) => "certificate not trusted, see TLS_ROOTS",
             _ => "out of reach",
         },
-        SdkError::ResponseError(_) => "unreadable answer",
+        SdkError::ResponseError(_) => "unreadable response",
         _ => error.code().unwrap_or("no code"),
     }
 }

@@ -1,11 +1,11 @@
-//! Whose certificates the SDK's clients trust.
+//! The root certificates that the SDK's clients trust.
 
 use std::str::FromStr;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-/// The roots of Amazon Trust Services, whose certificates the endpoints of AWS have: the five that its page "Amazon Trust
-/// Services Repository" recommends for trust stores of one's own, for highest compatibility. They end in 2037 and later.
+/// The roots of Amazon Trust Services, which sign the certificates of AWS's endpoints: the five that the page "Amazon Trust Services
+/// Repository" recommends for a trust store of one's own. The first of them expires in 2037.
 const AMAZON: [&[u8]; 5] = [
     include_bytes!("roots/amazon-root-ca-1.der"),
     include_bytes!("roots/amazon-root-ca-2.der"),
@@ -17,15 +17,15 @@ const AMAZON: [&[u8]; 5] = [
 /// Which root certificates are trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsRoots {
-    /// The roots of Amazon Trust Services, which are part of the program. Reading them takes next to nothing.
+    /// The roots of Amazon Trust Services, which are part of the program. Loading them takes almost no time.
     #[default]
     Amazon,
-    /// The system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`: some 140 certificates to read at each start.
+    /// The system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`: some 140 certificates to load at each start.
     System,
 }
 
 impl TlsRoots {
-    /// What [`FromStr`] takes, for a person.
+    /// The values of the setting, for a person.
     pub const CHOICES: &str = "`amazon` or `system`";
 
     pub(super) fn load(self) -> RootCertStore {
@@ -36,7 +36,7 @@ impl TlsRoots {
                 let found = rustls_native_certs::load_native_certs();
                 if found.certs.is_empty() {
                     tracing::error!(
-                        "no root certificates found: no TLS connection will be trusted"
+                        "no root certificates were found, so no TLS connection can be made"
                     );
                 }
                 roots.add_parsable_certificates(found.certs)

@@ -4,30 +4,30 @@ use super::roots::TlsRoots;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Where AWS is, who calls it, and whose certificates it has.
+/// Where AWS is, who calls it, and which root certificates are trusted.
 ///
-/// Nothing is read but the environment, as it is in Lambda: no profile, no file, no instance metadata.
+/// They come from environment variables only, as Lambda sets them: from no profile, file or instance metadata.
 #[derive(Clone)]
 pub struct AwsSettings {
     /// The region, such as `eu-west-1`.
     pub region: String,
-    /// Who calls.
+    /// The access key's id.
     pub access_key_id: String,
-    /// What requests are signed with.
+    /// The access key's secret, which signs requests.
     pub secret_access_key: String,
-    /// The token of temporary credentials, as a function's are.
+    /// The token of temporary credentials. Those of a function have one.
     pub session_token: Option<String>,
     /// Whether to call FIPS endpoints.
     pub use_fips: Option<bool>,
     /// Whether to call dual-stack endpoints.
     pub use_dual_stack: Option<bool>,
-    /// The roots of trust for TLS.
+    /// The root certificates for TLS.
     pub tls_roots: TlsRoots,
-    /// Endpoints other than AWS's own: `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<service>` by name.
+    /// Endpoints in place of AWS's own, by variable: `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<service>`.
     pub endpoint_urls: HashMap<String, String>,
 }
 
-/// Without what is secret.
+/// Without the secrets.
 impl fmt::Debug for AwsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AwsSettings")

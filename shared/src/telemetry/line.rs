@@ -45,7 +45,7 @@ pub(super) fn to_json(
     namespace: Option<&MetricsNamespace>,
     at: DateTime<Utc>,
 ) -> String {
-    // Most lines are of `INFO`, which goes without saying.
+    // Most lines are of `INFO`, which is left out.
     let mut level = (level != Level::INFO).then(|| level.as_str());
     loop {
         let metrics = line.metrics();

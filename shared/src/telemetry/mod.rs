@@ -29,7 +29,7 @@ use tracing::{Level, Subscriber, dispatcher, error, info, warn};
 pub struct LogLevel(LevelFilter);
 
 impl LogLevel {
-    /// The most talkative level that is logged.
+    /// The least severe level that is logged.
     pub fn filter(self) -> LevelFilter {
         self.0
     }
@@ -57,19 +57,19 @@ impl FromStr for LogLevel {
     }
 }
 
-/// What is logged and counted.
+/// How much is logged, and where metrics go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TelemetryConfig {
     /// How much to log.
     pub level: LogLevel,
-    /// Where the metrics go; `None`: there are none.
+    /// The namespace of the metrics. `None`: there are no metrics.
     pub metrics: Option<MetricsNamespace>,
 }
 
-/// Logs as JSON lines on standard output, which Lambda gives to CloudWatch Logs, and that to CloudWatch what they count.
+/// Logs JSON lines on standard output. Lambda passes them to CloudWatch Logs, which passes what they count to CloudWatch.
 pub fn init(config: TelemetryConfig) {
     let lines = lines(config, |line| {
-        // Nobody could be told that it failed.
+        // If this fails there is no place to report it.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
     });
     let _ = tracing::subscriber::set_global_default(lines);

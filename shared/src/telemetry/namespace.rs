@@ -1,9 +1,9 @@
-//! The namespace that metrics are in.
+//! The namespace of the metrics.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest namespace. CloudWatch takes 255 characters; more than these would make a line longer than
+/// The most bytes of a namespace. CloudWatch allows 255 characters, but with more than these a line could be longer than
 /// [`super::MAX_LINE_BYTES`].
 pub const MAX_NAMESPACE_BYTES: usize = 64;
 
@@ -13,7 +13,7 @@ pub const MAX_NAMESPACE_BYTES: usize = 64;
 pub struct MetricsNamespace(String);
 
 impl MetricsNamespace {
-    /// What [`FromStr`] takes, for a person.
+    /// The values of the setting, for a person.
     pub const CHOICES: &str = "up to 64 of A-Z, a-z, 0-9, space and .-_/#: that do not begin with `:` or `AWS/`, or to nothing for \
                                no metrics";
 
@@ -33,9 +33,10 @@ impl FromStr for MetricsNamespace {
             && text.chars().all(is_known)
             && !text.starts_with(':')
             && !text.starts_with("AWS/");
-        match is_good {
-            true => Ok(Self(text.to_owned())),
-            false => Err(()),
+        if is_good {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(())
         }
     }
 }

@@ -11,22 +11,23 @@ use std::time::Duration;
 
 /// A place that holds a model's vectors.
 pub trait VectorStore: Send + Sync {
-    /// Which of `ids` are in the index now, position by position, by a read that shows all that was committed before it.
+    /// The existence check: which of `ids` are in the index now, position by position, by a read that sees everything that was
+    /// committed before it.
     fn present<'a>(
         &'a self,
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>>;
 
     /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call, and says what became of each, position by
-    /// position. Absent ones do no harm.
+    /// position. Ids that are not in the index are allowed.
     ///
-    /// An adapter says [`AfterDelete::Gone`] of what a current read did not find after the delete, not of what its store
-    /// acknowledged; only where the store documents that an acknowledged delete is visible at once may the acknowledgement
-    /// stand for that read. Once it has answered, nothing of the call takes effect any more.
+    /// [`AfterDelete::Gone`] means that a current read did not find the object after the delete; that the store acknowledged
+    /// the delete is not enough. Only where the store documents that an acknowledged delete is visible at once may the
+    /// acknowledgement replace the read. Once this returns, nothing of the call takes effect any more.
     ///
-    /// After an error some may be deleted and some not. Where no answer came (see [`VectorErrorKind::Unanswered`]) the call
-    /// may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after it was made: the adapter and its service
-    /// end it by then.
+    /// After an error some ids may be deleted and others not. Where no response came ([`VectorErrorKind::Unanswered`]) the
+    /// delete may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after it was sent: the adapter and its
+    /// service see to that.
     ///
     /// [`VECTOR_CALL_TIMEOUT`]: crate::aws::VECTOR_CALL_TIMEOUT
     fn delete<'a>(
@@ -34,26 +35,26 @@ pub trait VectorStore: Send + Sync {
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>>;
 
-    /// The most ids that one delete call takes now. It becomes smaller when a call was too slow.
+    /// The most ids for the next delete call. It becomes smaller after a call that was too slow.
     fn max_delete(&self) -> usize;
 
-    /// Takes the next place for a delete of so many ids, and says how long to wait for it, so that the store is asked for
-    /// no more than it takes. `None`: it would be longer than `longest`, and no place is taken.
+    /// Reserves the next delete of so many ids within the store's rate limit, and returns how long to wait before the call.
+    /// `None`: the wait would be longer than `longest`, and nothing was reserved.
     ///
-    /// The wait is the caller's, so that a delete's own time begins with the call.
+    /// The caller waits, so that the time limit of the delete begins with the call.
     fn turn(&self, _ids: usize, _longest: Duration) -> Option<Duration> {
         Some(Duration::ZERO)
     }
 }
 
-/// What a read says of one id.
+/// What an existence check says of one id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// It is in the index.
     Present,
-    /// It is not.
+    /// It is not in the index.
     Absent,
-    /// The store can never hold this id. One sentence for the person who reads the task.
+    /// The store can never hold this id. The text is one sentence for the person who reads the task.
     Refused(String),
 }
 
@@ -73,16 +74,16 @@ impl Presence {
 pub enum AfterDelete {
     /// A current read does not find it.
     Gone,
-    /// A current read still finds it: something keeps it, or somebody inserted it again. One sentence for the person who
-    /// reads the task.
+    /// A current read still finds it: something keeps it, or somebody inserted it again. The text is one sentence for the
+    /// person who reads the task.
     Kept(String),
-    /// A part of it went, and another call takes more.
+    /// A part of it was deleted. Another call deletes more.
     More,
-    /// No current read is to be had yet.
+    /// A current read is not possible yet.
     Unconfirmed,
 }
 
-/// What went wrong, by meaning.
+/// What went wrong, by what it means for the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VectorErrorKind {
     /// There is no such index. Trying again does not help.
@@ -91,17 +92,19 @@ pub enum VectorErrorKind {
     Denied,
     /// The store asks to go slower.
     Throttled,
-    /// The store answered that it failed, in a way that may pass.
+    /// The store responded with an error that may pass.
     Temporary,
-    /// No answer came: out of reach, cut off, or too slow. A call that was sent may still be carried out.
+    /// No response came: the store is unreachable, the connection was cut, or the call took too long. A call that was sent may
+    /// still be carried out.
     Unanswered,
-    /// The caller's own time was up too soon to blame the store.
+    /// The caller's own time ended too early to say anything about the store.
     OutOfTime,
-    /// The call asked for more than can be done in its time, and nothing of it was done. A smaller one may succeed.
+    /// The call could not be done within its time limit, and nothing of it was done. A smaller one may succeed.
     TooSlow,
-    /// One of the ids is one that the store will never take.
+    /// At least one of the ids is one that the store can never hold.
     InvalidId,
-    /// One of the objects is one that the store refuses to delete (or to read), and nothing was done. The others may go without it.
+    /// The store refuses to delete (or to read) at least one of the objects, and nothing was done. Without that object the
+    /// others may be deleted.
     KeptObject,
 }
 
@@ -109,11 +112,11 @@ pub enum VectorErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct VectorError {
-    /// What it means.
+    /// What it means for the caller.
     pub kind: VectorErrorKind,
     /// One sentence for the person who reads the task.
     pub detail: String,
-    /// The service's error code, or what became of the call: for the log.
+    /// The service's error code, or what became of the call, for the log.
     pub code: String,
     /// The adapter's own error.
     #[source]
@@ -121,23 +124,23 @@ pub struct VectorError {
 }
 
 impl VectorError {
-    /// No call was made: the store is already asked for as much as it takes.
-    pub(crate) fn asked_enough() -> Self {
+    /// No call was made, since the rate limit of the index is reached.
+    pub(crate) fn rate_limited() -> Self {
         Self {
             kind: VectorErrorKind::Throttled,
-            detail: "The vector store is asked for as much as it takes".to_owned(),
+            detail: "Rate limit for this index reached".to_owned(),
             code: "paced".to_owned(),
             source: None,
         }
     }
 }
 
-/// What adapters are opened with, beside their URLs.
+/// What stores are opened with besides their URLs.
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// For the stores that are AWS's own, and for AWS Secrets Manager.
+    /// For Amazon S3 Vectors and AWS Secrets Manager.
     pub aws: SdkConfig,
-    /// What to log in with at a store whose URL names no password.
+    /// The password for stores whose URL names none.
     pub password: Option<Password>,
 }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL with pgvector: the object id is a column's value, and every row with it goes.
+//! PostgreSQL with pgvector: the object id is the value of a column, and every row with it is deleted.
 //!
 //! `address.rs` reads the URL, `connect.rs` logs in over `tls.rs` with the password of `secret.rs`, `pool.rs` keeps the connections.
 //! `relation.rs` knows the tables of a model and the statements over them, `names.rs` quotes identifiers, `catalog.rs` asks the catalog
@@ -43,17 +43,17 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
 use url::Url;
 
-/// The most ids of one delete: as many as a chunk of a task has. It is one statement, and must end in time.
+/// The most ids of one delete: as many as a chunk of a task has. It is one statement, which has a time limit.
 const MAX_DELETE: usize = 500;
 
-/// How long what the catalog says of a table is believed.
+/// How long the catalog's facts about a table are used.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Opens the tables that one URL names.
 pub(super) struct Factory {
     address: Address,
     layout: Layout,
-    /// Whether rows that row security hides count as not there.
+    /// Whether rows that row security hides count as absent.
     may_hide: bool,
     /// Made for the first store.
     pool: OnceLock<Arc<Pool>>,
@@ -71,10 +71,10 @@ impl fmt::Debug for Factory {
 }
 
 impl Factory {
-    /// Reads `postgres://user@host/database?…`, and logs it where nobody verifies the server.
+    /// Parses `postgres://user@host/database?…`. Logs a warning if the server is not verified.
     ///
     /// # Errors
-    /// Every fault in it.
+    /// Every error in it, a sentence each.
     pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
         let mut parameters = Parameters::of(url);
         let address = Address::read(url, &mut parameters);
@@ -85,17 +85,17 @@ impl Factory {
             #[cfg(feature = "embedding-studio")]
             Some("embedding-studio") => embedding_studio::layout(schema),
             Some(other) => {
-                parameters.faults.push(format!(
+                parameters.errors.push(format!(
                     "layout `{other}` is not known, or was left out of this build: use `embedding-studio`, or none"
                 ));
                 None
             }
         };
-        let faults = parameters.finish();
-        let (Some(address), Some(layout), true) = (address, layout, faults.is_empty()) else {
-            return Err(faults);
+        let errors = parameters.finish();
+        let (Some(address), Some(layout), true) = (address, layout, errors.is_empty()) else {
+            return Err(errors);
         };
-        if let Some(why) = address.trusts_anybody() {
+        if let Some(why) = address.why_unverified() {
             tracing::warn!(store = address.host, outcome = "not verified", why = why);
         }
         Ok(Self {
@@ -120,12 +120,12 @@ impl StoreFactory for Factory {
     }
 }
 
-/// What was learned about a table.
+/// What was learned about a table, shared by the stores of a URL.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    /// From the catalog. It is kept as long as it proves right.
-    columns: Option<Facts>,
-    /// The most ids that one delete took in time; absent: as many as there may be.
+    /// From the catalog; forgotten when a statement shows that the table has changed.
+    facts: Option<Facts>,
+    /// The most ids for one delete, after one that was too slow; `None`: [`MAX_DELETE`].
     most: Option<usize>,
 }
 
@@ -133,7 +133,7 @@ struct Known {
 struct Store {
     pool: Arc<Pool>,
     known: Arc<Mutex<HashMap<Table, Known>>>,
-    /// Or why there can be no such tables.
+    /// Or why no tables can have the names.
     relation: Result<Relation, String>,
     may_hide: bool,
 }
@@ -144,11 +144,11 @@ impl Store {
         act(known.entry(table.clone()).or_default())
     }
 
-    /// What is known of the table. It is read from the catalog where nothing is known, once a minute, and before an id is refused on
-    /// what was learned earlier; else a batch is one round trip.
+    /// The facts about the table. They are read from the catalog if they are not known, after a minute, and before an id is refused
+    /// because of them. Otherwise a batch is one round trip.
     async fn facts(&self, relation: &Relation, ids: &[&str]) -> Result<Facts, Failure> {
         let table = &relation.table;
-        let known = self.known(table, |known| known.columns);
+        let known = self.known(table, |known| known.facts);
         let still_serves = |facts: &Facts| {
             facts.at.elapsed() < KNOWN_FOR && ids.iter().all(|id| facts.id_type.can_be(id))
         };
@@ -157,15 +157,15 @@ impl Store {
         }
         let columns = Columns::look_up(&self.pool, relation).await?;
         let facts = columns.facts(relation)?;
-        // Originals may be added to an older database any time, so it is looked at again for each batch.
+        // The column of originals may be added to an older database at any time, so the catalog is asked for each batch.
         let stays = relation.parts.is_none() || facts.has_originals;
-        self.known(table, |known| known.columns = stays.then_some(facts));
+        self.known(table, |known| known.facts = stays.then_some(facts));
         Ok(facts)
     }
 
-    /// Reads which of `ids` are there now.
+    /// Reads which of `ids` are in the table now.
     async fn read(&self, relation: &Relation, ids: &[&str]) -> Result<Vec<Presence>, Failure> {
-        let mut forgot = false;
+        let mut has_retried = false;
         loop {
             let facts = self.facts(relation, ids).await?;
             let holds = |id: &&str| facts.id_type.can_be(id);
@@ -180,9 +180,9 @@ impl Store {
                 Err(failure) => failure.is_of_a_changed_table(),
             };
             if has_changed {
-                self.known(&relation.table, |known| known.columns = None);
-                if !forgot {
-                    forgot = true;
+                self.known(&relation.table, |known| known.facts = None);
+                if !has_retried {
+                    has_retried = true;
                     continue;
                 }
             }
@@ -199,7 +199,10 @@ impl Store {
         }
     }
 
-    /// The ids that a read found, unless it cannot be believed.
+    /// The ids that a read found.
+    ///
+    /// # Errors
+    /// The read is not reliable: the server is a replica, or row security may have hidden rows.
     fn current<'r>(
         &self,
         relation: &Relation,
@@ -213,7 +216,7 @@ impl Store {
         };
         let row = rows.first().ok_or_else(|| VectorError {
             kind: VectorErrorKind::Temporary,
-            detail: "The vector store gave an answer that makes no sense".to_owned(),
+            detail: "The vector store sent an unexpected response".to_owned(),
             code: "no row".to_owned(),
             source: None,
         })?;
@@ -230,7 +233,7 @@ impl Store {
         Ok(ids.into_iter().collect())
     }
 
-    /// Deletes, and says what became of each id by a read after the commit.
+    /// Deletes, and says what became of each id, by a read after the commit.
     async fn delete(
         &self,
         relation: &Relation,
@@ -268,7 +271,7 @@ impl Store {
             rows => rows?,
         };
         if has_another_type(&rows, facts)? {
-            self.known(table, |known| known.columns = None);
+            self.known(table, |known| known.facts = None);
             return Err(changed(table).into());
         }
         let found = self.current(relation, &rows)?;
@@ -285,8 +288,8 @@ impl Store {
         Ok(ids.iter().map(after).collect())
     }
 
-    /// A delete that took too long makes the next ones smaller, one that was quick makes them larger again. Where the table has
-    /// changed, what was known of it is forgotten.
+    /// Makes the next deletes smaller after one that took too long, and larger again after one that was quick. Forgets the facts
+    /// about the table if it has changed.
     fn learn_from(
         &self,
         table: &Table,
@@ -300,7 +303,7 @@ impl Store {
                 let half = (ids / 2).max(1);
                 known.most = Some(most.map_or(half, |most| most.min(half)));
             }
-            (Err(failure), _) if failure.is_of_a_changed_table() => known.columns = None,
+            (Err(failure), _) if failure.is_of_a_changed_table() => known.facts = None,
             (Ok(_), Some(most)) if was_quick && ids >= most => {
                 known.most = Some(most * 2).filter(|most| *most < MAX_DELETE);
             }
@@ -308,7 +311,7 @@ impl Store {
         });
     }
 
-    /// Makes a call about the model's tables in bounded time, and sorts its errors.
+    /// Makes a call about the model's tables within the time limit, and sorts its errors.
     async fn call<'a, T, F>(
         &'a self,
         call: impl FnOnce(&'a Relation) -> F,
@@ -318,19 +321,19 @@ impl Store {
     {
         let relation = self.relation.as_ref().map_err(|why| VectorError {
             kind: VectorErrorKind::IndexMissing,
-            detail: format!("There can be no such table: {why}"),
+            detail: format!("No table can have this name: {why}"),
             code: "no such name".to_owned(),
             source: None,
         })?;
         let call = async {
             let failure = match call(relation).await {
-                Ok(answer) => return Ok(answer),
+                Ok(result) => return Ok(result),
                 Err(failure) => failure,
             };
-            let asks = failure.is_told_by_the_catalog();
+            let catalog_knows = failure.is_told_by_the_catalog();
             let deletes = matches!(failure, Failure::Deleting(_));
             let mut error = failure.about(&relation.shown());
-            if asks {
+            if catalog_knows {
                 denial::explain(&self.pool, relation, deletes, &mut error).await;
             }
             Err(error)
@@ -338,7 +341,7 @@ impl Store {
         timeout(CALL_TIMEOUT, call).await.unwrap_or_else(|_| {
             Err(VectorError {
                 kind: VectorErrorKind::Unanswered,
-                detail: "The vector store did not answer in time".to_owned(),
+                detail: "The vector store did not respond in time".to_owned(),
                 code: "timeout".to_owned(),
                 source: None,
             })
@@ -346,7 +349,7 @@ impl Store {
     }
 }
 
-/// Whether the ids are of another type by now than was known.
+/// Whether the type of the ids is no longer the known one.
 fn has_another_type(rows: &[Row], facts: Facts) -> Result<bool, Failure> {
     let oid = rows
         .first()
@@ -355,11 +358,11 @@ fn has_another_type(rows: &[Row], facts: Facts) -> Result<bool, Failure> {
     Ok(oid != Some(facts.oid))
 }
 
-/// The table is not what it was when it was looked up. The next call looks it up again, and says what it is.
+/// The error of a table that has changed since its facts were read. The next call reads them again.
 fn changed(table: &Table) -> VectorError {
     VectorError {
         kind: VectorErrorKind::Temporary,
-        detail: format!("Table {} changed", table.shown()),
+        detail: format!("Table {} changed during the call", table.shown()),
         code: "changed".to_owned(),
         source: None,
     }

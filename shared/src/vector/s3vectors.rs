@@ -1,6 +1,6 @@
 //! Amazon S3 Vectors: the object id is the vector's key.
 //!
-//! `address.rs` reads the URL, `pace.rs` keeps to an index's quota, `errors.rs` sorts errors. Here: the calls.
+//! `address.rs` parses the URL, `pace.rs` keeps to an index's quota, `errors.rs` sorts errors by meaning. Here: the calls.
 
 mod address;
 mod errors;
@@ -27,11 +27,12 @@ use url::Url;
 const MAX_GET: usize = 100;
 /// The most keys one DeleteVectors takes (the same page).
 const MAX_DELETE: usize = 500;
-/// GetVectors calls under way at once, for one look.
+/// Concurrent GetVectors calls of one existence check.
 const CONCURRENT_GETS: usize = 5;
-/// The longest that a look waits for its turn. The wait is part of the look's time, most of which is to be left for the answers.
+/// The longest that an existence check waits for the rate limit. The wait is part of the check's time, most of which must be left
+/// for the responses.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// The indexes whose pace is remembered although it is at rest.
+/// The number of paces from which on those that are at rest are forgotten.
 const MAX_IDLE_PACES: usize = 1_000;
 
 /// Opens the indexes that one URL names.
@@ -40,15 +41,15 @@ pub(super) struct Factory {
     address: Address,
     /// Made for the first store.
     client: OnceLock<Client>,
-    /// One pace an index for the life of the process, whichever task asks.
+    /// By index, for the life of the process: all tasks of an index share its pace.
     paces: Mutex<HashMap<String, Arc<Paces>>>,
 }
 
 impl Factory {
-    /// Reads a URL of the form `s3vectors://bucket/index`.
+    /// Parses a URL of the form `s3vectors://bucket/index`.
     ///
     /// # Errors
-    /// Every fault in it.
+    /// Every error in it, a sentence each.
     pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
         Ok(Self {
             address: Address::read(url)?,
@@ -90,7 +91,7 @@ struct S3Vectors {
     bucket: String,
     index: String,
     pace: Arc<Paces>,
-    /// Whether a delete is read back; else its acknowledgement stands for that read.
+    /// Whether a delete is read back. If not, its acknowledgement replaces the read.
     reads_back: bool,
 }
 
@@ -116,21 +117,21 @@ impl Paces {
 }
 
 impl S3Vectors {
-    /// Whether S3 Vectors could have an index of this name. A model id may be any text; one that is no index name has no
-    /// index, which is clearer than a refused call.
-    fn index_can_exist(&self) -> Result<(), VectorError> {
-        match is_index_name(&self.index) {
-            true => Ok(()),
-            false => Err(VectorError {
-                kind: VectorErrorKind::IndexMissing,
-                detail: index_missing(&self.index),
-                code: "no such name".to_owned(),
-                source: None,
-            }),
+    /// Checks that S3 Vectors could have an index of this name. A model id may be any text. One that is not a valid index name
+    /// has no index, which says more than the error of a rejected call.
+    fn check_name(&self) -> Result<(), VectorError> {
+        if is_index_name(&self.index) {
+            return Ok(());
         }
+        Err(VectorError {
+            kind: VectorErrorKind::IndexMissing,
+            detail: index_missing(&self.index),
+            code: "no such name".to_owned(),
+            source: None,
+        })
     }
 
-    /// Which of these are there: hundred by hundred, a few at once.
+    /// Which of these ids exist: 100 a call, a few calls at once.
     async fn read(&self, ids: &[&str]) -> Result<Vec<bool>, VectorError> {
         let mut present = Vec::with_capacity(ids.len());
         for together in ids.chunks(MAX_GET * CONCURRENT_GETS) {
@@ -139,7 +140,7 @@ impl S3Vectors {
             match reads.reserve(keys.len(), LONGEST_WAIT, Instant::now()) {
                 Some(Duration::ZERO) => {}
                 Some(wait) => sleep(wait).await,
-                None => return Err(VectorError::asked_enough()),
+                None => return Err(VectorError::rate_limited()),
             }
             let found = try_join_all(keys.into_iter().map(|keys| self.get(keys))).await?;
             let is_found = |id: &&str| found.iter().any(|keys| keys.contains(*id));
@@ -150,7 +151,7 @@ impl S3Vectors {
 
     async fn get(&self, keys: Vec<String>) -> Result<HashSet<String>, VectorError> {
         let began = Instant::now();
-        let answer = self
+        let response = self
             .client
             .get_vectors()
             .vector_bucket_name(&self.bucket)
@@ -162,7 +163,7 @@ impl S3Vectors {
             .boxed()
             .await
             .map_err(|error| slowing(&self.pace.reads, began, sorted(&self.index, error)))?;
-        Ok(answer
+        Ok(response
             .vectors
             .into_iter()
             .map(|vector| vector.key)
@@ -170,10 +171,10 @@ impl S3Vectors {
     }
 }
 
-/// Slows down after a call that was refused for its pace.
+/// Slows down after a call that was throttled.
 fn slowing(pace: &Pace, began: Instant, error: VectorError) -> VectorError {
     if error.kind == VectorErrorKind::Throttled {
-        pace.refused(began, Instant::now());
+        pace.throttled(began, Instant::now());
     }
     error
 }
@@ -188,7 +189,7 @@ impl VectorStore for S3Vectors {
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
         Box::pin(async move {
-            self.index_can_exist()?;
+            self.check_name()?;
             let present = self.read(ids).await?;
             Ok(present.into_iter().map(Presence::of).collect())
         })
@@ -199,7 +200,7 @@ impl VectorStore for S3Vectors {
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
         Box::pin(async move {
-            self.index_can_exist()?;
+            self.check_name()?;
             let began = Instant::now();
             self.client
                 .delete_vectors()
@@ -218,7 +219,7 @@ impl VectorStore for S3Vectors {
             let after = present.into_iter().map(|is_there| {
                 if is_there {
                     AfterDelete::Kept(format!(
-                        "Vector index `{}` acknowledged the delete and still has the object: it keeps it, or it was inserted again",
+                        "Vector index `{}` acknowledged the delete but still has the object: the index kept it, or it was inserted again",
                         self.index
                     ))
                 } else {

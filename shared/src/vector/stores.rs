@@ -12,46 +12,46 @@ use std::fmt;
 use std::sync::Arc;
 use url::Url;
 
-/// Each pattern with the stores behind its URL, in the order written: the first whose pattern matches the model id wins. Those
-/// with the same URL share a factory.
+/// Each pattern with the factory of its URL, in the order written: the first pattern that matches the model id wins. Patterns with
+/// the same URL share a factory.
 type Rules = Vec<(Pattern, Arc<dyn StoreFactory>)>;
 
-/// The setting `VECTOR_STORES`, checked.
+/// The setting `VECTOR_STORES`, parsed.
 #[derive(Debug, Default)]
 pub struct VectorStoreRules(Rules);
 
 impl VectorStoreRules {
-    /// Reads the JSON object of patterns and URLs.
+    /// Parses the JSON object of patterns and URLs.
     ///
     /// # Errors
-    /// Every fault, a sentence each.
+    /// Every error, a sentence each.
     pub fn parse(json: &str) -> Result<Self, Vec<String>> {
-        // The library's own message may repeat a part of the text, and that a password.
+        // The library's own message may repeat a part of the text, which may be a password.
         let pairs: Pairs = serde_json::from_str(json).map_err(|error| {
             vec![format!(
-                "not a JSON object of model id patterns and store URLs: look at line {}, column {}",
+                "not a JSON object of model id patterns and store URLs: see line {}, column {}",
                 error.line(),
                 error.column()
             )]
         })?;
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let mut rules = Rules::new();
         let mut factories: HashMap<String, Arc<dyn StoreFactory>> = HashMap::new();
         if pairs.0.is_empty() {
-            faults.push("has no entry: no task could ever be carried out".to_owned());
+            errors.push("has no entries: no task could be carried out".to_owned());
         }
         for (number, (pattern, url)) in (1..).zip(pairs.0) {
-            // A pattern that is a URL is a mistake, and may hold a password.
+            // A pattern that is a URL is a mistake. It may hold a password, so it is not repeated.
             let name = if pattern.contains("://") {
                 format!("entry {number}")
             } else {
                 format!("pattern `{pattern}`")
             };
             if pattern.is_empty() {
-                faults.push("an empty pattern matches no model: use \"*\" for all".to_owned());
+                errors.push("an empty pattern matches no model: use \"*\" for all".to_owned());
             }
             if rules.iter().any(|(known, _)| known.0 == pattern) {
-                faults.push(format!("{name} is given twice"));
+                errors.push(format!("{name} is given twice"));
             }
             let factory = match factories.get(&url) {
                 Some(factory) => Ok(Arc::clone(factory)),
@@ -64,14 +64,14 @@ impl VectorStoreRules {
                 }
                 Err(found) => {
                     let found = found.into_iter();
-                    faults.extend(found.map(|fault| format!("{name}: {fault}")));
+                    errors.extend(found.map(|error| format!("{name}: {error}")));
                 }
             }
         }
-        if faults.is_empty() {
+        if errors.is_empty() {
             Ok(Self(rules))
         } else {
-            Err(faults)
+            Err(errors)
         }
     }
 }
@@ -91,7 +91,7 @@ fn factory_of(text: &str) -> Result<Arc<dyn StoreFactory>, Vec<String>> {
     }
 }
 
-/// The stores a deployment is configured with. Clones share them, and their connections.
+/// The stores that a deployment is configured with. Clones share them and their connections.
 #[derive(Clone, Debug)]
 pub struct VectorStores {
     rules: Arc<Rules>,
@@ -99,7 +99,7 @@ pub struct VectorStores {
 }
 
 impl VectorStores {
-    /// The stores that `rules` name, those of one URL opened once. Nothing is connected to until a store is first called.
+    /// The stores that `rules` name. Nothing connects before a store is first called.
     pub fn new(rules: VectorStoreRules, services: Services) -> Self {
         Self {
             rules: Arc::new(rules.0),
@@ -107,14 +107,14 @@ impl VectorStores {
         }
     }
 
-    /// The store of a model's vectors: the first rule that matches. `None` when none does.
+    /// The store of a model's vectors, by the first rule that matches. `None`: no rule does.
     pub fn for_model(&self, model: &ModelId) -> Option<Arc<dyn VectorStore>> {
         let matches = |(pattern, _): &&(Pattern, _)| pattern.matches(model.as_str());
         let (_, factory) = self.rules.iter().find(matches)?;
         Some(factory.open(&self.services, model))
     }
 
-    /// The same stores, each in a wrapper of the caller's.
+    /// The same stores, each in the caller's wrapper. Tests and the simulation change stores by it.
     #[must_use]
     pub fn wrapped(
         self,
@@ -178,7 +178,7 @@ impl Pattern {
     }
 }
 
-/// A JSON object's entries in the order written, repeated ones too.
+/// The entries of a JSON object in the order written, with repeated keys.
 struct Pairs(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for Pairs {
@@ -276,14 +276,14 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_at_once() {
-        let faults = VectorStoreRules::parse(
+    fn every_error_is_named_at_once() {
+        let errors = VectorStoreRules::parse(
             r#"{"a": "ftp://b/i", "b": "s3vectors://bucket", "c": "s3vectors://bucket/{model}", "d": "nonsense", "": "s3vectors://bucket/i",
                 "e": "s3vectors://bucket/i?x=1", "e2": "s3vectors://bucket/i", "e2": "s3vectors://bucket/i",
                 "f": "s3vectors://My_Bucket/i", "g": "s3vectors://:pw@bucket:99/i"}"#,
         )
         .unwrap_err();
-        assert_eq!(faults.len(), 9, "{faults:#?}");
+        assert_eq!(errors.len(), 9, "{errors:#?}");
         for json in [
             "\"postgres://u:hunter2@h/d\"",
             r#"{"postgres://u:hunter2@h/d": "*"}"#,
@@ -295,9 +295,9 @@ mod tests {
             "{}",
             "{",
         ] {
-            let faults = VectorStoreRules::parse(json).unwrap_err();
-            assert_eq!(faults.len(), 1, "{json}");
-            assert!(!faults[0].contains("hunter2"), "{faults:?}");
+            let errors = VectorStoreRules::parse(json).unwrap_err();
+            assert_eq!(errors.len(), 1, "{json}");
+            assert!(!errors[0].contains("hunter2"), "{errors:?}");
         }
     }
 }

@@ -6,30 +6,30 @@ use url::Url;
 
 const PLACEHOLDER: &str = "{embedding_model_id}";
 
-/// The parameters after the `?`, each of which is taken once. What was not taken is unknown.
+/// The parameters after the `?`. Each is taken once; one that nobody takes is not known. Errors are collected on the way.
 pub(super) struct Parameters {
     left: BTreeMap<String, String>,
     known: Vec<&'static str>,
-    pub(super) faults: Vec<String>,
+    pub(super) errors: Vec<String>,
 }
 
 impl Parameters {
     pub(super) fn of(url: &Url) -> Self {
         let mut left = BTreeMap::new();
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         for (name, value) in url.query_pairs() {
             if left.insert(name.to_string(), value.to_string()).is_some() {
-                faults.push(format!("parameter `{name}` is given twice"));
+                errors.push(format!("parameter `{name}` is given twice"));
             }
         }
         Self {
             left,
             known: Vec::new(),
-            faults,
+            errors,
         }
     }
 
-    /// The parameter's value; one that is empty is absent.
+    /// The parameter's value. An empty one counts as absent.
     pub(super) fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
         self.left.remove(name).filter(|value| !value.is_empty())
@@ -43,53 +43,54 @@ impl Parameters {
             .parse()
             .ok()
             .filter(|number| (1..=most).contains(number));
-        let fault = || format!("is `{text}`: give a whole number from 1 to {most}");
-        self.keep_fault(name, number.ok_or_else(fault))
+        let error = || format!("is `{text}`: give a whole number from 1 to {most}");
+        self.keep_error(name, number.ok_or_else(error))
     }
 
-    /// A parameter that has one value, or is absent.
+    /// Whether a parameter that can only have this value is given.
     pub(super) fn flag(&mut self, name: &'static str, value: &str) -> bool {
         let Some(text) = self.take(name) else {
             return false;
         };
-        let fault = format!("is `{text}`: give `{value}`, or leave it out");
-        let known = if text == value { Ok(true) } else { Err(fault) };
-        self.keep_fault(name, known).unwrap_or(false)
+        let error = format!("is `{text}`: give `{value}`, or leave it out");
+        let is_set = if text == value { Ok(true) } else { Err(error) };
+        self.keep_error(name, is_set).unwrap_or(false)
     }
 
-    /// Notes the fault where a parameter is missing. One that is there and bad has its fault already.
+    /// Adds an error if a parameter is missing. One that is given and bad has its error already.
     #[cfg(feature = "postgres")]
     pub(super) fn require(&mut self, name: &str, was_given: bool) {
         if !was_given {
-            let fault = format!("`{name}` is missing: add {name}=… to the URL");
-            self.faults.push(fault);
+            let error = format!("`{name}` is missing: add {name}=… to the URL");
+            self.errors.push(error);
         }
     }
 
-    /// Whether the parameter has a value and was not taken yet.
+    /// Whether the parameter is given and was not taken yet.
     #[cfg(feature = "postgres")]
     pub(super) fn has(&self, name: &str) -> bool {
         self.left.get(name).is_some_and(|value| !value.is_empty())
     }
 
-    pub(super) fn keep_fault<T>(&mut self, name: &str, value: Result<T, String>) -> Option<T> {
-        let fault = |fault| self.faults.push(format!("`{name}`: {fault}"));
-        value.map_err(fault).ok()
+    /// The value, or an error under the parameter's name.
+    pub(super) fn keep_error<T>(&mut self, name: &str, value: Result<T, String>) -> Option<T> {
+        let keep = |error| self.errors.push(format!("`{name}`: {error}"));
+        value.map_err(keep).ok()
     }
 
-    /// Ends the reading: what nobody took is a fault.
+    /// Ends the parsing, and returns all errors. A parameter that nobody took is one.
     pub(super) fn finish(mut self) -> Vec<String> {
         for name in self.left.keys() {
             let known = self.known.join("`, `");
-            self.faults
+            self.errors
                 .push(format!("parameter `{name}` is not known: use `{known}`"));
         }
-        self.faults
+        self.errors
     }
 }
 
-/// A part of a store's URL that may hold the model id. It is filled in after the URL was parsed, so no model id can
-/// change the URL's meaning.
+/// A part of a store's URL that may have a placeholder for the model id. It is filled in after the URL was parsed, so no model id
+/// can change the URL's meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template(String);
 

@@ -159,7 +159,7 @@ impl Deletion<'_> {
                 }
                 MayCall::NotInTime => {
                     // What failed before might have passed: this is why it was not repeated.
-                    let error = VectorError::asked_enough();
+                    let error = VectorError::rate_limited();
                     deleted.failure = Some(in_short(&error));
                     why_left = Why::Throttled;
                     batches.put_back(batch);

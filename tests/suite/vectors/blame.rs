@@ -189,7 +189,7 @@ async fn an_error_that_says_nothing_of_where_it_comes_from_keeps_no_other_object
         let task = carried_out(&service, "items", "t", &objects).await;
         let detail = format!(
             "PostgreSQL refuses to delete the object from table `items` (SQLSTATE {code}): \
-             look at the table's rules and triggers, and into the server's log"
+             check the table's rules and triggers, and the server's log"
         );
         assert_ended(&task, "failed", 39, &["object-7"], &detail);
         assert_eq!(fixture.left().await, set(&["object-7"]));
@@ -233,7 +233,7 @@ async fn one_row_that_cannot_be_read_keeps_no_other() {
         .await;
     let service = over(database, ROWS).await;
     let task = carried_out(&service, "shown", "t", &objects).await;
-    let detail = "What table `shown` is made of meets a value that it cannot use (SQLSTATE 22012)";
+    let detail = "A view, a policy or a function behind table `shown` meets a value that it cannot use (SQLSTATE 22012)";
     assert_ended(&task, "failed", 99, &["object-7"], detail);
 }
 
@@ -254,7 +254,7 @@ async fn what_a_rule_does_is_blamed_on_the_rule() {
     let service = over(database, ROWS).await;
     let task = carried_out(&service, "items", "t", &objects).await;
     let all = ["object-0", "object-1", "object-2"];
-    let detail = "What table `items` is made of, or a rule of it, is denied access to something that it uses";
+    let detail = "A view, a rule or a function behind table `items` is denied access to something that it uses";
     assert_ended(&task, "failed", 0, &all, detail);
     database
         .run(&format!("GRANT INSERT ON audit TO owner_of_{role}"))
@@ -339,16 +339,16 @@ async fn a_table_that_takes_no_deletes_says_why_at_once() {
     for (model, detail) in [
         (
             "bare",
-            "Table `bare`, or a partition of it, takes no deletes: it is published for logical replication without a \
-             replica identity that serves (ALTER TABLE … REPLICA IDENTITY gives it one)",
+            "Table `bare`, or a partition of it, does not allow deletes: it is published for logical replication and has \
+             no usable replica identity (set one with ALTER TABLE … REPLICA IDENTITY)",
         ),
         (
             "counted",
-            "View `counted` takes no deletes: name the table that holds its rows",
+            "View `counted` does not allow deletes: name the table that holds its rows",
         ),
         (
             "copied",
-            "Materialized view `copied` takes no deletes: name the table that holds its rows",
+            "Materialized view `copied` does not allow deletes: name the table that holds its rows",
         ),
     ] {
         let task = carried_out(&service, model, model, &objects).await;
@@ -361,8 +361,8 @@ async fn a_table_that_takes_no_deletes_says_why_at_once() {
         .await;
     database.cut_connections().await;
     let task = carried_out(&service, "items", "read-only", &objects).await;
-    let read_only = "The vector store's database is read-only: name the primary and not a read replica, \
-        or clear default_transaction_read_only";
+    let read_only = "The vector store's database is read-only: connect to the primary instead of a read \
+        replica, or turn default_transaction_read_only off";
     assert_ended(&task, "failed", 0, &["object-0", "object-1"], read_only);
 }
 

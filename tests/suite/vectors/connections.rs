@@ -11,7 +11,7 @@ use tests::postgres::{Front, Postgres};
 pub(super) const LATENCY: Duration = Duration::from_millis(50);
 
 #[tokio::test]
-async fn a_look_and_a_delete_are_one_round_trip_each_and_share_a_connection() {
+async fn an_existence_check_and_a_delete_are_one_round_trip_each_and_share_a_connection() {
     let fixture = table("uuid").await;
     let front = Front::before(fixture.database.server, None).await;
     front.delay_answers(LATENCY);
@@ -38,8 +38,8 @@ async fn many_calls_at_once_share_five_connections() {
     let url = fixture.database.url_at(&front.address.to_string(), ROWS);
     let stores = open(&url, &no_services());
     let calls = (0..40).map(async |_| of(&stores, "items").present(&["a", "b"]).await);
-    for answer in futures_util::future::join_all(calls).await {
-        assert_eq!(answer.unwrap(), [Presence::Absent, Presence::Absent]);
+    for result in futures_util::future::join_all(calls).await {
+        assert_eq!(result.unwrap(), [Presence::Absent, Presence::Absent]);
     }
     assert!(
         (1..=5).contains(&front.connections()),
@@ -58,7 +58,7 @@ async fn connections_survive_a_restart_of_the_server() {
     let both = ["object-0", "object-1"];
     assert_eq!(shown(&*store, &both).await, [true, true]);
     server.restart().await;
-    // The look does not even notice.
+    // The existence check is sent again on a new connection.
     assert_eq!(shown(&*store, &both).await, [true, true]);
     store.delete(&both).await.unwrap();
     server.restart().await;
@@ -106,7 +106,7 @@ async fn a_delete_that_begins_late_has_less_time_at_the_server() {
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_a_fault_that_passes() {
+async fn a_server_that_stops_responding_is_an_unanswered_call() {
     let fixture = table("text").await;
     let front = Front::before(fixture.database.server, None).await;
     let url = fixture.database.url_at(&front.address.to_string(), ROWS);

@@ -1,4 +1,4 @@
-//! What every adapter does alike. An adapter's tests are a [`Fixture`] and `contract!(…)`.
+//! The contract of all adapters. An adapter's tests are a [`Fixture`] and `contract!(…)`.
 
 use super::{kept, shown};
 use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
@@ -28,7 +28,7 @@ pub(super) trait Fixture {
     async fn left(&self) -> BTreeSet<String>;
     /// From now on the store denies access.
     async fn deny(&self);
-    /// From now on the store asks to go slower.
+    /// From now on the store throttles.
     async fn throttle(&self);
     /// The end of both.
     async fn heal(&self);
@@ -47,7 +47,7 @@ macro_rules! contract {
         );
         contract!(trusted $start);
     };
-    // Of a store whose acknowledgement stands for a read.
+    // For a store whose acknowledgement replaces a read.
     (trusted $start:expr) => {
         contract!(@ $start;
             it_tells_the_present_from_the_absent
@@ -60,7 +60,7 @@ macro_rules! contract {
             a_missing_index_is_said_to_be_missing
             denied_access_is_said_to_be_denied
             throttling_is_said_to_be_throttling
-            a_connection_that_is_cut_is_a_fault_that_passes
+            a_connection_that_is_cut_is_an_error_that_may_pass
             two_deleters_at_once_leave_nothing
         );
     };
@@ -85,7 +85,7 @@ fn set(ids: &[String]) -> BTreeSet<String> {
     ids.iter().cloned().collect()
 }
 
-/// Deletes all ids, as the worker does: in calls of what the store takes, again after a fault that passes, and again what went in part or
+/// Deletes all ids, as the worker does: in calls of what the store takes, again after an error that may pass, and again what was deleted in part or
 /// is not confirmed yet.
 async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
     for batch in ids.chunks(store.max_delete()) {
@@ -113,12 +113,12 @@ async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
     }
 }
 
-/// Whether this is a fault that may pass by itself.
+/// Whether an error of this kind may pass.
 fn may_pass(kind: VectorErrorKind) -> bool {
     [VectorErrorKind::Temporary, VectorErrorKind::Unanswered].contains(&kind)
 }
 
-async fn look(fixture: &impl Fixture, ids: &[&str]) -> Vec<bool> {
+async fn check(fixture: &impl Fixture, ids: &[&str]) -> Vec<bool> {
     shown(&*fixture.store(), ids).await
 }
 
@@ -144,10 +144,10 @@ async fn both_refuse(store: &dyn VectorStore, id: &str) {
 
 /// The kind of error that both calls end with.
 async fn both_fail(store: &dyn VectorStore, id: &str) -> VectorErrorKind {
-    let look = store.present(&[id]).await.unwrap_err();
+    let read = store.present(&[id]).await.unwrap_err();
     let delete = store.delete(&[id]).await.unwrap_err();
-    assert_eq!(look.kind, delete.kind, "{look:?} {delete:?}");
-    for detail in [&look.detail, &delete.detail] {
+    assert_eq!(read.kind, delete.kind, "{read:?} {delete:?}");
+    for detail in [&read.detail, &delete.detail] {
         let repeats_it = id.len() > 8 && detail.contains(id);
         assert!(!detail.is_empty() && !repeats_it, "{detail}");
     }
@@ -159,7 +159,7 @@ pub(super) async fn it_tells_the_present_from_the_absent(fixture: &impl Fixture)
     fixture
         .seed(&[ids[0].clone(), ids[3].clone(), ids[4].clone()])
         .await;
-    let present = look(fixture, &borrowed(&ids)).await;
+    let present = check(fixture, &borrowed(&ids)).await;
     assert_eq!(present, [true, false, false, true, true, false]);
 }
 
@@ -171,7 +171,7 @@ pub(super) async fn it_deletes_what_is_listed_and_nothing_else(fixture: &impl Fi
     delete_all(&*fixture.store(), &listed).await;
     let rest = [ids[0].clone(), ids[2].clone(), ids[4].clone()];
     assert_eq!(fixture.left().await, set(&rest));
-    let present = look(fixture, &borrowed(&ids)).await;
+    let present = check(fixture, &borrowed(&ids)).await;
     assert_eq!(present, [true, false, true, false, true, false]);
 }
 
@@ -179,7 +179,7 @@ pub(super) async fn an_id_that_is_repeated_is_one_object(fixture: &impl Fixture)
     let ids = numbered(fixture, 3);
     fixture.seed(&ids[..2]).await;
     let repeated = [&ids[0], &ids[2], &ids[0], &ids[2], &ids[1]].map(String::as_str);
-    let present = look(fixture, &repeated).await;
+    let present = check(fixture, &repeated).await;
     assert_eq!(present, [true, false, true, false, true]);
     delete_all(&*fixture.store(), &repeated).await;
     assert!(fixture.left().await.is_empty());
@@ -275,7 +275,7 @@ pub(super) async fn it_takes_any_text_that_it_can_hold_and_refuses_the_rest(
 
 pub(super) async fn nothing_is_in_an_empty_index(fixture: &impl Fixture) {
     let ids = numbered(fixture, 3);
-    assert_eq!(look(fixture, &borrowed(&ids)).await, [false; 3]);
+    assert_eq!(check(fixture, &borrowed(&ids)).await, [false; 3]);
     delete_all(&*fixture.store(), &borrowed(&ids)).await;
     assert!(fixture.left().await.is_empty());
 }
@@ -292,7 +292,7 @@ pub(super) async fn denied_access_is_said_to_be_denied(fixture: &impl Fixture) {
     let kind = both_fail(&*fixture.store(), &id).await;
     assert_eq!(kind, VectorErrorKind::Denied);
     fixture.heal().await;
-    assert_eq!(look(fixture, &[&id]).await, [true]);
+    assert_eq!(check(fixture, &[&id]).await, [true]);
 }
 
 pub(super) async fn throttling_is_said_to_be_throttling(fixture: &impl Fixture) {
@@ -302,19 +302,19 @@ pub(super) async fn throttling_is_said_to_be_throttling(fixture: &impl Fixture) 
     let kind = both_fail(&*fixture.store(), &id).await;
     assert_eq!(kind, VectorErrorKind::Throttled);
     fixture.heal().await;
-    assert_eq!(look(fixture, &[&id]).await, [true]);
+    assert_eq!(check(fixture, &[&id]).await, [true]);
 }
 
-pub(super) async fn a_connection_that_is_cut_is_a_fault_that_passes(fixture: &impl Fixture) {
+pub(super) async fn a_connection_that_is_cut_is_an_error_that_may_pass(fixture: &impl Fixture) {
     let ids = numbered(fixture, 3);
     fixture.seed(&ids).await;
     let listed = [ids[0].as_str(), ids[1].as_str()];
     let error = fixture.delete_and_cut(&listed).await.unwrap_err();
     assert!(may_pass(error.kind), "{error:?}");
-    // Whatever became of it, a look says so, and the next delete does it.
+    // Whatever became of it, an existence check shows it, and the next delete completes it.
     let left = fixture.left().await;
     let expected: Vec<_> = ids.iter().map(|id| left.contains(id)).collect();
-    assert_eq!(look(fixture, &borrowed(&ids)).await, expected);
+    assert_eq!(check(fixture, &borrowed(&ids)).await, expected);
     delete_all(&*fixture.store(), &listed).await;
     assert_eq!(fixture.left().await, set(&ids[2..]));
 }

@@ -1,7 +1,7 @@
 //! TLS, passwords, and secrets.
 //!
-//! The server of the tests is built without TLS, so a front speaks it before the server. Secrets Manager is a few lines that
-//! answer as it does.
+//! The server of the tests is built without TLS, so a front terminates TLS before it. Secrets Manager is a few lines that respond as
+//! it does.
 
 use super::postgres::{Table, table};
 use super::{no_services, of, open};
@@ -17,12 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 const ROWS: &str = "table=items&id_column=object_id";
 
-async fn look(url: &str, services: &Services) -> Result<Vec<Presence>, VectorError> {
+async fn check(url: &str, services: &Services) -> Result<Vec<Presence>, VectorError> {
     of(&open(url, services), "any").present(&["a"]).await
 }
 
-/// A look through a front, as `host`, with these parameters.
-async fn look_at(
+/// An existence check through a front, as `host`, with these parameters.
+async fn check_at(
     fixture: &Table,
     host: &str,
     front: &Front,
@@ -31,8 +31,8 @@ async fn look_at(
     let address = format!("{host}:{}", front.address.port());
     let parameters = format!("{ROWS}&{parameters}");
     let url = fixture.database.url_at(&address, &parameters);
-    let answer = look(&url, &no_services()).await;
-    answer.map(drop).map_err(|error| (error.kind, error.detail))
+    let result = check(&url, &no_services()).await;
+    result.map(drop).map_err(|error| (error.kind, error.detail))
 }
 
 #[tokio::test]
@@ -49,20 +49,21 @@ async fn tls_is_verified_in_full_against_the_authority_that_the_url_names() {
     };
     let (ours, another) = (roots(&ours, "ours"), roots(&another, "another"));
     // With an authority, verify-full is the default even on loopback.
-    assert_eq!(look_at(&fixture, "localhost", &front, &ours).await, Ok(()));
+    assert_eq!(check_at(&fixture, "localhost", &front, &ours).await, Ok(()));
     let full = format!("{ours}&sslmode=verify-full");
-    assert_eq!(look_at(&fixture, "localhost", &front, &full).await, Ok(()));
+    assert_eq!(check_at(&fixture, "localhost", &front, &full).await, Ok(()));
 
-    let why = "The vector store's certificate or its TLS is not trusted".to_owned();
+    let why =
+        "The vector store's certificate is not trusted, or the TLS handshake failed".to_owned();
     for (host, parameters) in [
         ("localhost", another.as_str()),      // another authority
         ("127.0.0.1", ours.as_str()),         // another name
         ("localhost", "sslmode=verify-full"), // not known to the system
     ] {
-        let refused = look_at(&fixture, host, &front, parameters).await;
+        let refused = check_at(&fixture, host, &front, parameters).await;
         assert_eq!(refused, Err((Denied, why.clone())), "{host} {parameters}");
     }
-    let unverified = look_at(&fixture, "127.0.0.1", &front, "sslmode=require").await;
+    let unverified = check_at(&fixture, "127.0.0.1", &front, "sslmode=require").await;
     assert_eq!(unverified, Ok(()));
 }
 
@@ -72,21 +73,21 @@ async fn a_server_without_tls_is_not_talked_to_in_clear_unless_the_url_says_so()
     let front = Front::before(fixture.database.server, None).await;
     let why = "The vector store does not offer TLS".to_owned();
     for mode in ["require", "verify-full"] {
-        let refused = look_at(&fixture, "127.0.0.1", &front, &format!("sslmode={mode}")).await;
+        let refused = check_at(&fixture, "127.0.0.1", &front, &format!("sslmode={mode}")).await;
         assert_eq!(refused, Err((Denied, why.clone())), "{mode}");
     }
-    let clear = look_at(&fixture, "127.0.0.1", &front, "sslmode=disable").await;
+    let clear = check_at(&fixture, "127.0.0.1", &front, "sslmode=disable").await;
     assert_eq!(clear, Ok(()));
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_fault_that_passes() {
+async fn a_server_that_is_out_of_reach_is_a_temporary_error() {
     let fixture = table("text").await;
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = nobody.local_addr().unwrap().to_string();
     drop(nobody);
     let url = fixture.database.url_at(&address, ROWS);
-    let error = look(&url, &no_services()).await.unwrap_err();
+    let error = check(&url, &no_services()).await.unwrap_err();
     assert_eq!(error.kind, Temporary, "{error:?}");
 }
 
@@ -103,20 +104,20 @@ async fn a_password_comes_from_the_url_or_from_the_environment() {
         ..no_services()
     };
     let name = &database.name;
-    assert!(look(&url(name), &with(&database.password)).await.is_ok());
+    assert!(check(&url(name), &with(&database.password)).await.is_ok());
     // The URL's own password counts first.
     let given = format!("{name}:{}", database.password);
-    assert!(look(&url(&given), &with("wrong")).await.is_ok());
+    assert!(check(&url(&given), &with("wrong")).await.is_ok());
 
     let wrong = "The vector store does not accept the user or the password";
-    let none = "The vector store asks for a password, and none is configured";
+    let none = "The vector store requires a password, and none is configured";
     for (user, services, detail) in [
         (name.clone(), with("wrong"), wrong),
         (format!("{name}:wrong"), no_services(), wrong),
         ("nobody".to_owned(), with("wrong"), wrong),
         (name.clone(), no_services(), none),
     ] {
-        let error = look(&url(&user), &services).await.unwrap_err();
+        let error = check(&url(&user), &services).await.unwrap_err();
         assert_eq!(
             (error.kind, error.detail.as_str()),
             (Denied, detail),
@@ -125,13 +126,13 @@ async fn a_password_comes_from_the_url_or_from_the_environment() {
         assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
     }
     let other = url(&given).replace(&format!("/{}?", database.database), "/no_such_database?");
-    let error = look(&other, &no_services()).await.unwrap_err();
+    let error = check(&other, &no_services()).await.unwrap_err();
     assert_eq!(error.kind, VectorErrorKind::IndexMissing, "{error:?}");
 }
 
 const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:vectors-AbCdEf";
 
-/// Answers as Secrets Manager does.
+/// Responds as Secrets Manager does.
 #[derive(Clone, Default)]
 struct Secrets(Arc<Mutex<(Value, u16, usize)>>);
 
@@ -142,7 +143,7 @@ impl Secrets {
         let secrets = self.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                secrets.answer(stream).await;
+                secrets.respond(stream).await;
             }
         });
         Services {
@@ -167,8 +168,8 @@ impl Secrets {
         self.0.lock().unwrap().2
     }
 
-    /// One request, one answer.
-    async fn answer(&self, stream: TcpStream) {
+    /// One request and its response.
+    async fn respond(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         let (mut head, mut length) = (String::new(), 0);
         loop {
@@ -196,12 +197,12 @@ impl Secrets {
             state.2 += 1;
             (state.0.to_string(), state.1)
         };
-        let answer = format!(
+        let response = format!(
             "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
              connection: close\r\n\r\n{body}",
             body.len()
         );
-        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.write_all(response.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
     }
 }
@@ -264,14 +265,14 @@ async fn a_secret_that_cannot_be_read_is_sorted_by_meaning_and_its_arn_is_not_sh
             status,
             json!({"__type": kind, "Message": format!("{ARN} is not for you")}),
         );
-        let error = look(&url, &services).await.unwrap_err();
+        let error = check(&url, &services).await.unwrap_err();
         assert_eq!(error.kind, expected, "{kind}");
         assert!(!error.detail.contains("arn:"), "{}", error.detail);
         assert_eq!(error.code, kind);
     }
     secrets.hold(&database.password);
     assert!(
-        look(&url, &services).await.is_ok(),
+        check(&url, &services).await.is_ok(),
         "a bare password will do"
     );
 }

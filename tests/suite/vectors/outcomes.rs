@@ -246,8 +246,8 @@ async fn row_security_that_may_hide_rows_is_refused_with_both_ways_out() {
         .run("ALTER TABLE items ENABLE ROW LEVEL SECURITY")
         .await;
     let service = over(database, ROWS).await;
-    let denied = "Row security of table `items`, or of one beneath it, may hide rows from the role: \
-        give the role BYPASSRLS, or add row_security=on to the store's URL, where hidden rows count as not there";
+    let denied = "Row security of table `items`, or of a table behind it, may hide rows from the role: \
+        give the role BYPASSRLS, or add row_security=on to the store's URL to treat hidden rows as absent";
     // With the role's own setting a statement would fail by itself, and say something else.
     for setting in ["on", "off"] {
         database
@@ -303,8 +303,8 @@ async fn row_security_beneath_a_view_is_refused_too() {
         .await;
     let service = over(database, ROWS).await;
     let task = carried_out(&service, "shown", "t", &objects).await;
-    let denied = "Row security of table `shown`, or of one beneath it, may hide rows from the role: give the role \
-        BYPASSRLS, or add row_security=on to the store's URL, where hidden rows count as not there";
+    let denied = "Row security of table `shown`, or of a table behind it, may hide rows from the role: give the role \
+        BYPASSRLS, or add row_security=on to the store's URL to treat hidden rows as absent";
     assert_ended(
         &task,
         "failed",
@@ -376,8 +376,8 @@ async fn a_replica_is_refused_as_one() {
     let service = over(&database, ROWS).await;
     server.restart_as_replica().await;
     let task = carried_out(&service, "items", "t", &objects).await;
-    let read_only = "The vector store's database is read-only: name the primary and not a read replica, \
-        or clear default_transaction_read_only";
+    let read_only = "The vector store's database is read-only: connect to the primary instead of a read \
+        replica, or turn default_transaction_read_only off";
     assert_ended(&task, "failed", 0, &["object-0", "object-1"], read_only);
 }
 
@@ -438,7 +438,7 @@ async fn a_column_that_became_of_a_type_that_is_no_id_s_is_refused_and_nothing_i
         fixture.seed(&["8".to_owned()]).await;
         fixture.database.run(change).await;
         let task = carried_out(&service, "items", "after", &["8".to_owned()]).await;
-        let detail = "Column `object_id` of table `items` cannot be used for ids: it is not text, varchar, uuid or bigint";
+        let detail = "Column `object_id` of table `items` cannot be used for ids: its type is not text, varchar, uuid or bigint";
         assert_ended(&task, "failed", 0, &["8"], detail);
     }
 }

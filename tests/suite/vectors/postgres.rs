@@ -276,13 +276,13 @@ async fn what_is_no_table_of_ids_is_refused_with_a_reason() {
             &fixture.stores,
             "numbers",
             VectorErrorKind::Denied,
-            "Column `object_id` of table `numbers` cannot be used for ids: it is not text, varchar, uuid or bigint",
+            "Column `object_id` of table `numbers` cannot be used for ids: its type is not text, varchar, uuid or bigint",
         ),
         (
             &fixture.stores,
             too_long.as_str(),
             VectorErrorKind::IndexMissing,
-            "There can be no such table: a name has at most 63 bytes in PostgreSQL, and",
+            "No table can have this name: a name has at most 63 bytes in PostgreSQL, and",
         ),
     ] {
         let error = of(stores, model).present(&["a"]).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The URL of a PostgreSQL database, read.
+//! The URL of a PostgreSQL database, parsed.
 
 use super::names::Identifier;
 use super::tls::Trust;
@@ -14,7 +14,7 @@ pub(super) struct Address {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) database: String,
-    /// Absent: the secret names it.
+    /// Absent: the secret names the user.
     pub(super) user: Option<String>,
     pub(super) password: PasswordSource,
     pub(super) trust: Trust,
@@ -23,7 +23,7 @@ pub(super) struct Address {
 /// Where the password comes from.
 #[derive(Clone, Debug)]
 pub(super) enum PasswordSource {
-    /// From the environment, or there is none.
+    /// From the environment; there may be none.
     Environment,
     /// From the URL itself.
     Url(Password),
@@ -33,54 +33,55 @@ pub(super) enum PasswordSource {
 }
 
 impl Parameters {
-    /// A parameter that is an identifier, perhaps another one for each model.
+    /// A parameter that is an identifier, which may depend on the model.
     pub(super) fn name(&mut self, name: &'static str) -> Option<Template> {
         let text = self.take(name)?;
         let checked = Template::parse(&text).and_then(|template| {
-            // What is the same for all models is checked at once, the rest when the model is known.
+            // A name that is the same for all models is checked here, the others when the model is known.
             match template.fixed().map(Identifier::new) {
-                Some(Err(fault)) => Err(fault),
+                Some(Err(error)) => Err(error),
                 _ => Ok(template),
             }
         });
-        self.keep_fault(name, checked)
+        self.keep_error(name, checked)
     }
 
     /// A parameter that is the same identifier for all models.
     pub(super) fn fixed_name(&mut self, name: &'static str) -> Option<Identifier> {
         let text = self.take(name)?;
-        let checked = match text.contains(['{', '}']) {
-            true => Err("holds a placeholder: only `table` and `schema` can".to_owned()),
-            false => Identifier::new(&text),
+        let checked = if text.contains(['{', '}']) {
+            Err("has a placeholder: only `table` and `schema` may have one".to_owned())
+        } else {
+            Identifier::new(&text)
         };
-        self.keep_fault(name, checked)
+        self.keep_error(name, checked)
     }
 }
 
 impl Address {
-    /// Reads all but the parameters that say which tables are meant. `None` only where there are faults.
+    /// Parses everything but the parameters that name tables. `None` only where there are errors.
     pub(super) fn read(url: &Url, parameters: &mut Parameters) -> Option<Self> {
         let decoded = |what: &str, text: &str| {
             let text = percent_decode_str(text).decode_utf8();
             let text = text.map_err(|_| format!("the {what} is not UTF-8"))?;
-            // The password may well hold braces; it never comes here.
-            match text.contains(['{', '}']) {
-                true => Err(format!(
-                    "the {what} holds a placeholder: only `table` and `schema` can"
-                )),
-                false => Ok(text.into_owned()),
+            // A password may contain braces, and is not decoded here.
+            if text.contains(['{', '}']) {
+                return Err(format!(
+                    "the {what} has a placeholder: only `table` and `schema` may have one"
+                ));
             }
+            Ok(text.into_owned())
         };
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         let mut part = |value: Result<String, String>, absent: &str| match value {
             Ok(value) if !value.is_empty() => Some(value),
             Ok(_) if absent.is_empty() => None,
             Ok(_) => {
-                faults.push(absent.to_owned());
+                errors.push(absent.to_owned());
                 None
             }
-            Err(fault) => {
-                faults.push(fault);
+            Err(error) => {
+                errors.push(error);
                 None
             }
         };
@@ -99,15 +100,15 @@ impl Address {
         let database = part(decoded("database", path), no_database);
         let secret = parameters.take("password_secret");
         let no_user = match secret {
-            // A secret may name the user too.
+            // The secret may name the user.
             Some(_) => "",
             None => "there is no user: write postgres://user@host/database?…",
         };
         let user = part(decoded("user", url.username()), no_user);
         if url.fragment().is_some() {
-            faults.push("has a `#`: write it as %23".to_owned());
+            errors.push("has a `#`: write it as %23".to_owned());
         }
-        parameters.faults.append(&mut faults);
+        parameters.errors.append(&mut errors);
 
         let password = password_source(url, secret, parameters);
         let (mode, roots) = (parameters.take("sslmode"), parameters.take("sslrootcert"));
@@ -116,7 +117,7 @@ impl Address {
             roots.as_deref(),
             is_loopback(host.as_deref().unwrap_or_default()),
         );
-        let trust = trust.map_err(|fault| parameters.faults.push(fault)).ok();
+        let trust = trust.map_err(|error| parameters.errors.push(error)).ok();
         Some(Self {
             host: host?,
             port: url.port().unwrap_or(5432),
@@ -129,17 +130,17 @@ impl Address {
 }
 
 impl Address {
-    /// What to say at the start of a store whose server nobody verifies: it is asked to prove that it knows the password, and may
-    /// ask for the password itself.
-    pub(super) fn trusts_anybody(&self) -> Option<&'static str> {
+    /// Why the store's server is not verified, as a sentence for the log; `None` if it is. Such a server can ask for the password, and
+    /// gets it.
+    pub(super) fn why_unverified(&self) -> Option<&'static str> {
         match self.trust {
             Trust::VerifyFull(_) => None,
             Trust::Disable if is_loopback(&self.host) => None,
             Trust::Require => Some(
-                "sslmode=require checks no certificate: whoever answers gets the password; use verify-full",
+                "sslmode=require checks no certificate: any server that responds can get the password; use verify-full",
             ),
             Trust::Disable => Some(
-                "sslmode=disable checks and encrypts nothing: whoever answers gets the password; use verify-full",
+                "sslmode=disable checks and encrypts nothing: any server that responds can get the password; use verify-full",
             ),
         }
     }
@@ -154,15 +155,15 @@ fn password_source(
     match (given, secret) {
         (None, None) => Some(PasswordSource::Environment),
         (Some(_), Some(_)) => {
-            let fault = "has a password and `password_secret` too: give one of them";
-            parameters.faults.push(fault.to_owned());
+            let error = "has a password and `password_secret`: give only one of them";
+            parameters.errors.push(error.to_owned());
             None
         }
         (Some(password), None) => match percent_decode_str(password).decode_utf8() {
             Ok(password) => Some(PasswordSource::Url(Password::new(password))),
             Err(_) => {
-                let fault = "the password is not UTF-8";
-                parameters.faults.push(fault.to_owned());
+                let error = "the password is not UTF-8";
+                parameters.errors.push(error.to_owned());
                 None
             }
         },
@@ -170,13 +171,13 @@ fn password_source(
         (None, Some(arn)) => {
             let arn = super::secret::SecretArn::parse(&arn);
             parameters
-                .keep_fault("password_secret", arn)
+                .keep_error("password_secret", arn)
                 .map(PasswordSource::Secret)
         }
         #[cfg(not(feature = "secrets-manager"))]
         (None, Some(_)) => {
-            let fault = Err("AWS Secrets Manager was left out of this build".to_owned());
-            parameters.keep_fault("password_secret", fault)
+            let error = Err("AWS Secrets Manager was left out of this build".to_owned());
+            parameters.keep_error("password_secret", error)
         }
     }
 }

@@ -9,8 +9,9 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
 
-/// Of each column asked for that exists: name, type, length, whether equal means the same bytes; and whether a delete from the
-/// table runs nothing but itself. One row where there is no column; no row where there is no table.
+/// A row for each of the columns `$2` of table `$1` that exists: its name, type, length, whether its collation is deterministic,
+/// and whether a delete from the table runs nothing else (see [`Facts::is_plain`]). If the table has none of the columns, one row
+/// with nulls; if there is no table, no row.
 const LOOK_UP: &str = "SELECT a.attname::text, a.atttypid, a.atttypmod, coalesce(c.collisdeterministic, true), \
         t.relkind = 'r' AND NOT (t.relhastriggers OR t.relhasrules OR t.relhassubclass OR t.relrowsecurity) \
     FROM pg_catalog.pg_class AS t \
@@ -19,20 +20,20 @@ const LOOK_UP: &str = "SELECT a.attname::text, a.atttypid, a.atttypmod, coalesce
     LEFT JOIN pg_catalog.pg_collation AS c ON c.oid = a.attcollation \
     WHERE t.oid = pg_catalog.to_regclass($1)";
 
-/// The column with the id of the object that this one was derived from. Older databases of EmbeddingStudio have none.
+/// The column with the id of the object from which this one was derived. Older databases of EmbeddingStudio do not have it.
 pub(super) const ORIGINAL_ID: &str = "original_id";
 
 /// What the catalog says of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) id_type: IdType,
-    /// The type as the server knows it.
+    /// The type of the column of the ids, as the server names it.
     pub(super) oid: Oid,
-    /// Whether objects say what they were derived from.
+    /// Whether the table has the column [`ORIGINAL_ID`].
     pub(super) has_originals: bool,
-    /// Whether a delete runs nothing but itself: no trigger, no rule, no policy, no partition's.
+    /// Whether a delete from the table runs nothing else: it has no trigger, rule, policy or partition.
     pub(super) is_plain: bool,
-    /// When it was read.
+    /// When this was read.
     pub(super) at: Instant,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Facts {
 pub(super) struct Columns(Vec<Row>);
 
 impl Columns {
-    /// Looks at those that matter.
+    /// Asks for the columns that matter: of the ids, and of the originals.
     pub(super) async fn look_up(pool: &Pool, relation: &Relation) -> Result<Self, Failure> {
         let table = &relation.table;
         let (name, columns) = (table.quoted(), [relation.id_column.as_str(), ORIGINAL_ID]);
@@ -62,7 +63,10 @@ impl Columns {
         Ok(None)
     }
 
-    /// The type of the column that holds the ids, and whether there are originals.
+    /// What matters of the table.
+    ///
+    /// # Errors
+    /// The column of the ids is missing, or is not usable.
     pub(super) fn facts(&self, relation: &Relation) -> Result<Facts, Failure> {
         let (table, column) = (relation.table.shown(), relation.id_column.as_str());
         let Some(row) = self.row(column)? else {
@@ -75,11 +79,11 @@ impl Columns {
             source: None,
         };
         if !row.try_get::<_, bool>(3)? {
-            return Err(unusable("its collation takes different texts for equal").into());
+            return Err(unusable("its collation is nondeterministic").into());
         }
         let oid = row.try_get(1)?;
         let found = IdType::of(oid, row.try_get(2)?);
-        let unusable = || unusable("it is not text, varchar, uuid or bigint");
+        let unusable = || unusable("its type is not text, varchar, uuid or bigint");
         Ok(Facts {
             id_type: found.ok_or_else(unusable)?,
             oid,

@@ -1,4 +1,4 @@
-//! Logging in: who, over what, and with which limits.
+//! Making connections: credentials, TLS, and the settings of a session.
 
 use super::address::{Address, PasswordSource};
 use super::errors::Failure;
@@ -10,18 +10,19 @@ use tokio::sync::OnceCell;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
-/// One address of the host.
+/// The time limit of a connection to one address of the host.
 pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
-/// What was sent and is not acknowledged after this long is lost.
+/// The time after which a connection counts as lost if what was sent is not acknowledged.
 pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
-/// The session as each call expects it, whatever a trigger or a function has set in it, and without the temporary tables that it may
-/// have left: they would stand before others of their names. How long the server lets a statement run, and wait for a lock: a delete
-/// must not be carried out later than [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after it was asked for, so it
-/// has what is left of that when it is sent.
+/// Sets the session up as each call expects it. It undoes what a trigger or a function has set in the session, and removes temporary
+/// tables that it may have left, which would hide others of the same name. It limits how long the server lets a statement run and wait
+/// for a lock. A delete must not be carried out later than [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after its
+/// call began, so it gets what is left of that time.
 const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEMP; \
     SET statement_timeout = 4000; SET lock_timeout = 3000; SET idle_in_transaction_session_timeout = 9000";
 
-/// The session's statements. A read fails where row security would hide rows from it, also beneath a view, unless it may.
+/// The statements that set a session up. Unless `may_hide`, a read fails where row security would hide rows from it, even behind a
+/// view.
 pub(super) fn session(may_hide: bool) -> String {
     format!(
         "{SESSION}; SET row_security = {}",
@@ -29,6 +30,7 @@ pub(super) fn session(may_hide: bool) -> String {
     )
 }
 
+/// The longest that a statement runs at the server.
 pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Where [`Credentials`] come from.
@@ -71,12 +73,12 @@ impl Connector {
         }
     }
 
-    /// What makes a session as each call expects it.
+    /// The statements that set a session up.
     pub(super) fn session(&self) -> &str {
         &self.session
     }
 
-    /// How connections so far were made secure.
+    /// The TLS of the connections so far, if there were any.
     pub(super) fn known_tls(&self) -> Option<Tls> {
         self.tls.get().cloned().flatten()
     }
@@ -89,7 +91,7 @@ impl Connector {
             CredentialsSource::Secret(secret) => {
                 if let Some(known) = secret.known() {
                     match self.connect_as(&known).await {
-                        // The password may have been changed since.
+                        // The password may have changed since it was fetched.
                         Err(error) if error.is_authentication() => {}
                         other => return other,
                     }
@@ -143,7 +145,7 @@ impl Connector {
         let make = async || {
             self.address.trust.connector().map_err(|error| VectorError {
                 kind: VectorErrorKind::Denied,
-                detail: "TLS cannot be set up".to_owned(),
+                detail: "TLS to the vector store could not be set up".to_owned(),
                 code: "tls".to_owned(),
                 source: Some(error.into()),
             })
@@ -152,7 +154,7 @@ impl Connector {
     }
 }
 
-/// Moves the connection's bytes until it ends. Whoever waits for an answer then is told by their own call.
+/// Drives the connection until it ends. A call that waits for a response then gets an error of its own.
 fn spawn<T>(connection: Connection<Socket, T>)
 where
     T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,

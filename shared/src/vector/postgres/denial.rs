@@ -1,4 +1,4 @@
-//! Why access is denied, or a table takes no deletes: read from the catalog once the server has said so.
+//! Why access is denied, or why a table does not allow deletes: asked from the catalog after the server has said so.
 
 use super::errors::unknown;
 use super::names::Table;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
-/// How long the answer may take. Without it the error is a little less clear, and no less certain.
+/// The time limit of the query. Without its result the error is less clear, but as certain.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// What kind of relation `$1` is, whether it takes deletes by itself, by a rule or by a trigger (bit 4 of
+/// What kind of relation `$1` is, whether it allows deletes by itself, by a rule or by a trigger (bit 4 of
 /// `pg_relation_is_updatable`), and which of the rights `$2` on the tables `$3` the role lacks, counted from 1.
 const EXPLAIN: &str = "SELECT c.relkind::text, pg_catalog.pg_relation_is_updatable(c.oid, true) & 16 <> 0, \
         ARRAY(SELECT n.at FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS n(need, relation, at) \
@@ -21,7 +21,7 @@ const EXPLAIN: &str = "SELECT c.relkind::text, pg_catalog.pg_relation_is_updatab
                 ELSE pg_catalog.has_any_column_privilege(n.relation, n.need) END) \
     FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass($1)";
 
-/// Puts the sentence that says what to change in the place of the error's own, where the catalog tells.
+/// Replaces the error's detail with a sentence that says what to change, if the catalog tells.
 pub(super) async fn explain(
     pool: &Pool,
     relation: &Relation,
@@ -45,7 +45,7 @@ pub(super) async fn explain(
     let rows = timeout(TIMEOUT, pool.query(EXPLAIN, &parameters)).await;
     let Ok(Ok(rows)) = rows else {
         if is_denied {
-            // Not even its name can be looked up.
+            // The role may not even look the name up.
             error.detail = format!("Access to table {shown}, or to its schema, is denied");
         }
         return;
@@ -54,7 +54,7 @@ pub(super) async fn explain(
         let lacks: Vec<i64> = row.try_get(2).ok()?;
         Some((row.try_get(0).ok()?, row.try_get(1).ok()?, lacks))
     });
-    let Some((kind, takes_deletes, lacks)): Option<(&str, bool, _)> = told else {
+    let Some((kind, allows_deletes, lacks)): Option<(&str, bool, _)> = told else {
         return;
     };
     if is_denied && !lacks.is_empty() {
@@ -71,9 +71,9 @@ pub(super) async fn explain(
             error.kind = VectorErrorKind::KeptObject;
         }
         error.detail = format!(
-            "What table {shown} is made of, or a rule of it, is denied access to something that it uses"
+            "A view, a rule or a function behind table {shown} is denied access to something that it uses"
         );
-    } else if takes_deletes && deletes {
+    } else if allows_deletes && deletes {
         error.kind = VectorErrorKind::KeptObject;
         error.detail = unknown(&error.code, &shown);
     } else {
@@ -84,6 +84,6 @@ pub(super) async fn explain(
             _ => "Relation",
         };
         error.detail =
-            format!("{what} {shown} takes no deletes: name the table that holds its rows");
+            format!("{what} {shown} does not allow deletes: name the table that holds its rows");
     }
 }

@@ -1,7 +1,7 @@
 //! EmbeddingStudio's own tables in PostgreSQL: `dbo_<model>` holds objects, `dbop_<model>` their parts with the vectors.
 //!
-//! With a listed object goes the object that it was derived from, and go those derived from it, as EmbeddingStudio's own
-//! deletion worker has it; and with each of them its parts.
+//! With a listed object the object from which it was derived is deleted, and so are the objects derived from it, each with its
+//! parts. EmbeddingStudio's own deletion worker does the same.
 
 use super::catalog::{Facts, ORIGINAL_ID};
 use super::errors::Failure;
@@ -17,10 +17,10 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-/// The column with an object's id, in both tables.
+/// The column of the object ids, in both tables.
 const OBJECT_ID: &str = "object_id";
 
-/// What a trigger of the parts may have set, and the objects' names and rights depend on.
+/// Undoes what a trigger of the parts may have set and the delete of the objects depends on: the role and the search path.
 const UNSET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET search_path";
 
 /// The tables and the column, by name.
@@ -41,7 +41,7 @@ pub(super) struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    /// Deletes what goes with the objects of these ids, in one transaction, and reads in another.
+    /// Deletes the objects of these ids and what goes with them in one transaction, then reads in another.
     pub(super) async fn delete(
         &self,
         pool: &Pool,
@@ -72,8 +72,8 @@ impl Objects<'_> {
         }
     }
 
-    /// Locks what is to go, and deletes the parts, then the objects. The lock lets nobody add a part in between, and is taken
-    /// in the order in which EmbeddingStudio's own upserts take theirs: objects first.
+    /// Locks the objects, deletes the parts, then the objects. The lock prevents others from adding parts in between. Objects are
+    /// locked first, in the same order as by EmbeddingStudio's own upserts.
     async fn delete_all(
         &self,
         lease: &Lease<'_>,
@@ -87,7 +87,7 @@ impl Objects<'_> {
         let lock = format!(
             "SELECT {OBJECT_ID}::text FROM {objects} WHERE {OBJECT_ID} IN ({which}) ORDER BY {OBJECT_ID} FOR UPDATE"
         );
-        // What is joined is sent together: one round trip to find what goes, one to delete it and to read.
+        // Statements that are joined are sent together: one round trip to find the objects, one to delete them and to read.
         let begin = format!(
             "BEGIN; SET LOCAL row_security = on; {}",
             limit_within(time_left(began)?)
@@ -113,7 +113,7 @@ impl Objects<'_> {
         let delete =
             |table: &str| format!("DELETE FROM {table} AS t WHERE {OBJECT_ID} = ANY($1::text[])");
         let (parts, objects) = (delete(&parts), delete(table));
-        // Parts that were left without their object, which is rare.
+        // Parts of listed ids that have no object, which is rare.
         let orphans = format!(
             "{parts} AND NOT EXISTS (SELECT FROM {table} AS o WHERE o.{OBJECT_ID} = t.{OBJECT_ID})"
         );
@@ -123,7 +123,7 @@ impl Objects<'_> {
         };
         let orphaned = OptionFuture::from((!alone.is_empty()).then_some(orphaned));
         let parameters: [Parameter<'_>; 1] = [(&all, Type::TEXT_ARRAY)];
-        // The deletes together have what is left. The session's own limit is back at the transaction's end.
+        // The two deletes share the time that is left. The limit ends with the transaction.
         let limit = limit_within(time_left(began)? / 2);
         let (limited, parts, orphans, unset, objects, committed, reset, rows) = join!(
             client.batch_execute(&limit),

@@ -1,37 +1,37 @@
-//! What PostgreSQL and the way to it answer, by meaning: what kind of error it is, and who is to blame for it.
+//! The errors of PostgreSQL and of the connection to it, sorted by meaning: what kind of error it is, and what caused it.
 
 use crate::vector::port::{VectorError, VectorErrorKind};
 use std::error::Error;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_rustls::rustls;
 
-/// That nothing can be deleted in a database.
-pub(super) const READ_ONLY: &str = "The vector store's database is read-only: name the primary and not a read replica, or clear default_transaction_read_only";
+/// The sentence for a database in which nothing can be deleted.
+pub(super) const READ_ONLY: &str = "The vector store's database is read-only: connect to the primary instead of a read replica, or turn default_transaction_read_only off";
 
-/// The text has a character that the database's encoding does not.
+/// The SQLSTATEs for a text with a character that the database's encoding does not have.
 const ENCODING: [&str; 2] = ["22P05", "22021"];
 
-/// What is said where a table was looked up and is another by now.
+/// The SQLSTATEs for a table that has changed since its facts were read.
 const CHANGED: [&str; 5] = ["42P01", "3F000", "42703", "42883", "42804"];
-/// The functions of PostgreSQL's source that raise an error, where the code says too little: of row security that would hide rows
-/// (`rls.c`), of a publication (`execReplication.c`), and of `RAISE` (`pl_exec.c`).
+/// The functions in PostgreSQL's source that raise an error, for errors whose SQLSTATE is not specific enough: row security that would
+/// hide rows (`rls.c`), a publication (`execReplication.c`), and `RAISE` (`pl_exec.c`).
 const ROW_SECURITY: &str = "check_enable_rls";
 const REPLICA_IDENTITY: &str = "CheckCmdReplicaIdentity";
 const RAISE: &str = "exec_stmt_raise";
 
-/// Why a statement was not carried out.
+/// Why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The server's answer to a statement that reads, or what became of the connection.
+    /// A statement that reads: the server's error, or one of the connection.
     #[error(transparent)]
     Reading(#[from] tokio_postgres::Error),
-    /// The same of a statement that deletes.
+    /// The same for a statement that deletes.
     #[error(transparent)]
     Deleting(tokio_postgres::Error),
-    /// The same while logging in: no statement was sent.
+    /// The same while logging in. No statement was sent.
     #[error(transparent)]
     LoggingIn(tokio_postgres::Error),
-    /// What already speaks of meaning.
+    /// An error that is sorted already.
     #[error(transparent)]
     Sorted(#[from] VectorError),
 }
@@ -56,7 +56,7 @@ impl Failure {
         self.error().and_then(tokio_postgres::Error::as_db_error)
     }
 
-    /// The SQLSTATE, where the server answered with an error.
+    /// The SQLSTATE, if the server responded with an error.
     fn code(&self) -> Option<&str> {
         self.server().map(|error| error.code().code())
     }
@@ -73,18 +73,18 @@ impl Failure {
             return false;
         };
         match self.server() {
-            // The server shuts down, starts up, or ends this session. A trigger may raise the same codes, and nothing is lost.
+            // The server shuts down, starts up, or ends this session. A trigger may raise the same codes, but with severity ERROR.
             Some(server) => server.parsed_severity() != Some(Severity::Error),
             None => error.is_closed() || cause::<std::io::Error>(error).is_some(),
         }
     }
 
-    /// Whether the server refused the statement, so that nothing of it was done and the session goes on.
+    /// Whether the server rejected the statement. Then nothing of it was done, and the session goes on.
     pub(super) fn is_of_the_statement(&self) -> bool {
         self.code().is_some() && !self.is_lost_connection()
     }
 
-    /// Whether a statement was taken back because it took too long, itself or by what it set off.
+    /// Whether a delete was canceled by the server because it, or what it triggered, took too long.
     pub(super) fn is_too_slow(&self) -> bool {
         let Self::Deleting(error) = self else {
             return false;
@@ -93,40 +93,40 @@ impl Failure {
         server.is_some_and(|error| error.code().code() == "57014" && !is_raised(error))
     }
 
-    /// Whether a table is not what it was when it was looked up: it is gone, was renamed, or has other types. Nothing was
-    /// done then.
+    /// Whether the table has changed since its facts were read: it is gone, was renamed, or has other types. Nothing was done
+    /// then.
     pub(super) fn is_of_a_changed_table(&self) -> bool {
         let server = self.server().filter(|error| is_of_the_text(error));
         server.is_some_and(|error| CHANGED.contains(&error.code().code()))
     }
 
-    /// Whether the reason stands in the catalog: what is denied, or why a table takes no deletes.
+    /// Whether the catalog has the reason: which right is missing, or why a table does not allow deletes.
     pub(super) fn is_told_by_the_catalog(&self) -> bool {
         let told = ["42501", "55000", "42809"];
         let is_told = |error: &DbError| {
             told.contains(&error.code().code())
-                && !is_from_inside(error)
+                && !is_set_off(error)
                 && ![Some(ROW_SECURITY), Some(REPLICA_IDENTITY)].contains(&error.routine())
         };
         !matches!(self, Self::LoggingIn(_)) && self.server().is_some_and(is_told)
     }
 
-    /// Sorts it by meaning. The server's own words may hold data and are not repeated; names of functions, tables and
-    /// constraints are.
+    /// Sorts it by meaning. The server's message may contain data and is not repeated; names of functions, tables and constraints
+    /// are.
     pub(super) fn about(self, table: &str) -> VectorError {
         type Sort = fn(&DbError, &str) -> (VectorErrorKind, String);
         let (error, lost, sort): (_, _, Sort) = match self {
             Self::Sorted(error) => return error,
             Self::Reading(error) => (error, VectorErrorKind::Unanswered, of_a_read),
             Self::Deleting(error) => (error, VectorErrorKind::Unanswered, of_a_delete),
-            // Nothing can still be carried out.
+            // No statement was sent, so nothing can still be carried out.
             Self::LoggingIn(error) => (error, VectorErrorKind::Temporary, of_a_login),
         };
         let (kind, detail) = match error.as_db_error() {
             Some(server) => sort(server, table),
             None => without_code(&error, lost),
         };
-        // Without a code, what the library itself says of it, which is the same for all data.
+        // Without a SQLSTATE, the library's own text, which contains no data.
         let code = error.code().map(|code| code.code().to_owned());
         VectorError {
             kind,
@@ -137,7 +137,7 @@ impl Failure {
     }
 }
 
-/// An error of a login. No trigger of a table has a part in it.
+/// An error of a login. It cannot come from a table's trigger.
 fn of_a_login(error: &DbError, _: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, IndexMissing, Temporary};
     let code = error.code().code();
@@ -158,36 +158,39 @@ fn of_a_login(error: &DbError, _: &str) -> (VectorErrorKind, String) {
             Denied,
             "The vector store's database does not accept connections",
         ),
-        (_, "XX") => (Temporary, "The vector store kept failing"),
+        (_, "XX") => (
+            Temporary,
+            "The vector store failed to carry out the request",
+        ),
         _ => {
-            let detail = format!("The vector store refuses the session (SQLSTATE {code})");
+            let detail = format!("The vector store rejects the session (SQLSTATE {code})");
             return (Denied, detail);
         }
     };
     (kind, detail.to_owned())
 }
 
-/// An error of a statement that deletes. What is not known to concern all objects alike is taken for one object's trouble: then
-/// the others go, and if it is all of them they fail alike.
+/// An error of a statement that deletes. Unless it is known to concern all objects, it counts as the error of one object, so that the
+/// others are deleted. If it does concern all of them, each of them fails with it.
 fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, KeptObject, TooSlow};
     let code = error.code().code();
     if is_raised(error) {
-        return (KeptObject, from_inside(error, table));
+        return (KeptObject, of_what_was_set_off(error, table));
     }
     match (code, error.routine()) {
         ("57014", _) => {
             let detail = format!(
-                "Deleting from table {table} took too long: look for a slow trigger, or for a missing index on it or on a table that refers to it"
+                "Deleting from table {table} took too long: check for a slow trigger, or for a missing index on it or on a table that references it"
             );
             return (TooSlow, detail);
         }
         ("55P03", _) => return (TooSlow, locked(table)),
-        // Switched on since the table was looked up.
-        (_, Some(ROW_SECURITY)) if !is_from_inside(error) => return (Denied, hidden(table)),
+        // Row security was switched on after the facts of the table were read.
+        (_, Some(ROW_SECURITY)) if !is_set_off(error) => return (Denied, hidden(table)),
         (_, Some(REPLICA_IDENTITY)) => {
             let detail = format!(
-                "Table {table}, or a partition of it, takes no deletes: it is published for logical replication without a replica identity that serves (ALTER TABLE … REPLICA IDENTITY gives it one)"
+                "Table {table}, or a partition of it, does not allow deletes: it is published for logical replication and has no usable replica identity (set one with ALTER TABLE … REPLICA IDENTITY)"
             );
             return (KeptObject, detail);
         }
@@ -196,15 +199,15 @@ fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     if let Some(passing) = passing(code, table) {
         return passing;
     }
-    if is_from_inside(error) {
-        return (KeptObject, from_inside(error, table));
+    if is_set_off(error) {
+        return (KeptObject, of_what_was_set_off(error, table));
     }
     match (code, code.get(..2).unwrap_or_default()) {
         ("25006", _) => (Denied, READ_ONLY.to_owned()),
-        // The catalog tells more of them.
+        // The catalog is asked for more about these.
         ("42501" | "55000" | "42809", _) => of_the_statement(error, table),
         (_, "23") => (KeptObject, by_constraint(error, table)),
-        // What a rule does has no context, and neither has what the executor says of a trigger's doing.
+        // Errors of a rule, and of the executor about what a trigger returns, have no context.
         (_, "21" | "22" | "27" | "2F" | "38" | "39" | "44" | "P0") if !ENCODING.contains(&code) => {
             let does = what_it_does(code);
             (
@@ -217,10 +220,10 @@ fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     }
 }
 
-/// The sentence for an error of a delete that says nothing of where it comes from.
+/// The sentence for an error of a delete whose origin is not known.
 pub(super) fn unknown(code: &str, table: &str) -> String {
     format!(
-        "PostgreSQL refuses to delete the object from table {table} (SQLSTATE {code}): look at the table's rules and triggers, and into the server's log"
+        "PostgreSQL refuses to delete the object from table {table} (SQLSTATE {code}): check the table's rules and triggers, and the server's log"
     )
 }
 
@@ -230,8 +233,9 @@ fn of_a_read(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     let code = error.code().code();
     match code {
         "57014" => {
-            let detail =
-                format!("Reading table {table} took too long: look for a missing index on its ids");
+            let detail = format!(
+                "Reading table {table} took too long: check for a missing index on the column of the ids"
+            );
             return (Temporary, detail);
         }
         "55P03" => return (Temporary, locked(table)),
@@ -246,43 +250,46 @@ fn of_a_read(error: &DbError, table: &str) -> (VectorErrorKind, String) {
         return passing;
     }
     let does = what_it_does(code);
-    if is_from_inside(error) {
+    if is_set_off(error) {
         let who = match function_in(error) {
             Some(function) => format!("Function `{function}`, which reading table {table} calls,"),
-            None => format!("What table {table} is made of"),
+            None => format!("A view, a policy or a function behind table {table}"),
         };
         return (KeptObject, format!("{who} {does}"));
     }
     match code.get(..2).unwrap_or_default() {
         _ if ENCODING.contains(&code) => of_the_statement(error, table),
-        "21" | "22" | "P0" => (KeptObject, format!("What table {table} is made of {does}")),
+        "21" | "22" | "P0" => (
+            KeptObject,
+            format!("A view, a policy or a function behind table {table} {does}"),
+        ),
         _ => of_the_statement(error, table),
     }
 }
 
 fn locked(table: &str) -> String {
-    format!("Others kept the rows of table {table} locked")
+    format!("Rows of table {table} are locked by other transactions")
 }
 
-/// What may pass, whoever ran into it. By SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
+/// Errors that may pass, whatever statement met them, by SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
 fn passing(code: &str, table: &str) -> Option<(VectorErrorKind, String)> {
     use VectorErrorKind::{Temporary, Throttled};
     let (kind, detail) = match (code, code.get(..2).unwrap_or_default()) {
-        // No room for one more connection, or more than this user may have.
-        ("53300" | "53400", _) => (
-            Throttled,
-            "The vector store kept refusing connections, having too many",
-        ),
+        // The server, the database or the user has too many connections.
+        ("53300" | "53400", _) => (Throttled, "The vector store has too many connections"),
         ("53100", _) => (Temporary, "The vector store's disk is full"),
         ("53200", _) => (Temporary, "The vector store is out of memory"),
         ("40001" | "40P01", _) => return Some((Temporary, locked(table))),
-        (_, "08" | "53" | "57" | "58") => (Temporary, "The vector store kept failing"),
+        (_, "08" | "53" | "57" | "58") => (
+            Temporary,
+            "The vector store failed to carry out the request",
+        ),
         _ => return None,
     };
     Some((kind, detail.to_owned()))
 }
 
-/// An error of our own statement.
+/// An error in our own statement.
 fn of_the_statement(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, IndexMissing, InvalidId, Temporary};
     let code = error.code().code();
@@ -290,53 +297,56 @@ fn of_the_statement(error: &DbError, table: &str) -> (VectorErrorKind, String) {
         ("42P01" | "3F000", _) => (IndexMissing, format!("Table {table} does not exist")),
         ("42703", _) => (
             IndexMissing,
-            format!("Table {table} does not have its columns"),
+            format!("Table {table} does not have the expected columns"),
         ),
         ("25006", _) => (Denied, READ_ONLY.to_owned()),
         ("42501", _) => (Denied, format!("Access to table {table} is denied")),
         _ if ENCODING.contains(&code) => (
             InvalidId,
-            "The vector store's encoding cannot write this id".to_owned(),
+            "The encoding of the vector store's database cannot represent this id".to_owned(),
         ),
-        ("42883" | "42804", _) => (Temporary, format!("The columns of table {table} changed")),
-        ("55000" | "42809", _) => (Denied, format!("Table {table} takes no deletes as it is")),
+        ("42883" | "42804", _) => (
+            Temporary,
+            format!("The column types of table {table} changed"),
+        ),
+        ("55000" | "42809", _) => (Denied, format!("Table {table} does not allow deletes")),
         (_, "42" | "0A" | "P0") => (
             Denied,
-            format!("Table {table} refuses the statement (SQLSTATE {code})"),
+            format!("PostgreSQL rejects the statement on table {table} (SQLSTATE {code})"),
         ),
         _ => (
             Temporary,
-            format!("The vector store kept failing (SQLSTATE {code})"),
+            format!("The vector store failed to carry out the request (SQLSTATE {code})"),
         ),
     }
 }
 
-/// That rows may be hidden, and what to do.
+/// The sentence for rows that may be hidden.
 pub(super) fn hidden(table: &str) -> String {
     format!(
-        "Row security of table {table}, or of one beneath it, may hide rows from the role: give the role BYPASSRLS, or add row_security=on to the store's URL, where hidden rows count as not there"
+        "Row security of table {table}, or of a table behind it, may hide rows from the role: give the role BYPASSRLS, or add row_security=on to the store's URL to treat hidden rows as absent"
     )
 }
 
-/// Whether somebody's function raised it on purpose, with whatever code.
+/// Whether a function raised it by `RAISE`, which may use any SQLSTATE.
 fn is_raised(error: &DbError) -> bool {
     error.routine() == Some(RAISE)
 }
 
-/// Whether the text of our own statement does not fit the tables: the server says where in it then.
+/// Whether the error is in the text of our own statement, since it does not fit the table. The server gives the position then.
 fn is_of_the_text(error: &DbError) -> bool {
-    error.position().is_some() && !is_from_inside(error)
+    error.position().is_some() && !is_set_off(error)
 }
 
-/// Whether an error came from inside: from a trigger, a rule, a policy, a foreign key's action or a foreign server. The server gives its
-/// context then, innermost first. It gives one for a parameter that it cannot read, too.
-fn is_from_inside(error: &DbError) -> bool {
+/// Whether an error came from something that the statement set off: a trigger, a rule, a policy, a foreign key's action or a foreign
+/// server. The server gives its context then, innermost first. It also gives one for a parameter that it cannot decode.
+fn is_set_off(error: &DbError) -> bool {
     let is_of_a_parameter = ENCODING.contains(&error.code().code()) && function_in(error).is_none();
     error.where_().is_some() && !is_of_a_parameter
 }
 
-/// The sentence for an error that came from inside.
-fn from_inside(error: &DbError, table: &str) -> String {
+/// The sentence for an error that came from something that the delete set off.
+fn of_what_was_set_off(error: &DbError, table: &str) -> String {
     let context = error.where_().unwrap_or_default();
     let who = match (function_in(error), acting_table(context)) {
         (Some(function), None) => {
@@ -353,7 +363,7 @@ fn from_inside(error: &DbError, table: &str) -> String {
         (None, None) => format!("A trigger, a rule or a foreign table behind table {table}"),
     };
     let does = match (error.constraint(), error.table()) {
-        // What is raised may say anything there.
+        // `RAISE` may set these to anything.
         (Some(constraint), Some(of)) if !is_raised(error) => {
             format!("breaks constraint `{constraint}` of table `{of}`")
         }
@@ -362,7 +372,7 @@ fn from_inside(error: &DbError, table: &str) -> String {
     format!("{who} {does}")
 }
 
-/// The sentence for a constraint that keeps a row.
+/// The sentence for a constraint that prevents the delete.
 fn by_constraint(error: &DbError, table: &str) -> String {
     let of = |what: Option<&str>| what.map_or(String::new(), |what| format!(" `{what}`"));
     let (constraint, other) = (of(error.constraint()), of(error.table()));
@@ -392,15 +402,15 @@ fn what_it_does(code: &str) -> String {
     format!("{does} (SQLSTATE {code})")
 }
 
-/// The outermost function in an error's context: what a trigger, a rule or a policy calls. A line that names one has its language
-/// and its signature, whatever language the server speaks.
+/// The outermost function in an error's context: the one that a trigger, a rule or a policy calls. A line that names a function contains
+/// its language (`PL/…`) and its signature, in whatever language the server writes its messages.
 fn function_in(error: &DbError) -> Option<&str> {
     let line = error.where_()?.lines().rfind(|line| line.contains("PL/"))?;
     let is_part_of_a_name = |c: char| c.is_alphanumeric() || "_$.\"".contains(c);
     let signature = line.split_once('(').map(|(before, _)| before);
     let name = match signature {
         Some(before) => before.rsplit(|c| !is_part_of_a_name(c)).next()?,
-        // PL/Perl and PL/Python quote the name alone.
+        // PL/Perl and PL/Python give the name alone, quoted.
         None => line.split('"').nth(1)?,
     };
     let is_name = (1..=128).contains(&name.len()) && name.chars().all(is_part_of_a_name);
@@ -412,7 +422,7 @@ fn function_in(error: &DbError) -> Option<&str> {
 /// OPERATOR(…`, or an `UPDATE`.
 fn acting_table(context: &str) -> Option<&str> {
     let (before, after) = context.split_once(" WHERE $1 OPERATOR(pg_catalog.")?;
-    // A function further out set it off, not the delete itself.
+    // A function further out caused it, not the delete itself.
     if after.contains("PL/") {
         return None;
     }
@@ -426,31 +436,33 @@ fn acting_table(context: &str) -> Option<&str> {
     (1..=63).contains(&table.len()).then_some(table)
 }
 
-/// What the server never answered to; `lost` is what it means when the connection is.
+/// The kind and the sentence for an error without a response of the server. `lost`: the kind if the connection was lost.
 fn without_code(error: &tokio_postgres::Error, lost: VectorErrorKind) -> (VectorErrorKind, String) {
     use VectorErrorKind::Denied;
     if cause::<rustls::Error>(error).is_some() {
-        let detail = "The vector store's certificate or its TLS is not trusted";
+        let detail = "The vector store's certificate is not trusted, or the TLS handshake failed";
         return (Denied, detail.to_owned());
     }
     if cause::<std::io::Error>(error).is_some() || error.is_closed() {
         let detail = "The vector store is out of reach, or closed the connection";
         return (lost, detail.to_owned());
     }
-    // The library tells these apart by nothing but their text, which it wrote itself.
+    // The library distinguishes these only by their text.
     let detail = match error.to_string().as_str() {
         "error performing TLS handshake" => "The vector store does not offer TLS",
-        "invalid configuration" => "The vector store asks for a password, and none is configured",
-        "authentication error" => "The vector store asks for a way to log in that is not supported",
+        "invalid configuration" => "The vector store requires a password, and none is configured",
+        "authentication error" => {
+            "The vector store requires an authentication method that is not supported"
+        }
         _ => {
-            let detail = "The vector store gave an answer that makes no sense";
+            let detail = "The vector store sent an unexpected response";
             return (lost, detail.to_owned());
         }
     };
     (Denied, detail.to_owned())
 }
 
-/// The first cause of this type. An I/O error keeps its own cause where `source` does not show it.
+/// The first cause of this type. The error inside an I/O error is not its `source`.
 fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {

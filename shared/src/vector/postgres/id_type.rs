@@ -3,7 +3,7 @@
 use crate::vector::port::{VectorError, VectorErrorKind};
 use tokio_postgres::types::{Oid, Type};
 
-/// A column's type.
+/// The type of the column that holds the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdType {
     /// `text`, or `varchar` of at most so many characters.
@@ -15,7 +15,7 @@ pub(super) enum IdType {
 }
 
 impl IdType {
-    /// The array of ids in a statement. It is always sent as text, and each id was checked before.
+    /// The array of ids in a statement. It is sent as text, and each id was checked before.
     pub(super) fn parameter(self) -> &'static str {
         match self {
             Self::Text(_) => "$1::text[]",
@@ -24,7 +24,7 @@ impl IdType {
         }
     }
 
-    /// Refuses ids that the column cannot hold.
+    /// Checks that the column can hold all of these ids.
     pub(super) fn check(self, ids: &[&str]) -> Result<(), VectorError> {
         if ids.iter().all(|id| self.can_be(id)) {
             return Ok(());
@@ -37,8 +37,8 @@ impl IdType {
         })
     }
 
-    /// Whether the column can hold an id. A value of the type has one form that counts, so that two ids never mean the same
-    /// row.
+    /// Whether the column can hold an id. Of the forms in which a value of the type can be written only one is an id, so that
+    /// two ids never mean the same row.
     pub(super) fn can_be(self, id: &str) -> bool {
         match self {
             Self::Text(None) => true,
@@ -56,7 +56,7 @@ impl IdType {
         }
     }
 
-    /// Why an id is refused: one sentence for the person who reads the task.
+    /// Why the column cannot hold an id, as one sentence for the person who reads the task.
     pub(super) fn refusal(self) -> String {
         match self {
             Self::Text(most) => {
@@ -72,7 +72,7 @@ impl IdType {
         }
     }
 
-    /// From the catalog. `None`: a type whose values are no ids.
+    /// The type by its number and modifier in the catalog. `None`: a type that cannot be used for ids.
     pub(super) fn of(oid: Oid, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text(None)),

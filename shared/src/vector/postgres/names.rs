@@ -1,6 +1,6 @@
-//! Identifiers, checked and quoted. They never come from an object id.
+//! Identifiers, checked and quoted. An object id is never one.
 
-/// The most bytes of a name in PostgreSQL (`NAMEDATALEN` less one). It would cut a longer one off, and mean another table.
+/// The most bytes of a name in PostgreSQL (`NAMEDATALEN` less one). It truncates a longer one, which then names another table.
 const MAX_BYTES: usize = 63;
 
 /// A name of a table, a schema or a column.
@@ -12,7 +12,7 @@ impl Identifier {
         match text.len() {
             0 => Err("a name must not be empty".to_owned()),
             1..=MAX_BYTES if !text.contains('\0') => Ok(Self(text.to_owned())),
-            1..=MAX_BYTES => Err("a name must not hold a null character".to_owned()),
+            1..=MAX_BYTES => Err("a name must not contain a null character".to_owned()),
             bytes => Err(format!(
                 "a name has at most {MAX_BYTES} bytes in PostgreSQL, and `{text}` has {bytes}"
             )),
@@ -23,7 +23,7 @@ impl Identifier {
         &self.0
     }
 
-    /// The name as it stands in a statement.
+    /// The name as it is written in a statement.
     pub(super) fn quoted(&self) -> String {
         format!("\"{}\"", self.0.replace('"', "\"\""))
     }
@@ -37,7 +37,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// The table as it stands in a statement.
+    /// The table as it is written in a statement.
     pub(super) fn quoted(&self) -> String {
         match &self.schema {
             Some(schema) => format!("{}.{}", schema.quoted(), self.name.quoted()),
@@ -45,7 +45,7 @@ impl Table {
         }
     }
 
-    /// The table as it is named to a person.
+    /// The table as it is written for a person.
     pub(super) fn shown(&self) -> String {
         match &self.schema {
             Some(schema) => format!("`{}`.`{}`", schema.as_str(), self.name.as_str()),

@@ -1,4 +1,4 @@
-//! Connections: a few for each URL, made when they are needed and kept as long as the process.
+//! The connections of one URL: a few, made when they are needed, and kept as long as the process.
 
 use super::address::Address;
 use super::connect::{ADDRESS_TIMEOUT, Connector, STATEMENT_TIMEOUT, UNACKNOWLEDGED};
@@ -14,17 +14,17 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
-/// The most connections that one process holds to one URL: as many as the worker carries out messages at once.
+/// The most connections of one process to one URL: as many as the worker carries out messages at once.
 const MAX_CONNECTIONS: usize = 5;
-/// Logging in, from the password's fetch to the session's settings.
+/// The time limit for a connection, from fetching the password to setting up the session.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// When a delete has ended at the server, however late it came there. It leaves a second for the cancellation to work.
+/// The time after which a delete has ended at the server, however late it arrived there. It leaves a second for canceling it.
 const ENDS: Duration = VECTOR_CALL_TIMEOUT.saturating_sub(Duration::from_secs(1));
-/// With less time than this no delete is sent.
+/// No delete is sent with less time left than this.
 const MIN_STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A whole call, for a server that accepts it and never answers.
+/// The time limit of a whole call, for a server that accepts it and never responds.
 pub(super) const CALL_TIMEOUT: Duration = ENDS;
-/// A connection that nobody used for so long is not used again: something on the way may have forgotten it.
+/// A connection that was idle for longer is not used again: something on the way may have dropped it.
 const MAX_IDLE: Duration = Duration::from_secs(240);
 
 /// A parameter of a statement, with its type.
@@ -53,8 +53,8 @@ impl Pool {
         }
     }
 
-    /// Carries out a statement that only reads, in one round trip. One that meets a connection that the server closed while
-    /// it was idle is sent again on a new one.
+    /// Runs a statement that only reads, in one round trip. If the server had closed the connection while it was idle, the
+    /// statement is sent again on another one.
     pub(super) async fn query(
         &self,
         statement: &str,
@@ -77,9 +77,9 @@ impl Pool {
         }
     }
 
-    /// Carries out a statement that deletes, once, for a call that began then, and behind it one that reads: together one
-    /// round trip. The read is a transaction of its own, after the delete's commit, so that it sees what came of it whatever
-    /// the default isolation, deferred triggers included.
+    /// Runs a statement that deletes, once, and after it one that reads, together in one round trip. `began`: when the call began.
+    /// The read is a transaction of its own, after the delete's commit. So it sees the result whatever the default isolation is,
+    /// and what deferred triggers did.
     pub(super) async fn delete(
         &self,
         began: Instant,
@@ -96,7 +96,7 @@ impl Pool {
             }
         };
         let client = lease.client();
-        // Nothing else runs with a plain delete that could need, or change, the session's settings.
+        // A plain delete runs nothing else that could need or change the session's settings.
         let is_alone = is_plain && time >= STATEMENT_TIMEOUT;
         let set = async |settings: &str| {
             if is_alone {
@@ -105,7 +105,7 @@ impl Pool {
             client.batch_execute(settings).await
         };
         let begin = limits(time.min(STATEMENT_TIMEOUT));
-        // What is joined is sent together.
+        // Statements that are joined are sent together.
         let (begun, deleted, reset, rows) = join!(
             set(&begin),
             client.execute_typed(delete.text, delete.parameters),
@@ -126,10 +126,11 @@ impl Pool {
         Err(lease.failed(failure))
     }
 
-    /// A connection of one's own: one that is idle, or a new one.
+    /// A connection for the caller alone: an idle one, or a new one.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, Failure> {
         let permit = self.free.acquire().await;
-        let permit = permit.map_err(|_| temporary("The connections were closed", "closed"))?;
+        let permit = permit
+            .map_err(|_| temporary("The connections to the vector store were closed", "closed"))?;
         let idle = loop {
             let next = self.idle().pop();
             match next {
@@ -141,12 +142,7 @@ impl Pool {
         let (client, was_idle) = match idle {
             Some((client, _)) => (client, true),
             None => {
-                let late = |_| {
-                    temporary(
-                        "The vector store did not let anyone log in in time",
-                        "timeout",
-                    )
-                };
+                let late = |_| temporary("Logging in to the vector store took too long", "timeout");
                 let connected = timeout(CONNECT_TIMEOUT, self.connector.connect()).await;
                 (
                     connected.map_err(late)?.map_err(Failure::before_all)?,
@@ -167,19 +163,19 @@ impl Pool {
     }
 }
 
-/// How long a statement of a call that began then may run at the server, were it sent now.
+/// How long a statement may run at the server if it is sent now. `began`: when the call began.
 pub(super) fn time_left(began: Instant) -> Result<Duration, Failure> {
     let left = (ENDS - UNACKNOWLEDGED).checked_sub(began.elapsed());
     left.filter(|left| *left >= MIN_STATEMENT_TIMEOUT)
         .ok_or_else(|| {
             temporary(
-                "The vector store was too slow to begin a delete",
+                "Connecting to the vector store left too little time for the delete",
                 "too late",
             )
         })
 }
 
-/// What a delete begins with: its time, and row security as the role has it by default, since triggers may rely on that.
+/// The settings for a delete: its time limit, and row security as roles have it by default, since triggers may rely on that.
 fn limits(time: Duration) -> String {
     format!(
         "SET statement_timeout = {}; SET row_security = on",
@@ -196,8 +192,8 @@ fn temporary(detail: &str, code: &str) -> Failure {
     })
 }
 
-/// A connection of one's own. One that is not given back is closed, and what it still does at the server is canceled: nobody
-/// waits for it any more.
+/// A connection for one caller alone. If it is dropped without being given back, it is closed, and what it still runs at the server
+/// is canceled.
 pub(super) struct Lease<'a> {
     pool: &'a Pool,
     client: Option<Client>,
@@ -208,26 +204,25 @@ pub(super) struct Lease<'a> {
 impl Lease<'_> {
     #[allow(
         clippy::expect_used,
-        reason = "the client is there until the lease ends"
+        reason = "the client is present until the lease ends"
     )]
     pub(super) fn client(&self) -> &Client {
         self.client.as_ref().expect("a lease that goes on")
     }
 
-    /// What makes the session as each call expects it.
+    /// The statements that set the session up.
     pub(super) fn session(&self) -> &str {
         self.pool.connector.session()
     }
 
-    /// Ends the lease after all was answered.
+    /// Returns the connection to the pool after every statement got its response.
     pub(super) fn give_back(mut self) {
         if let Some(client) = self.client.take() {
             self.pool.idle().push((client, Instant::now()));
         }
     }
 
-    /// Ends the lease after an error. The connection goes back if only the statement failed. If it is lost, so are likely
-    /// those that are idle.
+    /// Ends the lease after an error. The connection goes back to the pool if only the statement failed.
     pub(super) fn failed(self, failure: Failure) -> Failure {
         if failure.is_of_the_statement() {
             self.give_back();
@@ -236,7 +231,7 @@ impl Lease<'_> {
         self.close(failure)
     }
 
-    /// Ends the lease after an error within a transaction, which is rolled back.
+    /// Rolls the transaction back after an error in it, and ends the lease.
     #[cfg(feature = "embedding-studio")]
     pub(super) async fn roll_back(self, failure: Failure) -> Failure {
         if failure.is_of_the_statement() && self.client().batch_execute("ROLLBACK").await.is_ok() {
@@ -247,7 +242,8 @@ impl Lease<'_> {
         self.close(failure)
     }
 
-    /// Ends the lease, and the connection with it, after an error that leaves the session in who knows what state.
+    /// Closes the connection after an error that leaves its session in an unknown state. If the connection is lost, the idle ones
+    /// probably are, too, and are closed as well.
     pub(super) fn close(mut self, failure: Failure) -> Failure {
         self.client = None;
         if failure.is_lost_connection() {

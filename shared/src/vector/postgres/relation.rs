@@ -5,18 +5,18 @@ use super::names::{Identifier, Table};
 use crate::task::ModelId;
 use crate::vector::url_parts::{Parameters, Template};
 
-/// Which tables hold a model's objects.
+/// How tables are named: templates for the model id.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub(super) schema: Option<Template>,
     pub(super) table: Template,
     pub(super) id_column: Identifier,
-    /// EmbeddingStudio's objects have their parts in a table of their own.
+    /// The table of the objects' parts, which only EmbeddingStudio has.
     pub(super) parts: Option<Template>,
 }
 
 impl Layout {
-    /// The layout of plain rows: the parameters `table` and `id_column`. `None` only where there are faults.
+    /// The layout of plain rows: the parameters `table` and `id_column`. `None` only where there are errors.
     pub(super) fn of_rows(schema: Option<Template>, parameters: &mut Parameters) -> Option<Self> {
         for name in ["table", "id_column"] {
             parameters.require(name, parameters.has(name));
@@ -33,7 +33,7 @@ impl Layout {
     /// The tables of a model.
     ///
     /// # Errors
-    /// Why no table can have such a name.
+    /// Why no table can have the name.
     pub(super) fn of_model(&self, model: &ModelId) -> Result<Relation, String> {
         let schema = self.schema.as_ref();
         let schema = schema.map(|schema| Identifier::new(&schema.fill(model)));
@@ -65,7 +65,7 @@ impl Relation {
         std::iter::once(&self.table).chain(&self.parts)
     }
 
-    /// What the service does with each table, for which the role needs the right. Deleting parts locks their objects.
+    /// The rights that the role needs, and on which table. `UPDATE` is for the lock on objects whose parts are deleted.
     pub(super) fn needs(&self) -> Vec<(&'static str, &Table)> {
         let of = |parts: &Option<Table>| -> &'static [&'static str] {
             match parts {
@@ -79,8 +79,8 @@ impl Relation {
         of_table.chain(of_parts).collect()
     }
 
-    /// The statement that reads which ids are there, `$1` of them, and whether that can be believed: whether the server is a
-    /// replica, of which tables, `$2`, row security hides rows from the role, and the type of the ids.
+    /// The statement that reads which of the ids `$1` exist, and what says whether that is reliable: whether the server is a replica,
+    /// for which of the tables `$2` row security is active, and the type of the ids.
     pub(super) fn read(&self, id_type: IdType) -> String {
         let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
         let ids = self.tables().map(|table| {
@@ -96,7 +96,7 @@ impl Relation {
         )
     }
 
-    /// The tables as they are named to a person.
+    /// The tables as they are written for a person.
     pub(super) fn shown(&self) -> String {
         let tables: Vec<String> = self.tables().map(Table::shown).collect();
         tables.join(" or ")

@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use serde::Deserialize;
 use std::sync::{Mutex, PoisonError};
 
-/// The name of a secret, and the region that it is in.
+/// The ARN of a secret, and its region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SecretArn {
     arn: String,
@@ -47,7 +47,7 @@ impl SecretArn {
     }
 }
 
-/// A secret, and what it was when it was last asked for.
+/// A secret, and the credentials that it held when it was last fetched.
 #[derive(Debug)]
 pub(super) struct Secret {
     client: Client,
@@ -64,16 +64,16 @@ impl Secret {
         }
     }
 
-    /// What it said last, if it was ever asked.
+    /// The credentials that were last fetched.
     pub(super) fn known(&self) -> Option<Credentials> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.clone()
     }
 
-    /// What it says now.
+    /// Fetches the credentials.
     pub(super) async fn fetch(&self) -> Result<Credentials, Failure> {
-        let answer = self.client.get_secret_value().secret_id(&self.arn).send();
-        let answer = answer.boxed().await.map_err(|error| {
+        let response = self.client.get_secret_value().secret_id(&self.arn).send();
+        let response = response.boxed().await.map_err(|error| {
             let (kind, detail) = match error.code() {
                 Some("AccessDeniedException") => (
                     VectorErrorKind::Denied,
@@ -85,7 +85,7 @@ impl Secret {
                 ),
                 _ => (
                     VectorErrorKind::Temporary,
-                    "The vector store's password could not be fetched",
+                    "The vector store's password could not be fetched from AWS Secrets Manager",
                 ),
             };
             VectorError {
@@ -95,14 +95,14 @@ impl Secret {
                 source: Some(error.into()),
             }
         })?;
-        let credentials = read(answer.secret_string().unwrap_or_default())?;
+        let credentials = read(response.secret_string().unwrap_or_default())?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Some(credentials.clone());
         Ok(credentials)
     }
 }
 
-/// A secret is a JSON object with a `password` and perhaps a `username`, as Amazon RDS makes it, or the bare password.
+/// Parses a secret: a JSON object with a `password` and perhaps a `username`, as Amazon RDS makes it, or the bare password.
 fn read(text: &str) -> Result<Credentials, VectorError> {
     #[derive(Deserialize)]
     struct Fields {
@@ -121,7 +121,7 @@ fn read(text: &str) -> Result<Credentials, VectorError> {
         }),
         _ => Err(VectorError {
             kind: VectorErrorKind::Denied,
-            detail: "The secret with the vector store's password holds no password".to_owned(),
+            detail: "The secret with the vector store's password contains no password".to_owned(),
             code: "no password".to_owned(),
             source: None,
         }),

@@ -2,10 +2,10 @@ use super::names::Identifier;
 use super::*;
 use crate::vector::url_parts::Template;
 
-fn faults(url: &str) -> Vec<String> {
+fn errors(url: &str) -> Vec<String> {
     match Factory::parse(&Url::parse(url).unwrap()) {
         Ok(_) => Vec::new(),
-        Err(faults) => faults,
+        Err(errors) => errors,
     }
 }
 
@@ -19,13 +19,13 @@ fn a_url_names_a_table_or_a_layout() {
         "postgres://ann@localhost/v?layout=embedding-studio&sslmode=require&row_security=on",
         "postgres://db/v?layout=embedding-studio&password_secret=arn:aws:secretsmanager:eu-west-1:1:secret:a",
     ] {
-        assert_eq!(faults(url), Vec::<String>::new(), "{url}");
+        assert_eq!(errors(url), Vec::<String>::new(), "{url}");
     }
 }
 
 #[test]
-fn every_fault_of_a_url_is_named_at_once() {
-    let all = faults(
+fn every_error_of_a_url_is_named_at_once() {
+    let all = errors(
         "postgres:///?id_column=a{x}&schema={model}&sslmode=maybe&layuot=x&password_secret=p",
     );
     for word in [
@@ -38,7 +38,7 @@ fn every_fault_of_a_url_is_named_at_once() {
         "`layuot` is not known",
         "ARN",
     ] {
-        let found = all.iter().filter(|fault| fault.contains(word)).count();
+        let found = all.iter().filter(|error| error.contains(word)).count();
         assert_eq!(found, 1, "{word}: {all:#?}");
     }
     assert_eq!(all.len(), 8, "{all:#?}");
@@ -63,12 +63,12 @@ fn a_url_that_says_too_much_or_too_little_is_refused() {
         "postgres://u@h/d?table=items".to_owned(),
         format!("postgres://u:p@h/d?{ROWS}&password_secret=arn:aws:secretsmanager:r:1:secret:a"),
     ] {
-        assert!(!faults(&url).is_empty(), "{url}");
+        assert!(!errors(&url).is_empty(), "{url}");
     }
 }
 
 #[test]
-fn no_fault_and_no_debug_form_shows_a_password() {
+fn no_error_and_no_debug_form_shows_a_password() {
     for url in [
         "postgres://ann:hunter2@h/d?table=items&id_column=id",
         "postgres://ann:hunter2@h/d?table=it{ems}&sslmode=x&password_secret=a",
@@ -76,7 +76,7 @@ fn no_fault_and_no_debug_form_shows_a_password() {
     ] {
         let shown = match Factory::parse(&Url::parse(url).unwrap()) {
             Ok(factory) => format!("{factory:?}"),
-            Err(faults) => faults.join("\n"),
+            Err(errors) => errors.join("\n"),
         };
         assert!(!shown.contains("hunter2"), "{shown}");
     }

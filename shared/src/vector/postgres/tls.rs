@@ -19,14 +19,14 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{Connect, TlsConnector, client};
 
-/// What `sslmode` and `sslrootcert` ask for.
+/// The trust that `sslmode` and `sslrootcert` set.
 #[derive(Clone, Debug)]
 pub(super) enum Trust {
     /// No TLS.
     Disable,
-    /// TLS with any certificate: nobody can listen, but anybody could be the server.
+    /// TLS with any certificate: the connection is encrypted, but any server could be at its other end.
     Require,
-    /// TLS with a certificate for the very host, signed by one of these, or by one that the system trusts.
+    /// TLS with a certificate for the host, signed by one of these authorities, or by one that the system trusts.
     VerifyFull(Option<Arc<RootCertStore>>),
 }
 
@@ -44,7 +44,7 @@ impl Trust {
             ("disable", None) => Ok(Self::Disable),
             ("require", None) => Ok(Self::Require),
             (mode @ ("disable" | "require"), Some(_)) => Err(format!(
-                "sslmode `{mode}` does not look at certificates: leave `sslrootcert` out, or use `verify-full`"
+                "sslmode `{mode}` does not verify certificates: leave `sslrootcert` out, or use `verify-full`"
             )),
             ("verify-full", roots) => Ok(Self::VerifyFull(match roots {
                 Some(path) => Some(Arc::new(read_roots(path)?)),
@@ -63,7 +63,7 @@ impl Trust {
         }
     }
 
-    /// What connects with this trust. Without roots of its own it reads the system's, which takes a moment.
+    /// The TLS of this trust. Without roots of its own it reads the system's, which takes some milliseconds.
     pub(super) fn connector(&self) -> Result<Option<Tls>, Error> {
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -92,7 +92,7 @@ fn read_roots(path: &str) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let (good, _) = roots.add_parsable_certificates(certificates);
     match good {
-        0 => Err(format!("sslrootcert `{path}` holds no certificate")),
+        0 => Err(format!("sslrootcert `{path}` contains no certificate")),
         _ => Ok(roots),
     }
 }
@@ -103,7 +103,7 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-/// Takes any certificate, but insists that the server holds its key.
+/// Accepts any certificate, but verifies that the server has its key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -144,7 +144,7 @@ impl ServerCertVerifier for AnyCertificate {
     }
 }
 
-/// Makes connections secure.
+/// Makes TLS connections.
 #[derive(Clone)]
 pub(super) struct Tls(TlsConnector);
 
@@ -189,11 +189,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Handshake<S> {
     }
 }
 
-/// A secure stream.
+/// A TLS stream.
 pub(super) struct Secure<S>(Box<client::TlsStream<S>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Secure<S> {
-    /// None: it would need the certificate's own hash. What is verified in full needs no second tie to the server.
+    /// There is no channel binding: it would need a parsed certificate, and `verify-full` proves the server's identity without it.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }

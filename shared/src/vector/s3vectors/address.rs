@@ -1,4 +1,4 @@
-//! The URL of a vector index, read.
+//! The URL of a vector index, parsed.
 
 use super::pace::Quota;
 use crate::vector::url_parts::{Parameters, Template};
@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 const FORM: &str = "write it as s3vectors://bucket/index";
-/// More than any quota that AWS would raise to.
+/// Higher than any quota that AWS would grant.
 const MOST_PER_SECOND: u32 = 1_000_000;
 
 /// `s3vectors://bucket/index`
@@ -20,25 +20,25 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// Reads the URL.
+    /// Parses the URL.
     ///
     /// # Errors
-    /// Every fault in it.
+    /// Every error in it, a sentence each.
     pub(super) fn read(url: &Url) -> Result<Self, Vec<String>> {
         let mut parameters = Parameters::of(url);
         let vectors = parameters.number("vectors_per_second", MOST_PER_SECOND);
         let requests = parameters.number("requests_per_second", MOST_PER_SECOND);
         let reads_back = parameters.flag("confirm", "read-back");
-        let place = place(url).map_err(|fault| parameters.faults.push(fault));
-        let faults = parameters.finish();
+        let place = place(url).map_err(|error| parameters.errors.push(error));
+        let errors = parameters.finish();
         match place {
-            Ok((bucket, index)) if faults.is_empty() => Ok(Self {
+            Ok((bucket, index)) if errors.is_empty() => Ok(Self {
                 bucket,
                 index,
                 writes: Quota::of_writes(vectors, requests),
                 reads_back,
             }),
-            _ => Err(faults),
+            _ => Err(errors),
         }
     }
 }
@@ -58,7 +58,7 @@ fn place(url: &Url) -> Result<(String, Template), String> {
     let bucket = decode(url.host_str().unwrap_or_default())?;
     if !is_bucket_name(&bucket) {
         return Err(format!(
-            "`{bucket}` is no name of a vector bucket (3 to 63 of a-z, 0-9 and -): {FORM}"
+            "`{bucket}` is not a valid name of a vector bucket (3 to 63 characters of a-z, 0-9 and -): {FORM}"
         ));
     }
     let index = decode(url.path().strip_prefix('/').unwrap_or_default())?;
@@ -119,12 +119,12 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_a_url_is_named() {
-        let faults = read(
+    fn every_error_in_a_url_is_named() {
+        let errors = read(
             "s3vectors://My_Bucket/i?vectors_per_second=0&requests_per_second=x&rate=1&confirm=yes",
         );
-        let faults = faults.unwrap_err();
-        assert_eq!(faults.len(), 5, "{faults:#?}");
+        let errors = errors.unwrap_err();
+        assert_eq!(errors.len(), 5, "{errors:#?}");
         for what in [
             "`confirm`: is `yes`: give `read-back`",
             "`vectors_per_second`",
@@ -133,8 +133,8 @@ mod tests {
             "My_Bucket",
         ] {
             assert!(
-                faults.iter().any(|fault| fault.contains(what)),
-                "{what}: {faults:#?}"
+                errors.iter().any(|error| error.contains(what)),
+                "{what}: {errors:#?}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What S3 Vectors answers, by meaning.
+//! The errors of S3 Vectors, sorted by meaning.
 
 use crate::aws::error_code;
 use crate::vector::port::{VectorError, VectorErrorKind};
@@ -8,7 +8,7 @@ use aws_sdk_s3vectors::operation::get_vectors::GetVectorsError;
 use aws_sdk_s3vectors::types::ValidationExceptionField;
 use std::error::Error;
 
-/// That there is no such index: to the person who reads the task.
+/// The sentence for an index that does not exist.
 pub(super) fn index_missing(index: &str) -> String {
     format!("Vector index `{index}` does not exist")
 }
@@ -26,7 +26,7 @@ where
     let (kind, detail) = match error.code() {
         _ if unanswered => (
             VectorErrorKind::Unanswered,
-            "The vector store did not answer".to_owned(),
+            "The vector store did not respond".to_owned(),
         ),
         Some("NotFoundException") => (VectorErrorKind::IndexMissing, index_missing(index)),
         Some("AccessDeniedException") => (
@@ -35,7 +35,7 @@ where
         ),
         Some("TooManyRequestsException" | "ThrottlingException") => (
             VectorErrorKind::Throttled,
-            "The vector store kept asking to go slower".to_owned(),
+            "The vector store is throttling requests".to_owned(),
         ),
         Some("ValidationException")
             if error
@@ -53,7 +53,7 @@ where
         ),
         _ => (
             VectorErrorKind::Temporary,
-            "The vector store kept failing".to_owned(),
+            "The vector store failed to carry out the request".to_owned(),
         ),
     };
     VectorError {
@@ -69,8 +69,8 @@ pub(super) trait NamesFields {
     /// The fields that a `ValidationException` names.
     fn fields(&self) -> &[ValidationExceptionField];
 
-    /// Whether keys are invalid and nothing else. Where no field is named, they are not: a refused bucket or index must
-    /// never pass for a refused id, since that would count as a definite outcome.
+    /// Whether keys, and nothing else, are named as invalid. Where no field is named this is false: a rejected bucket or index
+    /// must never be taken for a rejected id, since that counts as a definite outcome.
     fn blames_keys(&self) -> bool {
         let is_keys = |field: &ValidationExceptionField| {
             let mut parts = field.path().split(|c: char| !c.is_ascii_alphanumeric());

@@ -1,11 +1,11 @@
-//! Going no faster than a vector index takes.
+//! Keeping to the rate limit of a vector index.
 //!
-//! A call costs the index some time: how much follows from its quota. Calls begin one after the other, each when those before it
-//! are paid for (the generic cell rate algorithm, ITU-T Recommendation I.371), so a long task hardly meets a refusal. One that is
-//! refused all the same, since others use the index too, slows down those after it; the speed comes back along a cubic, slowly where
-//! it was refused before and faster beyond (as in RFC 9438, "CUBIC for Fast and Long-Distance Networks").
+//! Each call uses some of the index's time; how much follows from the quota. A call starts when the calls before it are paid for
+//! (the generic cell rate algorithm, ITU-T Recommendation I.371), so even a long task is rarely throttled. A call that is throttled
+//! nevertheless, because others use the index too, slows down the calls after it. The speed then recovers along a cubic function:
+//! slowly near the speed at which it was throttled, faster beyond it (as in RFC 9438, "CUBIC for Fast and Long-Distance Networks").
 //!
-//! The pace is kept within a process. Workers in other processes are noticed by their refusals only.
+//! The pace belongs to one process. Workers in other processes are noticed only because calls are throttled.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,15 +19,15 @@ const WRITES_PER_SECOND: u32 = 1_000;
 /// at their own pace need.
 const READS_PER_SECOND: u32 = 300;
 
-/// What is left of the speed after a refusal. An index takes few large calls a second, so a worker hears little of the
-/// others: with less than this several of them together leave much of the quota unused (`tests/benches/vectors`).
+/// The part of the speed that is kept after a throttled call. An index takes few large calls a second, so a worker learns little
+/// about the others: with a smaller part several workers together leave much of the quota unused (`tests/benches/vectors`).
 const KEPT: f64 = 0.85;
 /// The speed never falls below this part of the quota.
 const SLOWEST: f64 = 0.02;
-/// The time until the speed is again what it was before a refusal.
+/// The time after which the speed is again what it was before the throttled call.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What one index takes in a second: calls, and what is in them.
+/// What one index takes in a second: calls, and units in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Quota {
     requests: u32,
@@ -35,7 +35,7 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// For writes, whose units are vectors: the service's own figures where none are given.
+    /// For writes, whose units are vectors. Where no number is given, the service's own quota.
     pub(super) fn of_writes(vectors: Option<u32>, requests: Option<u32>) -> Self {
         Self {
             requests: requests.unwrap_or(WRITES_PER_SECOND),
@@ -43,7 +43,7 @@ impl Quota {
         }
     }
 
-    /// For reads that are made together: their units are the calls, whose keys do not count.
+    /// For reads, whose units are calls: their keys do not count. Several are reserved together.
     pub(super) const fn of_reads() -> Self {
         Self {
             requests: READS_PER_SECOND,
@@ -51,7 +51,7 @@ impl Quota {
         }
     }
 
-    /// The time of the index that a call of so many units takes.
+    /// How much of the index's time a call of so many units uses.
     fn cost(self, units: usize) -> Duration {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let by_request = Duration::from_secs(1) / self.requests;
@@ -63,7 +63,7 @@ impl Quota {
 #[derive(Debug)]
 pub(super) struct Pace {
     quota: Quota,
-    /// How far ahead of the quota a burst may be: what an idle moment left unused is not lost.
+    /// How far ahead of the quota calls may be, so that what was not used in an idle moment is not lost.
     burst: Duration,
     state: Mutex<State>,
 }
@@ -72,14 +72,14 @@ pub(super) struct Pace {
 struct State {
     /// When all calls so far are paid for.
     paid_at: Instant,
-    /// The last refusal that counted, and the speed before it.
-    refused: Option<(Instant, f64)>,
+    /// When a call was last throttled (and counted), and the speed before that.
+    throttled: Option<(Instant, f64)>,
 }
 
 impl State {
-    /// The part of the quota that is used now.
+    /// The part of the quota to use now.
     fn speed(&self, now: Instant) -> f64 {
-        let Some((at, before)) = self.refused else {
+        let Some((at, before)) = self.throttled else {
             return 1.0;
         };
         let time = now.duration_since(at).div_duration_f64(RECOVERY);
@@ -96,13 +96,13 @@ impl Pace {
             burst: quota.cost(largest),
             state: Mutex::new(State {
                 paid_at: now,
-                refused: None,
+                throttled: None,
             }),
         }
     }
 
-    /// Takes the next place for a call of so many units, and says how long to wait for it. `None`: it would be longer
-    /// than `longest`, and no place is taken.
+    /// Reserves the next call of so many units, and returns how long to wait before it. `None`: the wait would be longer than
+    /// `longest`, and nothing was reserved.
     pub(super) fn reserve(
         &self,
         units: usize,
@@ -120,17 +120,18 @@ impl Pace {
         Some(wait)
     }
 
-    /// Whether all calls are paid for and the speed is full: one made anew would be no different.
+    /// Whether all calls are paid for and the speed is full. A new pace would be no different.
     pub(super) fn is_at_rest(&self, now: Instant) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.paid_at <= now && state.speed(now) >= 1.0
     }
 
-    /// Slows down, since a call was refused. One that began before the last refusal says nothing of the speed since.
-    pub(super) fn refused(&self, began: Instant, now: Instant) {
+    /// Slows down because a call was throttled. One that began before another was throttled says nothing about the speed since
+    /// then, and does not count.
+    pub(super) fn throttled(&self, began: Instant, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.refused.is_none_or(|(at, _)| began > at) {
-            state.refused = Some((now, state.speed(now)));
+        if state.throttled.is_none_or(|(at, _)| began > at) {
+            state.throttled = Some((now, state.speed(now)));
         }
     }
 }

@@ -69,7 +69,7 @@ fn a_refusal_slows_down_and_the_speed_comes_back() {
     let began = Instant::now();
     let pace = pace(began);
     let now = began + millis(20);
-    pace.refused(began, now);
+    pace.throttled(began, now);
     let speed = |after| pace.state.lock().unwrap().speed(now + after);
     for (after, expected) in [
         (Duration::ZERO, KEPT),
@@ -83,13 +83,13 @@ fn a_refusal_slows_down_and_the_speed_comes_back() {
 }
 
 #[test]
-fn beyond_where_it_was_refused_the_speed_grows_slowly_and_then_faster() {
+fn beyond_where_it_was_throttled_the_speed_grows_slowly_and_then_faster() {
     let began = Instant::now();
     let pace = pace(began);
     let mut now = began;
     for _ in 0..5 {
         now += millis(1);
-        pace.refused(now - millis(1) / 2, now);
+        pace.throttled(now - millis(1) / 2, now);
     }
     let speed = |after| pace.state.lock().unwrap().speed(now + after);
     let before = speed(RECOVERY);
@@ -105,7 +105,7 @@ fn calls_that_began_together_slow_down_once() {
     let pace = pace(began);
     let now = began + millis(20);
     for _ in 0..5 {
-        pace.refused(began, now);
+        pace.throttled(began, now);
     }
     let speed = pace.state.lock().unwrap().speed(now);
     assert!((speed - KEPT).abs() < 1e-9, "{speed}");
@@ -117,7 +117,7 @@ fn a_store_that_refuses_everything_is_still_asked_now_and_then() {
     let pace = pace(now);
     for _ in 0..100 {
         now += millis(2);
-        pace.refused(now - millis(1), now);
+        pace.throttled(now - millis(1), now);
     }
     pace.reserve(500, EVER, now);
     let wait = pace.reserve(500, EVER, now).unwrap();
