@@ -10,73 +10,72 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// What a wrong command line ends with, as clap and most programs have it.
+/// The exit code for a wrong command line, the same as clap's own.
 const USAGE: u8 = 2;
 
 const EXAMPLE: &str = r#"Example:
   deletion-tasks --port 9000 --data ./data
 
-  In another terminal, paste the `curl` that it prints, and look at the task:
+  In another terminal, paste the `curl` command that it prints, then read the task:
     curl 'http://127.0.0.1:9000/internal/deletion-tasks/info?task_id=delete-xyz'
 
-  Look inside with the AWS CLI or any SDK: export the three AWS_ENDPOINT_URL_… lines that it prints. Any credentials
-  and any region will do, but there must be some:
+  To inspect the embedded services with the AWS CLI or any SDK, export the three AWS_ENDPOINT_URL_… lines that it
+  prints. Credentials and a region are required; any values work:
     export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1
     aws dynamodb scan --table-name deletion-tasks
     aws sqs get-queue-url --queue-name deletion-tasks-dlq --endpoint-url "$AWS_ENDPOINT_URL_SQS"
     aws s3vectors get-vectors --vector-bucket-name demo --index-name embed-456 --keys obj-1 obj-2 obj-3
 
-  Ctrl-C ends it. Logs go to standard error."#;
+  Ctrl-C stops it. Logs go to standard error."#;
 
 /// Deletion Tasks on one machine: the API, the worker and the sweeper, with DynamoDB, SQS and S3 Vectors embedded.
 ///
-/// No Docker, no Java, no AWS account. Everything listens on 127.0.0.1 only. State is in memory and gone at the end, unless
-/// --data keeps the tasks. The index `embed-456` holds obj-1 and obj-3 to obj-1000 to try it with.
+/// No Docker, no Java, no AWS account. Everything listens on 127.0.0.1 only. State is kept in memory and lost at exit,
+/// unless --data keeps the tasks. To try it, the index `embed-456` holds obj-1 and obj-3 to obj-1000.
 #[derive(Debug, Parser)]
 #[command(name = "deletion-tasks", version, after_long_help = EXAMPLE, after_help = "More and an example: --help")]
 pub struct Arguments {
-    /// The API's port; 0 is any free one
+    /// Port of the API; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 9000)]
     port: u16,
 
-    /// DynamoDB's port; 0 is any free one
+    /// Port of DynamoDB; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     dynamodb_port: u16,
 
-    /// SQS's port; 0 is any free one
+    /// Port of SQS; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     sqs_port: u16,
 
-    /// S3 Vectors' port; 0 is any free one
+    /// Port of S3 Vectors; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     s3vectors_port: u16,
 
-    /// Another name of this machine that a request's `Host` may have; may be repeated
+    /// Accept this host name in a request's `Host` header too; may be repeated
     ///
-    /// Without it only 127.0.0.0/8, `[::1]` and localhost are answered, so that no page of another origin reaches this
-    /// through its own name. Containers and forwarded ports may need one, such as host.docker.internal.
+    /// By default only 127.0.0.0/8, `[::1]` and localhost are accepted, so that no page of another origin can reach the
+    /// runner through its own name. Containers and forwarded ports may need one, such as host.docker.internal.
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
 
-    /// Let the embedded S3 Vectors refuse what is beyond the real service's rates
+    /// Enforce the real S3 Vectors rates in the embedded one
     ///
-    /// For each index 2,500 vectors and 1,000 calls written a second, and 300 calls that read. What is beyond
-    /// gets a 429.
+    /// Each index accepts 2,500 vectors and 1,000 calls written a second, and 300 calls that read. A call above these
+    /// rates gets a 429.
     #[arg(long)]
     throttle: bool,
 
-    /// Keep the tasks in this directory; without it they are in memory
+    /// Keep the tasks in this directory; by default they are in memory
     ///
-    /// The queue and the vectors are in memory always. The sweeper finds the tasks that were not finished.
+    /// The queue and the vectors are always in memory. At the next start the sweeper finds the unfinished tasks.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
     /// Which vector store holds which model's objects
     ///
-    /// A JSON object: a pattern of model ids, and the URL of the store. The first match in the order
-    /// written wins. `s3vectors://` means the embedded S3 Vectors here, `postgres://` a database of your
-    /// own. Without it all models are in the bucket `demo`, in an index of their name:
-    /// {"*": "s3vectors://demo/{embedding_model_id}"}
+    /// A JSON object that maps patterns of model ids to store URLs. The first match in the order written wins.
+    /// `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database. By default every model has the
+    /// index of its own name in the bucket `demo`: {"*": "s3vectors://demo/{embedding_model_id}"}
     #[arg(
         long,
         value_name = "JSON",
@@ -85,7 +84,7 @@ pub struct Arguments {
     )]
     vector_stores: Option<String>,
 
-    /// What to log in with at a PostgreSQL whose URL has no password; better set the variable
+    /// Password for a PostgreSQL store whose URL has none; prefer the variable
     #[arg(
         long,
         value_name = "PASSWORD",
@@ -94,17 +93,17 @@ pub struct Arguments {
     )]
     vector_store_password: Option<String>,
 
-    /// Leave the messages on the queue, for a worker that runs elsewhere, as under `cargo lambda watch`
+    /// Run no worker: leave the messages to one that runs elsewhere, such as under `cargo lambda watch`
     #[arg(long)]
     no_worker: bool,
 
-    /// How long one invocation of the worker may take
+    /// Timeout of one worker invocation
     ///
-    /// A message stays invisible for six times as long.
+    /// The queue's visibility timeout is six times as long.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = value_parser!(u64).range(1..=900))]
     worker_timeout: u64,
 
-    /// How often the sweeper looks for work that was left
+    /// How often the sweeper runs
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = value_parser!(u64).range(1..=86_400))]
     sweep_interval: u64,
 
@@ -117,7 +116,8 @@ pub struct Arguments {
     )]
     retention_days: Option<String>,
 
-    /// What a task id that is used for another request gets: `return` or `reject` [default: return]
+    /// When a task id is reused with another model or other objects, `return` the stored task or `reject` with 409
+    /// [default: return]
     #[arg(
         long,
         value_name = "CHOICE",
@@ -126,7 +126,7 @@ pub struct Arguments {
     )]
     task_id_reuse: Option<String>,
 
-    /// Index partitions a status; never lower it for a directory of --data [default: 4]
+    /// Index partitions per status; never lower it for an existing --data directory [default: 4]
     #[arg(
         long,
         value_name = "NUMBER",
@@ -140,8 +140,8 @@ pub struct Arguments {
     log_level: Option<LogLevel>,
 }
 
-/// Reads the command line. Where that ends the program, says why (or prints the help that was asked for) and answers the
-/// exit code.
+/// Reads the command line. If the program is to end there, prints the error or the requested help and returns the exit
+/// code.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, ExitCode> {
     Arguments::try_parse_from(arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -171,9 +171,10 @@ impl Arguments {
             ("LIST_SHARDS", self.list_shards),
         ];
         let defaults = Options::default();
-        let worker_concurrency = match self.no_worker {
-            true => 0,
-            false => defaults.worker_concurrency,
+        let worker_concurrency = if self.no_worker {
+            0
+        } else {
+            defaults.worker_concurrency
         };
         let throttle = Throttle::default();
         throttle.turn(self.throttle);
@@ -205,7 +206,7 @@ fn host_name(text: &str) -> Result<String, &'static str> {
     if is_ip || (!text.is_empty() && text.chars().all(is_part)) {
         Ok(text.to_owned())
     } else {
-        Err("give a name or an address alone, without http:// and without a port")
+        Err("give only a name or an address, without http:// and without a port")
     }
 }
 
@@ -218,7 +219,7 @@ fn log_level(text: &str) -> Result<LogLevel, &'static str> {
     }
 }
 
-/// clap's message without its usage and its blank lines: what is wrong, its tip, and where to read more.
+/// clap's message on one line: the error, its tip, and where to read more.
 fn in_one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let parts = text.lines().map(str::trim).filter(|line| {

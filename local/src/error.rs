@@ -1,4 +1,4 @@
-//! Why the runner could not start. Each text is one line that says what to change.
+//! The errors of a start. Each text is one line that says what to change.
 
 use shared::config::ConfigError;
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 pub enum StartError {
     /// Another program listens on the port.
     #[error(
-        "port {port} is already in use: stop what uses it, or choose another with {flag} (0 is any free one)"
+        "port {port} is already in use: stop the program that uses it, or choose another port with {flag} (0 picks a free one)"
     )]
     PortTaken {
         /// The port.
@@ -18,16 +18,16 @@ pub enum StartError {
         /// The flag that chooses it.
         flag: &'static str,
     },
-    /// The port cannot be listened on for another reason.
+    /// The runner cannot listen on the port for another reason.
     #[error(
-        "cannot listen on port {port}: {source}: choose another with {flag} (0 is any free one)"
+        "cannot listen on port {port}: {source}: choose another port with {flag} (0 picks a free one)"
     )]
     Listen {
         /// The port.
         port: u16,
         /// The flag that chooses it.
         flag: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The directory for the tasks cannot be used.
@@ -38,15 +38,15 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A setting, such as `VECTOR_STORES`, is not valid. One line a fault.
+    /// Settings, such as `VECTOR_STORES`, are not valid: one line for each.
     #[error(transparent)]
     Settings(#[from] ConfigError),
-    /// An embedded service could not be set up: a fault of this program.
+    /// An embedded service could not be set up: an error of this program.
     #[error("the embedded {service} could not be set up: {}", innermost(source.as_ref()))]
     Setup {
         /// The service.
         service: &'static str,
-        /// What it said.
+        /// The service's error.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -60,7 +60,7 @@ impl StartError {
         }
     }
 
-    /// For `map_err` where `service` is set up.
+    /// For `map_err` on a call that sets up `service`.
     pub(crate) fn setup<E: Into<Box<dyn Error + Send + Sync>>>(
         service: &'static str,
     ) -> impl FnOnce(E) -> Self {
@@ -71,7 +71,7 @@ impl StartError {
     }
 }
 
-/// The cause at the bottom, which says the most: the SDK's outer errors only say "service error".
+/// The innermost cause, since the SDK's outer errors only say "service error".
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

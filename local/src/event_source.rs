@@ -1,9 +1,8 @@
-//! SQS to the worker, as Lambda's event source mapping does it.
+//! Hands messages from SQS to the worker, as Lambda's event source mapping does.
 //!
-//! A batch is received, the worker is invoked with it, and the messages that it does not report as failed are deleted.
-//! The others are left alone: they come back when their visibility timeout is over, and go to the dead-letter queue when
-//! they have been received too often. An invocation that is not over at its deadline is killed, and all of its messages
-//! come back.
+//! It receives a batch, invokes the worker with it, and deletes the messages that the worker does not report as failed.
+//! Failed messages come back after their visibility timeout, and go to the dead-letter queue after too many receives. An
+//! invocation that runs past its deadline is killed, and all of its messages come back.
 
 use crate::stop::Stop;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
@@ -18,31 +17,30 @@ use tokio::time::{sleep, timeout};
 
 /// How long one call waits for messages, in seconds: the longest SQS allows.
 const LONG_POLL_SECONDS: i32 = 20;
-/// How long to wait after a receive that failed: at first, and at most.
+/// How long to wait after a failed receive: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How often a delete is tried. A message that is not deleted comes back, and the worker finds its work done.
+/// How often a delete is tried. A message that is not deleted comes back, and the worker then finds nothing to do.
 const DELETE_TRIES: u32 = 3;
-/// How long invocations may still take when the runner ends.
+/// How long invocations may still take when the runner stops.
 const GRACE: Duration = crate::server::GRACE;
 
-/// From which queue, and how.
+/// One queue, and how its messages reach the worker.
 #[derive(Clone, Debug)]
 pub(crate) struct EventSource {
-    /// A client without timeouts: receiving takes up to 20 seconds.
+    /// A client without timeouts, since a receive takes up to 20 seconds.
     pub(crate) client: Client,
     pub(crate) queue_url: String,
     pub(crate) queue_arn: String,
     pub(crate) batch_size: u8,
-    /// How many invocations at a time.
+    /// The most invocations at a time.
     pub(crate) concurrency: usize,
-    /// How long one may take.
+    /// How long one invocation may take.
     pub(crate) worker_timeout: Duration,
     pub(crate) clock: Clock,
 }
 
 impl EventSource {
-    /// Invokes `worker` with what arrives, until asked to stop. Then invocations may finish within [`GRACE`]; those that
-    /// do not are killed.
+    /// Invokes `worker` with each batch until `stop`. Invocations that do not finish within [`GRACE`] are then killed.
     pub(crate) async fn run<W, F>(self, worker: W, stop: Stop)
     where
         W: Fn(SqsEvent, DateTime<Utc>) -> F + Clone + Send + 'static,
@@ -52,7 +50,7 @@ impl EventSource {
         let mut pause = None;
         loop {
             while invocations.try_join_next().is_some() {}
-            // Received only when it can be handled at once: the visibility timeout runs from here.
+            // Receive only when an invocation can start at once, since the visibility timeout begins with the receive.
             let received = tokio::select! {
                 biased;
                 () = stop.requested() => break,
@@ -62,7 +60,7 @@ impl EventSource {
             match received {
                 Ok(messages) => {
                     if pause.take().is_some() {
-                        tracing::info!("SQS answers again");
+                        tracing::info!("SQS responds again");
                     }
                     if !messages.is_empty() {
                         invocations.spawn(self.clone().invoke(worker.clone(), messages));
@@ -70,7 +68,7 @@ impl EventSource {
                 }
                 Err(error) => {
                     if pause.is_none() {
-                        tracing::warn!(error, "receiving from SQS failed; trying on");
+                        tracing::warn!(error, "receiving from SQS failed; retrying");
                     }
                     let wait = pause.map_or(PAUSES.0, |last: Duration| (last * 2).min(PAUSES.1));
                     pause = Some(wait);
@@ -93,7 +91,7 @@ impl EventSource {
             .send()
             .await;
         match received {
-            Ok(answer) => Ok(answer.messages.unwrap_or_default()),
+            Ok(response) => Ok(response.messages.unwrap_or_default()),
             Err(error) => Err(error.to_string()),
         }
     }
@@ -104,7 +102,7 @@ impl EventSource {
         F: Future<Output = SqsBatchResponse> + Send + 'static,
     {
         let deadline = self.clock.now() + self.worker_timeout;
-        // In a task of its own, so that a panic is one batch's; in a set, so that it is aborted with this future.
+        // Its own task keeps a panic to this batch; the set aborts that task with this future.
         let mut invocation = JoinSet::new();
         invocation.spawn(worker(self.event(&messages), deadline));
         let response = match timeout(self.worker_timeout, invocation.join_next()).await {
@@ -125,7 +123,7 @@ impl EventSource {
         self.delete(handled(&messages, &response)).await;
     }
 
-    /// The event that Lambda would make of `messages`.
+    /// The event that Lambda would make from `messages`.
     fn event(&self, messages: &[Message]) -> SqsEvent {
         let mut event = SqsEvent::default();
         event.records = messages
@@ -173,7 +171,7 @@ impl EventSource {
         }
     }
 
-    /// Answers what is left.
+    /// Tries once to delete these messages, and returns the handles that are not deleted.
     async fn delete_once(&self, handles: Vec<String>) -> Vec<String> {
         let entries: Result<Vec<_>, _> = handles
             .iter()
@@ -190,10 +188,10 @@ impl EventSource {
             .client
             .delete_message_batch()
             .queue_url(&self.queue_url);
-        let Ok(answer) = call.set_entries(Some(entries)).send().await else {
+        let Ok(response) = call.set_entries(Some(entries)).send().await else {
             return handles;
         };
-        let left: HashSet<&str> = answer
+        let left: HashSet<&str> = response
             .failed
             .iter()
             .map(|failure| failure.id.as_str())
@@ -206,7 +204,7 @@ impl EventSource {
     }
 }
 
-/// The messages to delete. A response that names a message which is not in the batch fails the whole batch, as in Lambda.
+/// The messages to delete: none if the response names a message that is not in the batch, as in Lambda.
 fn handled<'a>(messages: &'a [Message], response: &SqsBatchResponse) -> Vec<&'a Message> {
     let failures = response.batch_item_failures.iter();
     let failed: HashSet<&str> = failures
@@ -219,7 +217,7 @@ fn handled<'a>(messages: &'a [Message], response: &SqsBatchResponse) -> Vec<&'a 
         return handled;
     }
     tracing::error!(
-        "the worker reported a message that it was not given: the whole batch comes back"
+        "the worker reported a message that is not in its batch: the whole batch comes back"
     );
     Vec::new()
 }

@@ -1,7 +1,7 @@
-//! The API over HTTP, in the place of API Gateway and Lambda.
+//! The API over HTTP, in place of API Gateway and Lambda.
 //!
-//! A request is read whole, made into the request that a function sees, and given to the handler in a task of its own: a
-//! caller that hangs up does not stop what has begun, as with Lambda.
+//! It turns each request into the one that a function sees and runs the handler in its own task, so that a caller that
+//! hangs up does not stop it, as with Lambda.
 
 use crate::docs;
 use crate::server::{GRACE, Guard, Reply, Server, Site, problem};
@@ -18,7 +18,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-/// What is served.
 const SITE: Site = Site {
     max_body: MAX_BODY_BYTES,
     too_large: || to_hyper(body_too_large()),
@@ -29,13 +28,13 @@ const SITE: Site = Site {
 #[derive(Debug)]
 pub(crate) struct ApiServer {
     server: Server,
-    /// Ends the handlers that are still at work.
+    /// Stops the handlers that still run.
     kill: Stopper,
-    /// Closed when no handler is at work.
+    /// Closed when no handler runs.
     at_work: mpsc::Receiver<Infallible>,
 }
 
-/// What a handler's task holds.
+/// Held by each handler's task.
 #[derive(Clone)]
 struct Work {
     kill: Stop,
@@ -43,7 +42,7 @@ struct Work {
 }
 
 impl ApiServer {
-    /// Answers the requests that the guard lets in with `handler`.
+    /// Passes the requests that the guard lets in to `handler`.
     pub(crate) fn start<H, F>(listener: TcpListener, guard: Guard, handler: H) -> io::Result<Self>
     where
         H: Fn(lambda_http::Request) -> F + Send + Sync + 'static,
@@ -56,9 +55,9 @@ impl ApiServer {
             _at_work: sender,
         };
         let handler = Arc::new(handler);
-        let answer = move |request| answer(Arc::clone(&handler), work.clone(), request);
+        let respond = move |request| respond(Arc::clone(&handler), work.clone(), request);
         Ok(Self {
-            server: Server::start(listener, guard, SITE, answer)?,
+            server: Server::start(listener, guard, SITE, respond)?,
             kill,
             at_work,
         })
@@ -69,7 +68,7 @@ impl ApiServer {
         self.server.address()
     }
 
-    /// Takes no more requests, lets those at work finish within [`GRACE`], their callers gone or not, and ends.
+    /// Stops accepting requests and waits for the running ones, at most [`GRACE`], even if their callers are gone.
     pub(crate) async fn shutdown(mut self) {
         let finished = async {
             self.server.shutdown().await;
@@ -80,15 +79,16 @@ impl ApiServer {
     }
 }
 
-async fn answer<H, F>(handler: Arc<H>, work: Work, request: Request<Bytes>) -> Reply
+async fn respond<H, F>(handler: Arc<H>, work: Work, request: Request<Bytes>) -> Reply
 where
     H: Fn(lambda_http::Request) -> F,
     F: Future<Output = lambda_http::Response<Body>> + Send + 'static,
 {
     let (parts, body) = request.into_parts();
-    let body = match body.is_empty() {
-        true => Body::Empty,
-        false => Body::Binary(body.into()),
+    let body = if body.is_empty() {
+        Body::Empty
+    } else {
+        Body::Binary(body.into())
     };
     let response = handler(lambda_http::Request::from_parts(parts, body));
     let handled = tokio::spawn(async move {
@@ -100,7 +100,7 @@ where
     match handled.await {
         Ok(Some(response)) => to_hyper(response),
         Ok(None) => problem(StatusCode::SERVICE_UNAVAILABLE, "The service is stopping"),
-        // It panicked.
+        // The handler panicked.
         Err(_) => problem(
             StatusCode::INTERNAL_SERVER_ERROR,
             "Something went wrong on our side",

@@ -1,7 +1,7 @@
 //! Deletion Tasks on one machine: DynamoDB, SQS and S3 Vectors embedded and served on loopback, the five endpoints behind
 //! an HTTP server, the worker behind the queue, and the sweeper on its schedule.
 //!
-//! The handlers are the deployed ones and reach the services through the AWS SDK; nothing in them knows that it is local.
+//! The handlers are the deployed ones. They reach the services through the AWS SDK and do not know that they run locally.
 //!
 //! | file | stands in for |
 //! |---|---|
@@ -9,9 +9,9 @@
 //! | `event_source.rs` | Lambda's event source mapping from SQS to the worker |
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
-//! | `server.rs` | their HTTP servers, and the guard before them |
-//! | `docs/` | nothing: the API's document as a page to read |
-//! | `running.rs` | `template.yaml`: wires it all |
+//! | `server.rs` | their HTTP servers, with the guard in front |
+//! | `docs/` | nothing: it serves the API's document as a page |
+//! | `running.rs` | `template.yaml`: it wires everything |
 
 pub mod cli;
 mod docs;

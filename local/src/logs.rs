@@ -1,4 +1,4 @@
-//! Logs for a person.
+//! Logs for a person to read.
 
 use shared::telemetry::LogLevel;
 use tracing::level_filters::LevelFilter;
@@ -6,11 +6,11 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-/// Lines that wait to be written. Where nobody reads them, more are dropped: a log stops nothing.
+/// The most lines that wait to be written. Further lines are dropped, so that an unread log blocks nothing.
 const MAX_WAITING_LINES: usize = 10_000;
 
-/// Logs as lines on standard error, by a thread of its own, until what this returns is dropped. Of libraries only their errors: an
-/// embedded service's refusal of a conditional write is everyday business.
+/// Writes logs to standard error from their own thread until the returned guard is dropped. Libraries log only errors,
+/// since an embedded service's refusal of a conditional write is normal.
 pub fn init(level: LogLevel) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)

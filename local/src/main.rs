@@ -5,7 +5,7 @@ use local::{cli, logs, output};
 use std::error::Error;
 use std::process::ExitCode;
 
-/// What a shell answers for a program that Ctrl-C killed.
+/// The exit code that a shell reports for a program killed by Ctrl-C.
 const KILLED: i32 = 130;
 
 #[tokio::main]

@@ -1,4 +1,4 @@
-//! What can be chosen about a run.
+//! The options of a run.
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::clock::Clock;
@@ -11,44 +11,45 @@ use std::time::Duration;
 /// The default of `VECTOR_STORES`: every model's index is in the embedded S3 Vectors bucket `demo`.
 pub const DEFAULT_VECTOR_STORES: &str = r#"{"*": "s3vectors://demo/{embedding_model_id}"}"#;
 
-/// A message stays invisible for this many times the worker's timeout, as AWS asks for.
+/// The default visibility timeout is this many times the worker's timeout, as AWS advises.
 const VISIBILITY_FACTOR: u32 = 6;
 
-/// What can be chosen about a run. The default is what the tests want: any free ports, state in memory.
+/// The options of a run. The defaults suit tests: free ports, state in memory.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Where to listen, on loopback.
     pub ports: Ports,
-    /// Names of this machine, beside those of loopback, that a request's `Host` may have.
+    /// Host names that a request's `Host` may have besides those of loopback.
     pub allow_hosts: Vec<String>,
-    /// The directory that keeps the tasks; absent: memory.
+    /// The directory that keeps the tasks; if absent, they are in memory.
     pub data: Option<PathBuf>,
     /// How long one worker invocation may take.
     pub worker_timeout: Duration,
-    /// How many worker invocations run at a time; with 0 nothing is received, and whoever started this calls the worker.
+    /// The most worker invocations at a time. With 0 nothing is received, and the caller runs the worker itself.
     pub worker_concurrency: usize,
     /// The most messages in one invocation, 1 to 10.
     pub batch_size: u8,
-    /// How long a received message stays invisible; absent: six times `worker_timeout`. SQS counts in whole seconds.
+    /// The queue's visibility timeout in whole seconds, as SQS has it; if absent, six times `worker_timeout`.
     pub visibility_timeout: Option<Duration>,
     /// How often a message is received before it goes to the dead-letter queue.
     pub max_receive_count: u32,
-    /// How often the sweeper runs; absent: never, and whoever started this calls it.
+    /// How often the sweeper runs. If absent it never runs, and the caller runs it itself.
     pub sweep_interval: Option<Duration>,
-    /// Where the handlers, and DynamoDB's Time to Live in memory, get the time from.
+    /// The clock of the handlers, and of the Time to Live of a DynamoDB in memory.
     pub clock: Clock,
-    /// How large a chunk of a task may be. As deployed, unless a test wants large tasks of few objects.
+    /// The size of a task's chunks: as deployed, unless a test needs large tasks with few objects.
     pub chunk_limits: ChunkLimits,
-    /// Settings by their environment variables' names, such as `VECTOR_STORES`. The process's environment is not read.
+    /// Settings by the names of their environment variables, such as `VECTOR_STORES`. The process's environment is not
+    /// read.
     pub settings: Vec<(String, String)>,
-    /// Whether the embedded S3 Vectors refuses what is beyond the real service's rates.
+    /// Whether the embedded S3 Vectors throttles calls above the real service's rates.
     pub throttle: Throttle,
-    /// The HTTP client under the handlers' SDK clients, for tests that count or break calls on the wire. What the runner
-    /// itself calls (setup, the event source) and [`crate::Running::clients`] do not use it.
+    /// The HTTP client of the handlers' SDK clients, for tests that count or break calls on the wire. The runner's own
+    /// calls (setup, the event source) and [`crate::Running::clients`] do not use it.
     pub http_client: Option<SharedHttpClient>,
 }
 
-/// A switch, off at first. Clones are one, so it may be turned on while everything runs.
+/// A switch, off at first. Its clones share their state, so it can be turned on while everything runs.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle(Arc<AtomicBool>);
 
@@ -63,7 +64,7 @@ impl Throttle {
     }
 }
 
-/// Where to listen; 0 is any free port.
+/// The ports to listen on; 0 picks a free one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ports {
     /// The API.

@@ -1,4 +1,4 @@
-//! What the program says to the person, or the program, that started it. Logs are not here: they go to standard error.
+//! What the program prints for the person, or the program, that started it. Logs are separate.
 
 use crate::docs;
 use crate::running::{Running, url};
@@ -8,9 +8,10 @@ use std::io::{self, Write};
 const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Says where everything is, line by line: `API <url>`, `Docs <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` to paste, `Ready`.
+/// Prints where everything is, line by line: `API <url>`, `Docs <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` command,
+/// `Ready`.
 ///
-/// Standard output may be closed: whoever started this may not care.
+/// Ignores a closed standard output.
 pub fn announce(running: &Running) {
     let _ = write_announcement(running, &mut anstream::stdout());
 }
@@ -31,13 +32,13 @@ fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()>
     out.flush()
 }
 
-/// Prints what was asked for, such as the help.
+/// Prints requested text, such as the help.
 pub fn print(text: impl Display) {
     let mut out = anstream::stdout();
     let _ = write!(out, "{text}").and_then(|()| out.flush());
 }
 
-/// Says on standard error why the program ends: a line a fault.
+/// Prints to standard error why the program ends, one line for each error.
 pub fn fail(error: impl Display) {
     let mut out = io::stderr().lock();
     for line in error.to_string().lines() {

@@ -1,4 +1,4 @@
-//! Starting everything, and ending it.
+//! Starts everything, and stops it.
 
 use crate::docs::Docs;
 use crate::embedded::demo;
@@ -27,14 +27,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-/// The table's name, and the queue's; the dead-letter queue's is this and `-dlq`.
+/// The name of the table and of the queue. The dead-letter queue has this name with `-dlq`.
 pub const NAME: &str = "deletion-tasks";
 /// The sweeper's timeout, as deployed.
 const SWEEPER_TIMEOUT: Duration = Duration::from_secs(60);
-/// When the sweeper first looks for tasks that an earlier run left.
+/// When the sweeper first runs on tasks of an earlier run.
 const FIRST_SWEEP_OF_KEPT_TASKS: Duration = Duration::from_secs(1);
 
-/// Everything, running.
+/// The running service.
 #[derive(Debug)]
 pub struct Running {
     /// Where the API listens.
@@ -47,11 +47,11 @@ pub struct Running {
     pub s3vectors: SocketAddr,
     /// The queue.
     pub queue_url: String,
-    /// Where messages go that could not be handled.
+    /// The dead-letter queue.
     pub dead_letter_queue_url: String,
     /// Clients of the embedded services. They never use [`Options::http_client`].
     pub clients: Clients,
-    /// The handlers, to call without HTTP or a queue.
+    /// The handlers, for calls without HTTP or a queue.
     pub handlers: Handlers,
     server: ApiServer,
     embedded: Embedded,
@@ -70,7 +70,7 @@ pub struct Clients {
     pub s3vectors: aws_sdk_s3vectors::Client,
 }
 
-/// The handlers that are deployed, over the embedded services.
+/// The deployed handlers, on the embedded services.
 #[derive(Clone)]
 pub struct Handlers {
     /// The tasks.
@@ -81,7 +81,7 @@ pub struct Handlers {
     pub api: Arc<Api>,
     /// Carries out messages.
     pub worker: Arc<Worker>,
-    /// Finds work that was left.
+    /// Finds tasks that are due and sends their messages again.
     pub sweeper: Arc<Sweeper>,
 }
 
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Handlers {
     }
 }
 
-/// The settings, checked.
+/// The validated settings.
 struct Settings {
     store: StoreConfig,
     api: ApiConfig,
@@ -101,13 +101,13 @@ struct Settings {
 
 impl Settings {
     fn read(given: &[(String, String)]) -> Result<Self, StartError> {
-        let ours = [
+        let defaults = [
             ("TABLE_NAME", NAME),
             ("VECTOR_STORES", DEFAULT_VECTOR_STORES),
         ];
-        let ours = ours.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let defaults = defaults.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let given = given.iter().filter(|(_, value)| !value.trim().is_empty());
-        let mut environment = Environment::from_pairs(ours.into_iter().chain(given.cloned()));
+        let mut environment = Environment::from_pairs(defaults.into_iter().chain(given.cloned()));
         let settings = Self {
             store: environment.store(),
             api: environment.api(),
@@ -119,10 +119,10 @@ impl Settings {
     }
 }
 
-/// Starts everything. What was started ends when this fails, or when the [`Running`] is dropped.
+/// Starts everything. Everything stops when this fails or when the [`Running`] is dropped.
 ///
 /// # Errors
-/// Says what to change, in one line; a line each for settings.
+/// Says in one line what to change, or in one line for each setting.
 pub async fn start(options: Options) -> Result<Running, StartError> {
     let mut settings = Settings::read(&options.settings)?;
     settings.store.chunk_limits = options.chunk_limits;
@@ -131,7 +131,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let clients = embedded.clients(None);
     let data = options.data.as_deref();
     dynamodb::create_table(&clients.dynamodb, &settings.store.table_name, data).await?;
-    embedded.dynamodb.is_made()?;
+    embedded.dynamodb.mark_created()?;
     let visible = options.visibility_timeout();
     let queues = sqs::create_queues(&clients.sqs, NAME, visible, options.max_receive_count).await?;
     demo::seed(&clients.s3vectors).await?;
@@ -165,8 +165,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 }
 
 impl Running {
-    /// Ends everything within two seconds or so. Requests and invocations that run may finish within one; what is received
-    /// and not handled then is not lost, its tasks are as a killed worker leaves them.
+    /// Stops everything within about two seconds. Running requests and invocations have one second to finish. An
+    /// invocation that does not finish leaves its tasks as a killed worker does.
     pub async fn shutdown(mut self) {
         self.stopper.stop();
         let background = async { while self.background.join_next().await.is_some() {} };
@@ -180,14 +180,14 @@ impl Running {
     }
 }
 
-/// The API, and its document to read beside it.
+/// Serves the API, and its document beside it.
 fn serve(listener: TcpListener, guard: Guard, handlers: &Handlers) -> io::Result<ApiServer> {
     let api = Arc::clone(&handlers.api);
     let docs = Docs::new(&url(listener.local_addr()?));
     ApiServer::start(listener, guard, move |request| {
         let (api, docs) = (Arc::clone(&api), docs.clone());
         async move {
-            match docs.answer(&request) {
+            match docs.respond(&request) {
                 Some(page) => page,
                 None => api.handle(request).await,
             }
@@ -246,7 +246,7 @@ struct Embedded {
 
 impl Embedded {
     async fn start(options: &Options) -> Result<Self, StartError> {
-        // All ports first, so that a taken one leaves nothing behind.
+        // Listen on all ports before anything starts, so that a taken port leaves nothing behind.
         let dynamodb = listen(options.ports.dynamodb, "--dynamodb-port").await?;
         let sqs = listen(options.ports.sqs, "--sqs-port").await?;
         let s3vectors = listen(options.ports.s3vectors, "--s3vectors-port").await?;
@@ -259,7 +259,7 @@ impl Embedded {
         })
     }
 
-    /// Clients over `http_client`, or each over its own.
+    /// Clients that use `http_client`, or else each its own.
     fn clients(&self, http_client: Option<SharedHttpClient>) -> Clients {
         let config = |address| aws::local_config(&url(address), http_client.clone());
         Clients {
@@ -301,7 +301,7 @@ impl Embedded {
     }
 }
 
-/// An address as the AWS SDK wants it.
+/// An address as the URL that the AWS SDK takes.
 pub(crate) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }

@@ -1,10 +1,10 @@
-//! Doing something again and again, as EventBridge Scheduler does with the sweeper.
+//! Runs a job on a schedule, as EventBridge Scheduler runs the sweeper.
 
 use crate::stop::Stop;
 use std::time::Duration;
 
-/// Does `job` after `first`, and then `interval` after each time it ended, until asked to stop. Stopping drops a job that
-/// runs. One that panics is done again the next time.
+/// Runs `job` after `first`, and again `interval` after each end, until `stop`, which drops a running job. A job that
+/// panics runs again the next time.
 pub(crate) async fn every<J, F>(first: Duration, interval: Duration, stop: Stop, job: J)
 where
     J: Fn() -> F,
@@ -16,7 +16,7 @@ where
             () = stop.requested() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        // In a task of its own, so that a panic stays there; in a set, so that it is aborted with this future.
+        // Its own task contains a panic; the set aborts that task with this future.
         let mut running = tokio::task::JoinSet::new();
         running.spawn(job());
         tokio::select! {
@@ -36,7 +36,7 @@ mod tests {
     use tokio::sync::Notify;
 
     #[tokio::test]
-    async fn a_job_is_done_again_even_after_it_panicked_until_it_is_stopped() {
+    async fn a_job_runs_again_after_a_panic_until_it_is_stopped() {
         let (stopper, stop) = stop::signal();
         let third_run = Arc::new(Notify::new());
         let scheduled = tokio::spawn(every(Duration::ZERO, Duration::from_millis(1), stop, {

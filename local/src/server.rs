@@ -1,6 +1,7 @@
-//! Serving HTTP/1 on loopback: to this machine's own programs and pages, in bounded time, with an end.
+//! Serves HTTP/1 on loopback to this machine's own programs and pages, with bounded times and a clean shutdown.
 //!
-//! `guard.rs` decides who is answered, `connections.rs` how many are held. A request is read whole before it is answered.
+//! `guard.rs` decides which requests are let in, `connections.rs` how many connections are held. The handler gets a
+//! request only once its whole body has arrived.
 
 mod connections;
 mod guard;
@@ -27,32 +28,32 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// How long requests that are being answered may still take when the runner ends.
+/// How long running requests may still take when the runner stops.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
-/// How long to wait after the system could not hand over a connection (too many open files).
+/// How long to wait after accepting a connection failed (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection may take to send a request's head, counted from when it could begin. An idle one is closed then.
+/// How long a connection may take to send a request's head, and so how long it may be idle.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// How long a request's body may take, from its head to its end.
 const BODY_TIME: Duration = Duration::from_secs(30);
-/// How much of a body that is too large is read, so that its sender gets to read the response.
+/// How much of a body that is too large is read, so that its sender can read the response.
 const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
 
-/// A response, whole.
+/// A response with its whole body.
 pub(crate) type Reply = Response<Full<Bytes>>;
 
-/// What is served at an address.
+/// What a server accepts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Site {
-    /// The most bytes of a request's body.
+    /// The largest request body, in bytes.
     pub(crate) max_body: usize,
-    /// The response to a larger one.
+    /// The response to a larger body.
     pub(crate) too_large: fn() -> Reply,
     /// Paths that a person may open by following a link from anywhere.
     pub(crate) pages: &'static [&'static str],
 }
 
-/// Listens on loopback. `flag` is the one that chooses the port.
+/// Listens on loopback. `flag` is the command line flag for the port.
 pub(crate) async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, StartError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
@@ -62,7 +63,7 @@ pub(crate) async fn listen(port: u16, flag: &'static str) -> Result<TcpListener,
         })
 }
 
-/// A server that runs.
+/// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -71,15 +72,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers the requests that the guard lets in.
-    pub(crate) fn start<A, F>(
+    /// Passes the requests that the guard lets in to `handler`.
+    pub(crate) fn start<H, F>(
         listener: TcpListener,
         guard: Guard,
         site: Site,
-        answer: A,
+        handler: H,
     ) -> io::Result<Self>
     where
-        A: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+        H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
         let address = listener.local_addr()?;
@@ -87,7 +88,7 @@ impl Server {
         let service = Arc::new(Service {
             guard,
             site,
-            answer,
+            handler,
         });
         Ok(Self {
             address,
@@ -101,7 +102,7 @@ impl Server {
         self.address
     }
 
-    /// Takes no more connections, lets running requests finish within [`GRACE`], and ends.
+    /// Stops accepting connections and waits for running requests, at most [`GRACE`].
     pub(crate) async fn shutdown(self) {
         self.stopper.stop();
         let abort = self.task.abort_handle();
@@ -111,13 +112,13 @@ impl Server {
     }
 }
 
-async fn serve<A, F>(listener: TcpListener, service: Arc<Service<A>>, stop: Stop)
+async fn serve<H, F>(listener: TcpListener, service: Arc<Service<H>>, stop: Stop)
 where
-    A: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+    H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
-    // Aborted when dropped: no connection outlives its server.
+    // Dropping these aborts them, so no connection outlives its server.
     let mut connections = Connections::default();
     loop {
         let accepted = tokio::select! {
@@ -138,7 +139,7 @@ where
         let connection = connection(stream, &service, &activity);
         let connection = graceful.watch(connection);
         connections.hold(activity, async move {
-            // A caller that hangs up or speaks no HTTP is no fault of ours.
+            // It ends with an error if the caller hangs up or does not speak HTTP, which is normal.
             let _ = connection.await;
         });
     }
@@ -146,17 +147,17 @@ where
     graceful.shutdown().await;
 }
 
-fn connection<A, F>(
+fn connection<H, F>(
     stream: TcpStream,
-    service: &Arc<Service<A>>,
+    service: &Arc<Service<H>>,
     activity: &Activity,
 ) -> http1::Connection<
     TokioIo<TcpStream>,
     impl hyper::service::Service<Request<Incoming>, Response = Reply, Error = Infallible, Future: Send>
-    + use<A, F>,
+    + use<H, F>,
 >
 where
-    A: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
+    H: Fn(Request<Bytes>) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let _ = stream.set_nodelay(true);
@@ -171,15 +172,15 @@ where
         .serve_connection(TokioIo::new(stream), service)
 }
 
-struct Service<A> {
+struct Service<H> {
     guard: Guard,
     site: Site,
-    answer: A,
+    handler: H,
 }
 
-impl<A, F> Service<A>
+impl<H, F> Service<H>
 where
-    A: Fn(Request<Bytes>) -> F,
+    H: Fn(Request<Bytes>) -> F,
     F: Future<Output = Reply>,
 {
     async fn respond(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
@@ -200,21 +201,21 @@ where
             }
         };
         let _at_work = activity.begins();
-        (self.answer)(Request::from_parts(parts, body)).await
+        (self.handler)(Request::from_parts(parts, body)).await
     }
 }
 
-/// Why there is no body.
+/// Why a body was not read.
 enum Unread {
-    /// It is larger than may be.
+    /// It is larger than the limit.
     TooLarge,
     /// The caller went away.
     Lost,
 }
 
-async fn read(headers: &HeaderMap, mut body: Incoming, most: usize) -> Result<Bytes, Unread> {
-    if body.size_hint().lower() > most as u64 {
-        // A caller that asked before sending is told now; another one sends first and reads the response after that.
+async fn read(headers: &HeaderMap, mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
+    if body.size_hint().lower() > max as u64 {
+        // A caller that expects 100 Continue is told now. Any other sends its body first and then reads the response.
         if !headers.contains_key(EXPECT) {
             drain(&mut body, 0).await;
         }
@@ -225,7 +226,7 @@ async fn read(headers: &HeaderMap, mut body: Incoming, most: usize) -> Result<By
         let Ok(data) = frame.map_err(|_| Unread::Lost)?.into_data() else {
             continue;
         };
-        if whole.len() + data.len() > most {
+        if whole.len() + data.len() > max {
             drain(&mut body, whole.len() + data.len()).await;
             return Err(Unread::TooLarge);
         }
@@ -234,7 +235,8 @@ async fn read(headers: &HeaderMap, mut body: Incoming, most: usize) -> Result<By
     Ok(whole.freeze())
 }
 
-/// Reads on and forgets it. Closing a connection with unread data resets it, and the caller might never see the response.
+/// Reads the rest and discards it. Closing a connection with unread data resets it, and the caller might never see the
+/// response.
 async fn drain(body: &mut Incoming, mut read: usize) {
     while read <= MAX_DRAINED_BYTES
         && let Some(Ok(frame)) = body.frame().await
@@ -243,14 +245,14 @@ async fn drain(body: &mut Incoming, mut read: usize) {
     }
 }
 
-/// The last response on its connection.
+/// Makes a response the last one on its connection.
 fn closing(mut response: Reply) -> Reply {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
     response
 }
 
-/// What API Gateway would answer by itself.
+/// An error that API Gateway would return itself.
 pub(crate) fn problem(status: StatusCode, detail: &str) -> Reply {
     let title = status.canonical_reason();
     let body = serde_json::json!({

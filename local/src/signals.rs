@@ -2,7 +2,7 @@
 
 use std::io;
 
-/// The signals that ask the program to end, caught from now on.
+/// The signals that ask the program to stop.
 #[derive(Debug)]
 pub struct Signals {
     #[cfg(unix)]
@@ -15,10 +15,10 @@ pub struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// Catches them.
+    /// Catches them from now on.
     ///
     /// # Errors
-    /// When the system does not allow it.
+    /// If the system does not allow it.
     pub fn catch() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -28,7 +28,7 @@ impl Signals {
         })
     }
 
-    /// Ends at the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -40,15 +40,15 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Catches them.
+    /// Catches them from now on.
     ///
     /// # Errors
-    /// When the system does not allow it.
+    /// If the system does not allow it.
     pub fn catch() -> io::Result<Self> {
         Ok(Self {})
     }
 
-    /// Ends at the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! A signal to stop, for which any number of tasks can wait.
+//! A signal to stop that any number of tasks can wait for.
 
 use tokio::sync::watch;
 
@@ -24,7 +24,7 @@ impl Stopper {
 }
 
 impl Stop {
-    /// Ends when the signal has been given.
+    /// Waits until the signal has been given.
     pub(crate) async fn requested(&self) {
         let _ = self.0.clone().wait_for(|given| *given).await;
     }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_signal_reaches_those_who_wait_and_those_who_come_late() {
+    async fn the_signal_reaches_tasks_that_wait_and_tasks_that_wait_later() {
         let (stopper, stop) = signal();
         let early = tokio::spawn({
             let stop = stop.clone();

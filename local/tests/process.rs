@@ -1,4 +1,4 @@
-//! The built runner as a process: callers that hold connections open, logs that nobody reads, signals.
+//! The built runner as a process: held connections, unread logs, signals, requests from other origins.
 #![cfg(unix)]
 #![allow(
     clippy::expect_used,
@@ -13,10 +13,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// How long anything may take that takes milliseconds when nothing is wrong.
+/// A generous limit for steps that take milliseconds.
 const LONG: Duration = Duration::from_secs(20);
 
-/// A runner, and where its four listeners are. It is killed when this is dropped.
+/// A runner and the addresses of its four listeners. Dropping this kills it.
 struct Runner {
     child: Child,
     api: SocketAddr,
@@ -24,7 +24,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Starts it with these arguments more; its log is a pipe that nobody reads.
+    /// Starts it with these further arguments. Its log is a pipe that nobody reads.
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_deletion-tasks"))
             .args(["--port", "0"])
@@ -46,7 +46,7 @@ impl Runner {
             }
         }
         let [api, others @ ..] = addresses.as_slice() else {
-            panic!("it said where nothing is");
+            panic!("it printed no address");
         };
         Self {
             child,
@@ -71,7 +71,7 @@ impl Runner {
 
     fn has_ended(&mut self) -> bool {
         for _ in 0..LONG.as_millis() / 20 {
-            if self.child.try_wait().expect("it can be asked").is_some() {
+            if self.child.try_wait().expect("a state").is_some() {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -87,7 +87,7 @@ impl Drop for Runner {
     }
 }
 
-/// One call on a connection of its own; the whole response.
+/// Makes one call on its own connection, and returns the whole response.
 fn call(address: SocketAddr, method: &str, path: &str, body: &str) -> String {
     let mut stream = connect(address);
     let head = format!(
@@ -108,7 +108,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// How many files this process may have open: Linux says, and elsewhere it is few.
+/// How many files this process may open: on Linux its limit, elsewhere a small guess.
 fn may_open() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits
@@ -129,12 +129,12 @@ fn ten_thousand_unfinished_connections_stop_no_caller() {
         b"POST /internal/deletion-tasks/run HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{",
         b"POST /internal/deletion-tasks/run HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n",
     ];
-    // All of them, where this process may have as many files open.
+    // Hold all connections, or as many as this process may have open files.
     let most = may_open().saturating_sub(200);
     let mut held = VecDeque::new();
     for (number, part) in parts.iter().cycle().take(10_000).enumerate() {
         let mut stream = connect(all[number / 4 % all.len()]);
-        // It may have been closed to make room.
+        // The runner may have closed it to make room.
         let _ = stream.write_all(part);
         held.push_back(stream);
         if held.len() > most {
@@ -173,7 +173,7 @@ fn each_signal_that_asks_it_to_end_ends_it() {
 }
 
 #[test]
-fn a_request_that_no_name_of_this_machine_was_called_by_is_refused_by_every_listener() {
+fn every_listener_refuses_requests_for_other_hosts_and_from_other_origins() {
     let runner = Runner::start(&["--allow-host", "dev.example"]);
     let mut all = vec![runner.api];
     all.extend(&runner.others);

@@ -5,7 +5,7 @@ fn arguments(words: &[&str]) -> Result<Arguments, clap::Error> {
     Arguments::try_parse_from(["deletion-tasks"].iter().chain(words))
 }
 
-fn fault(words: &[&str]) -> String {
+fn error(words: &[&str]) -> String {
     in_one_line(&arguments(words).unwrap_err())
 }
 
@@ -79,11 +79,11 @@ fn a_wrong_command_line_is_one_line_that_names_the_flag() {
         (&["--data"], &["--data"]),
         (&["word"], &["word"]),
     ] {
-        let fault = fault(words);
-        assert_eq!(fault.lines().count(), 1, "{fault}");
-        assert!(!fault.starts_with("error"), "{fault}");
+        let error = error(words);
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(!error.starts_with("error"), "{error}");
         for part in parts {
-            assert!(fault.contains(part), "{part}: {fault}");
+            assert!(error.contains(part), "{part}: {error}");
         }
     }
 }

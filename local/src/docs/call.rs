@@ -1,4 +1,4 @@
-//! A call: what it takes, what it returns, and how to try it.
+//! One call: its parameters, its body, its responses, and a command to try it.
 
 use super::document::{Document, entries, items, text};
 use super::json;
@@ -33,44 +33,45 @@ impl Call<'_> {
         let summary = inline(text(&operation["summary"]));
         let described = blocks(text(&operation["description"]));
         let takes = parameters(document, operation) + &body(document, operation);
-        let responses = entries(&operation["responses"]);
-        let responses =
-            responses.map(|(status, response)| self.response(document, origin, status, response));
-        let responses: String = responses.collect();
+        let responses: String = entries(&operation["responses"])
+            .map(|(status, shown)| response(document, origin, status, shown))
+            .collect();
         format!(
             "<section class=call id=\"{name}\"><h2>{summary}</h2><p class=line>{line}</p>{described}{takes}\
              <h3>Responses</h3>{responses}</section>"
         )
     }
+}
 
-    fn response(&self, document: &Document, origin: &str, status: &str, response: &Yaml) -> String {
-        let response = document.resolved(response);
-        let described = inline(text(&response["description"]));
-        let from = match response["x-answered-by"].as_str() {
-            Some(who) => format!(" <em>from {}</em>", escaped(who)),
-            None => String::new(),
-        };
-        let media = entries(&response["content"]).map(|(kind, media)| {
-            let examples = entries(&media["examples"]);
-            let examples = examples.map(|(_, example)| shown(example, origin));
-            format!(
-                "<p class=kind><code>{}</code> {}</p>{}",
-                escaped(kind),
-                rule(&media["schema"]),
-                examples.collect::<String>()
-            )
-        });
-        let media: String = media.collect();
-        let headers = headers(document, response);
-        let (class, open) = match status {
-            "200" => ("good", " open"),
-            _ => ("bad", ""),
-        };
+/// One response: its status, its headers and its examples.
+fn response(document: &Document, origin: &str, status: &str, response: &Yaml) -> String {
+    let response = document.resolved(response);
+    let described = inline(text(&response["description"]));
+    let from = match response["x-answered-by"].as_str() {
+        Some(who) => format!(" <em>from {}</em>", escaped(who)),
+        None => String::new(),
+    };
+    let media = entries(&response["content"]).map(|(kind, media)| {
+        let examples = entries(&media["examples"]);
+        let examples = examples.map(|(_, example)| shown(example, origin));
         format!(
-            "<details{open}><summary><span class=\"status {class}\">{status}</span> {described}{from}</summary>\
-             <div class=inside>{headers}{media}</div></details>"
+            "<p class=kind><code>{}</code> {}</p>{}",
+            escaped(kind),
+            rule(&media["schema"]),
+            examples.collect::<String>()
         )
-    }
+    });
+    let media: String = media.collect();
+    let headers = headers(document, response);
+    let (class, open) = if status == "200" {
+        ("good", " open")
+    } else {
+        ("bad", "")
+    };
+    format!(
+        "<details{open}><summary><span class=\"status {class}\">{status}</span> {described}{from}</summary>\
+         <div class=inside>{headers}{media}</div></details>"
+    )
 }
 
 fn parameters(document: &Document, operation: &Yaml) -> String {
@@ -84,14 +85,14 @@ fn parameters(document: &Document, operation: &Yaml) -> String {
             required,
             &parameter["schema"],
         );
-        // What is said of the parameter comes before what is said of its shape.
+        // The parameter's own description comes before that of its schema.
         row.replacen("</td><td>", &format!("</td><td>{described} "), 1)
     });
     let rows: String = rows.collect();
-    match rows.is_empty() {
-        true => rows,
-        false => format!("<h3>Query</h3><table>{rows}</table>"),
+    if rows.is_empty() {
+        return rows;
     }
+    format!("<h3>Query</h3><table>{rows}</table>")
 }
 
 fn headers(document: &Document, response: &Yaml) -> String {
@@ -107,10 +108,10 @@ fn headers(document: &Document, response: &Yaml) -> String {
         )
     });
     let rows: String = rows.collect();
-    match rows.is_empty() {
-        true => rows,
-        false => format!("<table class=headers>{rows}</table>"),
+    if rows.is_empty() {
+        return rows;
     }
+    format!("<table class=headers>{rows}</table>")
 }
 
 fn body(document: &Document, operation: &Yaml) -> String {
@@ -135,7 +136,7 @@ fn body(document: &Document, operation: &Yaml) -> String {
     media.collect()
 }
 
-/// A response, and the command that gets it where there is one.
+/// An example response, with the command that produces it if there is one.
 fn shown(example: &Yaml, origin: &str) -> String {
     let given = match example["x-given"].as_str() {
         Some(given) => format!(" <span class=given>given that {}</span>", inline(given)),
@@ -148,7 +149,6 @@ fn shown(example: &Yaml, origin: &str) -> String {
             "<pre class=curl>{}</pre>",
             escaped(&curl(request, example, origin))
         ),
-        // Nobody can ask for it.
         None => String::new(),
     };
     format!(
@@ -182,7 +182,7 @@ fn curl(request: &str, example: &Yaml, origin: &str) -> String {
     command
 }
 
-/// An argument, as a shell takes it.
+/// An argument quoted for a shell.
 fn quoted(argument: &str) -> String {
     format!("'{}'", argument.replace('\'', r"'\''"))
 }

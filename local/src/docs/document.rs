@@ -1,4 +1,4 @@
-//! The document, read: YAML in which order matters and references are followed.
+//! The parsed OpenAPI document: YAML that keeps its order, with references followed.
 
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -7,18 +7,18 @@ use yaml_rust2::{Yaml, YamlLoader};
 pub(super) struct Document(Yaml);
 
 impl Document {
-    /// Reads a document. It is compiled in, and a test reads it too; of what is not YAML there would be an empty page.
+    /// Parses a document. Text that is not YAML gives an empty page; the real document is compiled in and tested.
     pub(super) fn parse(text: &str) -> Self {
         let documents = YamlLoader::load_from_str(text).unwrap_or_default();
         Self(documents.into_iter().next().unwrap_or(Yaml::BadValue))
     }
 
-    /// The whole of it.
+    /// The whole document.
     pub(super) fn root(&self) -> &Yaml {
         &self.0
     }
 
-    /// What `value` refers to, or else itself.
+    /// What `value` refers to, or `value` itself if it is no reference.
     pub(super) fn resolved<'a>(&'a self, value: &'a Yaml) -> &'a Yaml {
         let Some(pointer) = value["$ref"].as_str() else {
             return value;
@@ -35,18 +35,18 @@ pub(super) fn referred(value: &Yaml) -> Option<&str> {
     value["$ref"].as_str()?.rsplit('/').next()
 }
 
-/// The entries of a mapping, in order; of anything else none.
+/// The entries of a mapping, in order; none for anything else.
 pub(super) fn entries(value: &Yaml) -> impl Iterator<Item = (&str, &Yaml)> {
     let entries = value.as_hash().into_iter().flatten();
     entries.filter_map(|(name, value)| Some((name.as_str()?, value)))
 }
 
-/// The items of a sequence; of anything else none.
+/// The items of a sequence; none for anything else.
 pub(super) fn items(value: &Yaml) -> impl Iterator<Item = &Yaml> {
     value.as_vec().into_iter().flatten()
 }
 
-/// A text, or an empty one.
+/// A string; empty for anything else.
 pub(super) fn text(value: &Yaml) -> &str {
     value.as_str().unwrap_or_default()
 }

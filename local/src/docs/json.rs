@@ -1,10 +1,10 @@
-//! An example, as JSON that is laid out and coloured.
+//! An example as indented, coloured JSON.
 
 use super::document::{entries, items};
 use super::text::escaped;
 use yaml_rust2::Yaml;
 
-/// What is no longer than this stands on one line.
+/// A value of at most this many characters stays on one line.
 const WIDTH: usize = 72;
 
 /// A value in HTML.
@@ -37,7 +37,7 @@ fn quoted(text: &str) -> String {
 }
 
 fn write(value: &Yaml, depth: usize, out: &mut String) {
-    // The first level is always laid out, so that like answers look alike.
+    // The first level is always broken into lines, so that similar responses look alike.
     let flat = depth > 0 && compact(value).chars().count() + 2 * depth <= WIDTH;
     let (open, close, parts): (_, _, Vec<(Option<&str>, &Yaml)>) = match value {
         Yaml::Hash(_) => (

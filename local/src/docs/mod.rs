@@ -1,7 +1,7 @@
-//! The OpenAPI document, as it is and as a page to read. Of the one-machine runner only; nothing of it is deployed.
+//! Serves the OpenAPI document, as YAML and as a page. Only the one-machine runner has it; it is not deployed.
 //!
-//! `document.rs` reads the document; `page.rs` writes the page, with `call.rs` for a call, `schema.rs` for a shape, `json.rs` for an example
-//! and `text.rs` for prose. The page is whole in itself: it loads nothing from anywhere.
+//! `document.rs` parses the document; `page.rs` writes the page, with `call.rs` for a call, `schema.rs` for a schema,
+//! `json.rs` for an example and `text.rs` for prose. The page is self-contained: it loads nothing.
 
 mod call;
 mod document;
@@ -22,28 +22,28 @@ const DOCUMENT: &str = include_str!("../../../docs/openapi.yaml");
 pub(crate) const PAGE: &str = "/docs";
 /// Where the document is.
 const RAW: &str = "/docs/openapi.yaml";
-/// What a person may open from anywhere.
+/// The paths that a person may open by following a link from anywhere.
 pub(crate) const PAGES: &[&str] = &[PAGE, RAW];
 
-/// Nothing is loaded; style and script stand in the page.
+/// Allows only the style and the script that stand in the page.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What there is to read. Clones share it.
+/// The page. Clones share it.
 #[derive(Clone, Debug)]
 pub(crate) struct Docs {
     page: Bytes,
 }
 
 impl Docs {
-    /// The page of an API at `origin`, which its `curl` lines call.
+    /// The page for an API at `origin`, which its `curl` commands call.
     pub(crate) fn new(origin: &str) -> Self {
         let page = page::write(&Document::parse(DOCUMENT), origin);
         Self { page: page.into() }
     }
 
-    /// Answers a request that is for something to read, and no other.
-    pub(crate) fn answer(&self, request: &Request) -> Option<Response<Body>> {
+    /// Responds to a request for the page or the document; `None` for any other.
+    pub(crate) fn respond(&self, request: &Request) -> Option<Response<Body>> {
         let (kind, content) = match request.uri().path() {
             PAGE => ("text/html; charset=utf-8", self.page.to_vec()),
             RAW => ("application/yaml", DOCUMENT.into()),

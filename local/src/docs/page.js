@@ -1,4 +1,4 @@
-// A button to copy each command with.
+// Adds a copy button to each command.
 for (const command of document.querySelectorAll("pre.curl")) {
   const button = document.createElement("button");
   const text = command.textContent;
@@ -10,7 +10,7 @@ for (const command of document.querySelectorAll("pre.curl")) {
   };
   command.append(button);
 }
-// A link to what is folded opens it.
+// Opens the folded section that the address links to.
 const unfold = () => {
   const target = location.hash.length > 1 && document.getElementById(location.hash.slice(1));
   if (target) target.closest("details")?.setAttribute("open", "");

@@ -9,10 +9,10 @@ use yaml_rust2::Yaml;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Shapes that differ from another in a status only, and are listed all with the responses that have them.
+/// The schema of every error. Those that only fix its status become rows of a table instead of sections.
 const PROBLEM: &str = "Problem";
 
-/// The page of an API at `origin`.
+/// The page for an API at `origin`.
 pub(super) fn write(document: &Document, origin: &str) -> String {
     let root = document.root();
     let info = &root["info"];
@@ -22,29 +22,29 @@ pub(super) fn write(document: &Document, origin: &str) -> String {
         let (method, name) = (call.method, call.name());
         format!("<li><a href=\"#{name}\"><span class=\"method {method}\">{method}</span> {name}</a></li>")
     });
-    let shapes = entries(&root["components"]["schemas"])
-        .filter(|(name, shape)| *name == PROBLEM || !is_problem(shape));
-    let shapes: Vec<_> = shapes.collect();
-    let shape_links = shapes
+    let schemas = entries(&root["components"]["schemas"])
+        .filter(|(name, schema)| *name == PROBLEM || !is_problem(schema));
+    let schemas: Vec<_> = schemas.collect();
+    let schema_links = schemas
         .iter()
         .map(|(name, _)| format!("<li>{}</li>", schema::link(name)));
-    let problems = entries(&root["components"]["schemas"]).filter(|(_, shape)| is_problem(shape));
-    let problems = problems.map(|(name, shape)| problem_row(name, shape));
-    let shapes = shapes
+    let problems = entries(&root["components"]["schemas"]).filter(|(_, schema)| is_problem(schema));
+    let problems = problems.map(|(name, schema)| problem_row(name, schema));
+    let schemas = schemas
         .iter()
-        .map(|(name, shape)| schema::section(document, name, shape));
+        .map(|(name, schema)| schema::section(document, name, schema));
     format!(
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <meta name=color-scheme content=\"light dark\"><title>{title}</title><style>{STYLE}</style></head><body>\
          <nav><a class=home href=\"#top\">{title}</a><ul>{}</ul><a href=\"#servers\">Where it is</a>\
-         <a href=\"#problems\">Errors</a><a href=\"#shapes\">Shapes</a><ul class=small>{}</ul></nav>\
+         <a href=\"#problems\">Errors</a><a href=\"#schemas\">Schemas</a><ul class=small>{}</ul></nav>\
          <main id=top><header><h1>{title} <small>{}</small></h1><p class=lead>{}</p>{}\
          <p><a href=\"/docs/openapi.yaml\">The OpenAPI document of this page</a></p></header>\
          {}{}\
          <section id=\"problems\"><h2>Errors</h2><p>Every error is a {} of one of these kinds.</p><table>{}</table></section>\
-         <section id=\"shapes\"><h2>Shapes</h2>{}</section></main><script>{SCRIPT}</script></body></html>\n",
+         <section id=\"schemas\"><h2>Schemas</h2>{}</section></main><script>{SCRIPT}</script></body></html>\n",
         links.collect::<String>(),
-        shape_links.collect::<String>(),
+        schema_links.collect::<String>(),
         escaped(text(&info["version"])),
         inline(text(&info["summary"])),
         blocks(text(&info["description"])),
@@ -55,7 +55,7 @@ pub(super) fn write(document: &Document, origin: &str) -> String {
         servers(root, origin),
         schema::link(PROBLEM),
         problems.collect::<String>(),
-        shapes.collect::<String>(),
+        schemas.collect::<String>(),
     )
 }
 
@@ -69,13 +69,13 @@ fn calls(root: &Yaml) -> impl Iterator<Item = Call<'_>> {
     })
 }
 
-/// Whether a shape is a problem of one status.
-fn is_problem(shape: &Yaml) -> bool {
-    !shape["properties"]["status"]["const"].is_badvalue()
+/// Whether a schema is the error of one status.
+fn is_problem(schema: &Yaml) -> bool {
+    !schema["properties"]["status"]["const"].is_badvalue()
 }
 
-fn problem_row(name: &str, shape: &Yaml) -> String {
-    let constant = |field: &str| &shape["properties"][field]["const"];
+fn problem_row(name: &str, schema: &Yaml) -> String {
+    let constant = |field: &str| &schema["properties"][field]["const"];
     format!(
         "<tr id=\"{name}\"><th scope=row><span class=\"status bad\">{}</span></th><td>{name}</td><td>{}</td></tr>",
         constant("status").as_i64().unwrap_or_default(),
@@ -91,7 +91,7 @@ fn servers(root: &Yaml, origin: &str) -> String {
         .flatten()
         .map(|server| {
             let url = text(&server["url"]);
-            // This one is here.
+            // The document's http server is this runner.
             let url = if url.starts_with("http://") {
                 origin
             } else {

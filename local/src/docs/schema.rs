@@ -1,11 +1,11 @@
-//! A shape: what type a value has, and the rules that it obeys.
+//! A schema: the type of a value and its rules.
 
 use super::document::{Document, entries, items, referred, text};
 use super::json::compact;
 use super::text::{blocks, escaped, inline};
 use yaml_rust2::Yaml;
 
-/// A section of the page for a shape of `components`.
+/// The section of the page for a schema of `components`.
 pub(super) fn section(document: &Document, name: &str, schema: &Yaml) -> String {
     let base = match referred(schema) {
         Some(base) => format!("<p>All of {}, and:</p>", link(base)),
@@ -13,14 +13,15 @@ pub(super) fn section(document: &Document, name: &str, schema: &Yaml) -> String 
     };
     let described = blocks(text(&schema["description"]));
     let fields = fields(document, schema);
-    let own = match fields.is_empty() {
-        true => format!("<p class=rule>{}</p>", rule(schema)),
-        false => fields,
+    let own = if fields.is_empty() {
+        format!("<p class=rule>{}</p>", rule(schema))
+    } else {
+        fields
     };
-    format!("<section class=shape id=\"{name}\"><h3>{name}</h3>{described}{base}{own}</section>")
+    format!("<section class=schema id=\"{name}\"><h3>{name}</h3>{described}{base}{own}</section>")
 }
 
-/// A table of an object's fields; nothing for what has none.
+/// A table of an object's fields; empty if there are none.
 pub(super) fn fields(document: &Document, schema: &Yaml) -> String {
     let required =
         |name: &str| items(&schema["required"]).any(|known| known.as_str() == Some(name));
@@ -28,21 +29,22 @@ pub(super) fn fields(document: &Document, schema: &Yaml) -> String {
         entries(&schema["properties"]).filter(|(_, field)| !matches!(field, Yaml::Boolean(_)));
     let rows = rows.map(|(name, field)| row(document, name, required(name), field));
     let rows: String = rows.collect();
-    match rows.is_empty() {
-        true => rows,
-        false => format!("<table>{rows}</table>"),
+    if rows.is_empty() {
+        return rows;
     }
+    format!("<table>{rows}</table>")
 }
 
-/// A row of a table: a name, the type and rule, and what is said of it.
+/// A row of a table: a name, its type and rules, and its description.
 pub(super) fn row(document: &Document, name: &str, required: bool, schema: &Yaml) -> String {
     let required = if required { " <em>required</em>" } else { "" };
     let own = text(&schema["description"]);
-    let described = match own.is_empty() {
-        // What is said of the shape itself, where that is short.
-        true => text(&document.resolved(schema)["description"]),
-        false => own,
+    let described = if own.is_empty() {
+        text(&document.resolved(schema)["description"])
+    } else {
+        own
     };
+    // A list does not fit in a row.
     let described = if described.contains("\n- ") || described.starts_with("- ") {
         String::new()
     } else {
@@ -55,7 +57,7 @@ pub(super) fn row(document: &Document, name: &str, required: bool, schema: &Yaml
     )
 }
 
-/// A type and its rules, in words.
+/// A type and its rules, in HTML.
 pub(super) fn rule(schema: &Yaml) -> String {
     if let Some(name) = referred(schema) {
         return link(name);
@@ -109,7 +111,7 @@ fn range(schema: &Yaml, least: &str, most: &str, unit: &str) -> Option<String> {
     }
 }
 
-/// A link to a shape's section.
+/// A link to a schema's section.
 pub(super) fn link(name: &str) -> String {
     format!("<a href=\"#{name}\">{name}</a>")
 }

@@ -6,11 +6,11 @@ fn page() -> String {
     String::from_utf8(Docs::new(ORIGIN).page.to_vec()).unwrap()
 }
 
-fn answer(method: &str, path: &str) -> Option<Response<Body>> {
+fn respond(method: &str, path: &str) -> Option<Response<Body>> {
     let request = lambda_http::http::Request::builder()
         .method(method)
         .uri(path);
-    Docs::new(ORIGIN).answer(&request.body(Body::Empty).unwrap())
+    Docs::new(ORIGIN).respond(&request.body(Body::Empty).unwrap())
 }
 
 /// The values of an attribute, wherever it is.
@@ -21,7 +21,7 @@ fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn the_page_shows_every_call_parameter_status_and_shape() {
+fn the_page_shows_every_call_parameter_status_and_schema() {
     let (page, document) = (page(), Document::parse(DOCUMENT));
     let root = document.root();
     let mut calls = 0;
@@ -108,14 +108,14 @@ fn commands_can_be_pasted_as_they_are() {
 
 #[test]
 fn the_document_is_served_as_it_is_and_other_paths_are_left_to_the_api() {
-    let raw = answer("GET", RAW).unwrap();
+    let raw = respond("GET", RAW).unwrap();
     assert_eq!(raw.headers()["content-type"], "application/yaml");
     assert_eq!(**raw.body(), *DOCUMENT.as_bytes());
-    let page = answer("GET", "/docs").unwrap();
+    let page = respond("GET", "/docs").unwrap();
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let policy = page.headers()["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'"), "{policy}");
-    let refused = answer("POST", "/docs").unwrap();
+    let refused = respond("POST", "/docs").unwrap();
     assert_eq!(refused.status(), 405);
     assert_eq!(refused.headers()["allow"], "GET, HEAD");
     for path in [
@@ -124,7 +124,7 @@ fn the_document_is_served_as_it_is_and_other_paths_are_left_to_the_api() {
         "/docs/page.css",
         "/internal/deletion-tasks/run",
     ] {
-        assert!(answer("GET", path).is_none(), "{path}");
+        assert!(respond("GET", path).is_none(), "{path}");
     }
 }
 
@@ -135,7 +135,7 @@ fn prose_is_marked_up_and_everything_else_is_harmless() {
         "<p>A <code>b&lt;c&gt;</code> d.</p><ul><li>one</li><li><code>two</code>\n  more</li></ul>"
     );
     assert_eq!(text::escaped("<&\"'>"), "&lt;&amp;&quot;&#39;&gt;");
-    // The document uses no marks but those.
+    // The document uses no other markup.
     for mark in ["**", "](", "\n#", "\n* ", "```", "<"] {
         let prose = Document::parse(DOCUMENT);
         assert!(

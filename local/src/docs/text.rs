@@ -1,8 +1,8 @@
-//! Prose: the few of CommonMark's marks that the document uses, which are paragraphs, lists and code.
+//! Prose: the part of CommonMark that the document uses, which is paragraphs, lists and code.
 
 use std::fmt::Write;
 
-/// Text in HTML, in or between tags.
+/// Text escaped for HTML, inside or between tags.
 pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -18,7 +18,7 @@ pub(super) fn escaped(text: &str) -> String {
     out
 }
 
-/// Text with `code` in it.
+/// One paragraph's text, with its `code` marked up.
 pub(super) fn inline(text: &str) -> String {
     let mut out = String::new();
     for (number, part) in text.trim().split('`').enumerate() {

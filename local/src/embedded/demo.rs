@@ -1,21 +1,20 @@
-//! The vectors to try the service with.
+//! The demo vectors.
 //!
-//! Bucket `demo`, index `embed-456`: `obj-1` and `obj-3` to `obj-1000`, and not `obj-2`, so that the first example of the
-//! README gives the documented answer.
+//! The bucket `demo` has the index `embed-456` with `obj-1` and `obj-3` to `obj-1000`. `obj-2` is missing, so that the
+//! README's first example gives the documented response.
 
 use crate::error::StartError;
 use aws_sdk_s3vectors::Client;
 use aws_sdk_s3vectors::types::{DataType, DistanceMetric, PutInputVector, VectorData};
 
 const SERVICE: &str = "S3 Vectors";
-/// The bucket.
 pub(crate) const BUCKET: &str = "demo";
-/// The index: the embedding model's id.
+/// The index; its name is the embedding model's id.
 pub(crate) const INDEX: &str = "embed-456";
-/// The most vectors one put takes.
+/// The most vectors in one PutVectors call.
 const MAX_PUT: usize = 500;
 
-/// Fills an empty S3 Vectors.
+/// Creates the demo bucket, index and vectors.
 pub(crate) async fn seed(client: &Client) -> Result<(), StartError> {
     let bucket = client.create_vector_bucket().vector_bucket_name(BUCKET);
     bucket.send().await.map_err(StartError::setup(SERVICE))?;

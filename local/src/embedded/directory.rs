@@ -1,19 +1,19 @@
-//! The directory that keeps the tasks: one runner's at a time, and no other user's to read.
+//! The directory of `--data`. One runner uses it at a time, and only its owner can read it.
 
 use crate::error::StartError;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Held while a runner uses the directory.
+/// The file that a runner locks while it uses the directory.
 const LOCK: &str = "lock";
-/// There while the database is made, so that one which was never finished is told from one that lost its content.
+/// Exists while the database is being created. An empty database without it has lost its content.
 const NEW: &str = "new";
 const DATABASE: &str = "tasks.db";
-/// What SQLite keeps beside it.
+/// SQLite's files beside the database.
 const BESIDE: [&str; 2] = ["tasks.db-wal", "tasks.db-shm"];
 
-/// The directory, held by this process.
+/// The directory, locked by this process.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
@@ -21,8 +21,8 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Takes the directory for this process, and makes it if it is missing.
-    pub(super) fn take(path: &Path) -> Result<Self, StartError> {
+    /// Locks the directory for this process. Creates it if it is missing.
+    pub(super) fn lock(path: &Path) -> Result<Self, StartError> {
         let failed = |error: io::Error| StartError::data(path, error);
         let is_new = !path.exists();
         fs::create_dir_all(path).map_err(|error| {
@@ -32,12 +32,12 @@ impl Directory {
                 failed(error)
             }
         })?;
-        if is_new || holds_ours_alone(path).map_err(failed)? {
+        if is_new || has_only_own_files(path).map_err(failed)? {
             private::directory(path).map_err(failed)?;
         } else if private::is_open_to_others(path) {
             tracing::warn!(
                 directory = %path.display(),
-                "others on this machine may look into the directory of --data; to keep them out: chmod 700"
+                "other users of this machine can read the --data directory; run chmod 700 on it to keep them out"
             );
         }
         let lock = file(&path.join(LOCK)).map_err(failed)?;
@@ -51,14 +51,14 @@ impl Directory {
         }
     }
 
-    /// The database's file, which is there afterwards.
+    /// The database's file. Creates it if it is missing.
     pub(super) fn database(&self) -> Result<PathBuf, StartError> {
         let failed = |error: io::Error| StartError::data(&self.path, error);
         let (database, new) = (self.path.join(DATABASE), self.path.join(NEW));
         let length = fs::metadata(&database).map(|metadata| metadata.len());
         match length {
             Ok(0) if !new.exists() => {
-                let detail = "its tasks.db is empty, and so damaged (remove it to begin anew)";
+                let detail = "its tasks.db is empty, so it is damaged (remove it to start over)";
                 return Err(StartError::data(&self.path, detail));
             }
             Ok(_) => {}
@@ -77,8 +77,8 @@ impl Directory {
         Ok(database)
     }
 
-    /// The database has its tables.
-    pub(super) fn is_made(&self) -> Result<(), StartError> {
+    /// Records that the database has its table.
+    pub(super) fn mark_created(&self) -> Result<(), StartError> {
         match fs::remove_file(self.path.join(NEW)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(StartError::data(&self.path, error))
@@ -92,7 +92,7 @@ impl Directory {
     }
 }
 
-/// Opens a file of its owner's, and makes it if it is missing.
+/// Opens a file that only its owner may read. Creates it if it is missing.
 fn file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
@@ -102,12 +102,12 @@ fn file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether there is nothing in a directory but what a runner makes.
-fn holds_ours_alone(path: &Path) -> io::Result<bool> {
-    let ours = [LOCK, NEW, DATABASE, BESIDE[0], BESIDE[1]];
+/// Whether a directory holds nothing but a runner's files.
+fn has_only_own_files(path: &Path) -> io::Result<bool> {
+    let own = [LOCK, NEW, DATABASE, BESIDE[0], BESIDE[1]];
     for entry in fs::read_dir(path)? {
         let name = entry?.file_name();
-        if !ours.iter().any(|ours| name == *ours) {
+        if !own.iter().any(|own| name == *own) {
             return Ok(false);
         }
     }
@@ -138,7 +138,7 @@ mod private {
     }
 }
 
-/// Elsewhere a directory's own rules have to do.
+/// On other systems the directory's own permissions apply.
 #[cfg(not(unix))]
 mod private {
     use std::fs::OpenOptions;

@@ -1,7 +1,7 @@
 //! DynamoDB: dynoxide over SQLite, in memory or in a file.
 
 use super::directory::Directory;
-use super::dynamodb_calls::{SITE, answer};
+use super::dynamodb_calls::{SITE, respond};
 use crate::error::StartError;
 use crate::schedule;
 use crate::server::{Guard, Server};
@@ -26,31 +26,31 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 const SERVICE: &str = "DynamoDB";
-/// How often expired items are looked for.
+/// How often expired items are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// DynamoDB that runs.
+/// A running DynamoDB.
 #[derive(Debug)]
 pub(crate) struct DynamoDb {
     server: Server,
-    /// Ends the search for expired items.
+    /// Stops the removal of expired items.
     _expiry: Stopper,
-    /// Held while it runs.
+    /// Locked while it runs.
     directory: Option<Directory>,
 }
 
 impl DynamoDb {
-    /// Starts it, with the tables that are in `data`, if given.
+    /// Starts it with the tables of the directory `data`, or with none.
     pub(crate) async fn start(
         listener: TcpListener,
         guard: Guard,
         data: Option<&Path>,
         clock: &Clock,
     ) -> Result<Self, StartError> {
-        let directory = data.map(Directory::take).transpose()?;
+        let directory = data.map(Directory::lock).transpose()?;
         let database = open(directory.as_ref(), clock)?;
         let (expiry, stop) = stop::signal();
-        // A database in a file reads the system's clock; beside a clock moved by hand it would expire the wrong items.
+        // A database in a file reads the system's clock, so with a manual clock it would remove the wrong items.
         if data.is_none() || matches!(clock, Clock::System) {
             let database = database.clone();
             tokio::spawn(schedule::every(
@@ -60,11 +60,11 @@ impl DynamoDb {
                 move || expire(database.clone()),
             ));
         }
-        let answer = move |request| {
+        let respond = move |request| {
             let database = database.clone();
-            async move { answer(&database, &request) }
+            async move { respond(&database, &request) }
         };
-        let server = Server::start(listener, guard, SITE, answer);
+        let server = Server::start(listener, guard, SITE, respond);
         Ok(Self {
             server: server.map_err(StartError::setup(SERVICE))?,
             _expiry: expiry,
@@ -72,9 +72,11 @@ impl DynamoDb {
         })
     }
 
-    /// The tables are there: what is in the directory is whole from now on.
-    pub(crate) fn is_made(&self) -> Result<(), StartError> {
-        self.directory.as_ref().map_or(Ok(()), Directory::is_made)
+    /// Records that the table exists, so that the directory is complete from now on.
+    pub(crate) fn mark_created(&self) -> Result<(), StartError> {
+        self.directory
+            .as_ref()
+            .map_or(Ok(()), Directory::mark_created)
     }
 
     /// Where it listens.
@@ -82,7 +84,7 @@ impl DynamoDb {
         self.server.address()
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
     }
@@ -106,7 +108,7 @@ fn open(directory: Option<&Directory>, clock: &Clock) -> Result<Database, StartE
     })
 }
 
-/// Our clock as the database wants it.
+/// The runner's clock, for the database.
 struct DatabaseClock(Clock);
 
 impl storage_backend::Clock for DatabaseClock {
@@ -116,14 +118,14 @@ impl storage_backend::Clock for DatabaseClock {
 
     #[allow(
         clippy::cast_precision_loss,
-        reason = "a fraction of a second is all that is asked for"
+        reason = "a fraction of a second is precise enough"
     )]
     fn now_unix_secs_f64(&self) -> f64 {
         self.0.now().timestamp_millis() as f64 / 1000.0
     }
 }
 
-/// Removes what has expired, as DynamoDB does in the background.
+/// Removes expired items, as DynamoDB does in the background.
 async fn expire(database: Database) {
     // The database blocks its thread.
     match tokio::task::spawn_blocking(move || database.sweep_ttl()).await {
@@ -133,7 +135,7 @@ async fn expire(database: Database) {
     }
 }
 
-/// Makes the table that `template.yaml` describes, unless it is there.
+/// Creates the table of `template.yaml` unless it exists.
 pub(crate) async fn create_table(
     client: &Client,
     table: &str,
@@ -147,9 +149,12 @@ pub(crate) async fn create_table(
     if !names.table_names().iter().any(|name| name == table) {
         create(client, table).await?;
     } else if let Some(data) = data
-        && !has_our_index(client, table).await?
+        && !has_current_index(client, table).await?
     {
-        return Err(StartError::data(data, "it holds tasks of another version"));
+        return Err(StartError::data(
+            data,
+            "it holds tasks of another version of this program",
+        ));
     }
     enable_expiry(client, table).await
 }
@@ -197,22 +202,22 @@ fn key(name: &str, kind: KeyType) -> Result<KeySchemaElement, StartError> {
     element.build().map_err(StartError::setup(SERVICE))
 }
 
-/// Whether the table that is there has the index this version reads.
-async fn has_our_index(client: &Client, table: &str) -> Result<bool, StartError> {
+/// Whether an existing table has the index that this version reads.
+async fn has_current_index(client: &Client, table: &str) -> Result<bool, StartError> {
     let description = client.describe_table().table_name(table).send().await;
     let description = description.map_err(StartError::setup(SERVICE))?.table;
     let indexes = description
         .as_ref()
         .map(TableDescription::global_secondary_indexes)
         .unwrap_or_default();
-    let ours: BTreeSet<&str> = INDEX_ATTRIBUTES.iter().copied().collect();
+    let expected: BTreeSet<&str> = INDEX_ATTRIBUTES.iter().copied().collect();
     Ok(indexes.iter().any(|index| {
         let projection = index.projection();
-        let theirs = projection
+        let found = projection
             .map(Projection::non_key_attributes)
             .unwrap_or_default();
         index.index_name() == Some(INDEX_NAME)
-            && theirs.iter().map(String::as_str).collect::<BTreeSet<_>>() == ours
+            && found.iter().map(String::as_str).collect::<BTreeSet<_>>() == expected
     }))
 }
 
@@ -225,7 +230,7 @@ async fn enable_expiry(client: &Client, table: &str) -> Result<(), StartError> {
     let state = state
         .map_err(StartError::setup(SERVICE))?
         .time_to_live_description;
-    // A second call for what is enabled already is an error.
+    // Enabling it twice is an error.
     if state.and_then(|state| state.time_to_live_status) == Some(TimeToLiveStatus::Enabled) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! DynamoDB's calls over HTTP: the protocol AWS JSON 1.0 over dynoxide.
 //!
-//! dynoxide has a server of its own, which answers every page that a browser shows, and cannot be put behind a guard.
+//! dynoxide has its own server, but that one responds to any web page and cannot be put behind the guard.
 
 use crate::server::{Reply, Site};
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What is served. A request has at most 16 MB ("Service, account, and table quotas in Amazon DynamoDB").
+/// A request has at most 16 MB ("Service, account, and table quotas in Amazon DynamoDB").
 pub(super) const SITE: Site = Site {
     max_body: 16 * 1024 * 1024,
     too_large: || {
@@ -24,8 +24,8 @@ pub(super) const SITE: Site = Site {
     pages: &[],
 };
 
-/// Answers one call. The database blocks the thread until it has.
-pub(super) fn answer(database: &Database, request: &Request<Bytes>) -> Reply {
+/// Responds to one call. The database blocks the thread meanwhile.
+pub(super) fn respond(database: &Database, request: &Request<Bytes>) -> Reply {
     let headers = request.headers();
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let target = text("x-amz-target").and_then(|target| target.split_once('.'));
@@ -53,7 +53,7 @@ fn has_date(headers: &HeaderMap) -> bool {
     headers.contains_key("x-amz-date") || headers.contains_key(DATE)
 }
 
-/// `None`: there is no such operation.
+/// Carries out one operation; `None` if there is no such operation.
 fn call(
     database: &Database,
     operation: &str,
@@ -62,7 +62,7 @@ fn call(
     macro_rules! calls {
         ($($name:literal $method:ident)+) => {
             match operation {
-                $($name => Some(read(body).and_then(|asked| database.$method(asked)).and_then(written)),)+
+                $($name => Some(read(body).and_then(|input| database.$method(input)).and_then(written)),)+
                 _ => None,
             }
         };
@@ -106,7 +106,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, DynoxideError> {
 fn written(response: impl Serialize) -> Result<String, DynoxideError> {
     let text = serde_json::to_string(&response);
     let text = text.map_err(|error| DynoxideError::InternalServerError(error.to_string()))?;
-    // What has nothing to say is an empty object.
+    // An empty response is an empty object.
     Ok(if text == "null" {
         "{}".to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! DynamoDB, SQS and S3 Vectors inside this process, each on a port of its own and spoken to by the AWS SDK over HTTP.
+//! DynamoDB, SQS and S3 Vectors inside this process, each on its own port, called by the AWS SDK over HTTP.
 
 pub(crate) mod demo;
 mod directory;

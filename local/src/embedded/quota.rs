@@ -1,6 +1,6 @@
-//! What S3 Vectors takes in a second, for each index. A call beyond it is refused.
+//! The rates that S3 Vectors accepts for each index. A call above them is throttled.
 //!
-//! The service's documentation gives the rates, and not over what time it counts. Here unused tokens are kept for one second.
+//! The service documents the rates but not the burst. Here a bucket holds the tokens of one second.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,11 +11,11 @@ use tokio::time::Instant;
 const WRITES_PER_SECOND: f64 = 1_000.0;
 /// "Combined vectors inserted and deleted per second per vector index" (the same page).
 const VECTORS_PER_SECOND: f64 = 2_500.0;
-/// GetVectors, ListVectors and QueryVectors. "S3 Vectors best practices" promises "hundreds"; this is the most that one may
-/// count on.
+/// GetVectors, ListVectors and QueryVectors calls. "S3 Vectors best practices" promises "hundreds" a second; nobody can
+/// rely on more than this.
 const READS_PER_SECOND: f64 = 300.0;
 
-/// What each index has left, by its name.
+/// The remaining tokens of each index, by its name.
 #[derive(Debug, Default)]
 pub(super) struct Quotas(Mutex<HashMap<String, Index>>);
 
@@ -26,17 +26,17 @@ struct Index {
     vectors: Bucket,
 }
 
-/// What a call asks of its index.
+/// The cost of a call to its index.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Cost {
     /// One read.
     Read,
-    /// One write of so many vectors.
+    /// One write of this many vectors.
     Write(usize),
 }
 
 impl Quotas {
-    /// Takes what a call costs, if there is as much.
+    /// Takes a call's cost if the index has enough tokens. Returns whether it had.
     pub(super) fn take(&self, index: &str, cost: Cost, now: Instant) -> bool {
         let mut indexes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let index = indexes.entry(index.to_owned()).or_insert_with(|| Index {
@@ -48,7 +48,7 @@ impl Quotas {
             Cost::Read => index.reads.take(1.0, now),
             Cost::Write(vectors) => {
                 let vectors = f64::from(u32::try_from(vectors).unwrap_or(u32::MAX));
-                // A call that is refused costs nothing.
+                // A throttled call costs nothing, so check the vectors before taking a write.
                 index.vectors.has(vectors, now)
                     && index.writes.take(1.0, now)
                     && index.vectors.take(vectors, now)
@@ -57,7 +57,7 @@ impl Quotas {
     }
 }
 
-/// A token bucket that holds one second's worth.
+/// A token bucket that holds the tokens of one second.
 #[derive(Debug)]
 struct Bucket {
     per_second: f64,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// How many of `calls` calls, evenly spread over `time`, are taken.
+    /// How many of `calls` calls, spread evenly over `time`, are accepted.
     fn taken(cost: Cost, calls: u32, time: Duration) -> u32 {
         let (quotas, began) = (Quotas::default(), Instant::now());
         let at = |call| began + time * call / calls;
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn no_more_vectors_and_calls_are_taken_than_a_second_has() {
         let seconds = Duration::from_secs;
-        // A full second is there at the start.
+        // The bucket is full at the start.
         assert_eq!(taken(Cost::Write(500), 1_000, seconds(9)), 5 * 10 - 1);
         assert!((9_990..=10_000).contains(&taken(Cost::Write(1), 100_000, seconds(9))));
         assert!((2_990..=3_000).contains(&taken(Cost::Read, 100_000, seconds(9))));

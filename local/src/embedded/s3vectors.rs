@@ -1,7 +1,7 @@
 //! S3 Vectors: winterbaume, in memory, behind HTTP.
 //!
-//! It takes any number of keys a call, and any number of calls. The real service does not, so this refuses what that would
-//! refuse: a client that forgets the limits fails here first. The rates of the real service it keeps where that is asked for.
+//! winterbaume accepts any number of keys in a call, and any number of calls. The real service has limits, which this
+//! module enforces, so that a client that ignores them fails here first. It enforces the rates only with `--throttle`.
 
 use super::quota::{Cost, Quotas};
 use super::vectors::Vectors;
@@ -24,7 +24,7 @@ const MAX_REQUEST_BYTES: usize = 20 * 1024 * 1024;
 /// The most characters of a vector's key.
 const MAX_KEY_CHARACTERS: usize = 1024;
 
-/// S3 Vectors that runs.
+/// A running S3 Vectors.
 #[derive(Debug)]
 pub(crate) struct S3Vectors(Server);
 
@@ -45,11 +45,11 @@ impl S3Vectors {
             too_large: || invalid("The request is too large", Vec::new()),
             pages: &[],
         };
-        let answer = move |request| {
+        let respond = move |request| {
             let service = Arc::clone(&service);
-            async move { service.answer(request).await }
+            async move { service.respond(request).await }
         };
-        let server = Server::start(listener, guard, site, answer);
+        let server = Server::start(listener, guard, site, respond);
         server.map(Self).map_err(StartError::setup("S3 Vectors"))
     }
 
@@ -58,7 +58,7 @@ impl S3Vectors {
         self.0.address()
     }
 
-    /// Ends it.
+    /// Stops it.
     pub(crate) async fn shutdown(self) {
         self.0.shutdown().await;
     }
@@ -71,16 +71,16 @@ struct Service {
 }
 
 impl Service {
-    async fn answer(&self, request: Request<Bytes>) -> Reply {
+    async fn respond(&self, request: Request<Bytes>) -> Reply {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path();
-        // What is no such JSON at all winterbaume refuses itself.
-        if let Some(asked) = Asked::read(path, &body) {
-            if let Some(broken) = asked.broken_limits() {
-                return broken;
+        // winterbaume itself refuses a body that is not such JSON.
+        if let Some(call) = VectorCall::read(path, &body) {
+            if let Some(error) = call.validation_error() {
+                return error;
             }
             let now = Instant::now();
-            if self.throttle.is_on() && !self.quotas.take(&asked.index, asked.cost(), now) {
+            if self.throttle.is_on() && !self.quotas.take(&call.index, call.cost(), now) {
                 return refusal(
                     StatusCode::TOO_MANY_REQUESTS,
                     "TooManyRequestsException",
@@ -88,7 +88,7 @@ impl Service {
                 );
             }
         }
-        // The state is kept by the region in the signature. Here there is one region, whatever the caller's shell says.
+        // winterbaume keeps its state by the region in the signature. Here all regions are one.
         parts.headers.remove(AUTHORIZATION);
         let request = MockRequest {
             method: parts.method.to_string(),
@@ -96,28 +96,28 @@ impl Service {
             headers: parts.headers,
             body,
         };
-        let answer = self.vectors.answer(parts.uri.path(), request).await;
-        let mut response = Response::new(Full::new(answer.body));
+        let mock = self.vectors.respond(parts.uri.path(), request).await;
+        let mut response = Response::new(Full::new(mock.body));
         *response.status_mut() =
-            StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = answer.headers;
+            StatusCode::from_u16(mock.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.headers_mut() = mock.headers;
         response
     }
 }
 
-/// A call that names vectors: what the limits are about.
-struct Asked {
-    /// The field that lists them.
+/// A call that names vectors, to which the limits apply.
+struct VectorCall {
+    /// The field that lists the vectors.
     field: &'static str,
-    /// The most that it may list.
-    most: usize,
+    /// The most vectors that it may list.
+    max: usize,
     keys: Vec<String>,
     index: String,
 }
 
-impl Asked {
+impl VectorCall {
     fn read(path: &str, body: &[u8]) -> Option<Self> {
-        let (field, most) = match path {
+        let (field, max) = match path {
             "/GetVectors" => ("keys", 100),
             "/DeleteVectors" => ("keys", 500),
             "/PutVectors" => ("vectors", 500),
@@ -132,7 +132,7 @@ impl Asked {
         let entries = body.get(field)?.as_array()?;
         Some(Self {
             field,
-            most,
+            max,
             keys: entries
                 .iter()
                 .map(|entry| key(entry).unwrap_or_default())
@@ -144,25 +144,25 @@ impl Asked {
     }
 
     fn cost(&self) -> Cost {
-        match self.most {
+        match self.max {
             100 => Cost::Read,
             _ => Cost::Write(self.keys.len()),
         }
     }
 
-    /// The refusal of a call whose list of keys or vectors, or a key in it, is too short or too long.
-    fn broken_limits(&self) -> Option<Reply> {
-        let mut faults = Vec::new();
-        let mut check = |path: String, length: usize, most: usize| {
-            if !(1..=most).contains(&length) {
-                let constraint = format!("Member must have length between 1 and {most}, inclusive");
+    /// The error for a call whose list of keys or vectors, or one of its keys, is too short or too long.
+    fn validation_error(&self) -> Option<Reply> {
+        let mut errors = Vec::new();
+        let mut check = |path: String, length: usize, max: usize| {
+            if !(1..=max).contains(&length) {
+                let constraint = format!("Member must have length between 1 and {max}, inclusive");
                 let message = format!(
                     "Value with length {length} at '{path}' failed to satisfy constraint: {constraint}"
                 );
-                faults.push((path, message));
+                errors.push((path, message));
             }
         };
-        check(format!("/{}", self.field), self.keys.len(), self.most);
+        check(format!("/{}", self.field), self.keys.len(), self.max);
         for (number, key) in self.keys.iter().enumerate() {
             let path = match self.field {
                 "keys" => format!("/keys/{number}"),
@@ -170,8 +170,8 @@ impl Asked {
             };
             check(path, key.chars().count(), MAX_KEY_CHARACTERS);
         }
-        let messages: Vec<_> = faults.iter().map(|(_, message)| message.as_str()).collect();
-        let text = match faults.len() {
+        let messages: Vec<_> = errors.iter().map(|(_, message)| message.as_str()).collect();
+        let text = match errors.len() {
             0 => return None,
             1 => format!("1 validation error detected. {}", messages.concat()),
             count => format!(
@@ -179,13 +179,13 @@ impl Asked {
                 messages.join("; ")
             ),
         };
-        Some(invalid(&text, faults))
+        Some(invalid(&text, errors))
     }
 }
 
-/// A `ValidationException` as the service words it: each fault has a path and a message.
-fn invalid(text: &str, faults: Vec<(String, String)>) -> Reply {
-    let fields = faults
+/// A `ValidationException` in the service's words: each error has a path and a message.
+fn invalid(text: &str, errors: Vec<(String, String)>) -> Reply {
+    let fields = errors
         .into_iter()
         .map(|(path, message)| json!({"path": path, "message": message}));
     let body = json!({"message": text, "fieldList": fields.collect::<Vec<_>>()});

@@ -22,14 +22,14 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 const SERVICE: &str = "SQS";
-/// What is served. The service itself refuses a message that is too large.
+/// The service itself refuses a message that is too large.
 const SITE: Site = Site {
     max_body: 4 * 1024 * 1024,
     too_large: || problem(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
     pages: &[],
 };
 
-/// SQS that runs.
+/// A running SQS.
 #[derive(Debug)]
 pub(crate) struct Sqs {
     server: Server,
@@ -41,17 +41,17 @@ impl Sqs {
     pub(crate) fn start(listener: TcpListener, guard: Guard) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::setup(SERVICE))?;
         let provider = Arc::new(RustackSqs::new(SqsConfig {
-            // What queue URLs begin with: the SDK calls them as they are.
+            // Queue URLs begin with these, and the SDK calls the URLs unchanged.
             host: address.ip().to_string(),
             port: address.port(),
             ..SqsConfig::default()
         }));
         let handler = Arc::new(RustackSqsHandler::new(Arc::clone(&provider)));
-        let answer = move |request| {
+        let respond = move |request| {
             let handler = Arc::clone(&handler);
-            async move { answer(handler.as_ref(), request).await }
+            async move { respond(handler.as_ref(), request).await }
         };
-        let server = Server::start(listener, guard, SITE, answer);
+        let server = Server::start(listener, guard, SITE, respond);
         Ok(Self {
             server: server.map_err(StartError::setup(SERVICE))?,
             provider,
@@ -63,25 +63,25 @@ impl Sqs {
         self.server.address()
     }
 
-    /// Ends it. What is on the queues is gone; the sweeper finds the tasks again.
+    /// Stops it. The messages are lost; the sweeper finds their tasks.
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
         self.provider.shutdown_all().await;
     }
 }
 
-/// Answers a call of the protocol AWS JSON 1.0.
-async fn answer(handler: &impl SqsHandler, request: Request<Bytes>) -> Reply {
+/// Responds to a call of the protocol AWS JSON 1.0.
+async fn respond(handler: &impl SqsHandler, request: Request<Bytes>) -> Reply {
     let (parts, body) = request.into_parts();
-    let number = uuid::Uuid::new_v4().to_string();
+    let request_id = uuid::Uuid::new_v4().to_string();
     let response = match resolve_operation(&parts.headers) {
         Ok(operation) => dispatch_operation(handler, operation, body).await,
         Err(error) => Err(error),
     };
-    let response = response.unwrap_or_else(|error| error_to_response(&error, &number));
+    let response = response.unwrap_or_else(|error| error_to_response(&error, &request_id));
     let (mut parts, body) = response.into_parts();
-    if let Ok(number) = HeaderValue::from_str(&number) {
-        parts.headers.entry("x-amzn-requestid").or_insert(number);
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        parts.headers.entry("x-amzn-requestid").or_insert(id);
     }
     let kind = HeaderValue::from_static("application/x-amz-json-1.0");
     parts.headers.entry(CONTENT_TYPE).or_insert(kind);
@@ -93,7 +93,7 @@ async fn whole(body: SqsResponseBody) -> Bytes {
     read.map(Collected::to_bytes).unwrap_or_default()
 }
 
-/// The queue and the one for what could not be handled.
+/// The queue and its dead-letter queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Queues {
     pub(crate) url: String,
@@ -101,7 +101,7 @@ pub(crate) struct Queues {
     pub(crate) dead_letter_url: String,
 }
 
-/// Makes the queue `name` and `name-dlq`, to which a message goes that was received `max_receive_count` times.
+/// Creates the queue `name` and its dead-letter queue `name-dlq`, where a message goes after `max_receive_count` receives.
 pub(crate) async fn create_queues(
     client: &Client,
     name: &str,

@@ -1,15 +1,15 @@
-//! What S3 Vectors holds, and its answers.
+//! The state of S3 Vectors, and the responses to its calls.
 //!
-//! winterbaume's service copies all that it holds after each call, a read too, so that a call would cost the more the more
-//! vectors are stored. Calls that name their vectors are answered here, from the state itself. All others (and those that fail,
-//! for the wording) go to the service, which is handed the state and gives it back.
+//! winterbaume's service copies its whole state after each call, so a call's cost would grow with the number of vectors.
+//! This module carries out the calls that name their vectors on the state itself. It passes all other calls, and those
+//! that fail, to the service: it lends the service the state and takes it back.
 
 use std::collections::HashMap;
 use tokio::sync::RwLock;
 use winterbaume_core::{MockRequest, MockResponse, MockService, StatefulService};
 use winterbaume_s3vectors::{S3VectorsService, S3VectorsState, S3VectorsStateView, wire};
 
-/// The one account and the one region: what the service makes of a request without a signature.
+/// The account and the region that the service assumes for an unsigned request.
 const SCOPE: (&str, &str) = ("123456789012", "us-east-1");
 
 /// All buckets, indexes and vectors.
@@ -26,8 +26,8 @@ impl Vectors {
         }
     }
 
-    /// Answers a call.
-    pub(super) async fn answer(&self, operation: &str, request: MockRequest) -> MockResponse {
+    /// Responds to a call.
+    pub(super) async fn respond(&self, operation: &str, request: MockRequest) -> MockResponse {
         let direct = match operation {
             "/GetVectors" => get(&*self.state.read().await, &request),
             "/PutVectors" => put(&mut *self.state.write().await, &request),
@@ -35,7 +35,7 @@ impl Vectors {
             _ => None,
         };
         match direct {
-            Some(answer) => answer,
+            Some(response) => response,
             None => self.through_the_service(request).await,
         }
     }
@@ -47,22 +47,22 @@ impl Vectors {
         if let Err(error) = self.service.restore(account, region, view).await {
             tracing::error!(?error, "S3 Vectors lost its state");
         }
-        let answer = self.service.handle(request).await;
+        let response = self.service.handle(request).await;
         *state = self.service.snapshot(account, region).await.into();
-        answer
+        response
     }
 }
 
 fn get(state: &S3VectorsState, request: &MockRequest) -> Option<MockResponse> {
-    let asked = wire::deserialize_get_vectors_request(request, &[], &HashMap::new()).ok()?;
+    let input = wire::deserialize_get_vectors_request(request, &[], &HashMap::new()).ok()?;
     let found = state.get_vectors(
-        asked.vector_bucket_name.as_deref(),
+        input.vector_bucket_name.as_deref(),
         None,
-        asked.index_name.as_deref(),
-        asked.index_arn.as_deref(),
-        &asked.keys,
-        asked.return_data.unwrap_or(false),
-        asked.return_metadata.unwrap_or(false),
+        input.index_name.as_deref(),
+        input.index_arn.as_deref(),
+        &input.keys,
+        input.return_data.unwrap_or(false),
+        input.return_metadata.unwrap_or(false),
     );
     let vectors = found.ok()?.into_iter();
     let vectors = vectors.map(|(key, data, metadata)| wire::GetOutputVector {
@@ -73,38 +73,38 @@ fn get(state: &S3VectorsState, request: &MockRequest) -> Option<MockResponse> {
         metadata,
     });
     let vectors = Some(vectors.collect());
-    let answer = wire::GetVectorsOutput { vectors };
-    Some(wire::serialize_get_vectors_response(&answer))
+    let output = wire::GetVectorsOutput { vectors };
+    Some(wire::serialize_get_vectors_response(&output))
 }
 
 fn put(state: &mut S3VectorsState, request: &MockRequest) -> Option<MockResponse> {
-    let asked = wire::deserialize_put_vectors_request(request, &[], &HashMap::new()).ok()?;
-    let vectors = asked.vectors.into_iter().map(|vector| {
+    let input = wire::deserialize_put_vectors_request(request, &[], &HashMap::new()).ok()?;
+    let vectors = input.vectors.into_iter().map(|vector| {
         let data = vector.data.float32.unwrap_or_default();
         (vector.key, data, vector.metadata)
     });
     let put = state.put_vectors(
-        asked.vector_bucket_name.as_deref(),
+        input.vector_bucket_name.as_deref(),
         None,
-        asked.index_name.as_deref(),
-        asked.index_arn.as_deref(),
+        input.index_name.as_deref(),
+        input.index_arn.as_deref(),
         vectors.collect(),
     );
     put.ok()?;
-    let answer = wire::PutVectorsOutput {};
-    Some(wire::serialize_put_vectors_response(&answer))
+    let output = wire::PutVectorsOutput {};
+    Some(wire::serialize_put_vectors_response(&output))
 }
 
 fn delete(state: &mut S3VectorsState, request: &MockRequest) -> Option<MockResponse> {
-    let asked = wire::deserialize_delete_vectors_request(request, &[], &HashMap::new()).ok()?;
+    let input = wire::deserialize_delete_vectors_request(request, &[], &HashMap::new()).ok()?;
     let deleted = state.delete_vectors(
-        asked.vector_bucket_name.as_deref(),
+        input.vector_bucket_name.as_deref(),
         None,
-        asked.index_name.as_deref(),
-        asked.index_arn.as_deref(),
-        &asked.keys,
+        input.index_name.as_deref(),
+        input.index_arn.as_deref(),
+        &input.keys,
     );
     deleted.ok()?;
-    let answer = wire::DeleteVectorsOutput {};
-    Some(wire::serialize_delete_vectors_response(&answer))
+    let output = wire::DeleteVectorsOutput {};
+    Some(wire::serialize_delete_vectors_response(&output))
 }

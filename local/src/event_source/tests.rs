@@ -15,7 +15,7 @@ struct Bench {
     source: EventSource,
 }
 
-/// Queues whose messages come back at once unless they are deleted.
+/// Queues with no visibility timeout: messages come back at once unless they are deleted.
 async fn bench(max_receive_count: u32) -> Bench {
     bench_with(Duration::ZERO, max_receive_count).await
 }
@@ -63,18 +63,18 @@ impl Bench {
         (stopper, tokio::spawn(self.source.clone().run(worker, stop)))
     }
 
-    /// Messages that wait, and messages in flight.
+    /// The numbers of waiting messages and of messages in flight.
     async fn counts(&self) -> (u32, u32) {
         let call = self
             .client
             .get_queue_attributes()
             .queue_url(&self.queues.url);
-        let answer = call
+        let response = call
             .attribute_names(QueueAttributeName::All)
             .send()
             .await
             .unwrap();
-        let attributes = answer.attributes.unwrap();
+        let attributes = response.attributes.unwrap();
         let count = |name| attributes[&name].parse().unwrap();
         (
             count(QueueAttributeName::ApproximateNumberOfMessages),
@@ -97,12 +97,12 @@ impl Bench {
             .client
             .receive_message()
             .queue_url(&self.queues.dead_letter_url);
-        let answer = call.wait_time_seconds(10).send().await.unwrap();
-        answer.messages.unwrap().remove(0).body.unwrap()
+        let response = call.wait_time_seconds(10).send().await.unwrap();
+        response.messages.unwrap().remove(0).body.unwrap()
     }
 }
 
-/// Waits, but not for ever.
+/// Waits for at most 20 seconds.
 async fn within<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future)
         .await
@@ -161,7 +161,7 @@ async fn a_batch_arrives_as_lambda_delivers_it_and_is_deleted_once_handled() {
 }
 
 #[tokio::test]
-async fn of_a_batch_that_failed_in_part_only_the_failed_message_comes_back() {
+async fn only_the_failed_message_of_a_batch_comes_back() {
     let bench = bench_with(Duration::from_secs(1), 20).await;
     bench.send(&["good", "bad", "fine"]).await;
     let (sender, mut events) = mpsc::unbounded_channel();
@@ -182,7 +182,7 @@ async fn of_a_batch_that_failed_in_part_only_the_failed_message_comes_back() {
 }
 
 #[tokio::test]
-async fn a_message_that_keeps_failing_is_received_so_often_and_then_is_a_dead_letter() {
+async fn a_message_that_keeps_failing_becomes_a_dead_letter_after_its_last_receive() {
     let bench = bench(3).await;
     bench.send(&["bad"]).await;
     let receives = Arc::new(Mutex::new(Vec::new()));
@@ -262,7 +262,7 @@ async fn no_more_invocations_run_at_a_time_than_allowed() {
     });
     within(begun.recv()).await.unwrap();
     within(begun.recv()).await.unwrap();
-    // The third is not even received: its visibility timeout would run.
+    // The third message must not be received yet, or its visibility timeout would run.
     assert_eq!(bench.counts().await, (3, 2));
     for _ in 0..3 {
         finish.notify_one();
@@ -285,7 +285,7 @@ async fn stopping_ends_a_long_poll_at_once() {
 }
 
 #[tokio::test]
-async fn stopping_kills_what_does_not_end_and_its_messages_are_not_lost() {
+async fn stopping_kills_an_invocation_that_does_not_end_and_keeps_its_messages() {
     let bench = bench_with(Duration::from_secs(60), 20).await;
     bench.send(&["slow"]).await;
     let (sender, mut begun) = mpsc::unbounded_channel();
@@ -300,7 +300,7 @@ async fn stopping_kills_what_does_not_end_and_its_messages_are_not_lost() {
 }
 
 #[tokio::test]
-async fn an_sqs_that_does_not_answer_is_tried_again() {
+async fn a_failed_receive_is_retried() {
     let mut bench = bench(20).await;
     bench.send(&["one"]).await;
     let (url, missing) = (

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// Answers what it was asked, and how many bytes came with it.
+/// Responds with the request's method, its URI and the length of its body.
 async fn echo(request: lambda_http::Request) -> lambda_http::Response<Body> {
     let text = format!(
         "{} {} {}",
@@ -27,7 +27,7 @@ async fn connect(server: &ApiServer) -> TcpStream {
     TcpStream::connect(server.address()).await.unwrap()
 }
 
-/// Sends `head` (without its last empty line) and `body`, and reads all that comes until the server closes.
+/// Sends `head` (without its `Host` and its last empty line) and `body`, and reads until the server closes.
 async fn exchange(server: &ApiServer, head: &str, body: &[u8]) -> String {
     let mut stream = connect(server).await;
     stream
@@ -35,86 +35,90 @@ async fn exchange(server: &ApiServer, head: &str, body: &[u8]) -> String {
         .await
         .unwrap();
     stream.write_all(body).await.unwrap();
-    let mut answer = String::new();
-    let read = timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;
+    let mut response = String::new();
+    let read = timeout(
+        Duration::from_secs(20),
+        stream.read_to_string(&mut response),
+    )
+    .await;
     read.expect("the server does not close").unwrap();
-    answer
+    response
 }
 
-fn status(answer: &str) -> &str {
-    answer.split(' ').nth(1).unwrap_or_default()
+fn status(response: &str) -> &str {
+    response.split(' ').nth(1).unwrap_or_default()
 }
 
 #[tokio::test]
 async fn a_handler_sees_the_request_as_it_was_sent() {
     let server = start().await;
     let head = "PUT /a%2Fb?x=%F0%9F%97%91&x=2 HTTP/1.1\r\nContent-Length: 3\r\nConnection: close";
-    let answer = exchange(&server, head, b"abc").await;
+    let response = exchange(&server, head, b"abc").await;
     assert!(
-        answer.ends_with("\r\n\r\nPUT /a%2Fb?x=%F0%9F%97%91&x=2 3"),
-        "{answer}"
+        response.ends_with("\r\n\r\nPUT /a%2Fb?x=%F0%9F%97%91&x=2 3"),
+        "{response}"
     );
 }
 
 #[tokio::test]
-async fn a_head_request_is_answered_without_a_body() {
+async fn the_response_to_a_head_request_has_no_body() {
     let server = start().await;
-    let answer = exchange(&server, "HEAD / HTTP/1.1\r\nConnection: close", b"").await;
+    let response = exchange(&server, "HEAD / HTTP/1.1\r\nConnection: close", b"").await;
     assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"),
-        "{answer}"
+        response.starts_with("HTTP/1.1 200") && response.ends_with("\r\n\r\n"),
+        "{response}"
     );
 }
 
 #[tokio::test]
-async fn the_largest_body_is_taken() {
+async fn the_largest_body_is_accepted() {
     let server = start().await;
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {MAX_BODY_BYTES}\r\nConnection: close");
-    let answer = exchange(&server, &head, &vec![b' '; MAX_BODY_BYTES]).await;
+    let response = exchange(&server, &head, &vec![b' '; MAX_BODY_BYTES]).await;
     assert!(
-        answer.ends_with(&format!("POST / {MAX_BODY_BYTES}")),
-        "{answer}"
+        response.ends_with(&format!("POST / {MAX_BODY_BYTES}")),
+        "{response}"
     );
 }
 
 #[tokio::test]
-async fn the_sender_of_a_larger_one_reads_why_it_was_refused() {
+async fn the_sender_of_a_larger_body_can_read_the_refusal() {
     let server = start().await;
     for length in [MAX_BODY_BYTES + 1, 3 * MAX_BODY_BYTES] {
         let head = format!("POST / HTTP/1.1\r\nContent-Length: {length}");
-        let answer = exchange(&server, &head, &vec![b' '; length]).await;
-        assert_eq!(status(&answer), "413");
-        assert!(answer.contains("application/problem+json"), "{answer}");
+        let response = exchange(&server, &head, &vec![b' '; length]).await;
+        assert_eq!(status(&response), "413");
+        assert!(response.contains("application/problem+json"), "{response}");
     }
 }
 
 #[tokio::test]
-async fn a_larger_one_that_does_not_say_so_is_refused_all_the_same() {
+async fn a_larger_body_of_undeclared_length_is_refused() {
     let server = start().await;
     let mut body = format!("{:x}\r\n", 2 * MAX_BODY_BYTES).into_bytes();
     body.extend(vec![b' '; 2 * MAX_BODY_BYTES]);
     body.extend(b"\r\n0\r\n\r\n");
-    let answer = exchange(
+    let response = exchange(
         &server,
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked",
         &body,
     )
     .await;
-    assert_eq!(status(&answer), "413");
+    assert_eq!(status(&response), "413");
 }
 
 #[tokio::test]
-async fn a_caller_that_asks_before_sending_too_much_is_told_at_once() {
+async fn a_caller_that_expects_100_continue_is_refused_before_it_sends() {
     let server = start().await;
     let length = MAX_BODY_BYTES + 1;
     let head = format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\nExpect: 100-continue");
-    let answer = exchange(&server, &head, b"").await;
-    assert_eq!(status(&answer), "413");
+    let response = exchange(&server, &head, b"").await;
+    assert_eq!(status(&response), "413");
 }
 
-/// On a clock that jumps to the next limit when nobody has anything to do.
+/// The paused clock jumps to the next limit when every task is idle.
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_stops_half_way_is_not_waited_for_for_ever() {
+async fn the_wait_for_a_caller_that_stops_half_way_is_bounded() {
     let server = start().await;
     for (part, ends_with) in [
         ("", ""),
@@ -126,10 +130,14 @@ async fn a_caller_that_stops_half_way_is_not_waited_for_for_ever() {
     ] {
         let mut stream = connect(&server).await;
         stream.write_all(part.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.ends_with(ends_with), "{part}: {answer}");
-        assert_eq!(answer.is_empty(), ends_with.is_empty(), "{part}: {answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        assert!(response.ends_with(ends_with), "{part}: {response}");
+        assert_eq!(
+            response.is_empty(),
+            ends_with.is_empty(),
+            "{part}: {response}"
+        );
     }
 }
 
@@ -158,7 +166,7 @@ async fn a_caller_that_hangs_up_does_not_stop_what_has_begun() {
         .unwrap();
     begun.notified().await;
     stream.shutdown().await.unwrap();
-    // The server closes its side too: it has dropped the connection, and all that hangs on it.
+    // The server closes its side too: it has dropped the connection and everything that belongs to it.
     assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     go_on.notify_one();
     timeout(Duration::from_secs(20), ended.notified())
@@ -174,18 +182,18 @@ async fn a_handler_that_panics_is_a_generic_500_and_the_next_request_is_served()
         echo(request).await
     };
     let server = ApiServer::start(listen(0, "").await.unwrap(), Guard::default(), handler).unwrap();
-    let answer = exchange(&server, "GET /panic HTTP/1.1\r\nConnection: close", b"").await;
-    assert_eq!(status(&answer), "500");
+    let response = exchange(&server, "GET /panic HTTP/1.1\r\nConnection: close", b"").await;
+    assert_eq!(status(&response), "500");
     assert!(
-        answer.contains("application/problem+json") && !answer.contains("panic"),
-        "{answer}"
+        response.contains("application/problem+json") && !response.contains("panic"),
+        "{response}"
     );
-    let answer = exchange(&server, "GET / HTTP/1.1\r\nConnection: close", b"").await;
-    assert_eq!(status(&answer), "200");
+    let response = exchange(&server, "GET / HTTP/1.1\r\nConnection: close", b"").await;
+    assert_eq!(status(&response), "200");
 }
 
 #[tokio::test]
-async fn the_end_waits_for_a_request_but_not_for_ever() {
+async fn shutdown_waits_for_a_request_for_a_bounded_time() {
     let (begun, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let notes = (Arc::clone(&begun), Arc::clone(&go_on));
     let handler = move |request| {
@@ -216,8 +224,8 @@ async fn the_end_waits_for_a_request_but_not_for_ever() {
             go_on.notify_one();
         }
         timeout(GRACE * 3, ended).await.unwrap().unwrap();
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer).await;
-        assert_eq!(answer.starts_with("HTTP/1.1 200"), finishes, "{answer}");
+        let mut response = String::new();
+        let _ = stream.read_to_string(&mut response).await;
+        assert_eq!(response.starts_with("HTTP/1.1 200"), finishes, "{response}");
     }
 }

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 use tokio::net::TcpStream;
 
-/// Asks the API without HTTP.
+/// Calls the API without HTTP.
 async fn call(running: &Running, method: &str, path: &str, body: Body) -> Value {
     let request = http::Request::builder()
         .method(method)
         .uri(format!("/internal/deletion-tasks{path}"));
     let request: Request = request.body(body).unwrap();
-    let answer = running.handlers.api.handle(request).await;
-    assert_eq!(answer.status(), 200, "{:?}", answer.body());
-    serde_json::from_slice(answer.body()).unwrap()
+    let response = running.handlers.api.handle(request).await;
+    assert_eq!(response.status(), 200, "{:?}", response.body());
+    serde_json::from_slice(response.body()).unwrap()
 }
 
 async fn create(running: &Running, id: &str, objects: &[&str]) {
@@ -70,7 +70,7 @@ impl Drop for Directory {
 }
 
 #[tokio::test]
-async fn the_first_example_gives_the_documented_answer() {
+async fn the_first_example_gives_the_documented_response() {
     let running = start(Options::default()).await.unwrap();
     create(&running, "delete-xyz", &["obj-1", "obj-2"]).await;
     let task = done(&running, "delete-xyz").await;
@@ -86,7 +86,7 @@ async fn the_first_example_gives_the_documented_answer() {
 }
 
 #[tokio::test]
-async fn without_a_worker_and_a_sweeper_a_task_waits_for_who_calls_them() {
+async fn without_a_worker_and_a_sweeper_a_task_stays_pending() {
     let options = Options {
         worker_concurrency: 0,
         sweep_interval: None,
@@ -99,8 +99,8 @@ async fn without_a_worker_and_a_sweeper_a_task_waits_for_who_calls_them() {
         .sqs
         .receive_message()
         .queue_url(&running.queue_url);
-    let answer = call.wait_time_seconds(5).send().await.unwrap();
-    assert_eq!(answer.messages().len(), 1);
+    let response = call.wait_time_seconds(5).send().await.unwrap();
+    assert_eq!(response.messages().len(), 1);
     assert_eq!(info(&running, "waits").await["status"], "pending");
     running.shutdown().await;
 }
@@ -123,12 +123,12 @@ async fn tasks_in_a_directory_outlive_the_run_and_belong_to_one_runner_at_a_time
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_directory_of_tasks_is_its_owner_s_alone() {
+async fn only_its_owner_can_read_a_directory_of_tasks() {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let directory = Directory::new();
-    for round in ["made", "found open to others"] {
+    for round in ["created", "found open to others"] {
         let running = start(directory.options()).await.unwrap();
         create(&running, round.split(' ').next().unwrap(), &["obj-1"]).await;
         assert_eq!(mode(&directory.0), 0o700, "{round}");
@@ -144,7 +144,7 @@ async fn a_directory_of_tasks_is_its_owner_s_alone() {
         }
         fs::set_permissions(&directory.0, Permissions::from_mode(0o755)).unwrap();
     }
-    // What holds other things is somebody else's to close.
+    // The permissions of a directory that holds other files are left alone.
     fs::write(directory.0.join("notes"), "").unwrap();
     start(directory.options()).await.unwrap().shutdown().await;
     assert_eq!(mode(&directory.0), 0o755);
@@ -152,7 +152,7 @@ async fn a_directory_of_tasks_is_its_owner_s_alone() {
 }
 
 #[tokio::test]
-async fn a_first_run_that_was_killed_before_it_had_its_tables_begins_again() {
+async fn a_first_run_that_was_killed_before_it_had_its_table_starts_over() {
     let directory = Directory::new();
     std::fs::create_dir(&directory.0).unwrap();
     for file in ["new", "tasks.db"] {
@@ -176,7 +176,7 @@ async fn a_directory_that_cannot_be_used_is_named() {
     for (error, reason) in [
         (error, "it is not a directory"),
         (damaged, "its tasks.db is damaged"),
-        (empty, "its tasks.db is empty, and so damaged"),
+        (empty, "its tasks.db is empty, so it is damaged"),
     ] {
         assert!(
             error.contains(reason) && error.contains("--data"),
@@ -187,7 +187,7 @@ async fn a_directory_that_cannot_be_used_is_named() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_named_with_its_flag_and_free_again_after_the_end() {
+async fn a_taken_port_is_named_with_its_flag_and_free_again_after_shutdown() {
     let first = start(Options::default()).await.unwrap();
     for flag in [
         "--port",

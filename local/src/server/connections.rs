@@ -1,31 +1,31 @@
-//! The connections of a server: how many it holds, and which of them it closes to take a new one.
+//! The connections of a server: how many it holds, and which one it closes to accept another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-/// The most connections of one server. Four of them, and what the handlers hold, stay below the 1,024 open files that a
-/// process often may have.
+/// The most connections of one server. With four servers and the handlers' own connections, the process stays below the
+/// common limit of 1,024 open files.
 const MAX_CONNECTIONS: usize = 200;
 
-/// Whether a whole request of a connection is being answered. Clones are one.
+/// Whether a handler is working on a request of a connection. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Activity(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     is_at_work: AtomicBool,
-    /// Counts up with everything that connections do.
+    /// The number of the connection's last event; a lower number is older.
     since: AtomicU64,
 }
 
-/// While it lives, a request is being answered.
+/// Held while a handler works on a request.
 #[derive(Debug)]
 pub(super) struct AtWork<'a>(&'a Activity);
 
 impl Activity {
-    /// A request is whole.
+    /// Marks that a whole request has arrived.
     pub(super) fn begins(&self) -> AtWork<'_> {
         self.0.is_at_work.store(true, Ordering::Relaxed);
         AtWork(self)
@@ -45,7 +45,7 @@ impl Drop for AtWork<'_> {
     }
 }
 
-/// The connections that are held. Dropped, they are closed.
+/// The open connections. Dropping this closes them.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
     running: JoinSet<()>,
@@ -53,7 +53,7 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Holds one more.
+    /// Adds a connection.
     pub(super) fn hold(
         &mut self,
         activity: Activity,
@@ -64,7 +64,7 @@ impl Connections {
         self.held.insert(task.id(), (task, activity));
     }
 
-    /// Waits until one has ended. Never ends where there is none.
+    /// Waits until a connection has ended; for ever if there is none.
     pub(super) async fn one_ended(&mut self) {
         match self.running.join_next_with_id().await {
             Some(ended) => {
@@ -75,7 +75,8 @@ impl Connections {
         }
     }
 
-    /// Makes room for one more: closes the one that has waited longest for a whole request, or waits until a response is given.
+    /// Makes room for one more: closes the connection that has waited longest for a whole request, or, if a handler works
+    /// for every one, waits until one ends.
     pub(super) async fn room_for_one_more(&mut self) {
         while self.held.len() >= MAX_CONNECTIONS {
             self.close_an_idle_one();

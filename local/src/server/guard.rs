@@ -1,9 +1,9 @@
-//! Who is answered: programs of this machine, and this server's own pages.
+//! Lets in requests of this machine's programs and of this server's own pages, and no others.
 //!
-//! A browser on this machine can reach every listener of it, whichever page it shows. So nothing is answered that came to a name
-//! which is not this machine's (a page may have its own name point here), nor what a page of another origin sends. What a browser says
-//! of a request no page can change: `Host` (RFC 9110), `Origin` (RFC 6454), and the `Sec-Fetch-` headers (Fetch Metadata Request
-//! Headers, W3C).
+//! A browser can reach every listener of its machine, whichever page it shows. So the guard refuses a request to a name that
+//! is not this machine's, since a page's domain may be made to resolve to this machine, and a request from a page of another
+//! origin. It relies on headers that the browser sets and that no page can change: `Host` (RFC 9110), `Origin` (RFC 6454),
+//! and the `Sec-Fetch-` headers (Fetch Metadata Request Headers, W3C).
 
 use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
@@ -16,15 +16,15 @@ const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 
-/// Stands before all listeners. Clones are one.
+/// The guard of all listeners.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Guard {
-    /// Names of this machine beside those of loopback, in lower case.
+    /// Names of this machine besides those of loopback, in lower case.
     names: Arc<[String]>,
 }
 
 impl Guard {
-    /// One that also takes these names for this machine's.
+    /// A guard that accepts these names besides those of loopback.
     pub(crate) fn of(names: &[String]) -> Self {
         let names = names.iter().map(|name| bare(name).to_ascii_lowercase());
         Self {
@@ -32,51 +32,48 @@ impl Guard {
         }
     }
 
-    /// Whether a request is to be answered.
+    /// Lets a request in, or refuses it.
     ///
     /// # Errors
-    /// Why not, and what to do about it.
+    /// Why it is refused, and what to do.
     pub(super) fn lets_in(&self, request: &Parts, pages: &[&str]) -> Result<(), String> {
         let host = self.host(request)?;
-        if is_of_a_person(request, pages) {
+        if is_navigation(request, pages) {
             return Ok(());
         }
         if let Some(origin) = one(&request.headers, &ORIGIN)? {
             let own = origin.strip_prefix("http://");
             let own = own.or_else(|| origin.strip_prefix("https://"));
             if !own.is_some_and(|own| own.eq_ignore_ascii_case(host)) {
-                return Err(refusal(&format!("Its `Origin` is `{}`", shown(origin))));
+                return Err(refusal("Origin", origin));
             }
         }
         match one(&request.headers, &SITE)? {
             None | Some("none" | "same-origin") => Ok(()),
-            Some(site) => Err(refusal(&format!(
-                "Its `Sec-Fetch-Site` is `{}`",
-                shown(site)
-            ))),
+            Some(site) => Err(refusal("Sec-Fetch-Site", site)),
         }
     }
 
-    /// The name and port that the request came to, which must be this machine's.
+    /// The name and port that the request was sent to, which must be this machine's.
     fn host<'a>(&self, request: &'a Parts) -> Result<&'a str, String> {
         let named = request.uri.authority().map(|authority| authority.as_str());
         let host = one(&request.headers, &HOST)?;
         for host in host.into_iter().chain(named) {
-            if !self.is_ours(host) {
+            if !self.is_this_machine(host) {
                 let name = Uri::try_from(host).ok();
                 let name = name.as_ref().and_then(Uri::host).unwrap_or("NAME");
                 return Err(format!(
-                    "`Host` is `{}`, which is no name of this machine. If it is one, start with --allow-host {}",
+                    "`Host` is `{}`, which is not a name of this machine. To accept it, start with --allow-host {}",
                     shown(host),
                     shown(bare(name)),
                 ));
             }
         }
-        host.ok_or_else(|| "There is no `Host`".to_owned())
+        host.ok_or_else(|| "The request has no `Host`".to_owned())
     }
 
-    fn is_ours(&self, host: &str) -> bool {
-        // A port of its own, whatever it is: it may be forwarded.
+    fn is_this_machine(&self, host: &str) -> bool {
+        // Any port will do: it may be forwarded.
         let Some(name) = without_port(host) else {
             return false;
         };
@@ -88,9 +85,8 @@ impl Guard {
     }
 }
 
-/// Whether a person follows a link to a page, with the page in a window of its own. What it shows, the page that has the link
-/// cannot see.
-fn is_of_a_person(request: &Parts, pages: &[&str]) -> bool {
+/// Whether a person opened one of `pages` as a document of its own. The page with the link cannot see what it shows.
+fn is_navigation(request: &Parts, pages: &[&str]) -> bool {
     let says = |name: &HeaderName, what: &str| {
         let mut all = request.headers.get_all(name).iter();
         all.next().is_some_and(|value| value == what) && all.next().is_none()
@@ -102,24 +98,25 @@ fn is_of_a_person(request: &Parts, pages: &[&str]) -> bool {
         && says(&USER, "?1")
 }
 
-/// A header that is there once, or not at all.
+/// The value of a header that may occur once.
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, String> {
     let mut all = headers.get_all(name).iter();
     let (first, more) = (all.next(), all.next());
     let first = first.map(|value| value.to_str()).transpose();
     match (first, more) {
         (Ok(first), None) => Ok(first),
-        _ => Err(format!("`{name}` is given twice, or is not readable")),
+        _ => Err(format!("The header `{name}` is repeated or not readable")),
     }
 }
 
-fn refusal(why: &str) -> String {
+fn refusal(header: &str, value: &str) -> String {
     format!(
-        "A page of another origin sent this. {why}. Call from a program such as curl, or from a page that this address serves itself"
+        "A page of another origin sent this request: its `{header}` is `{}`. Call from a program such as curl, or from a page of this address",
+        shown(value)
     )
 }
 
-/// A name or an address without its port. `None`: it is neither.
+/// A name or an address without its port; `None` if it is neither.
 fn without_port(host: &str) -> Option<&str> {
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => {
@@ -139,7 +136,7 @@ fn bare(name: &str) -> &str {
     name.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// What a stranger sent, short enough to show.
+/// A foreign text, cut to a length that can be shown.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }
@@ -164,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_this_machine_are_answered() {
+    fn only_names_of_this_machine_are_let_in() {
         let guard = Guard::of(&["Dev.Example".to_owned(), "[fd00::1]".to_owned()]);
         for host in [
             "127.0.0.1:9000",
@@ -211,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_of_another_origin_is_refused_and_our_own_is_not() {
+    fn a_page_of_another_origin_is_refused_and_an_own_page_is_not() {
         let guard = Guard::default();
         let host = ("host", "localhost:9000");
         for own in [

@@ -29,8 +29,8 @@ async fn put(client: &Client, key: &str, expires: DateTime<Utc>) {
 }
 
 async fn keys(client: &Client) -> Vec<String> {
-    let answer = client.scan().table_name(TABLE).send().await.unwrap();
-    let items = answer.items.unwrap();
+    let response = client.scan().table_name(TABLE).send().await.unwrap();
+    let items = response.items.unwrap();
     let mut keys: Vec<_> = items
         .iter()
         .map(|item| item[KEY].as_s().unwrap().clone())
@@ -40,7 +40,7 @@ async fn keys(client: &Client) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_has_expired_by_our_clock_is_removed() {
+async fn items_that_have_expired_by_the_runners_clock_are_removed() {
     let manual = ManualClock::at(DateTime::UNIX_EPOCH + TimeDelta::days(1000));
     let clock = Clock::Manual(manual.clone());
     let database = open(None, &clock).unwrap();
@@ -49,7 +49,7 @@ async fn what_has_expired_by_our_clock_is_removed() {
         let database = database.clone();
         move |request| {
             let database = database.clone();
-            async move { answer(&database, &request) }
+            async move { respond(&database, &request) }
         }
     });
     let server = server.unwrap();
@@ -65,7 +65,7 @@ async fn what_has_expired_by_our_clock_is_removed() {
 }
 
 #[tokio::test]
-async fn making_the_table_again_changes_nothing() {
+async fn creating_the_table_again_changes_nothing() {
     let listener = listen(0, "").await.unwrap();
     let dynamodb = DynamoDb::start(listener, Guard::default(), None, &Clock::System)
         .await

@@ -34,8 +34,8 @@ async fn get(client: &Client, keys: Vec<String>) -> Result<Vec<String>, SdkError
         .get_vectors()
         .vector_bucket_name(BUCKET)
         .index_name(INDEX);
-    let answer = call.set_keys(Some(keys)).send().await?;
-    Ok(answer
+    let response = call.set_keys(Some(keys)).send().await?;
+    Ok(response
         .vectors
         .into_iter()
         .map(|vector| vector.key)
