@@ -9,18 +9,21 @@
     reason = "a test that cannot go on fails there"
 )]
 
+pub mod bench;
+pub mod handlers;
 pub mod http;
 pub mod kills;
 pub mod lines;
-pub mod measure;
 pub mod openapi;
 pub mod postgres;
 pub mod queue;
 pub mod runtime_api;
+pub mod seed;
 mod service;
 pub mod sim;
 pub mod stores;
 pub mod tls;
 pub mod wire;
 
-pub use service::{DEMO_INDEX, Service, example, ids, run_body};
+pub use seed::{DEMO_INDEX, example, ids, run_body};
+pub use service::Service;

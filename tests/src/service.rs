@@ -1,9 +1,8 @@
 //! The whole service in one process, and what a test does with it.
 
-mod index;
-
 use crate::http::{self, Reply};
 use crate::queue::{self, Queue, Receive};
+use crate::seed::{self, DEMO_INDEX};
 use crate::wire::Wire;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,10 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// The demo data's index.
-pub const DEMO_INDEX: &str = "embed-456";
-/// The demo data's bucket.
-const BUCKET: &str = "demo";
 /// Where the endpoints are.
 const ROOT: &str = "/internal/deletion-tasks";
 /// How long one worker invocation may take.
@@ -35,22 +30,6 @@ pub struct Service {
     pub clock: ManualClock,
     /// Whether the embedded S3 Vectors keeps the real one's rates.
     pub throttle: Throttle,
-}
-
-/// The first example in the README.
-pub fn example() -> Value {
-    run_body("embed-456", "delete-xyz", &["obj-1", "obj-2"])
-}
-
-/// A body of `/run`.
-pub fn run_body(model: &str, task_id: &str, object_ids: &[impl AsRef<str>]) -> Value {
-    let ids: Vec<_> = object_ids.iter().map(AsRef::as_ref).collect();
-    json!({"embedding_model_id": model, "task_id": task_id, "object_ids": ids})
-}
-
-/// Object ids `<prefix>-0`, `<prefix>-1` and so on.
-pub fn ids(prefix: &str, count: usize) -> Vec<String> {
-    (0..count).map(|i| format!("{prefix}-{i}")).collect()
 }
 
 impl Service {
@@ -227,7 +206,7 @@ impl Service {
         tokio::spawn(async move { service.deliver(&[body]).await })
     }
 
-    /// Runs the sweeper once; answers how many messages it sent.
+    /// Runs the sweeper once. Returns how many messages it sent.
     pub async fn sweep(&self) -> usize {
         let deadline = self.now() + TimeDelta::seconds(60);
         let report = self.running.handlers.sweeper.sweep(deadline).await;
@@ -239,6 +218,26 @@ impl Service {
     pub fn start_sweep(self: &Arc<Self>) -> JoinHandle<usize> {
         let service = Arc::clone(self);
         tokio::spawn(async move { service.sweep().await })
+    }
+
+    /// Makes an index that holds these objects.
+    pub async fn seed(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        seed::index(&self.running.clients.s3vectors, index, object_ids).await;
+    }
+
+    /// Puts these objects into an index, as somebody else would.
+    pub async fn insert(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        seed::insert(&self.running.clients.s3vectors, index, object_ids).await;
+    }
+
+    /// Takes these objects out of an index, as somebody else would.
+    pub async fn remove(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        seed::remove(&self.running.clients.s3vectors, index, object_ids).await;
+    }
+
+    /// Which of these objects are in an index.
+    pub async fn present(&self, index: &str, object_ids: &[impl AsRef<str>]) -> Vec<String> {
+        seed::present(&self.running.clients.s3vectors, index, object_ids).await
     }
 
     /// Moves the handlers' clock.

@@ -4,7 +4,7 @@
 //! What must be stored of an object is 16 bytes, as many as a UUID has; all else of an item is taken to fit beside it. Least calls and
 //! least units are worked out each by itself.
 
-use tests::measure::units::{read_units, write_units};
+use tests::bench::units::{read_units, write_units};
 
 /// Bytes of an id that nothing shortens.
 const ID: usize = 16;

@@ -21,7 +21,8 @@ mod report;
 mod service;
 
 use clap::Parser;
-use tests::measure::flags::Flags;
+use tests::bench::arguments::Flags;
+use tests::bench::table::print;
 
 /// What each operation costs.
 #[derive(Debug, Parser)]
@@ -40,17 +41,13 @@ async fn main() {
     let rows = operations::measure(&service, arguments.flags.quick).await;
     let small = rows.iter().find(|row| row.name == operations::SMALL);
     let small = small.expect("the small task").cost.clone();
-    let plain = [2, 1].map(|indexes| (indexes, plain::measure(&service, indexes)));
     let mut costs = vec![("the service".to_owned(), small)];
-    for (indexes, cost) in plain {
-        let name = format!(
-            "the plain design, {indexes} index{}",
-            if indexes == 1 { "" } else { "es" }
-        );
-        costs.push((name, cost.await));
+    for indexes in [2, 1] {
+        let plural = if indexes == 1 { "" } else { "es" };
+        let name = format!("the plain design, {indexes} index{plural}");
+        costs.push((name, plain::measure(&service, indexes).await));
     }
-    match arguments.flags.json {
-        true => report::json(&rows, &costs),
-        false => println!("{}", report::tables(&rows, &costs)),
-    }
+    let mut rows = report::operations(&rows);
+    rows.extend(report::dollars(&costs));
+    print(&rows, arguments.flags.json);
 }

@@ -25,8 +25,10 @@ mod service;
 
 use clap::{Parser, Subcommand};
 use serde_json::Value;
-use tests::measure::child;
-use tests::measure::flags::Flags;
+use tests::bench::arguments::Flags;
+use tests::bench::process::child;
+use tests::bench::table::print;
+use tests::handlers::Addresses;
 
 /// What the service costs at scale.
 #[derive(Debug, Parser)]
@@ -62,7 +64,7 @@ enum Part {
         #[arg(long)]
         objects: usize,
         #[arg(long)]
-        services: String,
+        services: Addresses,
     },
     Pages {
         #[arg(long)]
@@ -91,10 +93,7 @@ async fn measure(part: Part) -> Value {
             half,
             objects,
             services,
-        } => {
-            let services = serde_json::from_str(&services).expect("addresses in JSON");
-            alone::run(half, objects, &services).await
-        }
+        } => alone::run(half, objects, &services).await,
         Part::Pages { tasks, times } => pages::measure(tasks, times).await.into(),
     }
 }
@@ -102,19 +101,18 @@ async fn measure(part: Part) -> Value {
 /// Measures everything and prints it.
 async fn all(quick: bool, json: bool) {
     // Objects, and how often a task of so many is timed. 500 is the largest task that is one item.
-    let sizes: &[(&str, &str)] = match quick {
-        true => &[("100", "21"), ("1000", "11"), ("10000", "5")],
-        false => &[
+    let (sizes, tables, times): (&[_], _, _) = if quick {
+        let sizes = &[("100", "21"), ("1000", "11"), ("10000", "5")];
+        (sizes, ["1000", "10000"], "5")
+    } else {
+        let sizes = &[
             ("100", "101"),
             ("500", "101"),
             ("1000", "51"),
             ("10000", "21"),
             ("100000", "7"),
-        ],
-    };
-    let (tables, times) = match quick {
-        true => (["1000", "10000"], "5"),
-        false => (["1000", "100000"], "31"),
+        ];
+        (sizes, ["1000", "100000"], "31")
     };
     let mut rows = Vec::new();
     for (objects, times) in sizes {
@@ -125,16 +123,10 @@ async fn all(quick: bool, json: bool) {
         eprintln!("handlers alone, {objects} objects");
         rows.push(child(&["handlers", "--objects", objects]).await);
     }
-    for what in ["service", "bare"] {
-        rows.push(report::exponents(what, &rows));
-    }
     for tasks in tables {
         eprintln!("list pages, {tasks} tasks");
         let pages = child(&["pages", "--tasks", tasks, "--times", times]).await;
         rows.extend(pages.as_array().into_iter().flatten().cloned());
     }
-    match json {
-        true => rows.iter().for_each(|row| println!("{row}")),
-        false => println!("{}", report::tables(&rows)),
-    }
+    print(&report::rows(&rows), json);
 }

@@ -24,10 +24,10 @@ mod count;
 use build::{Binary, Kind};
 use clap::Parser;
 use count::{Counted, Services, Until};
-use serde_json::{Value, json};
-use tests::measure::flags::Flags;
-use tests::measure::median;
-use tests::measure::rows::{Row, print};
+use serde_json::json;
+use tests::bench::arguments::Flags;
+use tests::bench::table::{Row, number, print, row};
+use tests::bench::{median, range};
 
 /// How small the functions are and how quick to start.
 #[derive(Debug, Parser)]
@@ -71,15 +71,18 @@ fn start_row((binary, times, counted): &Start<'_>, all: &[Start<'_>]) -> Row {
             .expect("it is measured")
     };
     let (hello, defaults) = (of(Kind::Hello), of(Kind::Defaults));
-    let p50 = median((*times).clone());
-    let least = times.iter().copied().fold(f64::INFINITY, f64::min);
-    vec![
+    let p50 = median(times.iter().copied());
+    let (least, _) = range(times.iter().copied());
+    row([
         ("start", json!(binary.name)),
         ("stripped MB", number(binary.stripped_bytes as f64 / 1e6, 2)),
         ("exec to first /next, ms, p50", number(p50, 2)),
         ("least", number(least, 2)),
-        ("× hello", number(p50 / median(hello.1.clone()), 2)),
-        ("defaults ÷ it", number(median(defaults.1.clone()) / p50, 2)),
+        ("× hello", number(p50 / median(hello.1.iter().copied()), 2)),
+        (
+            "defaults ÷ it",
+            number(median(defaults.1.iter().copied()) / p50, 2),
+        ),
         (
             "instructions, M",
             number(counted.instructions as f64 / 1e6, 2),
@@ -89,7 +92,7 @@ fn start_row((binary, times, counted): &Start<'_>, all: &[Start<'_>]) -> Row {
             "of which its own",
             number(counted.private_kilobytes as f64 / 1e3, 2),
         ),
-    ]
+    ])
 }
 
 /// Until a function has answered its first request, with TLS to DynamoDB and SQS.
@@ -97,7 +100,7 @@ fn request_row((binary, roots, counted): &Request<'_>, all: &[Request<'_>]) -> R
     let defaults = all.iter().find(|(it, ..)| it.kind == Kind::Defaults);
     let defaults = defaults.expect("it is measured").2.instructions as f64;
     let instructions = counted.instructions as f64;
-    vec![
+    row([
         ("first request over TLS", json!(binary.name)),
         ("trusts", json!(roots.name())),
         ("instructions, M", number(instructions / 1e6, 2)),
@@ -107,9 +110,5 @@ fn request_row((binary, roots, counted): &Request<'_>, all: &[Request<'_>]) -> R
             "of which its own",
             number(counted.private_kilobytes as f64 / 1e3, 2),
         ),
-    ]
-}
-
-fn number(value: f64, digits: usize) -> Value {
-    json!(format!("{value:.digits$}"))
+    ])
 }

@@ -23,8 +23,9 @@ mod postgres;
 mod s3vectors;
 
 use clap::{Parser, Subcommand};
-use tests::measure::flags::Flags;
-use tests::measure::rows::{Row, print};
+use tests::bench::arguments::Flags;
+use tests::bench::table::{Row, print};
+use tests::handlers::Addresses;
 
 /// How fast objects go from each vector store.
 #[derive(Debug, Parser)]
@@ -46,7 +47,7 @@ enum Part {
     #[command(hide = true)]
     Worker {
         #[arg(long)]
-        services: String,
+        services: Addresses,
     },
 }
 
@@ -56,7 +57,6 @@ async fn main() {
     let quick = arguments.flags.quick;
     let rows = match arguments.part {
         Some(Part::Worker { services }) => {
-            let services = serde_json::from_str(&services).expect("addresses in JSON");
             println!("{}", s3vectors::work(&services).await);
             return;
         }

@@ -2,9 +2,9 @@
 
 use super::World;
 use super::load::{BYSTANDER, Known};
+use crate::seed;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -157,7 +157,7 @@ pub(super) async fn check_all(world: &World, finally: bool) {
 /// How many objects of a task were deleted and how many were not found, and what is wrong.
 async fn check(world: &World, task: &Known, finally: bool) -> ([usize; 2], Vec<String>) {
     let (shown, items) = outcomes(world, &task.id).await;
-    let in_index = in_index(world, &task.id).await;
+    let in_index = seed::all(&world.service.running.clients.s3vectors, &task.id).await;
     let status = shown["status"].as_str().unwrap_or_default();
     let mut faults = Vec::new();
     let mut fault = |what: String| faults.push(format!("{}: {what}: {}", task.id, brief(&shown)));
@@ -215,14 +215,4 @@ async fn outcomes(world: &World, id: &str) -> (Value, Vec<Value>) {
             None => return (page, items),
         }
     }
-}
-
-/// All that an index holds.
-async fn in_index(world: &World, index: &str) -> BTreeSet<String> {
-    let list = world.service.running.clients.s3vectors.list_vectors();
-    let list = list.vector_bucket_name("demo").index_name(index);
-    let pages = list.into_paginator().send();
-    let pages = pages.try_collect().await.expect("S3 Vectors answers");
-    let vectors = pages.into_iter().flat_map(|page| page.vectors);
-    vectors.map(|vector| vector.key).collect()
 }

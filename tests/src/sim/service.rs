@@ -6,6 +6,7 @@ use super::dynamodb::TABLE;
 use super::queue::URL;
 use super::unsound::UnsoundStore;
 use super::world::{ProcessId, State, World};
+use crate::handlers::{self, Wiring};
 use crate::queue::{event, failed};
 use crate::stores::Believing;
 use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
@@ -17,10 +18,8 @@ use serde_json::{Value, json};
 use shared::api::Api;
 use shared::aws;
 use shared::config::{ApiConfig, StoreConfig, TaskIdReuse};
-use shared::queue::TaskQueue;
-use shared::store::TaskStore;
 use shared::task::ChunkLimits;
-use shared::vector::{Services, VectorStoreRules, VectorStores};
+use shared::vector::{Services, VectorStores};
 use shared::worker::{Sweeper, Worker};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,17 +79,13 @@ impl Service {
         let sqs = aws::sqs_client(&config).config().to_builder();
         let sqs = sqs.retry_partition(partition()).build();
         let clock = world.with(|state| state.clock.clone());
-        let store = TaskStore::new(
-            aws_sdk_dynamodb::Client::from_conf(dynamodb),
-            StoreConfig {
-                table_name: TABLE.to_owned(),
-                list_shards,
-                chunk_limits,
-            },
-        );
-        let queue = TaskQueue::new(move || aws_sdk_sqs::Client::from_conf(sqs), URL.to_owned());
+        let store = StoreConfig {
+            table_name: TABLE.to_owned(),
+            list_shards,
+            chunk_limits,
+        };
         let services = Services {
-            aws: config.clone(),
+            aws: config,
             password: None,
         };
         let vectors = stores(world, &services, trust);
@@ -98,11 +93,18 @@ impl Service {
             retention: TimeDelta::days(90),
             task_id_reuse: TaskIdReuse::Return,
         };
+        let wiring = Wiring::new(
+            aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            move || aws_sdk_sqs::Client::from_conf(sqs),
+            URL,
+            (store, api),
+            clock,
+        );
         Self {
             world: world.clone(),
-            api: Api::new(store.clone(), queue.clone(), api, clock.clone()),
-            worker: Worker::new(store.clone(), queue.clone(), vectors, clock.clone()),
-            sweeper: Sweeper::new(store, queue, clock),
+            api: wiring.api(),
+            worker: wiring.worker(vectors),
+            sweeper: wiring.sweeper(),
         }
     }
 
@@ -242,9 +244,9 @@ fn stores(world: &World, services: &Services, trust: Trust) -> VectorStores {
         Trust::ReadBack | Trust::Anything => "?confirm=read-back",
     };
     let url = format!("s3vectors://bucket/{{embedding_model_id}}{parameters}");
-    let rules = VectorStoreRules::parse(&json!({ "embed*": url }).to_string());
+    let setting = json!({ "embed*": url }).to_string();
     let world = world.clone();
-    VectorStores::new(&rules.expect("good rules"), services).wrapped(move |store| {
+    handlers::stores(&setting, services).wrapped(move |store| {
         let world = world.clone();
         let store = Arc::new(UnsoundStore { world, store });
         match trust {

@@ -1,11 +1,12 @@
 //! A table full of tasks, for list pages.
 
-use super::{ROOT, attribute, object_ids, seed_index, until};
-use crate::{http, run_body};
+use super::{half_index, object_ids, run_body};
+use crate::bench::{has_ended, run, until};
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use futures_util::{StreamExt, stream};
 use local::{NAME, Running};
 use shared::clock::Clock;
+use shared::store::KEY;
 use std::collections::HashMap;
 use tokio::time::Instant;
 
@@ -48,7 +49,7 @@ pub async fn fill(running: &Running, tasks: usize) {
             _ => "common",
         };
         let mut set = |name: &str, value| item.insert(name.to_owned(), value);
-        set("pk", AttributeValue::S(format!("T#{id}")));
+        set(KEY, AttributeValue::S(format!("T#{id}")));
         set("model", AttributeValue::S(model.to_owned()));
         set("created_at", AttributeValue::N(created_at.to_string()));
         let partition = format!("{status}#{}", random.usize(..SHARDS));
@@ -76,14 +77,10 @@ pub async fn fill(running: &Running, tasks: usize) {
 
 /// A task in each status, as the service itself stores it; its items are taken out again.
 async fn originals(running: &Running) -> HashMap<&'static str, Item> {
-    seed_index(&running.clients.s3vectors, "common", 1, 20).await;
+    half_index(&running.clients.s3vectors, "common", 1, 20).await;
     let objects: Vec<_> = object_ids(1, 20).collect();
     let post = async |model: &str, id: &str| {
-        let body = run_body(model, id, &objects).to_string();
-        let (path, json) = (format!("{ROOT}/run"), Some("application/json"));
-        http::send(running.api, "POST", &path, json, body)
-            .await
-            .ok();
+        run(running, run_body(model, id, &objects).to_string()).await;
     };
     let mut found = HashMap::new();
     for (status, _) in MIX {
@@ -92,18 +89,15 @@ async fn originals(running: &Running) -> HashMap<&'static str, Item> {
             _ => "common",
         };
         post(model, status).await;
-        let ended = async || {
-            let status = attribute(&running.clients.dynamodb, status, "status").await;
-            status == "done" || status == "failed"
-        };
+        let ended = async || has_ended(&running.clients.dynamodb, status).await;
         until(Instant::now(), ended).await;
-        let key = HashMap::from([("pk".to_owned(), AttributeValue::S(format!("T#{status}")))]);
+        let key = HashMap::from([(KEY.to_owned(), AttributeValue::S(format!("T#{status}")))]);
         let client = &running.clients.dynamodb;
         let get = client.get_item().table_name(NAME).consistent_read(true);
         let got = get.set_key(Some(key.clone())).send().await;
-        let mut item = got.expect("DynamoDB answers").item.expect("the task");
+        let mut item = got.expect("DynamoDB responds").item.expect("the task");
         let delete = client.delete_item().table_name(NAME).set_key(Some(key));
-        delete.send().await.expect("DynamoDB answers");
+        delete.send().await.expect("DynamoDB responds");
         // The other three differ from an ended one by their status, and by what an ended one has to show.
         item.insert("status".to_owned(), AttributeValue::S(status.to_owned()));
         if !["done", "failed"].contains(&status) {

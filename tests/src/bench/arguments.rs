@@ -3,7 +3,7 @@
 /// The flags that every benchmark takes.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Flags {
-    /// A short look: fewer sizes, and each figure measured less often
+    /// Measure fewer sizes, and each figure less often
     #[arg(long, global = true)]
     pub quick: bool,
     /// One JSON object a line instead of tables
