@@ -63,20 +63,20 @@ impl Tally {
         }
         let (units, index_units) = units::reported(answer);
         *self.units.entry(call.to_owned()).or_default() += units;
-        match units::reads(call) {
-            true => self.read_units += units,
-            false => {
-                self.write_units += units;
-                self.index_write_units += index_units;
-            }
+        if units::reads(call) {
+            self.read_units += units
+        } else {
+            self.write_units += units;
+            self.index_write_units += index_units;
         }
         if call.ends_with(".Query") {
             self.rows_read += answer["ScannedCount"].as_u64().unwrap_or_default();
         }
         if let Some(expected) = units::expected(call, request, answer) {
-            let found = match units::reads(call) {
-                true => units,
-                false => units - index_units,
+            let found = if units::reads(call) {
+                units
+            } else {
+                units - index_units
             };
             self.checked += 1;
             self.differing += u64::from((expected - found).abs() > 1e-9);

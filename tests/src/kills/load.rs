@@ -61,9 +61,10 @@ pub(super) async fn feed(world: &World) {
 
 async fn create(world: &World, number: usize, rng: &mut Rng) {
     let is_large = number.is_multiple_of(4);
-    let (name, count) = match is_large {
-        true => (format!("large-{number}"), rng.usize(501..=2500)),
-        false => (format!("small-{number}"), rng.usize(1..=80)),
+    let (name, count) = if is_large {
+        (format!("large-{number}"), rng.usize(501..=2500))
+    } else {
+        (format!("small-{number}"), rng.usize(1..=80))
     };
     let objects: Vec<_> = (0..count)
         .map(|object| (format!("{name}-{object}"), rng.f64() < 0.8))

@@ -118,20 +118,22 @@ fn find() -> Result<PathBuf, String> {
         Some(given) => PathBuf::from(given),
         None => fetched()?,
     };
-    match home.join(programs_in(&home)).join("bin/initdb").exists() {
-        true => Ok(home),
-        false => Err(format!(
+    if home.join(programs_in(&home)).join("bin/initdb").exists() {
+        Ok(home)
+    } else {
+        Err(format!(
             "{} has no bin/postgres and bin/initdb",
             home.display()
-        )),
+        ))
     }
 }
 
 /// Where a directory has the programs: in itself, or where the package has them.
 fn programs_in(home: &Path) -> &'static str {
-    match home.join("bin/postgres").exists() {
-        true => "",
-        false => IN_PACKAGE,
+    if home.join("bin/postgres").exists() {
+        ""
+    } else {
+        IN_PACKAGE
     }
 }
 

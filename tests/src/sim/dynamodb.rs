@@ -126,9 +126,10 @@ impl State {
         {
             body.remove("ClientRequestToken");
         }
-        let left = match partly {
-            true => take_some(&mut body, &mut self.rng),
-            false => None,
+        let left = if partly {
+            take_some(&mut body, &mut self.rng)
+        } else {
+            None
         };
         let now = self.now();
         let is_weak = is_weak(&call.name, &body);
@@ -182,10 +183,9 @@ pub(super) fn conflict(body: &Value, rng: &mut Rng) -> Value {
     let parts = body["TransactItems"].as_array().map_or(1, Vec::len);
     let certain = rng.usize(0..parts.max(1));
     let reasons: Vec<Value> = (0..parts)
-        .map(|part| match part == certain || rng.bool() {
-            true => json!({"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}),
-            false => json!({"Code": "None"}),
-        })
+        .map(|part| if part == certain || rng.bool() { 
+json!({"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}) } else { 
+json!({"Code": "None"}) })
         .collect();
     json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -244,9 +244,10 @@ fn is_weak(name: &str, body: &Value) -> bool {
 /// Takes some items out of a batch, but not all: they are answered as not processed.
 fn take_some(body: &mut Value, rng: &mut Rng) -> Option<(&'static str, Value)> {
     let table = body.pointer_mut(&format!("/RequestItems/{TABLE}"))?;
-    let (name, list) = match table.is_array() {
-        true => ("UnprocessedItems", table.as_array_mut()?),
-        false => ("UnprocessedKeys", table.get_mut("Keys")?.as_array_mut()?),
+    let (name, list) = if table.is_array() {
+        ("UnprocessedItems", table.as_array_mut()?)
+    } else {
+        ("UnprocessedKeys", table.get_mut("Keys")?.as_array_mut()?)
     };
     if list.len() < 2 {
         return None;

@@ -121,9 +121,10 @@ impl Chances {
     fn way(&self, target: Target, rng: &mut Rng) -> Duration {
         let drawn = rng.f64();
         let most = if drawn < self.very_slow {
-            match target == Target::S3Vectors || rng.bool() {
-                true => LONGEST_WAY_TO_THE_STORE.as_millis(),
-                false => LONGEST_WAY.as_millis(),
+            if target == Target::S3Vectors || rng.bool() {
+                LONGEST_WAY_TO_THE_STORE.as_millis()
+            } else {
+                LONGEST_WAY.as_millis()
             }
         } else if drawn < self.very_slow + self.slow {
             2_000
@@ -153,16 +154,18 @@ impl Chances {
             (self.unsent, 0),
             (self.answer_lost, 1),
             (
-                match is_store {
-                    true => self.store_throttled,
-                    false => self.throttled,
+                if is_store {
+                    self.store_throttled
+                } else {
+                    self.throttled
                 },
                 2,
             ),
             (
-                match is_store {
-                    true => self.store_failing,
-                    false => self.failing,
+                if is_store {
+                    self.store_failing
+                } else {
+                    self.failing
                 },
                 3,
             ),

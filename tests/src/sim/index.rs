@@ -152,9 +152,10 @@ impl State {
             self.expect(checked);
         }
         self.meddle(&keys);
-        match partly {
-            true => Answer::refusal(500, "InternalServerException"),
-            false => Answer::ok(&json!({})),
+        if partly {
+            Answer::refusal(500, "InternalServerException")
+        } else {
+            Answer::ok(&json!({}))
         }
     }
 }

@@ -259,9 +259,10 @@ fn stores(world: &World, services: &Services, trust: Trust) -> VectorStores {
 impl State {
     /// Deletes a message that was handled, unless that too is lost.
     fn acknowledge(&mut self, id: u64) {
-        match self.chance(self.queue.repeated) {
-            true => self.fault("message repeated"),
-            false => self.queue.delete(id),
+        if self.chance(self.queue.repeated) {
+            self.fault("message repeated")
+        } else {
+            self.queue.delete(id)
         }
     }
 }

@@ -62,9 +62,10 @@ pub(crate) struct Shape {
 
 /// How likely a kind of fault is in one schedule: often not at all, sometimes very.
 fn level(rng: &mut Rng, levels: &[f64]) -> f64 {
-    match rng.bool() {
-        true => 0.0,
-        false => *rng.choice(levels).unwrap_or(&0.0),
+    if rng.bool() {
+        0.0
+    } else {
+        *rng.choice(levels).unwrap_or(&0.0)
     }
 }
 
@@ -116,9 +117,12 @@ impl Shape {
         let bad: Vec<_> = bad.collect();
         let bad = bad
             .into_iter()
-            .map(|key| match rng.bool() {
-                true => (key, Bad::InEveryCall),
-                false => (key, Bad::InDeletes),
+            .map(|key| {
+                if rng.bool() {
+                    (key, Bad::InEveryCall)
+                } else {
+                    (key, Bad::InDeletes)
+                }
             })
             .collect();
         Self {
@@ -178,9 +182,10 @@ fn task(rng: &mut Rng, number: usize, is_large: bool, is_gentle: bool) -> TaskSh
     };
     TaskShape {
         id: format!("task-{number}"),
-        model: match rng.u8(0..25) == 0 && !is_gentle {
-            true => "nowhere",
-            false => "embed",
+        model: if rng.u8(0..25) == 0 && !is_gentle {
+            "nowhere"
+        } else {
+            "embed"
         },
         object_ids: ids('a', count),
         other_ids: ids('b', rng.usize(1..=count)),

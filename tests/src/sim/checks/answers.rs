@@ -53,9 +53,10 @@ impl Shown {
         if self.attempt != before.attempt {
             return self.attempt > before.attempt;
         }
-        let is_later = match before.status.is_terminal() {
-            true => self.status == before.status,
-            false => stage(self.status) >= stage(before.status),
+        let is_later = if before.status.is_terminal() {
+            self.status == before.status
+        } else {
+            stage(self.status) >= stage(before.status)
         };
         is_later && self.deleted >= before.deleted && self.failed >= before.failed
     }

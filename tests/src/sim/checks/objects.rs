@@ -54,9 +54,10 @@ impl Objects {
     /// A process's look was answered.
     pub(crate) fn looked(&mut self, process: ProcessId, key: &str, present: bool) {
         let at = self.event();
-        let log = match present {
-            true => &mut self.saw,
-            false => &mut self.decided,
+        let log = if present {
+            &mut self.saw
+        } else {
+            &mut self.decided
         };
         log.insert((process, key.to_owned()), at);
     }
@@ -86,11 +87,12 @@ impl Objects {
     /// A claim records that it saw the object.
     pub(super) fn seen(&mut self, process: ProcessId, key: &str) -> Result<(), String> {
         self.object(key).seen = true;
-        match self.saw.contains_key(&(process, key.to_owned())) {
-            true => Ok(()),
-            false => Err(format!(
+        if self.saw.contains_key(&(process, key.to_owned())) {
+            Ok(())
+        } else {
+            Err(format!(
                 "{key} is recorded as seen by process {process}, which never saw it"
-            )),
+            ))
         }
     }
 
