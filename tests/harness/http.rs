@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
-/// An answer, read whole.
+/// A response, read whole.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The status code.
@@ -29,7 +29,7 @@ impl Reply {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Fails the test unless the answer is a success; answers its JSON.
+    /// Fails the test unless the response is a success. Returns its JSON.
     #[track_caller]
     pub fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text);
@@ -37,7 +37,7 @@ impl Reply {
         self.json
     }
 
-    /// Fails the test unless the answer is a problem of this status (RFC 9457); answers its JSON.
+    /// Fails the test unless the response is a problem of this status (RFC 9457). Returns its JSON.
     #[track_caller]
     pub fn problem(self, status: u16) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
@@ -55,10 +55,10 @@ impl Reply {
     }
 }
 
-/// Sends a request and reads the whole answer.
+/// Sends a request and reads the whole response.
 ///
 /// # Panics
-/// When the server does not answer.
+/// When the server does not respond.
 pub async fn send(
     address: SocketAddr,
     method: &str,
@@ -80,9 +80,9 @@ pub async fn send(
     let request = request
         .body(Full::new(body.into()))
         .expect("a well-formed request");
-    let response = sender.send_request(request).await.expect("an answer");
+    let response = sender.send_request(request).await.expect("a response");
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.expect("a whole answer").to_bytes();
+    let body = body.collect().await.expect("a whole response").to_bytes();
     connection.abort();
     Reply {
         status: parts.status.as_u16(),

@@ -43,7 +43,7 @@ const NEWS: Duration = Duration::from_secs(5);
 pub struct Plan {
     /// How many kills at least. Only those count that hit a worker in an invocation.
     pub kills: usize,
-    /// Of all random choices. How the processes run beside one another is chance all the same.
+    /// Of all random choices. How the processes run beside one another is chance nevertheless.
     pub seed: u64,
     /// How many workers there are at a time.
     pub workers: u64,
@@ -108,7 +108,7 @@ impl World {
     }
 }
 
-/// Carries out the plan and answers what happened. `tell` is told how far it is.
+/// Carries out the plan and returns what happened. `tell` is told how far it is.
 ///
 /// # Panics
 /// When the service breaks a promise: says which.

@@ -20,7 +20,7 @@ pub struct Operation {
     pub value: Value,
 }
 
-/// An answer that the document shows, and how it is obtained.
+/// A response that the document shows, and how it is obtained.
 #[derive(Clone, Debug)]
 pub struct Example {
     /// Where it stands in the document, for messages.
@@ -35,13 +35,13 @@ pub struct Example {
     pub body: Option<Vec<u8>>,
     /// What the body is said to be.
     pub content_type: String,
-    /// The status, and the content type, that the answer has.
+    /// The status, and the content type, that the response has.
     pub answer: (u16, String),
     /// The body that it has.
     pub value: Value,
     /// The headers that it has and others of its kind need not have.
     pub headers: Map<String, Value>,
-    /// The headers that the document knows of any answer of this kind, by their names in lower case.
+    /// The headers that the document knows of any response of this kind, by their names in lower case.
     pub known_headers: BTreeMap<String, Value>,
 }
 
@@ -102,7 +102,7 @@ impl Document {
         operations.collect()
     }
 
-    /// The statuses that the service itself answers this call with.
+    /// The statuses that the service itself gives this call.
     pub fn statuses(&self, operation: &Operation) -> BTreeSet<u16> {
         let responses = operation.value["responses"].as_object().expect("responses");
         let ours = responses
@@ -112,7 +112,7 @@ impl Document {
             .collect()
     }
 
-    /// Every answer of the service itself that is shown, each once.
+    /// Every response of the service itself that is shown, each once.
     pub fn examples(&self) -> Vec<Example> {
         let mut all = Vec::new();
         for operation in self.operations() {

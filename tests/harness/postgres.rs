@@ -84,7 +84,7 @@ impl Postgres {
         for _ in 0..3 {
             let server = Self::start_in(&Home::new().await, free_port());
             if server.wait_until_ready().await {
-                let admin = server.connect(ADMIN).await.expect("the server answers");
+                let admin = server.connect(ADMIN).await.expect("the server responds");
                 let extension = admin.batch_execute("CREATE EXTENSION vector");
                 extension.await.expect("the server has pgvector");
                 return server;
@@ -165,7 +165,7 @@ impl Postgres {
 
     /// The same, as a replica that its primary no longer reaches: it shows what it has, and takes no writes.
     pub async fn restart_as_replica(&self) {
-        let admin = self.connect(ADMIN).await.expect("the server answers");
+        let admin = self.connect(ADMIN).await.expect("the server responds");
         let row = admin.query_one("SHOW data_directory", &[]).await;
         let data: String = row.expect("a setting").get(0);
         let signal = std::path::Path::new(&data).join("standby.signal");
@@ -202,7 +202,7 @@ impl Postgres {
     /// The same in a database of its own, which is made with these words.
     pub async fn database_with(&self, options: &str) -> Database {
         let name = new_name();
-        let maker = self.connect(ADMIN).await.expect("the server answers");
+        let maker = self.connect(ADMIN).await.expect("the server responds");
         let make = format!("CREATE DATABASE {name} {options}");
         let made = maker.batch_execute(&make).await;
         made.expect("a database is made");
@@ -212,7 +212,7 @@ impl Postgres {
     /// Takes a database away that [`Postgres::database_with`] made.
     pub async fn drop_database(&self, database: Database) {
         let name = &database.database;
-        let maker = self.connect(ADMIN).await.expect("the server answers");
+        let maker = self.connect(ADMIN).await.expect("the server responds");
         let drop = format!("DROP DATABASE {name} WITH (FORCE)");
         let dropped = maker.batch_execute(&drop).await;
         dropped.expect("a database is dropped");
@@ -223,7 +223,7 @@ impl Postgres {
         let password = format!("secret-of-{name}");
         let mut config = self.config(database);
         config.options(format!("-c search_path={name},public"));
-        let admin = connect(&config).await.expect("the server answers");
+        let admin = connect(&config).await.expect("the server responds");
         let make = format!(
             "CREATE SCHEMA {name}; CREATE ROLE {name} LOGIN PASSWORD '{password}'; \
              ALTER ROLE {name} SET search_path = {name}, public; GRANT USAGE ON SCHEMA {name} TO {name}"
@@ -276,7 +276,7 @@ impl Database {
 
     /// Connects again, as after the server was started again.
     pub async fn reconnect(&mut self) {
-        self.admin = connect(&self.config).await.expect("the server answers");
+        self.admin = connect(&self.config).await.expect("the server responds");
     }
 
     /// Carries out statements as the role that may do anything.
@@ -285,22 +285,22 @@ impl Database {
         done.unwrap_or_else(|error| panic!("{statements}: {error:?}"));
     }
 
-    /// The number that a statement answers.
+    /// The number that a statement returns.
     pub async fn number(&self, statement: &str) -> i64 {
         let row = self.admin.query_one(statement, &[]).await;
         row.unwrap_or_else(|error| panic!("{statement}: {error:?}"))
             .get(0)
     }
 
-    /// Locks a table's rows until what this answers is dropped.
+    /// Locks a table's rows until what this returns is dropped.
     pub async fn lock_rows(&self, table: &str) -> Client {
-        let client = connect(&self.config).await.expect("the server answers");
+        let client = connect(&self.config).await.expect("the server responds");
         let lock = format!("BEGIN; SELECT FROM {table} FOR UPDATE");
         client.batch_execute(&lock).await.expect("rows are locked");
         client
     }
 
-    /// Cuts the service's connections, and answers how many there were.
+    /// Cuts the service's connections, and returns how many there were.
     pub async fn cut_connections(&self) -> i64 {
         let name = &self.name;
         self.number(&format!(

@@ -28,7 +28,7 @@ use tokio::time::timeout;
 
 /// How long an invocation may take: the longest that `template.yaml` allows any function.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much later than at its deadline a function counts as one that does not answer. Whoever wants to be as exact as Lambda
+/// How much later than at its deadline a function counts as one that does not respond. Whoever wants to be as exact as Lambda
 /// kills it.
 const SLACK: Duration = Duration::from_secs(1);
 /// How long a process may take until it asks for its first event.
@@ -167,10 +167,10 @@ impl Function {
         ready.unwrap_or_else(|_| panic!("{} does not start: {}", self.name, self.stderr.text()));
     }
 
-    /// Invokes the function: `Ok` with its answer, or `Err` with the error that it reported.
+    /// Invokes the function: `Ok` with its response, or `Err` with the error that it reported.
     ///
     /// # Panics
-    /// When it ends instead of answering, does not answer in time, or misuses the Runtime API.
+    /// When it ends instead of responding, does not respond in time, or misuses the Runtime API.
     pub async fn invoke(&mut self, event: &Value) -> Result<Value, Value> {
         self.invoke_within(INVOCATION_TIMEOUT, event).await
     }
@@ -183,9 +183,9 @@ impl Function {
     pub async fn invoke_within(&mut self, time: Duration, event: &Value) -> Result<Value, Value> {
         let outcome = self.api.invoke(event, time);
         let outcome = tokio::select! {
-            outcome = timeout(time + SLACK, outcome) => outcome.map_err(|_| "does not answer".to_owned()),
+            outcome = timeout(time + SLACK, outcome) => outcome.map_err(|_| "does not respond".to_owned()),
             status = self.process.wait() => Err(match status {
-                Ok(status) => format!("ended instead of answering: {status}"),
+                Ok(status) => format!("ended instead of responding: {status}"),
                 Err(error) => format!("is lost: {error}"),
             }),
         };
@@ -204,10 +204,10 @@ impl Function {
         );
     }
 
-    /// Invokes the function with a request from API Gateway; answers what API Gateway's caller sees.
+    /// Invokes the function with a request from API Gatewayand returns what API Gateway's caller sees.
     ///
     /// # Panics
-    /// As [`Function::invoke`], and when the function reports an error or does not answer in API Gateway's terms.
+    /// As [`Function::invoke`], and when the function reports an error or does not respond in API Gateway's terms.
     pub async fn call(&mut self, event: &Value) -> Reply {
         match self.invoke(event).await {
             Ok(answer) => reply(&answer),
@@ -231,7 +231,7 @@ impl Function {
         self.process.id()
     }
 
-    /// Kills the function (SIGKILL), as Lambda does with one that it needs no more, and answers all that it said.
+    /// Kills the function (SIGKILL), as Lambda does with one that it needs no more, and returns all that it said.
     pub async fn end(mut self) -> Ended {
         self.process.start_kill().expect("it can be killed");
         self.ended().await
@@ -261,7 +261,7 @@ fn changed(name: &str, running: &Running, changes: &[(&str, String)]) -> Vec<(St
     variables
 }
 
-/// The HTTP response that API Gateway makes of a function's answer, a REST API or an HTTP API.
+/// The HTTP response that API Gateway makes of a function's response, a REST API or an HTTP API.
 ///
 /// # Panics
 /// When it cannot make one of it.

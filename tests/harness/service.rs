@@ -253,16 +253,19 @@ impl Service {
     /// How many items the table holds, expired ones included.
     pub async fn stored_items(&self) -> usize {
         let scan = self.running.clients.dynamodb.scan();
-        let answer = scan.table_name(NAME).consistent_read(true).send().await;
-        answer.expect("DynamoDB answers").items().len()
+        let response = scan.table_name(NAME).consistent_read(true).send().await;
+        response.expect("DynamoDB responds").items().len()
     }
 
     /// This attribute of every item that has it as a number.
     pub async fn stored_numbers(&self, attribute: &str) -> Vec<i64> {
         let scan = self.running.clients.dynamodb.scan();
-        let answer = scan.table_name(NAME).consistent_read(true).send().await;
-        let answer = answer.expect("DynamoDB answers");
-        let numbers = answer.items().iter().filter_map(|item| item.get(attribute));
+        let response = scan.table_name(NAME).consistent_read(true).send().await;
+        let response = response.expect("DynamoDB responds");
+        let numbers = response
+            .items()
+            .iter()
+            .filter_map(|item| item.get(attribute));
         numbers
             .filter_map(|value| value.as_n().ok()?.parse().ok())
             .collect()

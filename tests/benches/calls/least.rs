@@ -86,7 +86,7 @@ pub(crate) fn create(objects: usize) -> Least {
     }
 }
 
-/// The same create again: a put that is refused, and answers the task.
+/// The same create again: a put that is refused, and returns the task.
 pub(crate) fn repeated_create(objects: usize) -> Least {
     Least {
         dynamodb: 1,

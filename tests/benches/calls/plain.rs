@@ -103,7 +103,7 @@ impl Plain<'_> {
     async fn carry_out(&self, lines: &mut Vec<String>) {
         let (sqs, queue) = (&self.service.clients.sqs, &self.service.running.queue_url);
         let receive = sqs.receive_message().queue_url(queue).send().await;
-        let messages = receive.expect("SQS answers").messages.expect("a message");
+        let messages = receive.expect("SQS responds").messages.expect("a message");
         let get = self
             .service
             .clients
@@ -111,14 +111,18 @@ impl Plain<'_> {
             .get_item()
             .table_name(&self.table);
         let got = get.key("task_id", s(TASK)).consistent_read(true).send();
-        let item = got.await.expect("DynamoDB answers").item.expect("the task");
+        let item = got
+            .await
+            .expect("DynamoDB responds")
+            .item
+            .expect("the task");
         let ids = item["object_ids"].as_l().expect("a list").iter();
         let ids: Vec<String> = ids.map(|id| id.as_s().expect("an id").clone()).collect();
         self.step("queued", "processing", lines).await;
         let s3vectors = &self.service.clients.s3vectors;
         let get = s3vectors.get_vectors().vector_bucket_name(BUCKET);
         let get = get.index_name(&self.vectors).set_keys(Some(ids.clone()));
-        let found = get.send().await.expect("S3 Vectors answers").vectors;
+        let found = get.send().await.expect("S3 Vectors responds").vectors;
         let present: Vec<_> = found.into_iter().map(|vector| vector.key).collect();
         self.step("processing", "deleting", lines).await;
         let delete = s3vectors.delete_vectors().vector_bucket_name(BUCKET);

@@ -96,7 +96,7 @@ impl Metered {
         }
     }
 
-    /// What `work` takes. It answers how many requests and invocations there were.
+    /// What `work` takes. It returns how many requests and invocations there were.
     pub(crate) async fn cost(&self, work: impl Future<Output = (u64, u64)>) -> Cost {
         take_lines();
         self.meter.turn_on();
@@ -133,7 +133,7 @@ impl Metered {
         bench::invoke(&self.running.handlers.worker, &queue, receive).await
     }
 
-    /// Works off so many messages; answers how many invocations that took.
+    /// Works off so many messages. Returns how many invocations that took.
     pub(crate) async fn work(&self, messages: usize) -> u64 {
         let (mut done, mut invocations) = (0, 0);
         while done < messages {

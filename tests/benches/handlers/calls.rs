@@ -1,7 +1,7 @@
 //! The baseline: the calls of a handler, made by a client that does nothing else.
 //!
 //! It puts the parameters that were taken down (`recorded.rs`) into the same builders, one by one as any caller does, sends
-//! them, and drops the answers.
+//! them, and drops the responses.
 
 use aws_sdk_dynamodb::operation::get_item::GetItemInput;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
@@ -30,7 +30,7 @@ pub(crate) enum Call {
 /// What one request makes: calls one after another, and within each step those that are under way together.
 pub(crate) type Steps = Vec<Vec<Call>>;
 
-/// Makes the calls, and answers how many were answered with success.
+/// Makes the calls. Returns how many succeeded.
 pub(crate) async fn make(sdk: &Clients, steps: &Steps) -> usize {
     let mut succeeded = 0;
     for step in steps {
@@ -46,7 +46,7 @@ pub(crate) async fn make(sdk: &Clients, steps: &Steps) -> usize {
 }
 
 impl Call {
-    /// Makes the call, and says whether it was answered with success.
+    /// Makes the call. Returns whether it succeeded.
     async fn make(&self, sdk: &Clients) -> bool {
         match self {
             Self::Put(input) => {

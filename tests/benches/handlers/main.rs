@@ -2,7 +2,7 @@
 //! requests. It needs valgrind.
 //!
 //! # Method
-//! Counted are the instructions of a request from its event to its answer, as text, which is all that a function does between
+//! Counted are the instructions of a request from its event to its response, as text, which is all that a function does between
 //! two calls of the runtime; its line of log on standard output is among them. The figure is the mean over many requests. Ten
 //! objects a task, UUIDs, half of them in the index; `list` is the first page of 100 of a table of 1,000 tasks; `worker` is a
 //! batch of one message without what SQS takes. The embedded services run in another process.

@@ -88,7 +88,7 @@ impl Endpoint {
         }
     }
 
-    /// Fails unless this is the answer to an event that was handled well.
+    /// Fails unless this is the response to an event that was handled well.
     pub(crate) fn check(self, answer: &[u8]) {
         let answer: Value = serde_json::from_slice(answer).expect("JSON");
         let went_well = match self {
@@ -163,5 +163,5 @@ where
     let request: LambdaRequest = serde_json::from_str(event).expect("a request");
     let request = LambdaEvent::new(request, Context::default());
     let answer = Adapter::from(service).call(request).await;
-    serde_json::to_vec(&answer.expect("an answer")).expect("JSON")
+    serde_json::to_vec(&answer.expect("a response")).expect("JSON")
 }

@@ -101,7 +101,7 @@ impl Bench {
         let mut twin = bench.prepare(HANDLER).await;
         let event = endpoint.event(&twin.id, &twin.index).to_string();
         let answer: Value = serde_json::from_slice(&handlers.handle(endpoint, &event).await)
-            .expect("an answer in JSON");
+            .expect("a response in JSON");
         let body = answer["body"].as_str();
         bench.answer = " ".repeat(body.map_or(0, str::len));
         let (steps, wire) = recorder.take();
@@ -216,7 +216,7 @@ impl Bench {
         }
     }
 
-    /// The calls in a function that reads its event and answers as much as ours.
+    /// The calls in a function that reads its event and responds with as much as ours.
     async fn bare_text(&self, steps: &Steps, event: &str) -> usize {
         if self.endpoint == Endpoint::Worker {
             let event: shared::worker::SqsEvent =

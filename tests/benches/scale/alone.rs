@@ -26,7 +26,7 @@ pub(crate) enum Half {
     BareWork,
 }
 
-/// Hosts the services and has each half run over them in a process of its own; answers their peaks.
+/// Hosts the services and has each half run over them in a process of its own. Returns their peaks.
 pub(crate) async fn measure(objects: usize) -> Value {
     let running = bench::start(bench::services_only()).await;
     let mut row = json!({"what": "handlers", "objects": objects});
@@ -69,7 +69,7 @@ fn index_of(half: Half) -> &'static str {
     }
 }
 
-/// Does this half over the services at `services`; answers what memory it took.
+/// Does this half over the services at `services`. Returns what memory it took.
 pub(crate) async fn run(half: Half, objects: usize, services: &Addresses) -> Value {
     match half {
         Half::Create => create(objects, services).await,

@@ -107,7 +107,7 @@ impl Bare {
         }
     }
 
-    /// Puts the items and sends the messages; answers how many.
+    /// Puts the items and sends the messages. Returns how many.
     pub(crate) async fn create(&self, index: &str, seed: u64, objects: usize) -> usize {
         let ids: Vec<_> = seed::object_ids(seed, objects).collect();
         let chunks: Vec<_> = ids.chunks(CHUNK).enumerate().collect();
@@ -182,7 +182,7 @@ impl Bare {
         let key = HashMap::from([("pk".to_owned(), AttributeValue::S(key.to_owned()))]);
         let get = self.clients.dynamodb.get_item().table_name(NAME);
         let item = get.set_key(Some(key)).consistent_read(true).send().await;
-        let item = item.expect("DynamoDB answers").item.expect("the item");
+        let item = item.expect("DynamoDB responds").item.expect("the item");
         let ids = item.get("ids").and_then(|ids| ids.as_s().ok());
         let ids: Vec<_> = ids.expect("ids").split('\n').map(str::to_owned).collect();
         let batches: Vec<_> = ids.chunks(MAX_GET).map(<[_]>::to_vec).collect();
@@ -199,7 +199,7 @@ impl Bare {
             .buffer_unordered(GETS);
         let mut present = Vec::with_capacity(ids.len());
         while let Some(found) = gets.next().await {
-            let found = found.expect("S3 Vectors answers").vectors;
+            let found = found.expect("S3 Vectors responds").vectors;
             present.extend(found.into_iter().map(|vector| vector.key));
         }
         assert_eq!(present.len(), ids.len().div_ceil(2), "half are there");

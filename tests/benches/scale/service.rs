@@ -28,7 +28,7 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     seed::half_index(client, &index(number), seed_of(number), objects).await;
     meter.turn_on();
     carry_out(&running, number, objects).await;
-    // The last answer may still be on its way to the handler.
+    // The last response may still be on its way to the handler.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let tally = meter.turn_off();
     running.shutdown().await;

@@ -1,5 +1,5 @@
 //! Counts instructions, by valgrind's callgrind, and memory: until a function asks for its first event, and until it has
-//! answered its first one, with DynamoDB and SQS behind TLS.
+//! responded to its first one, with DynamoDB and SQS behind TLS.
 
 use super::build::{Binary, Kind};
 use base64::Engine;

@@ -13,7 +13,7 @@
 //! - *Instructions* (`count.rs`) are callgrind's, of the whole process, the dynamic linker included. They are repeatable.
 //! - *Peak* is the most that was resident (`VmHWM`), nearly all of it pages of the binary and of libc that processes share;
 //!   *its own* is what no file holds (`RssAnon`).
-//! - *The first request* is answered with connections to DynamoDB and SQS made for it: embedded, behind TLS 1.3 with P-256
+//! - *The first request* is responded to with connections to DynamoDB and SQS made for it: embedded, behind TLS 1.3 with P-256
 //!   certificates. The services' own authority has to be trusted for that: it is added to Amazon's roots or to the system's in a
 //!   file that stands for the system's. So Amazon's roots are read from text here, which takes more than the roots that are
 //!   part of the functions.
@@ -124,7 +124,7 @@ fn start_row((binary, times, counted): &Start<'_>, all: &[Start<'_>]) -> Row {
     ])
 }
 
-/// Until a function has answered its first request, with TLS to DynamoDB and SQS.
+/// Until a function has responded to its first request, with TLS to DynamoDB and SQS.
 fn request_row((binary, roots, counted): &Request<'_>, all: &[Request<'_>]) -> Row {
     let defaults = all.iter().find(|(it, ..)| it.kind == Kind::Defaults);
     let defaults = defaults.expect("it is measured").2.instructions as f64;

@@ -129,7 +129,7 @@ fn copy_of(database: &str) -> String {
     format!("TEMPLATE {database} STRATEGY FILE_COPY")
 }
 
-/// Closes the connection; answers the schema and the database.
+/// Closes the connection. Returns the schema and the database.
 fn end(database: Database) -> (String, String) {
     (database.name, database.database)
 }

@@ -99,7 +99,7 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
                     "seconds",
                     format!("{seconds:.2} ({least:.2} to {most:.2})").into(),
                 ),
-                ("until `/run` answered", number(created, 2)),
+                ("until `/run` responded", number(created, 2)),
                 ("processor, without PostgreSQL's", number(processor, 2)),
                 ("ids a second", number(rate(who_number), 0)),
                 ("× bare", times(1)),
@@ -123,7 +123,7 @@ fn count(who: Who, objects: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     elapsed: f64,
-    /// Of these, until `/run` had answered: nothing is deleted before.
+    /// Of these, until `/run` had responded: nothing is deleted before.
     created: f64,
     /// The processor time of this process: the client's, or the service's and its embedded services'. PostgreSQL's is apart.
     processor: f64,

@@ -80,7 +80,7 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
         ("seconds", format!("{total:.1}").into()),
         ("quota used", format!("{:.1} %", used * 100.0).into()),
         ("calls", tally.calls.into()),
-        ("answered 429", tally.refused.into()),
+        ("refused (429)", tally.refused.into()),
         ("of all", format!("{:.2} %", refused * 100.0).into()),
     ])
 }

@@ -1,8 +1,8 @@
 //! A meter on the wire: which calls are made, and what DynamoDB would bill for them.
 //!
-//! While it is on, every request to DynamoDB is made to ask for its `ConsumedCapacity`, and what the embedded DynamoDB answers
+//! While it is on, every request to DynamoDB is made to ask for its `ConsumedCapacity`, and what the embedded DynamoDB responds
 //! is added up. `units.rs` works the same figures out from the bodies where they say enough, and for refused writes, of which
-//! no answer reports its units.
+//! no response reports its units.
 
 use super::units;
 use crate::wire::{Network, Outcome, body_of, intercept, name_of, set_body};
@@ -31,7 +31,7 @@ pub struct Tally {
     pub refused_write_units: f64,
     /// Rows that queries read (`ScannedCount`).
     pub rows_read: u64,
-    /// Answers whose units were also worked out here, and of these, those that differ.
+    /// Responses whose units were also worked out here, and of these, those that differ.
     pub checked: u64,
     /// See [`Self::checked`].
     pub differing: u64,
@@ -53,15 +53,15 @@ impl Tally {
         })
     }
 
-    fn add(&mut self, call: &str, request: &Value, answer: &Value, is_success: bool) {
+    fn add(&mut self, call: &str, request: &Value, response: &Value, is_success: bool) {
         if !is_success {
-            let units = units::of_refusal(request, answer);
+            let units = units::of_refusal(request, response);
             *self.units.entry(call.to_owned()).or_default() += units;
             self.write_units += units;
             self.refused_write_units += units;
             return;
         }
-        let (units, index_units) = units::reported(answer);
+        let (units, index_units) = units::reported(response);
         *self.units.entry(call.to_owned()).or_default() += units;
         if units::reads(call) {
             self.read_units += units
@@ -70,9 +70,9 @@ impl Tally {
             self.index_write_units += index_units;
         }
         if call.ends_with(".Query") {
-            self.rows_read += answer["ScannedCount"].as_u64().unwrap_or_default();
+            self.rows_read += response["ScannedCount"].as_u64().unwrap_or_default();
         }
-        if let Some(expected) = units::expected(call, request, answer) {
+        if let Some(expected) = units::expected(call, request, response) {
             let found = if units::reads(call) {
                 units
             } else {
@@ -100,7 +100,7 @@ impl Meter {
         *self.0.lock().expect("not poisoned") = Some(Tally::default());
     }
 
-    /// Stops counting, and answers what was counted.
+    /// Stops counting. Returns what was counted.
     pub fn turn_off(&self) -> Tally {
         let tally = self.0.lock().expect("not poisoned").take();
         tally.unwrap_or_default()
@@ -133,9 +133,9 @@ impl Meter {
         let body = body
             .map_err(|error| ConnectorError::io(error.to_string().into()))?
             .to_bytes();
-        let answer = serde_json::from_slice(&body).unwrap_or_default();
+        let found = serde_json::from_slice(&body).unwrap_or_default();
         let is_success = response.status().is_success();
-        self.with_tally(|tally| tally.add(&call, &asked, &answer, is_success));
+        self.with_tally(|tally| tally.add(&call, &asked, &found, is_success));
         *response.body_mut() = body.into();
         Ok(response)
     }

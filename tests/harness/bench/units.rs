@@ -17,9 +17,9 @@ pub fn reads(call: &str) -> bool {
     ["GetItem", "BatchGetItem", "Query", "Scan"].contains(&operation)
 }
 
-/// The units that an answer reports: all of them, and the index's among them.
-pub fn reported(answer: &Value) -> (f64, f64) {
-    let capacity = &answer["ConsumedCapacity"];
+/// The units that a response reports: all of them, and the index's among them.
+pub fn reported(response: &Value) -> (f64, f64) {
+    let capacity = &response["ConsumedCapacity"];
     let one = std::slice::from_ref(capacity);
     let tables = capacity.as_array().map_or(one, Vec::as_slice);
     let mut sum = (0.0, 0.0);
@@ -34,9 +34,9 @@ pub fn reported(answer: &Value) -> (f64, f64) {
     sum
 }
 
-/// The units of a call, an index's writes not counted, where request and answer say enough to know them: not those of
+/// The units of a call, an index's writes not counted, where request and response say enough to know them: not those of
 /// updates, whose item neither holds.
-pub fn expected(call: &str, request: &Value, answer: &Value) -> Option<f64> {
+pub fn expected(call: &str, request: &Value, response: &Value) -> Option<f64> {
     match call {
         // Nothing was there before.
         "DynamoDB.PutItem" => Some(write_units(size_of(request.get("Item")))),
@@ -49,13 +49,13 @@ pub fn expected(call: &str, request: &Value, answer: &Value) -> Option<f64> {
             )
         }
         "DynamoDB.GetItem" => {
-            let units = read_units(size_of(answer.get("Item")));
+            let units = read_units(size_of(response.get("Item")));
             Some(units * consistency(request))
         }
         "DynamoDB.BatchGetItem" => {
             let mut units = 0.0;
             for (table, asked) in request["RequestItems"].as_object()? {
-                let found = answer["Responses"][table].as_array()?;
+                let found = response["Responses"][table].as_array()?;
                 // A key with no item costs the least there is.
                 let missing = asked["Keys"].as_array()?.len() - found.len();
                 let found = found.iter().map(|item| read_units(size_of(Some(item))));
@@ -66,7 +66,7 @@ pub fn expected(call: &str, request: &Value, answer: &Value) -> Option<f64> {
         }
         // Rows are added up before they are rounded.
         "DynamoDB.Query" if request.get("FilterExpression").is_none() => {
-            let rows = answer["Items"].as_array()?.iter();
+            let rows = response["Items"].as_array()?.iter();
             let bytes = rows.map(|row| size_of(Some(row))).sum();
             Some(read_units(bytes) * consistency(request))
         }
@@ -76,16 +76,16 @@ pub fn expected(call: &str, request: &Value, answer: &Value) -> Option<f64> {
 
 /// What a write costs whose condition did not hold: as much as if it had, by the item that is there. An error reports no
 /// units.
-pub fn of_refusal(request: &Value, answer: &Value) -> f64 {
-    let kind = answer["__type"].as_str().unwrap_or_default();
+pub fn of_refusal(request: &Value, response: &Value) -> f64 {
+    let kind = response["__type"].as_str().unwrap_or_default();
     if kind.ends_with("ConditionalCheckFailedException") {
-        return write_units(size_of(answer.get("Item")));
+        return write_units(size_of(response.get("Item")));
     }
     if !kind.ends_with("TransactionCanceledException") {
         return 0.0;
     }
     let parts = request["TransactItems"].as_array().map_or(0, Vec::len);
-    let reasons = &answer["CancellationReasons"];
+    let reasons = &response["CancellationReasons"];
     let units = (0..parts).map(|part| write_units(size_of(reasons[part].get("Item"))));
     units.sum::<f64>() * TRANSACTIONAL
 }

@@ -1,6 +1,9 @@
 //! The wire from one worker to the services: slow, so that there is time to be killed at each step, and with a memory of what
 //! is under way.
 //!
+//! It is a proxy on a socket and not a hook of `wire.rs`, since a worker is a process of its own, and what it has sent must outlive
+//! it.
+//!
 //! A request that has arrived here goes on to its service, be its sender dead or not, and one whose sender is dead may take long:
 //! so a killed worker's delete may be carried out well after its death, as in a real network.
 
@@ -33,7 +36,7 @@ pub(super) enum Step {
     ReadChunks,
     FanOut,
     Send,
-    Look,
+    Check,
     Claim,
     PutOff,
     Delete,
@@ -45,7 +48,7 @@ pub(super) enum Step {
 pub(super) enum Way {
     /// It had not arrived.
     Out,
-    /// It had arrived, and its answer had not.
+    /// It had arrived, and its response had not.
     Back,
 }
 
@@ -72,7 +75,7 @@ impl Step {
                 }
             }
             (Some("SendMessage" | "SendMessageBatch"), _) => Self::Send,
-            (None, "/GetVectors") => Self::Look,
+            (None, "/GetVectors") => Self::Check,
             (None, "/DeleteVectors") => Self::Delete,
             other => panic!("a worker makes a call of no known step: {other:?}"),
         }
@@ -81,7 +84,7 @@ impl Step {
     /// How long its calls take on average.
     fn time(self) -> Duration {
         Duration::from_millis(match self {
-            Self::ReadTask | Self::ReadChunks | Self::Look => 10,
+            Self::ReadTask | Self::ReadChunks | Self::Check => 10,
             Self::Claim | Self::PutOff | Self::Send => 150,
             Self::FanOut | Self::Settle => 250,
             Self::Delete => 400,
@@ -150,7 +153,7 @@ impl Line {
         names.map(|name| (name, format!("http://{}", self.address)))
     }
 
-    /// The worker is about to be killed: answers the calls that are under way.
+    /// The worker is about to be killed. Returns the calls that are under way.
     pub(super) fn cut(&self) -> Vec<(Step, Way)> {
         self.state.is_dead.store(true, Ordering::Relaxed);
         let calls = self.state.calls.lock().expect("not poisoned");
@@ -174,7 +177,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 }
 
 impl State {
-    /// Carries one call to its service, and the answer back.
+    /// Carries one call to its service, and the response back.
     async fn carry(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -196,15 +199,15 @@ impl State {
                     let stray = state.rng.lock().expect("not poisoned").f64();
                     sleep(STRAY.mul_f64(stray.max(0.5))).await;
                 }
-                let answer = state.arrive(step, parts, body).await;
+                let response = state.arrive(step, parts, body).await;
                 state.mark(number, Some((step, Way::Back)));
-                answer
+                response
             }
         });
-        let answer = arrival.await?;
+        let response = arrival.await?;
         sleep(time.mul_f64(1.0 - share)).await;
         self.mark(number, None);
-        answer
+        response
     }
 
     fn mark(&self, number: u64, call: Option<(Step, Way)>) {
@@ -223,7 +226,7 @@ impl State {
     ) -> Result<Response<Full<Bytes>>, Failure> {
         let running = &self.world.service.running;
         let address = match step {
-            Step::Look | Step::Delete => running.s3vectors,
+            Step::Check | Step::Delete => running.s3vectors,
             Step::Send => running.sqs,
             Step::ReadTask | Step::ReadChunks | Step::FanOut => running.dynamodb,
             Step::Claim | Step::PutOff | Step::Settle => running.dynamodb,
@@ -231,11 +234,11 @@ impl State {
         if step == Step::Delete {
             self.world.deletes(self.worker, &body);
         }
-        let answer = pass_on(address, parts, body.clone()).await?;
-        if step == Step::Claim && answer.status().is_success() {
+        let response = pass_on(address, parts, body.clone()).await?;
+        if step == Step::Claim && response.status().is_success() {
             self.world.claimed(self.worker, &body);
         }
-        Ok(answer)
+        Ok(response)
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Known {
     pub(super) id: String,
     /// Its objects in order, with whether they were in the index when it was created.
     pub(super) objects: Arc<Vec<(String, bool)>>,
-    /// How the service last showed it, and when that answer had come.
+    /// How the service last showed it, and when that response had come.
     pub(super) shown: Option<(Instant, Value)>,
 }
 

@@ -72,14 +72,14 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "calls under way at the kills, not arrived yet / not answered yet:"
+            "calls under way at the kills, not arrived yet / no response yet:"
         )?;
         for (step, name) in [
             (Step::ReadTask, "read the task"),
             (Step::ReadChunks, "read chunks"),
             (Step::FanOut, "write before a fan-out"),
             (Step::Send, "send chunks"),
-            (Step::Look, "look"),
+            (Step::Check, "existence check"),
             (Step::Claim, "claim"),
             (Step::PutOff, "put off"),
             (Step::Delete, "delete"),

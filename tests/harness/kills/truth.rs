@@ -15,7 +15,7 @@ const AT_ONCE: usize = 4;
 const MAX_FAULTS: usize = 20;
 
 impl World {
-    /// Takes note of a task as an answer shows it, asked for at `began`.
+    /// Takes note of a task as a response shows it, asked for at `began`.
     ///
     /// # Panics
     /// When it contradicts itself, or what was shown before.
@@ -31,7 +31,7 @@ impl World {
         assert_eq!(total, Some(known.objects.len() as u64), "{}", known.id);
         if let Some((at, before)) = &known.shown {
             if began < *at {
-                // Of two answers that overlap in time either may be the older.
+                // Of two responses that overlap in time either may be the older.
                 return;
             }
             let (attempt, last) = (task["attempt"].as_u64(), before["attempt"].as_u64());
@@ -70,13 +70,13 @@ fn brief(task: &Value) -> Value {
     fields.into_iter().collect::<serde_json::Map<_, _>>().into()
 }
 
-async fn look(world: &World, id: &str) {
+async fn read(world: &World, id: &str) {
     let began = Instant::now();
     let task = world.service.task(id).await;
     world.observe(began, &task);
 }
 
-/// Looks at one task after the other, any of them, as long as there are kills to come.
+/// Reads one task after the other, any of them, as long as there are kills to come.
 pub(super) async fn watch(world: &World) {
     let mut rng = fastrand::Rng::with_seed(world.plan.seed ^ 0x3a7c);
     while world.goes_on() {
@@ -89,7 +89,7 @@ pub(super) async fn watch(world: &World) {
             .map(|t| t.id.clone())
             .collect();
         if let Some(id) = rng.choice(ids) {
-            look(world, &id).await;
+            read(world, &id).await;
         }
     }
 }
@@ -98,8 +98,8 @@ pub(super) async fn watch(world: &World) {
 pub(super) async fn all_ended(world: &World) {
     let mut ids: Vec<_> = world.tasks().iter().map(|task| task.id.clone()).collect();
     while !ids.is_empty() {
-        let looks = ids.iter().map(|id| look(world, id));
-        stream::iter(looks)
+        let reads = ids.iter().map(|id| read(world, id));
+        stream::iter(reads)
             .buffer_unordered(AT_ONCE)
             .collect::<()>()
             .await;

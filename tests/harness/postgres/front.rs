@@ -29,7 +29,7 @@ pub struct Front {
 struct Seen {
     connections: AtomicUsize,
     round_trips: AtomicUsize,
-    /// Something was answered since the client last sent something.
+    /// The server has sent something since the client last did.
     answered: AtomicBool,
     silent: AtomicBool,
     delay_millis: AtomicU64,
@@ -62,14 +62,14 @@ impl Front {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    /// From now on every answer takes so long, so that what a client sends without waiting for answers is one round trip.
+    /// From now on every response takes so long, so that what a client sends without waiting for responses is one round trip.
     pub fn delay_answers(&self, by: Duration) {
         let millis = by.as_millis().try_into().expect("a short time");
         self.seen.latency_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// How often a client sent something and waited for the answer, since this was last asked. Logging in does not count.
-    /// Only of one client at a time, and with answers that take a while.
+    /// How often a client sent something and waited for the response, since this was last asked. Logging in does not count.
+    /// Only of one client at a time, and with responses that take a while.
     pub fn round_trips(&self) -> usize {
         self.seen.round_trips.swap(0, Ordering::Relaxed)
     }
@@ -80,7 +80,7 @@ impl Front {
         self.seen.delay_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// From now on no answer comes through, and no connection ends.
+    /// From now on no response comes through, and no connection ends.
     pub fn go_silent(&self) {
         self.seen.silent.store(true, Ordering::Relaxed);
     }

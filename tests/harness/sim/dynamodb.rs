@@ -1,7 +1,7 @@
 //! DynamoDB: the embedded one, called in process, with what it does not have by itself: conflicts of transactions, batches
 //! of which a part is not processed, and an index and weak reads that lag.
 
-use super::connector::{Answer, Call};
+use super::connector::{Call, Response};
 use super::world::{ProcessId, State};
 use chrono::{DateTime, TimeDelta, Utc};
 use dynoxide::{Database, DynoxideError};
@@ -27,7 +27,7 @@ pub(crate) struct Table {
     pub(crate) keep_tokens: bool,
 }
 
-/// What the index and weak reads answer from.
+/// What the index and weak reads show.
 struct Copy {
     database: Database,
     most: TimeDelta,
@@ -73,8 +73,8 @@ impl Table {
         let mut changes = Vec::new();
         for key in keys {
             let get = json!({"TableName": TABLE, "Key": {KEY: {"S": key}}, "ConsistentRead": true});
-            let answer = run(&self.database, "GetItem", get).expect("a get succeeds");
-            let Some(after) = answer.get("Item").cloned() else {
+            let response = run(&self.database, "GetItem", get).expect("a get succeeds");
+            let Some(after) = response.get("Item").cloned() else {
                 continue;
             };
             let before = self.items.insert(key.clone(), after.clone());
@@ -119,7 +119,7 @@ impl State {
         process: ProcessId,
         call: &Call,
         partly: bool,
-    ) -> Answer {
+    ) -> Response {
         let mut body = call.body.clone();
         if !self.table.keep_tokens
             && let Some(body) = body.as_object_mut()
@@ -140,10 +140,10 @@ impl State {
             }
             _ => &self.table.database,
         };
-        let mut answer = match run(database, &call.name, body.clone()) {
-            Ok(answer) => answer,
+        let mut response = match run(database, &call.name, body.clone()) {
+            Ok(response) => response,
             Err(error) => {
-                return Answer {
+                return Response {
                     status: error.status_code(),
                     body: error.to_json(),
                 };
@@ -153,12 +153,12 @@ impl State {
         match call.name.as_str() {
             "GetItem" => {
                 if let Some(key) = keys.first() {
-                    self.checks.read(process, key, answer.get("Item"));
+                    self.checks.read(process, key, response.get("Item"));
                 }
             }
             "BatchGetItem" => {
-                // In any order, as DynamoDB answers.
-                if let Some(items) = answer.pointer_mut(&format!("/Responses/{TABLE}"))
+                // In any order, as DynamoDB responds.
+                if let Some(items) = response.pointer_mut(&format!("/Responses/{TABLE}"))
                     && let Some(items) = items.as_array_mut()
                 {
                     self.rng.shuffle(items);
@@ -171,10 +171,10 @@ impl State {
                 self.expect(checked);
             }
         }
-        if let (Some((name, left)), Some(answer)) = (left, answer.as_object_mut()) {
-            answer.insert(name.to_owned(), left);
+        if let (Some((name, left)), Some(response)) = (left, response.as_object_mut()) {
+            response.insert(name.to_owned(), left);
         }
-        Answer::ok(&answer)
+        Response::ok(&response)
     }
 }
 
@@ -183,9 +183,14 @@ pub(super) fn conflict(body: &Value, rng: &mut Rng) -> Value {
     let parts = body["TransactItems"].as_array().map_or(1, Vec::len);
     let certain = rng.usize(0..parts.max(1));
     let reasons: Vec<Value> = (0..parts)
-        .map(|part| if part == certain || rng.bool() { 
-json!({"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}) } else { 
-json!({"Code": "None"}) })
+        .map(|part| {
+            if part == certain || rng.bool() {
+                let message = "Transaction is ongoing for the item";
+                json!({"Code": "TransactionConflict", "Message": message})
+            } else {
+                json!({"Code": "None"})
+            }
+        })
         .collect();
     json!({
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -229,7 +234,7 @@ pub(super) fn keys_of(name: &str, body: &Value) -> Vec<String> {
     }
 }
 
-/// Whether a call may be answered from the past.
+/// Whether a call may show the past.
 fn is_weak(name: &str, body: &Value) -> bool {
     match name {
         "Query" => true,
@@ -241,7 +246,7 @@ fn is_weak(name: &str, body: &Value) -> bool {
     }
 }
 
-/// Takes some items out of a batch, but not all: they are answered as not processed.
+/// Takes some items out of a batch, but not all: they are reported as not processed.
 fn take_some(body: &mut Value, rng: &mut Rng) -> Option<(&'static str, Value)> {
     let table = body.pointer_mut(&format!("/RequestItems/{TABLE}"))?;
     let (name, list) = if table.is_array() {
@@ -282,8 +287,8 @@ fn from_value<T: DeserializeOwned>(body: Value) -> T {
     serde_json::from_value(body).expect("a request that the SDK made")
 }
 
-fn to_value(answer: impl Serialize) -> Result<Value, DynoxideError> {
-    let value = serde_json::to_value(answer).expect("an answer is JSON");
+fn to_value(response: impl Serialize) -> Result<Value, DynoxideError> {
+    let value = serde_json::to_value(response).expect("a response is JSON");
     Ok(match value {
         Value::Null => Value::Object(Map::new()),
         value => value,

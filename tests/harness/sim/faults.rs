@@ -17,18 +17,18 @@ pub(crate) enum Target {
     S3Vectors,
 }
 
-/// What becomes of a request and its answer.
+/// What becomes of a request and its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is served.
     Served,
     /// It never arrives: the sender notices at once, or only at its timeout.
     Unsent { noticed: bool },
-    /// It is served, and the answer is lost: the sender notices at once, or only at its timeout.
-    AnswerLost { noticed: bool },
+    /// It is served, and the response is lost: the sender notices at once, or only at its timeout.
+    ResponseLost { noticed: bool },
     /// The service refuses it unserved, with this status and error.
     Refused(u16, &'static str),
-    /// The service serves a part of it and then fails (a delete), or answers a part as not processed (a batch).
+    /// The service serves a part of it and then fails (a delete), or reports a part as not processed (a batch).
     Partly,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum Death {
     Before,
     /// While the request is on its way.
     OnTheWay,
-    /// When the request has been served, before the answer comes.
+    /// When the request has been served, before the response comes.
     After,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Death {
 pub(crate) struct Plan {
     /// How long the request takes to arrive.
     pub(crate) before: Duration,
-    /// How long the answer takes.
+    /// How long the response takes.
     pub(crate) after: Duration,
     pub(crate) fate: Fate,
     pub(crate) death: Option<Death>,
@@ -58,7 +58,7 @@ pub(crate) struct Plan {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Chances {
     pub(crate) unsent: f64,
-    pub(crate) answer_lost: f64,
+    pub(crate) response_lost: f64,
     pub(crate) throttled: f64,
     pub(crate) store_throttled: f64,
     pub(crate) failing: f64,
@@ -152,7 +152,7 @@ impl Chances {
         let refusals = refusals(target);
         let kinds = [
             (self.unsent, 0),
-            (self.answer_lost, 1),
+            (self.response_lost, 1),
             (
                 if is_store {
                     self.store_throttled
@@ -182,7 +182,7 @@ impl Chances {
             }
             return match kind {
                 0 => Fate::Unsent { noticed },
-                1 => Fate::AnswerLost { noticed },
+                1 => Fate::ResponseLost { noticed },
                 2 => refusals.throttled[usize::from(rng.bool())],
                 3 => refusals.failed[usize::from(rng.bool())],
                 4 => Fate::Partly,

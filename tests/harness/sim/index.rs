@@ -1,6 +1,6 @@
 //! S3 Vectors: one index, and the truth about each object in it.
 
-use super::connector::{Answer, Call};
+use super::connector::{Call, Response};
 use super::unsound::{Effect, UnsoundKey};
 use super::world::{ProcessId, State};
 use chrono::{DateTime, Utc};
@@ -105,7 +105,7 @@ impl State {
         process: ProcessId,
         call: &Call,
         partly: bool,
-    ) -> Answer {
+    ) -> Response {
         let mut keys = keys_of(&call.body);
         let is_delete = call.name == "DeleteVectors";
         let most = if is_delete { MAX_DELETE } else { MAX_GET };
@@ -125,7 +125,7 @@ impl State {
         let is_too_fast = |rate: &mut Rate| is_delete && !rate.allows(keys.len(), now);
         if self.index.rate.as_mut().is_some_and(is_too_fast) {
             self.fault("delete too fast for the store");
-            return Answer::refusal(429, "TooManyRequestsException");
+            return Response::refusal(429, "TooManyRequestsException");
         }
         if !is_delete {
             let mut found = Vec::new();
@@ -137,7 +137,7 @@ impl State {
                 }
             }
             self.rng.shuffle(&mut found);
-            return Answer::ok(&json!({"vectors": found}));
+            return Response::ok(&json!({"vectors": found}));
         }
         if partly {
             self.rng.shuffle(&mut keys);
@@ -153,9 +153,9 @@ impl State {
         }
         self.meddle(&keys);
         if partly {
-            Answer::refusal(500, "InternalServerException")
+            Response::refusal(500, "InternalServerException")
         } else {
-            Answer::ok(&json!({}))
+            Response::ok(&json!({}))
         }
     }
 }
@@ -167,10 +167,10 @@ pub(super) fn keys_of(body: &Value) -> Vec<String> {
         .collect()
 }
 
-fn invalid_keys() -> Answer {
+fn invalid_keys() -> Response {
     let fields = json!([{"path": "keys", "message": "refused by the simulation"}]);
     let body = json!({"__type": "ValidationException", "message": "refused", "fieldList": fields});
-    Answer {
+    Response {
         status: 400,
         body: body.to_string(),
     }

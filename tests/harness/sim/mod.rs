@@ -12,7 +12,7 @@
 //! | `dynamodb.rs`, `queue.rs`, `index.rs` | the services |
 //! | `unsound.rs` | deletes that are acknowledged and not done, and the store that says so |
 //! | `images.rs` | what is stored, as the checks read it |
-//! | `checks/` | what must hold at every write, at every delete, of every answer, and at the end |
+//! | `checks/` | what must hold at every write, at every delete, of every response, and at the end |
 //! | `service.rs` | the handlers, and processes that run them |
 //! | `recovery.rs` | what happens by itself once faults stop |
 //! | `schedule.rs`, `shape.rs` | one random schedule |

@@ -1,6 +1,7 @@
-//! SQS: one queue, which may lose, repeat, delay and reorder.
+//! SQS: one queue, which may lose, repeat, delay and reorder. It is not `crate::queue` over the embedded SQS, since that one goes by
+//! the system's clock and draws nothing from the schedule's seed.
 
-use super::connector::{Answer, Call};
+use super::connector::{Call, Response};
 use super::world::State;
 use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
@@ -88,7 +89,7 @@ impl Queue {
 }
 
 impl State {
-    pub(super) fn serve_sqs(&mut self, call: &Call, partly: bool) -> Answer {
+    pub(super) fn serve_sqs(&mut self, call: &Call, partly: bool) -> Response {
         let now = self.now();
         match call.name.as_str() {
             "SendMessage" => {
@@ -96,7 +97,7 @@ impl State {
                 let fault = self.queue.send(&body, now, &mut self.rng);
                 self.count_message_fault(fault);
                 self.note(0, &format!("on the queue: {body}"));
-                Answer::ok(&json!({"MessageId": self.queue.made.to_string()}))
+                Response::ok(&json!({"MessageId": self.queue.made.to_string()}))
             }
             "SendMessageBatch" => {
                 let (mut successful, mut failed) = (Vec::new(), Vec::new());
@@ -113,7 +114,7 @@ impl State {
                     self.note(0, &format!("on the queue: {body}"));
                     successful.push(json!({"Id": id, "MessageId": self.queue.made.to_string()}));
                 }
-                Answer::ok(&json!({"Successful": successful, "Failed": failed}))
+                Response::ok(&json!({"Successful": successful, "Failed": failed}))
             }
             other => panic!("the simulation does not know SQS's {other}"),
         }

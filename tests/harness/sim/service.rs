@@ -47,7 +47,7 @@ pub(crate) enum Trust {
     Anything,
 }
 
-/// What a caller was answered.
+/// What a caller was told.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -156,11 +156,11 @@ impl Service {
         let lambda_timeout = Duration::from_secs(29);
         let work = async move { read(&api.handle(request).await) };
         let (process, reply) = self.process("caller", lambda_timeout, work).await?;
-        let line = format!("{method} {path} is answered {}", reply.status);
+        let line = format!("{method} {path} has response {}", reply.status);
         self.world.with(|state| {
             state.note(process, &line);
             if reply.status == 500 {
-                state.violated(format!("{method} {path} is answered 500"));
+                state.violated(format!("{method} {path} has response 500"));
             }
         });
         Some(reply)
@@ -179,7 +179,7 @@ impl Service {
         Some(reply)
     }
 
-    /// A request whose answer shows task `id`.
+    /// A request whose response shows task `id`.
     pub(crate) async fn shows(
         &self,
         id: &str,
@@ -212,10 +212,10 @@ impl Service {
         let event = event(bodies.map(|message| (message.id.to_string(), message.body.clone())));
         let work = async move { worker.handle(event, deadline).await };
         let longest = timeout.to_std().expect("not negative");
-        let Some((process, answer)) = self.process("worker", longest, work).await else {
+        let Some((process, response)) = self.process("worker", longest, work).await else {
             return true; // its messages come back
         };
-        let failed = failed(&answer);
+        let failed = failed(&response);
         self.world.with(|state| {
             state.note(process, &format!("hands back {failed:?}"));
             for message in messages {
@@ -275,7 +275,7 @@ fn read(response: &Response<Body>) -> Reply {
     };
     Reply {
         status: response.status().as_u16(),
-        body: body.expect("a JSON answer"),
+        body: body.expect("a JSON response"),
         replayed: response.headers().contains_key("idempotent-replayed"),
     }
 }

@@ -85,7 +85,7 @@ impl Shape {
         if !is_gentle {
             chances = Chances {
                 unsent: level(rng, CALLS),
-                answer_lost: level(rng, CALLS),
+                response_lost: level(rng, CALLS),
                 failing: level(rng, RARE),
                 store_failing: level(rng, CALLS),
                 partly: level(rng, CALLS),

@@ -183,7 +183,7 @@ impl State {
         self.note(id, "killed");
     }
 
-    /// Counts a call of a process, and answers how many it has made.
+    /// Counts a call of a process, and returns how many it has made.
     pub(crate) fn one_more_call(&mut self, process: ProcessId) -> u32 {
         self.processes.get_mut(&process).map_or(0, |process| {
             process.calls += 1;

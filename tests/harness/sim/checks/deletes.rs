@@ -10,7 +10,7 @@ use shared::task::{Outcome, TaskStatus};
 use shared::vector::AfterDelete;
 
 impl Checks {
-    /// A process is answered a read of an item.
+    /// A process has the response to a read of an item.
     pub(crate) fn read(&mut self, process: ProcessId, key: &str, item: Option<&Value>) {
         let Some(id) = key.strip_prefix("T#") else {
             return;

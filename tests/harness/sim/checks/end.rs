@@ -43,7 +43,7 @@ impl Checks {
         ids.zip(outcomes.map(|outcome| outcome.as_str())).collect()
     }
 
-    /// The status and the counters that answers must show.
+    /// The status and the counters that responses must show.
     pub(crate) fn expected_progress(&self, id: &str) -> Option<(TaskStatus, u32, u32, u32)> {
         let image = &self.tasks.get(id)?.image;
         Some((image.status, image.total, image.deleted, image.failed))

@@ -1,16 +1,16 @@
 //! What must hold. Numbers in brackets are those of the contract's invariants.
 //!
-//! `writes.rs` looks at every committed write, `deletes.rs` at every delete call, `objects.rs` knows what is true of each
-//! object, `answers.rs` looks at what callers are told, `end.rs` at where everything stands in the end.
+//! `writes.rs` reads every committed write, `deletes.rs` every delete call, `objects.rs` knows what is true of each
+//! object, `responses.rs` reads what callers are told, `end.rs` where everything stands in the end.
 
-mod answers;
 mod deletes;
 mod end;
 mod objects;
+mod responses;
 mod writes;
 
-pub(crate) use answers::{Shown, Told};
 pub(crate) use objects::Objects;
+pub(crate) use responses::{Shown, Told};
 
 use super::images::{ChunkImage, TaskImage};
 use super::world::ProcessId;

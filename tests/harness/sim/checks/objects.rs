@@ -51,7 +51,7 @@ impl Objects {
         self.object(key).present = false;
     }
 
-    /// A process's look was answered.
+    /// A process's existence check has its response.
     pub(crate) fn looked(&mut self, process: ProcessId, key: &str, present: bool) {
         let at = self.event();
         let log = if present {
@@ -97,7 +97,7 @@ impl Objects {
     }
 
     /// A settlement of `process` records this outcome for the object, which was open before; `tried`: since when the claim
-    /// deleted it, if it did. Answers since when it may be said that the object is gone, if that is what it says.
+    /// deleted it, if it did. Returns since when it may be said that the object is gone, if that is what it says.
     pub(super) fn counted(
         &mut self,
         process: ProcessId,

@@ -146,7 +146,10 @@ impl Checks {
         let is_baseline_legal =
             after.baseline == before.baseline || (is_restart && after.baseline == after.attempt);
         if !is_baseline_legal || after.baseline < before.baseline {
-            return Err(format!("the baseline of {id} is {} by now", after.baseline));
+            return Err(format!(
+                "the baseline of {id} is already {}",
+                after.baseline
+            ));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use shared::task::TaskStatus;
 use std::collections::BTreeMap;
 
-/// A task as an answer shows it.
+/// A task as a response shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Shown {
     attempt: u32,
@@ -21,12 +21,12 @@ pub(crate) struct Shown {
 pub(crate) struct Told {
     newest: Option<Shown>,
     created: u32,
-    /// A create was answered with success.
+    /// A create succeeded.
     pub(crate) accepted: bool,
 }
 
 impl Shown {
-    /// Reads an answer that shows a task.
+    /// Reads a response that shows a task.
     pub(crate) fn of(body: &Value) -> Option<Self> {
         let progress = &body["progress"];
         let items = body["items"].as_array().into_iter().flatten();
@@ -79,12 +79,12 @@ impl Told {
 }
 
 impl Checks {
-    /// What was told of a task before an answer is asked for.
+    /// What was told of a task before a response is asked for.
     pub(crate) fn told_of(&self, id: &str) -> Told {
         self.told.get(id).cloned().unwrap_or_default()
     }
 
-    /// An answer that shows a task. `before`: what had been told when it was asked for.
+    /// A response that shows a task. `before`: what had been told when it was asked for.
     pub(crate) fn shown(&mut self, id: &str, shown: Shown, before: &Told) -> Result<(), String> {
         let checked = match &before.newest {
             Some(newest) if !shown.follows(newest) => Err(format!(
@@ -108,7 +108,7 @@ impl Checks {
         checked
     }
 
-    /// A create was answered: it created the task, or there was one.
+    /// A create has its response: it created the task, or there was one.
     pub(crate) fn accepted(&mut self, id: &str, replayed: bool) -> Result<(), String> {
         let told = self.told.entry(id.to_owned()).or_default();
         told.accepted = true;
