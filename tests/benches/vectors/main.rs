@@ -33,7 +33,6 @@
 
 mod bare;
 mod data;
-mod meter;
 mod postgres;
 mod s3vectors;
 

@@ -3,15 +3,18 @@
 //! Each process carries out one invocation at a time, as a function does, and knows of the others only by the refusals.
 
 use crate::Row;
-use crate::meter::{Meter, Tally};
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use futures_util::future::join_all;
 use local::{Options, Throttle};
-use serde_json::Value;
+use serde_json::{Value, json};
+use shared::clock::Clock;
+use std::sync::{Arc, Mutex};
 use tests::bench::table::row;
 use tests::bench::{self, process};
 use tests::handlers::{Addresses, UNPACED_STORES, Wiring, clients, stores_at};
 use tests::queue::{Queue, Receive};
 use tests::seed;
+use tests::wire::{intercept, name_of};
 use tokio::time::Instant;
 
 const INDEX: &str = "quota";
@@ -103,4 +106,82 @@ pub(crate) async fn work(services: &Addresses) -> Value {
         bench::invoke(&worker, &queue, receive).await;
     }
     meter.tally().to_json()
+}
+
+/// What a worker's calls to S3 Vectors come to: how many, how many were refused, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    calls: u64,
+    refused: u64,
+    deletes: u64,
+    /// When the first and the last delete that was carried out began, in milliseconds.
+    first: Option<i64>,
+    last: Option<i64>,
+}
+
+impl Tally {
+    fn to_json(self) -> Value {
+        json!({
+            "calls": self.calls, "refused": self.refused, "deletes": self.deletes,
+            "first": self.first, "last": self.last,
+        })
+    }
+
+    fn from_json(value: &Value) -> Self {
+        let count = |name: &str| value[name].as_u64().expect("a count");
+        Self {
+            calls: count("calls"),
+            refused: count("refused"),
+            deletes: count("deletes"),
+            first: value["first"].as_i64(),
+            last: value["last"].as_i64(),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let firsts = self.first.into_iter().chain(other.first);
+        Self {
+            calls: self.calls + other.calls,
+            refused: self.refused + other.refused,
+            deletes: self.deletes + other.deletes,
+            first: firsts.min(),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// Counts the calls that go through its HTTP client. Clones are one.
+#[derive(Clone, Debug, Default)]
+struct Meter(Arc<Mutex<Tally>>);
+
+impl Meter {
+    /// The HTTP client to put under the SDK's clients.
+    fn http_client(&self) -> SharedHttpClient {
+        let meter = self.clone();
+        intercept(move |request, network| {
+            let meter = meter.clone();
+            let is_delete = name_of(&request) == "S3Vectors.DeleteVectors";
+            let began = Clock::System.now().timestamp_millis();
+            async move {
+                let response = network.send(request).await?;
+                let mut tally = meter.0.lock().expect("not poisoned");
+                tally.calls += 1;
+                match response.status().as_u16() {
+                    429 => tally.refused += 1,
+                    200 if is_delete => {
+                        tally.deletes += 1;
+                        tally.first = tally.first.into_iter().chain([began]).min();
+                        tally.last = tally.last.max(Some(began));
+                    }
+                    _ => {}
+                }
+                drop(tally);
+                Ok(response)
+            }
+        })
+    }
+
+    fn tally(&self) -> Tally {
+        *self.0.lock().expect("not poisoned")
+    }
 }
