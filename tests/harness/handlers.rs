@@ -92,7 +92,8 @@ impl Wiring {
         dynamodb: aws_sdk_dynamodb::Client,
         sqs: impl FnOnce() -> aws_sdk_sqs::Client + Send + 'static,
         queue_url: &str,
-        (store, api): (StoreConfig, ApiConfig),
+        store: StoreConfig,
+        api: ApiConfig,
         clock: Clock,
     ) -> Self {
         Self {
@@ -111,8 +112,8 @@ impl Wiring {
     ) -> Self {
         let name = ("TABLE_NAME".to_owned(), NAME.to_owned());
         let mut environment = Environment::from_pairs([name]);
-        let config = (environment.store(), environment.api());
-        Self::new(dynamodb, sqs, queue_url, config, Clock::System)
+        let (store, api) = (environment.store(), environment.api());
+        Self::new(dynamodb, sqs, queue_url, store, api, Clock::System)
     }
 
     /// All endpoints.

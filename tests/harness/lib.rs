@@ -20,6 +20,7 @@
 //! | `runtime_api.rs` | the built functions as processes, under a Lambda Runtime API | suite, kills, benches |
 //! | `kills.rs` | workers that are killed while they work, and what is true afterwards | suite, `kill-workers` |
 //! | `sim/` | the simulation: a world on one thread with a paused clock, and what must hold in it | `tests/simulation`, `simulate` |
+//! | `files.rs` | where files of the repository and of the target directory are | the harness |
 //! | `bench.rs` | what the benchmarks share: arguments, tables, meters, processes | benches |
 //! | `bin/` | commands that run the kill test and the simulation as long as one likes | people |
 #![allow(
@@ -31,6 +32,7 @@
 )]
 
 pub mod bench;
+mod files;
 pub mod handlers;
 pub mod http;
 pub mod kills;

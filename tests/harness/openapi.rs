@@ -1,6 +1,6 @@
 //! The OpenAPI document, `docs/openapi.yaml`, as JSON.
 
-use crate::runtime_api::in_repository;
+use crate::files::in_repository;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use yaml_rust2::{Yaml, YamlLoader};

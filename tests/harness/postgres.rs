@@ -15,7 +15,6 @@ use shared::clock::Clock;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -343,12 +342,4 @@ fn new_number() -> u128 {
         .timestamp_nanos_opt()
         .unwrap_or_default();
     (u128::from(now.unsigned_abs()) << 32) | u128::from(std::process::id())
-}
-
-/// A file of the target directory, where tests keep what they fetched.
-pub(crate) fn in_target(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a program has a path");
-    // <target directory>/<profile>/deps/<test>
-    let target = test.ancestors().nth(3).expect("a target directory");
-    target.join(name)
 }

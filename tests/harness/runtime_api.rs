@@ -10,6 +10,7 @@ mod variables;
 pub use binaries::cargo;
 pub use variables::{SECRET, template_variables};
 
+use crate::files::in_repository;
 use crate::http::Reply;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
@@ -17,7 +18,6 @@ use local::Running;
 use serde_json::Value;
 use server::RuntimeApi;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -55,11 +55,6 @@ pub struct Ended {
     pub stdout: String,
     /// What it said besides.
     pub stderr: String,
-}
-
-/// A file of the repository.
-pub(crate) fn in_repository(path: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path)
 }
 
 /// The names of the functions: the folders in `functions/`.

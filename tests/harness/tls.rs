@@ -1,6 +1,6 @@
 //! Certificates, and servers behind TLS.
 
-use crate::postgres::in_target;
+use crate::files::in_target;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -139,7 +139,7 @@ fn programs_in(home: &Path) -> &'static str {
 
 /// The package in the target directory, fetched if it is not there yet.
 fn fetched() -> Result<PathBuf, String> {
-    let kept = super::in_target("test-postgres").join(PACKAGE.replace("==", "-"));
+    let kept = crate::files::in_target("test-postgres").join(PACKAGE.replace("==", "-"));
     if !kept.exists() {
         // Under another name first, so that what has this name is whole.
         let new = kept.with_extension(format!("new-{}", std::process::id()));

@@ -1,6 +1,6 @@
 //! Building the functions. `cargo test` builds no other package's binaries, so the tests ask for them.
 
-use super::in_repository;
+use crate::files::in_repository;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
 //! The environment of a function: the variables that `template.yaml` names for it, and those that Lambda sets itself.
 
-use super::in_repository;
+use crate::files::in_repository;
 use local::{DEFAULT_VECTOR_STORES, NAME, Running};
 use std::net::SocketAddr;
 

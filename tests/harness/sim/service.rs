@@ -97,7 +97,8 @@ impl Service {
             aws_sdk_dynamodb::Client::from_conf(dynamodb),
             move || aws_sdk_sqs::Client::from_conf(sqs),
             URL,
-            (store, api),
+            store,
+            api,
             clock,
         );
         Self {
