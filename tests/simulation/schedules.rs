@@ -29,7 +29,7 @@ fn assert_is_rich(stats: &Stats) {
     assert!(stats.given_up_as_kept > 10, "{stats:?}");
     let kinds = [
         "request lost",
-        "answer lost",
+        "response lost",
         "message lost",
         "message repeated",
         "partly served",

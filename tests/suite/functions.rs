@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 use shared::clock::Clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tests::DEMO_INDEX;
 use tests::queue::{Queue, Receive};
 use tests::runtime_api::{Function, SECRET, event, event_names, function_names, reply};
+use tests::seed;
 
 /// How long a service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,11 +67,9 @@ async fn stored(running: &Running) -> Vec<String> {
 
 /// Which of the example's objects, and one more, are in the demo index.
 async fn present(running: &Running) -> BTreeSet<String> {
-    let get = running.clients.s3vectors.get_vectors();
-    let get = get.vector_bucket_name("demo").index_name("embed-456");
-    let keys = ["obj-1", "obj-2", "obj-3"].map(String::from).to_vec();
-    let found = answer_of(get.set_keys(Some(keys)).send()).await.unwrap();
-    found.vectors.into_iter().map(|vector| vector.key).collect()
+    let client = &running.clients.s3vectors;
+    let present = seed::present(client, DEMO_INDEX, &["obj-1", "obj-2", "obj-3"]);
+    answer_of(present).await.into_iter().collect()
 }
 
 /// The task of the example, without its times, in this state.

@@ -18,7 +18,6 @@ mod kept;
 mod kills;
 mod large;
 mod lifecycle;
-mod limits;
 mod lists;
 mod metrics;
 mod openapi;

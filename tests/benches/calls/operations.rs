@@ -8,8 +8,9 @@ use local::NAME;
 use serde_json::{Map, Value, json};
 use shared::store::{INDEX_ATTRIBUTES, INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
 use std::collections::BTreeMap;
-use tests::measure::units::size_of;
-use tests::measure::{self, run_body};
+use tests::bench::attribute;
+use tests::bench::units::size_of;
+use tests::seed::{self, run_text};
 
 /// Objects of a small task, of which one is absent.
 pub(crate) const OBJECTS: usize = 10;
@@ -36,7 +37,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     let mut row = |name, cost, least| rows.push(Row { name, cost, least });
     seed_but_one(service, INDEX, 1).await;
     // Connections are there before anything is counted.
-    let body = |id: &str| run_body(INDEX, id, 1, OBJECTS);
+    let body = |id: &str| run_text(INDEX, id, 1, OBJECTS);
     let run = async |id: &str| service.call("POST", "/run", body(id)).await;
     run(&id(0)).await;
     service.work(1).await;
@@ -62,7 +63,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
 
     seed_but_one(service, "small", 2).await;
     let whole = async {
-        let body = run_body("small", &id(2), 2, OBJECTS);
+        let body = run_text("small", &id(2), 2, OBJECTS);
         service.call("POST", "/run", body).await;
         (1, 1 + service.work(1).await)
     };
@@ -74,7 +75,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
         let id = id(objects);
         seed_half(service, &id, 3, objects).await;
         let whole = async {
-            let body = run_body(&id, &id, 3, objects);
+            let body = run_text(&id, &id, 3, objects);
             service.call("POST", "/run", body).await;
             (1, 1 + service.work(1).await)
         };
@@ -86,7 +87,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     let large = id(1000);
     seed_half(service, &large, 4, 1000).await;
     service
-        .call("POST", "/run", run_body(&large, &large, 4, 1000))
+        .call("POST", "/run", run_text(&large, &large, 4, 1000))
         .await;
     service.work(1).await;
     // One chunk: the other's message comes after.
@@ -107,7 +108,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
         const LARGE: usize = 100_000;
         seed_half(service, "large", 5, LARGE).await;
         let whole = async {
-            let body = run_body("large", &id(LARGE), 5, LARGE);
+            let body = run_text("large", &id(LARGE), 5, LARGE);
             service.call("POST", "/run", body).await;
             (1, 1 + service.work(1 + LARGE / 500).await)
         };
@@ -148,20 +149,20 @@ fn id(number: usize) -> String {
 
 /// Makes an index that holds all but the last of a small task's objects.
 async fn seed_but_one(service: &Metered, index: &str, seed: u64) {
-    let ids = measure::object_ids(seed, OBJECTS);
-    let ids = ids.take(OBJECTS - 1).collect();
-    measure::make_index(&service.running.clients.s3vectors, index, ids).await;
+    let ids = seed::object_ids(seed, OBJECTS);
+    let ids: Vec<_> = ids.take(OBJECTS - 1).collect();
+    seed::index(&service.running.clients.s3vectors, index, &ids).await;
 }
 
 /// Makes an index that holds every second of the objects.
 async fn seed_half(service: &Metered, index: &str, seed: u64, objects: usize) {
-    measure::seed_index(&service.running.clients.s3vectors, index, seed, objects).await;
+    seed::half_index(&service.running.clients.s3vectors, index, seed, objects).await;
 }
 
 async fn ended(service: &Metered, id: &str, deleted: usize) {
     let client = &service.running.clients.dynamodb;
-    let status = measure::attribute(client, id, "status").await;
-    let counted = measure::attribute(client, id, "deleted").await;
+    let status = attribute(client, id, "status").await;
+    let counted = attribute(client, id, "deleted").await;
     assert_eq!((status, counted), ("done".to_owned(), deleted.to_string()));
 }
 
@@ -174,7 +175,7 @@ async fn shown(service: &Metered, page: &Value, partitions: usize) -> Vec<usize>
         let key = AttributeValue::S(format!("T#{}", task["id"].as_str().expect("an id")));
         let get = service.running.clients.dynamodb.get_item();
         let got = get.table_name(NAME).key(KEY, key).send().await;
-        let item = got.expect("DynamoDB answers").item.expect("the task");
+        let item = got.expect("DynamoDB responds").item.expect("the task");
         let partition = item[INDEX_HASH_KEY].as_s().expect("a partition").clone();
         let names = INDEX_ATTRIBUTES.iter().copied();
         let names = names.chain([KEY, INDEX_HASH_KEY, INDEX_RANGE_KEY]);

@@ -19,7 +19,7 @@ use aws_sdk_dynamodb::types::{
 use local::NAME;
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use tests::measure::{self, BUCKET};
+use tests::seed::{self, BUCKET};
 
 const SEED: u64 = 9;
 const TASK: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
@@ -46,10 +46,9 @@ pub(crate) async fn measure(service: &Metered, indexes: usize) -> Cost {
         indexes,
     };
     plain.create_table().await;
-    let ids: Vec<_> = measure::object_ids(SEED, OBJECTS).collect();
-    let present = ids[..OBJECTS - 1].to_vec();
+    let ids: Vec<_> = seed::object_ids(SEED, OBJECTS).collect();
     let s3vectors = &service.running.clients.s3vectors;
-    measure::make_index(s3vectors, &plain.vectors, present).await;
+    seed::index(s3vectors, &plain.vectors, &ids[..OBJECTS - 1]).await;
     service.meter.turn_on();
     let mut lines = Vec::new();
     plain.create(&ids, &mut lines).await;
@@ -67,7 +66,12 @@ struct Plain<'a> {
 impl Plain<'_> {
     async fn create(&self, ids: &[String], lines: &mut Vec<String>) {
         let ids = ids.iter().map(s).collect();
-        let put = self.service.dynamodb.put_item().table_name(&self.table);
+        let put = self
+            .service
+            .clients
+            .dynamodb
+            .put_item()
+            .table_name(&self.table);
         let mut put = put
             .item("task_id", s(TASK))
             .item("embedding_model_id", s(MODEL))
@@ -86,7 +90,7 @@ impl Plain<'_> {
         }
         put.send().await.expect("a task is put");
         lines.push(line("create-deletion-task", "Task created", "", "pending"));
-        let send = self.service.sqs.send_message();
+        let send = self.service.clients.sqs.send_message();
         let send = send.queue_url(&self.service.running.queue_url);
         let body = json!({"task_id": TASK, "attempt": 1}).to_string();
         send.message_body(body)
@@ -97,19 +101,28 @@ impl Plain<'_> {
     }
 
     async fn carry_out(&self, lines: &mut Vec<String>) {
-        let (sqs, queue) = (&self.service.sqs, &self.service.running.queue_url);
+        let (sqs, queue) = (&self.service.clients.sqs, &self.service.running.queue_url);
         let receive = sqs.receive_message().queue_url(queue).send().await;
-        let messages = receive.expect("SQS answers").messages.expect("a message");
-        let get = self.service.dynamodb.get_item().table_name(&self.table);
+        let messages = receive.expect("SQS responds").messages.expect("a message");
+        let get = self
+            .service
+            .clients
+            .dynamodb
+            .get_item()
+            .table_name(&self.table);
         let got = get.key("task_id", s(TASK)).consistent_read(true).send();
-        let item = got.await.expect("DynamoDB answers").item.expect("the task");
+        let item = got
+            .await
+            .expect("DynamoDB responds")
+            .item
+            .expect("the task");
         let ids = item["object_ids"].as_l().expect("a list").iter();
         let ids: Vec<String> = ids.map(|id| id.as_s().expect("an id").clone()).collect();
         self.step("queued", "processing", lines).await;
-        let s3vectors = &self.service.s3vectors;
+        let s3vectors = &self.service.clients.s3vectors;
         let get = s3vectors.get_vectors().vector_bucket_name(BUCKET);
         let get = get.index_name(&self.vectors).set_keys(Some(ids.clone()));
-        let found = get.send().await.expect("S3 Vectors answers").vectors;
+        let found = get.send().await.expect("S3 Vectors responds").vectors;
         let present: Vec<_> = found.into_iter().map(|vector| vector.key).collect();
         self.step("processing", "deleting", lines).await;
         let delete = s3vectors.delete_vectors().vector_bucket_name(BUCKET);
@@ -117,7 +130,12 @@ impl Plain<'_> {
         let deleted = delete.set_keys(Some(present.clone())).send().await;
         deleted.expect("vectors are deleted");
         for id in ids.iter().filter(|id| !present.contains(id)) {
-            let put = self.service.dynamodb.put_item().table_name(&self.table);
+            let put = self
+                .service
+                .clients
+                .dynamodb
+                .put_item()
+                .table_name(&self.table);
             put.item("task_id", s(format!("{TASK}#{id}")))
                 .item("object_id", s(id))
                 .item("detail", s("Object not found in index"))
@@ -139,7 +157,12 @@ impl Plain<'_> {
             "done" => (OBJECTS - 1, 1),
             _ => (0, 0),
         };
-        let update = self.service.dynamodb.update_item().table_name(&self.table);
+        let update = self
+            .service
+            .clients
+            .dynamodb
+            .update_item()
+            .table_name(&self.table);
         let update = update
             .key("task_id", s(TASK))
             .update_expression(

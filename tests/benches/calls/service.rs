@@ -1,16 +1,14 @@
 //! The whole service with a meter under its clients, and worked by hand: one batch of messages an invocation, as Lambda does it.
 
-use chrono::TimeDelta;
-use local::{Options, Running};
+use local::{Clients, Options, Running};
 use serde_json::Value;
-use shared::aws;
-use shared::clock::Clock;
 use shared::telemetry::{TelemetryConfig, lines};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use tests::bench::meter::{Meter, Tally};
+use tests::bench::{self, ROOT};
+use tests::handlers::{Addresses, clients};
 use tests::http;
-use tests::measure::meter::{Meter, Tally};
-use tests::measure::{self, ROOT};
 use tests::queue::{Queue, Receive};
 
 /// The lines of log since they were last taken.
@@ -69,9 +67,7 @@ pub(crate) struct Metered {
     pub(crate) running: Running,
     pub(crate) meter: Meter,
     /// Clients on the meter, for what Lambda does itself, and for the plain design.
-    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
-    pub(crate) sqs: aws_sdk_sqs::Client,
-    pub(crate) s3vectors: aws_sdk_s3vectors::Client,
+    pub(crate) clients: Clients,
 }
 
 impl Metered {
@@ -86,27 +82,21 @@ impl Metered {
         });
         tracing::subscriber::set_global_default(lines).expect("the only one");
         let meter = Meter::default();
-        let running = measure::start(Options {
+        let running = bench::start(Options {
             worker_concurrency: 0,
             sweep_interval: None,
-            ..measure::whole(meter.http_client())
+            ..bench::unpaced(Some(meter.http_client()))
         })
         .await;
-        let addresses = measure::addresses(&running);
-        let config = |name| {
-            let address = measure::address(&addresses, name);
-            aws::local_config(&address, Some(meter.http_client()))
-        };
+        let addresses = Addresses::of(&running);
         Self {
-            dynamodb: aws::dynamodb_client(&config("dynamodb")),
-            sqs: aws::sqs_client(&config("sqs")),
-            s3vectors: aws::s3vectors_client(&config("s3vectors")),
+            clients: clients(&addresses, Some(meter.http_client())),
             running,
             meter,
         }
     }
 
-    /// What `work` takes. It answers how many requests and invocations there were.
+    /// What `work` takes. It returns how many requests and invocations there were.
     pub(crate) async fn cost(&self, work: impl Future<Output = (u64, u64)>) -> Cost {
         take_lines();
         self.meter.turn_on();
@@ -139,20 +129,11 @@ impl Metered {
             most,
             ..Receive::default()
         };
-        let work = async |event| {
-            let deadline = Clock::System.now() + TimeDelta::seconds(60);
-            let response = self.running.handlers.worker.handle(event, deadline).await;
-            assert!(
-                response.batch_item_failures.is_empty(),
-                "nothing comes back"
-            );
-            response
-        };
-        let queue = Queue::new(&self.sqs, &self.running.queue_url);
-        queue.work_once(receive, work).await
+        let queue = Queue::new(&self.clients.sqs, &self.running.queue_url);
+        bench::invoke(&self.running.handlers.worker, &queue, receive).await
     }
 
-    /// Works off so many messages; answers how many invocations that took.
+    /// Works off so many messages. Returns how many invocations that took.
     pub(crate) async fn work(&self, messages: usize) -> u64 {
         let (mut done, mut invocations) = (0, 0);
         while done < messages {

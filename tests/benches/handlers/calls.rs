@@ -1,9 +1,8 @@
 //! The baseline: the calls of a handler, made by a client that does nothing else.
 //!
 //! It puts the parameters that were taken down (`recorded.rs`) into the same builders, one by one as any caller does, sends
-//! them, and drops the answers.
+//! them, and drops the responses.
 
-use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::operation::get_item::GetItemInput;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
 use aws_sdk_dynamodb::operation::query::QueryInput;
@@ -13,30 +12,8 @@ use aws_sdk_s3vectors::operation::delete_vectors::DeleteVectorsInput;
 use aws_sdk_s3vectors::operation::get_vectors::GetVectorsInput;
 use aws_sdk_sqs::operation::send_message::SendMessageInput;
 use futures_util::future::join_all;
-use serde_json::Value;
-use shared::aws;
+use local::Clients;
 use std::collections::HashMap;
-use tests::measure::address;
-
-/// The SDK's clients. Clones are one.
-#[derive(Clone, Debug)]
-pub(crate) struct Sdk {
-    pub(crate) dynamodb: aws_sdk_dynamodb::Client,
-    pub(crate) sqs: aws_sdk_sqs::Client,
-    pub(crate) s3vectors: aws_sdk_s3vectors::Client,
-}
-
-impl Sdk {
-    /// Clients like those of the functions, over the services at these addresses.
-    pub(crate) fn of(services: &Value, http_client: &SharedHttpClient) -> Self {
-        let config = |name| aws::local_config(&address(services, name), Some(http_client.clone()));
-        Self {
-            dynamodb: aws::dynamodb_client(&config("dynamodb")),
-            sqs: aws::sqs_client(&config("sqs")),
-            s3vectors: aws::s3vectors_client(&config("s3vectors")),
-        }
-    }
-}
 
 /// One call, with all that it asks for.
 #[derive(Clone, Debug)]
@@ -53,8 +30,8 @@ pub(crate) enum Call {
 /// What one request makes: calls one after another, and within each step those that are under way together.
 pub(crate) type Steps = Vec<Vec<Call>>;
 
-/// Makes the calls, and answers how many were answered with success.
-pub(crate) async fn make(sdk: &Sdk, steps: &Steps) -> usize {
+/// Makes the calls. Returns how many succeeded.
+pub(crate) async fn make(sdk: &Clients, steps: &Steps) -> usize {
     let mut succeeded = 0;
     for step in steps {
         succeeded += match step.as_slice() {
@@ -69,8 +46,8 @@ pub(crate) async fn make(sdk: &Sdk, steps: &Steps) -> usize {
 }
 
 impl Call {
-    /// Makes the call, and says whether it was answered with success.
-    async fn make(&self, sdk: &Sdk) -> bool {
+    /// Makes the call. Returns whether it succeeded.
+    async fn make(&self, sdk: &Clients) -> bool {
         match self {
             Self::Put(input) => {
                 let mut put = sdk

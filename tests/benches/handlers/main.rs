@@ -2,7 +2,7 @@
 //! requests. It needs valgrind.
 //!
 //! # Method
-//! Counted are the instructions of a request from its event to its answer, as text, which is all that a function does between
+//! Counted are the instructions of a request from its event to its response, as text, which is all that a function does between
 //! two calls of the runtime; its line of log on standard output is among them. The figure is the mean over many requests. Ten
 //! objects a task, UUIDs, half of them in the index; `list` is the first page of 100 of a table of 1,000 tasks; `worker` is a
 //! batch of one message without what SQS takes. The embedded services run in another process.
@@ -32,12 +32,12 @@ mod sides;
 
 use clap::{Parser, Subcommand};
 use requests::Endpoint;
-use serde_json::Value;
 use std::process::Stdio;
-use tests::measure::callgrind::{Callgrind, Counts};
-use tests::measure::flags::Flags;
-use tests::measure::rows::{Row, print};
-use tests::measure::{addresses, child_of, this_program};
+use tests::bench::arguments::Flags;
+use tests::bench::callgrind::{Callgrind, Counts};
+use tests::bench::process::{child_of, this_program};
+use tests::bench::table::{Row, number, print, row};
+use tests::handlers::Addresses;
 
 /// What is counted, by callgrind's names. A data miss is one of a read or of a write.
 const INSTRUCTIONS: &[&str] = &["Ir"];
@@ -63,7 +63,7 @@ enum Part {
         #[arg(long)]
         times: usize,
         #[arg(long)]
-        services: String,
+        services: Addresses,
     },
 }
 
@@ -82,7 +82,6 @@ fn main() {
                 times,
                 services,
             }) => {
-                let services: Value = serde_json::from_str(&services).expect("addresses in JSON");
                 println!("{}", sides::requests(endpoint, times, &services).await);
             }
             None if !flags.is_bench("handlers") => {}
@@ -102,15 +101,10 @@ async fn measure(quick: bool) -> Vec<Row> {
             let counts = names.iter().map(|name| counts.of(name));
             counts.sum::<u64>() as f64
         };
-        let thousands = |counts: &Counts| {
-            let each = sum(counts, INSTRUCTIONS) / times as f64 / 1000.0;
-            format!("{each:.1}").into()
-        };
-        let over = |names| {
-            let quotient = sum(&handler, names) / sum(&bare, names);
-            format!("{quotient:.3}").into()
-        };
-        rows.push(vec![
+        let thousands =
+            |counts: &Counts| number(sum(counts, INSTRUCTIONS) / times as f64 / 1000.0, 1);
+        let over = |names| number(sum(&handler, names) / sum(&bare, names), 3);
+        rows.push(row([
             ("a request", endpoint.name().into()),
             ("instructions, thousand", thousands(&handler)),
             ("bare", thousands(&bare)),
@@ -121,7 +115,7 @@ async fn measure(quick: bool) -> Vec<Row> {
             ),
             ("in that of data ÷ bare", over(DATA_MISSES)),
             ("mispredicted branches ÷ bare", over(MISPREDICTIONS)),
-        ]);
+        ]));
     }
     rows
 }
@@ -130,7 +124,7 @@ async fn measure(quick: bool) -> Vec<Row> {
 async fn count(endpoint: Endpoint, polled: &str, times: usize) -> Counts {
     eprintln!("{}, {polled}", endpoint.name());
     let hosts = sides::hosts(endpoint).await;
-    let services = addresses(&hosts).to_string();
+    let services = Addresses::of(&hosts).to_string();
     let toggle = format!("--toggle-collect={polled}");
     let options = ["--cache-sim=yes", "--branch-sim=yes", &toggle];
     let (callgrind, mut command) = Callgrind::of(&this_program(), &options);

@@ -1,6 +1,6 @@
 //! Takes down the calls that go through a handler's SDK clients, and which of them were under way together.
 
-use crate::calls::{Call, Sdk, Steps};
+use crate::calls::{Call, Steps};
 use aws_sdk_dynamodb::config::interceptors::{
     BeforeSerializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
     FinalizerInterceptorContextRef,
@@ -15,10 +15,10 @@ use aws_sdk_s3vectors::operation::delete_vectors::DeleteVectorsInput;
 use aws_sdk_s3vectors::operation::get_vectors::GetVectorsInput;
 use aws_sdk_sqs::operation::send_message::SendMessageInput;
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
-use serde_json::Value;
+use local::Clients;
 use shared::aws;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tests::measure::address;
+use tests::handlers::Addresses;
 use tests::wire::{body_of, intercept, name_of};
 
 /// Takes down what goes through the clients that it is put into. Clones are one.
@@ -37,13 +37,16 @@ pub(crate) type Sent = (String, usize);
 
 impl Recorder {
     /// Clients like these that are listened to. The HTTP client is for the vector store, which makes its SDK client itself.
-    pub(crate) fn in_front_of(&self, sdk: &Sdk, services: &Value) -> (Sdk, SharedHttpClient) {
+    pub(crate) fn in_front_of(
+        &self,
+        sdk: &Clients,
+        services: &Addresses,
+    ) -> (Clients, SharedHttpClient) {
         let dynamodb = sdk.dynamodb.config().to_builder().interceptor(self.clone());
         let sqs = sdk.sqs.config().to_builder().interceptor(self.clone());
         let http_client = self.http_client();
-        let s3vectors =
-            aws::local_config(&address(services, "s3vectors"), Some(http_client.clone()));
-        let sdk = Sdk {
+        let s3vectors = aws::local_config(&services.s3vectors, Some(http_client.clone()));
+        let sdk = Clients {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             sqs: aws_sdk_sqs::Client::from_conf(sqs.build()),
             s3vectors: aws::s3vectors_client(&s3vectors),

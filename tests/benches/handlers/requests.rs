@@ -1,21 +1,18 @@
 //! What is asked of the handlers: the events of `events/`, with other tasks in them.
 
-use crate::calls::Sdk;
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 use lambda_http::{Adapter, Body, Error, Request, Response, Service};
-use local::NAME;
+use local::Clients;
 use serde_json::{Value, json};
 use shared::api::{Cancel, Endpoint as _, Info, List, Restart, Run};
-use shared::aws;
 use shared::clock::Clock;
-use shared::config::Environment;
-use shared::queue::TaskQueue;
-use shared::store::TaskStore;
-use shared::vector::{Services, VectorStores};
 use shared::worker::Worker;
-use tests::measure::{OBJECTS_SEED, address, run_body, worker::INVOCATION};
+use tests::bench::INVOCATION;
+use tests::handlers::{Addresses, Wiring, stores_at};
 use tests::runtime_api::event;
+use tests::seed::{OBJECTS_SEED, run_text};
 
 /// Objects of each task.
 pub(crate) const OBJECTS: usize = 10;
@@ -74,7 +71,7 @@ impl Endpoint {
         match self {
             Self::Run | Self::Repeated => {
                 let mut event = event("create-deletion-task");
-                event["body"] = run_body(index, id, OBJECTS_SEED, OBJECTS).into();
+                event["body"] = run_text(index, id, OBJECTS_SEED, OBJECTS).into();
                 event
             }
             Self::Info => about("get-deletion-task", "task_id", id),
@@ -91,7 +88,7 @@ impl Endpoint {
         }
     }
 
-    /// Fails unless this is the answer to an event that was handled well.
+    /// Fails unless this is the response to an event that was handled well.
     pub(crate) fn check(self, answer: &[u8]) {
         let answer: Value = serde_json::from_slice(answer).expect("JSON");
         let went_well = match self {
@@ -114,32 +111,24 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    /// The handlers over these clients. `http_client`: for the vector store.
-    pub(crate) fn over(
-        sdk: &Sdk,
-        http_client: aws_sdk_dynamodb::config::SharedHttpClient,
-        services: &Value,
-    ) -> Self {
-        let mut environment = Environment::from_pairs([
-            ("TABLE_NAME".to_owned(), NAME.to_owned()),
-            ("VECTOR_STORES".to_owned(), address(services, "stores")),
-        ]);
-        let vectors = Services {
-            aws: aws::local_config(&address(services, "s3vectors"), Some(http_client)),
-            password: None,
-        };
-        let vectors = VectorStores::new(environment.vector_stores(), vectors);
-        let store = TaskStore::new(sdk.dynamodb.clone(), environment.store());
+    /// The handlers over these clients. `http_client`: for the vector store, which makes its SDK client itself.
+    pub(crate) fn over(sdk: &Clients, http_client: SharedHttpClient, services: &Addresses) -> Self {
         let sqs = sdk.sqs.clone();
-        let queue = TaskQueue::new(move || sqs, address(services, "queue"));
-        let clock = || Clock::System;
+        let wiring = Wiring::over(sdk.dynamodb.clone(), move || sqs, &services.queue);
+        let worker = wiring.worker(stores_at(services, Some(http_client)));
+        let Wiring {
+            store,
+            queue,
+            api,
+            clock,
+        } = wiring;
         Self {
-            run: Run::new(store.clone(), queue.clone(), environment.api(), clock()),
-            info: Info::new(store.clone(), clock()),
-            list: List::new(store.clone(), clock()),
-            restart: Restart::new(store.clone(), queue.clone(), clock()),
-            cancel: Cancel::new(store.clone(), clock()),
-            worker: Worker::new(store, queue, vectors, clock()),
+            run: Run::new(store.clone(), queue.clone(), api, clock.clone()),
+            info: Info::new(store.clone(), clock.clone()),
+            list: List::new(store.clone(), clock.clone()),
+            restart: Restart::new(store.clone(), queue, clock.clone()),
+            cancel: Cancel::new(store, clock),
+            worker,
         }
     }
 
@@ -174,5 +163,5 @@ where
     let request: LambdaRequest = serde_json::from_str(event).expect("a request");
     let request = LambdaEvent::new(request, Context::default());
     let answer = Adapter::from(service).call(request).await;
-    serde_json::to_vec(&answer.expect("an answer")).expect("JSON")
+    serde_json::to_vec(&answer.expect("a response")).expect("JSON")
 }

@@ -1,16 +1,19 @@
 //! The two sides that take turns in the process that is counted: the handler, and the bare client.
 
-use crate::calls::{Call, Sdk, Steps, make};
+use crate::calls::{Call, Steps, make};
 use crate::recorded::Recorder;
 use crate::requests::{Endpoint, Handlers, OBJECTS, through};
 use lambda_http::{Body, Response, service_fn};
+use local::Clients;
 use serde_json::{Value, json};
 use shared::aws;
 use shared::telemetry::{self, TelemetryConfig};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use tests::measure::{self, OBJECTS_SEED, attribute, object_ids, tasks};
+use tests::bench::{self, attribute};
+use tests::handlers::{Addresses, clients};
+use tests::seed::{self, OBJECTS_SEED, object_ids, tasks};
 
 /// Tasks in the table that is listed.
 const LISTED: usize = 1000;
@@ -20,19 +23,19 @@ const BARE: usize = 1;
 /// Starts what an endpoint is measured with.
 pub(crate) async fn hosts(endpoint: Endpoint) -> local::Running {
     if endpoint != Endpoint::List {
-        return measure::start(measure::services_only()).await;
+        return bench::start(bench::services_only()).await;
     }
     let options = local::Options {
         sweep_interval: None,
         ..local::Options::default()
     };
-    let hosts = measure::start(options).await;
+    let hosts = bench::start(options).await;
     tasks::fill(&hosts, LISTED).await;
     hosts
 }
 
 /// Makes so many requests of each side. Returns how many calls one is.
-pub(crate) async fn requests(endpoint: Endpoint, times: usize, services: &Value) -> Value {
+pub(crate) async fn requests(endpoint: Endpoint, times: usize, services: &Addresses) -> Value {
     // As in a function: a line on standard output for each request.
     telemetry::init(TelemetryConfig {
         metrics: Some("DeletionTasks".parse().expect("a namespace")),
@@ -61,7 +64,7 @@ struct Twin {
 
 struct Bench {
     endpoint: Endpoint,
-    sdk: Sdk,
+    sdk: Clients,
     handlers: Handlers,
     /// The task of each side, where it is always the same.
     fixed: Vec<Twin>,
@@ -75,9 +78,9 @@ struct Bench {
 
 impl Bench {
     /// Makes what the requests are about, and takes down the calls of one.
-    async fn new(endpoint: Endpoint, services: &Value) -> Self {
+    async fn new(endpoint: Endpoint, services: &Addresses) -> Self {
         let http_client = aws::http_client(aws::TlsRoots::default());
-        let sdk = Sdk::of(services, &http_client);
+        let sdk = clients(services, Some(http_client.clone()));
         let handlers = Handlers::over(&sdk, http_client, services);
         let mut bench = Self {
             endpoint,
@@ -98,7 +101,7 @@ impl Bench {
         let mut twin = bench.prepare(HANDLER).await;
         let event = endpoint.event(&twin.id, &twin.index).to_string();
         let answer: Value = serde_json::from_slice(&handlers.handle(endpoint, &event).await)
-            .expect("an answer in JSON");
+            .expect("a response in JSON");
         let body = answer["body"].as_str();
         bench.answer = " ".repeat(body.map_or(0, str::len));
         let (steps, wire) = recorder.take();
@@ -123,7 +126,7 @@ impl Bench {
         let index = format!("index-{side}");
         if matches!(self.endpoint, Endpoint::Info | Endpoint::Worker) {
             let client = &self.sdk.s3vectors;
-            measure::seed_index(client, &index, OBJECTS_SEED, OBJECTS).await;
+            seed::half_index(client, &index, OBJECTS_SEED, OBJECTS).await;
         }
         let twin = Twin {
             id: self.new_id(),
@@ -160,8 +163,8 @@ impl Bench {
                 twin.id = self.new_id();
                 self.ask(Endpoint::Run, &twin).await;
                 twin.nonce = attribute(&self.sdk.dynamodb, &twin.id, "nonce").await;
-                let present = object_ids(OBJECTS_SEED, OBJECTS).step_by(2).collect();
-                measure::put_vectors(&self.sdk.s3vectors, &twin.index, present).await;
+                let present: Vec<_> = object_ids(OBJECTS_SEED, OBJECTS).step_by(2).collect();
+                seed::insert(&self.sdk.s3vectors, &twin.index, &present).await;
             }
         }
         twin
@@ -213,7 +216,7 @@ impl Bench {
         }
     }
 
-    /// The calls in a function that reads its event and answers as much as ours.
+    /// The calls in a function that reads its event and responds with as much as ours.
     async fn bare_text(&self, steps: &Steps, event: &str) -> usize {
         if self.endpoint == Endpoint::Worker {
             let event: shared::worker::SqsEvent =

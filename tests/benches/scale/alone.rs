@@ -4,16 +4,12 @@
 use crate::bare::{Bare, CHUNK};
 use lambda_http::http::Request;
 use lambda_http::{Body, RequestExt};
-use local::NAME;
 use serde_json::{Value, json};
-use shared::api::Api;
 use shared::aws;
-use shared::clock::Clock;
-use shared::config::Environment;
-use shared::queue::TaskQueue;
-use shared::store::TaskStore;
-use tests::measure::worker::{INVOCATION, Parts};
-use tests::measure::{self, ROOT, address, addresses, attribute};
+use tests::bench::{self, ROOT, attribute, process};
+use tests::handlers::{Addresses, Wiring, stores_at};
+use tests::queue::{Queue, Receive};
+use tests::seed;
 
 const SEED: u64 = 1;
 
@@ -30,9 +26,9 @@ pub(crate) enum Half {
     BareWork,
 }
 
-/// Hosts the services and has each half run over them in a process of its own; answers their peaks.
+/// Hosts the services and has each half run over them in a process of its own. Returns their peaks.
 pub(crate) async fn measure(objects: usize) -> Value {
-    let running = measure::start(measure::services_only()).await;
+    let running = bench::start(bench::services_only()).await;
     let mut row = json!({"what": "handlers", "objects": objects});
     for (half, name) in [
         (Half::Create, "create"),
@@ -42,10 +38,10 @@ pub(crate) async fn measure(objects: usize) -> Value {
     ] {
         let index = index_of(half);
         if matches!(half, Half::Create | Half::BareCreate) {
-            measure::seed_index(&running.clients.s3vectors, index, SEED, objects).await;
+            seed::half_index(&running.clients.s3vectors, index, SEED, objects).await;
         }
         let objects = objects.to_string();
-        let addresses = addresses(&running).to_string();
+        let addresses = Addresses::of(&running).to_string();
         let arguments = [
             "half",
             name,
@@ -54,7 +50,7 @@ pub(crate) async fn measure(objects: usize) -> Value {
             "--services",
             &addresses,
         ];
-        row[name] = measure::child(&arguments).await;
+        row[name] = process::child(&arguments).await;
         if half == Half::Work {
             assert_eq!(
                 attribute(&running.clients.dynamodb, "task", "status").await,
@@ -73,8 +69,8 @@ fn index_of(half: Half) -> &'static str {
     }
 }
 
-/// Does this half over the services at `services`; answers what memory it took.
-pub(crate) async fn run(half: Half, objects: usize, services: &Value) -> Value {
+/// Does this half over the services at `services`. Returns what memory it took.
+pub(crate) async fn run(half: Half, objects: usize, services: &Addresses) -> Value {
     match half {
         Half::Create => create(objects, services).await,
         Half::Work => work(services).await,
@@ -94,31 +90,22 @@ pub(crate) async fn run(half: Half, objects: usize, services: &Value) -> Value {
 }
 
 fn before() -> f64 {
-    measure::forget_peak();
-    measure::resident_megabytes()
+    process::forget_peak();
+    process::resident_megabytes()
 }
 
 fn memory(before: f64) -> Value {
-    json!({"before_mb": before, "peak_mb": measure::peak_megabytes()})
+    json!({"before_mb": before, "peak_mb": process::peak_megabytes()})
 }
 
 /// The create handler on a request as the runtime hands it over: with its body as text.
-async fn create(objects: usize, services: &Value) -> Value {
-    let mut environment = Environment::from_pairs([("TABLE_NAME".to_owned(), NAME.to_owned())]);
-    let config = |name| aws::local_config(&address(services, name), None);
-    let dynamodb = aws::dynamodb_client(&config("dynamodb"));
-    let store = TaskStore::new(dynamodb, environment.store());
-    let queue = TaskQueue::new(
-        {
-            let config = config("sqs");
-            move || aws::sqs_client(&config)
-        },
-        address(services, "queue"),
-    );
-    let api = Api::new(store, queue, environment.api(), Clock::System);
+async fn create(objects: usize, services: &Addresses) -> Value {
+    let dynamodb = aws::dynamodb_client(&aws::local_config(&services.dynamodb, None));
+    let sqs = aws::local_config(&services.sqs, None);
+    let api = Wiring::over(dynamodb, move || aws::sqs_client(&sqs), &services.queue).api();
     let path = format!("{ROOT}/run");
     let request = || Request::post(&path).header("content-type", "application/json");
-    let body = measure::run_body(index_of(Half::Create), "task", SEED, objects);
+    let body = seed::run_text(index_of(Half::Create), "task", SEED, objects);
     let request = request().body(Body::Text(body)).expect("a request");
     let before = before();
     let request = request.with_raw_http_path(&path);
@@ -128,9 +115,17 @@ async fn create(objects: usize, services: &Value) -> Value {
 }
 
 /// The worker, one invocation at a time, until nothing is on the queue.
-async fn work(services: &Value) -> Value {
-    let worker = Parts::of(services, None);
+async fn work(services: &Addresses) -> Value {
+    let dynamodb = aws::dynamodb_client(&aws::local_config(&services.dynamodb, None));
+    let sqs = aws::sqs_client(&aws::local_config(&services.sqs, None));
+    let queue = Queue::new(&sqs, &services.queue);
+    let wiring = Wiring::over(dynamodb, move || sqs, &services.queue);
+    let worker = wiring.worker(stores_at(services, None));
+    let receive = Receive {
+        wait_seconds: 1,
+        ..Receive::default()
+    };
     let before = before();
-    while worker.invoke(Clock::System.now() + INVOCATION).await > 0 {}
+    while bench::invoke(&worker, &queue, receive).await > 0 {}
     memory(before)
 }

@@ -5,18 +5,20 @@
 //! that a crash could be recovered by. Concurrency and batch sizes are the service's.
 
 use crate::report::{Sample, timed};
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
 use aws_sdk_sqs::types::{Message, SendMessageBatchRequestEntry};
 use futures_util::{StreamExt, stream};
-use local::{NAME, Running};
+use local::{Clients, NAME, Running};
 use serde_json::Value;
-use shared::aws;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use tests::measure::meter::Meter;
-use tests::measure::{self, BUCKET};
+use tests::bench::meter::Meter;
+use tests::bench::{self, process};
+use tests::handlers::{Addresses, clients};
 use tests::queue::{Queue, Receive};
+use tests::seed::{self, BUCKET};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -35,37 +37,35 @@ const SENDS: usize = 5;
 /// The bare client. Clones are one.
 #[derive(Clone, Debug)]
 pub(crate) struct Bare {
-    dynamodb: aws_sdk_dynamodb::Client,
-    sqs: aws_sdk_sqs::Client,
-    s3vectors: aws_sdk_s3vectors::Client,
-    queue: String,
+    clients: Clients,
+    queue_url: String,
     handled: Arc<AtomicUsize>,
 }
 
 /// Times the bare client on so many objects, half of which are in the index, and counts the calls of one more time.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
-    let running = measure::start(measure::services_only()).await;
-    let bare = Bare::new(&measure::addresses(&running), Some(meter.http_client()));
+    let running = bench::start(bench::services_only()).await;
+    let bare = Bare::new(&Addresses::of(&running), Some(meter.http_client()));
     let mut receivers = JoinSet::new();
     for _ in 0..RECEIVERS {
         let bare = bare.clone();
         receivers.spawn(async move { bare.receive_for_ever().await });
     }
     bare.seed_and_time(&running, 0, 2).await;
-    measure::forget_peak();
+    process::forget_peak();
     let mut peak = 0.0;
     let mut samples = Vec::new();
     for number in 1..=times {
         samples.push(bare.seed_and_time(&running, number, objects).await);
         if number == 1 {
-            peak = measure::peak_megabytes();
+            peak = process::peak_megabytes();
         }
     }
     let number = times + 1;
     let index = format!("index-{number}");
     let seed = u64::try_from(number).unwrap_or_default();
-    measure::seed_index(&running.clients.s3vectors, &index, seed, objects).await;
+    seed::half_index(&running.clients.s3vectors, &index, seed, objects).await;
     meter.turn_on();
     bare.time(&index, seed, objects).await;
     let tally = meter.turn_off();
@@ -76,17 +76,10 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
 
 impl Bare {
     /// A client of the services at `addresses`, with the SDK clients' own settings that the handlers have.
-    pub(crate) fn new(
-        addresses: &Value,
-        http_client: Option<aws_sdk_dynamodb::config::SharedHttpClient>,
-    ) -> Self {
-        let address = |name| measure::address(addresses, name);
-        let config = |name| aws::local_config(&address(name), http_client.clone());
+    pub(crate) fn new(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> Self {
         Self {
-            dynamodb: aws::dynamodb_client(&config("dynamodb")),
-            sqs: aws::sqs_client(&config("sqs")),
-            s3vectors: aws::s3vectors_client(&config("s3vectors")),
-            queue: address("queue"),
+            clients: clients(addresses, http_client),
+            queue_url: addresses.queue.clone(),
             handled: Arc::default(),
         }
     }
@@ -94,29 +87,29 @@ impl Bare {
     async fn seed_and_time(&self, running: &Running, number: usize, objects: usize) -> Sample {
         let index = format!("index-{number}");
         let seed = u64::try_from(number).unwrap_or_default();
-        measure::seed_index(&running.clients.s3vectors, &index, seed, objects).await;
+        seed::half_index(&running.clients.s3vectors, &index, seed, objects).await;
         self.time(&index, seed, objects).await
     }
 
     /// The create ends when all is on the queue, the whole when all is handled.
     async fn time(&self, index: &str, seed: u64, objects: usize) -> Sample {
         self.handled.store(0, Ordering::SeqCst);
-        let processor = measure::processor_seconds();
+        let processor = process::processor_seconds();
         let began = Instant::now();
         let chunks = self.create(index, seed, objects).await;
         let created = began.elapsed();
         let is_done = async || self.handled.load(Ordering::SeqCst) == chunks;
-        measure::until(began, is_done).await;
+        bench::until(began, is_done).await;
         Sample {
             created: created.as_secs_f64(),
             total: began.elapsed().as_secs_f64(),
-            processor: measure::processor_seconds() - processor,
+            processor: process::processor_seconds() - processor,
         }
     }
 
-    /// Puts the items and sends the messages; answers how many.
+    /// Puts the items and sends the messages. Returns how many.
     pub(crate) async fn create(&self, index: &str, seed: u64, objects: usize) -> usize {
-        let ids: Vec<_> = measure::object_ids(seed, objects).collect();
+        let ids: Vec<_> = seed::object_ids(seed, objects).collect();
         let chunks: Vec<_> = ids.chunks(CHUNK).enumerate().collect();
         let key = |number: usize| format!("B#{index}#{number}");
         let writes = chunks.chunks(25).map(|batch| {
@@ -127,7 +120,7 @@ impl Bare {
                 let put = put.build().expect("a put");
                 WriteRequest::builder().put_request(put).build()
             });
-            let write = self.dynamodb.batch_write_item();
+            let write = self.clients.dynamodb.batch_write_item();
             write.request_items(NAME, puts.collect()).send()
         });
         let mut writes = stream::iter(writes).buffer_unordered(WRITES);
@@ -140,7 +133,11 @@ impl Bare {
                 let entry = entry.message_body(format!("{index} {}", key(*number)));
                 entry.build().expect("a message")
             });
-            let send = self.sqs.send_message_batch().queue_url(&self.queue);
+            let send = self
+                .clients
+                .sqs
+                .send_message_batch()
+                .queue_url(&self.queue_url);
             send.set_entries(Some(entries.collect())).send()
         });
         let mut sends = stream::iter(sends).buffer_unordered(SENDS);
@@ -165,7 +162,7 @@ impl Bare {
 
     /// Receives a batch and handles it.
     async fn receive(&self) {
-        let queue = Queue::new(&self.sqs, &self.queue);
+        let queue = Queue::new(&self.clients.sqs, &self.queue_url);
         let messages = queue.receive(Receive {
             // No longer than the SDK client's timeouts allow.
             wait_seconds: 3,
@@ -183,26 +180,34 @@ impl Bare {
         let body = message.body.as_deref().unwrap_or_default();
         let (index, key) = body.split_once(' ').expect("an index and a key");
         let key = HashMap::from([("pk".to_owned(), AttributeValue::S(key.to_owned()))]);
-        let get = self.dynamodb.get_item().table_name(NAME);
+        let get = self.clients.dynamodb.get_item().table_name(NAME);
         let item = get.set_key(Some(key)).consistent_read(true).send().await;
-        let item = item.expect("DynamoDB answers").item.expect("the item");
+        let item = item.expect("DynamoDB responds").item.expect("the item");
         let ids = item.get("ids").and_then(|ids| ids.as_s().ok());
         let ids: Vec<_> = ids.expect("ids").split('\n').map(str::to_owned).collect();
         let batches: Vec<_> = ids.chunks(MAX_GET).map(<[_]>::to_vec).collect();
         let mut gets = stream::iter(batches)
             .map(|keys| {
-                let get = self.s3vectors.get_vectors().vector_bucket_name(BUCKET);
+                let get = self
+                    .clients
+                    .s3vectors
+                    .get_vectors()
+                    .vector_bucket_name(BUCKET);
                 let get = get.index_name(index).set_keys(Some(keys));
                 get.return_data(false).return_metadata(false).send()
             })
             .buffer_unordered(GETS);
         let mut present = Vec::with_capacity(ids.len());
         while let Some(found) = gets.next().await {
-            let found = found.expect("S3 Vectors answers").vectors;
+            let found = found.expect("S3 Vectors responds").vectors;
             present.extend(found.into_iter().map(|vector| vector.key));
         }
         assert_eq!(present.len(), ids.len().div_ceil(2), "half are there");
-        let delete = self.s3vectors.delete_vectors().vector_bucket_name(BUCKET);
+        let delete = self
+            .clients
+            .s3vectors
+            .delete_vectors()
+            .vector_bucket_name(BUCKET);
         let delete = delete.index_name(index).set_keys(Some(present));
         delete.send().await.expect("vectors are deleted");
     }

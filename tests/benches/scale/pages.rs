@@ -2,9 +2,11 @@
 
 use local::{Options, Running};
 use serde_json::{Value, json};
+use tests::bench::meter::Meter;
+use tests::bench::process::processor_seconds;
+use tests::bench::{self, ROOT, median};
 use tests::http;
-use tests::measure::meter::Meter;
-use tests::measure::{self, ROOT, median, tasks::fill};
+use tests::seed::tasks::fill;
 use tokio::time::Instant;
 
 /// Rows a measured page asks for.
@@ -15,9 +17,9 @@ pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
     let meter = Meter::default();
     let options = Options {
         sweep_interval: None,
-        ..measure::whole(meter.http_client())
+        ..bench::unpaced(Some(meter.http_client()))
     };
-    let running = measure::start(options).await;
+    let running = bench::start(options).await;
     fill(&running, tasks).await;
     let mut rows = Vec::new();
     for filter in ["", "status=done", "embedding_model_id=rare"] {
@@ -26,10 +28,10 @@ pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
             list(&running, &query).await;
             let (mut taken, mut processor) = (Vec::new(), Vec::new());
             for _ in 0..times {
-                let (before, began) = (measure::processor_seconds(), Instant::now());
+                let (before, began) = (processor_seconds(), Instant::now());
                 list(&running, &query).await;
                 taken.push(began.elapsed().as_secs_f64() * 1e3);
-                processor.push((measure::processor_seconds() - before) * 1e3);
+                processor.push((processor_seconds() - before) * 1e3);
             }
             meter.turn_on();
             let page = list(&running, &query).await;

@@ -3,37 +3,32 @@
 use crate::report::{Sample, timed};
 use local::Running;
 use serde_json::Value;
-use tests::http;
-use tests::measure::meter::Meter;
-use tests::measure::{self, ROOT, attribute};
+use tests::bench::meter::Meter;
+use tests::bench::{self, attribute, process};
+use tests::seed;
 use tokio::time::Instant;
 
 /// Times tasks of so many objects, half of which are in the index, and counts the calls of one more.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
-    let running = measure::start(measure::whole(meter.http_client())).await;
+    let running = bench::start(bench::unpaced(Some(meter.http_client()))).await;
     // Connections are there before anything is timed.
     task(&running, 0, 2).await;
-    measure::forget_peak();
+    process::forget_peak();
     let mut peak = 0.0;
     let mut samples = Vec::new();
     for number in 1..=times {
         samples.push(task(&running, number, objects).await);
         if number == 1 {
-            peak = measure::peak_megabytes();
+            peak = process::peak_megabytes();
         }
     }
     let number = times + 1;
-    measure::seed_index(
-        &running.clients.s3vectors,
-        &index(number),
-        seed(number),
-        objects,
-    )
-    .await;
+    let client = &running.clients.s3vectors;
+    seed::half_index(client, &index(number), seed_of(number), objects).await;
     meter.turn_on();
     carry_out(&running, number, objects).await;
-    // The last answer may still be on its way to the handler.
+    // The last response may still be on its way to the handler.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let tally = meter.turn_off();
     running.shutdown().await;
@@ -44,45 +39,36 @@ fn index(number: usize) -> String {
     format!("index-{number}")
 }
 
-fn seed(number: usize) -> u64 {
+fn seed_of(number: usize) -> u64 {
     u64::try_from(number).unwrap_or_default()
 }
 
 /// Seeds an index and carries a task out on it.
 async fn task(running: &Running, number: usize, objects: usize) -> Sample {
     let client = &running.clients.s3vectors;
-    measure::seed_index(client, &index(number), seed(number), objects).await;
+    seed::half_index(client, &index(number), seed_of(number), objects).await;
     carry_out(running, number, objects).await
 }
 
 async fn carry_out(running: &Running, number: usize, objects: usize) -> Sample {
     let id = format!("task-{number}");
-    let body = measure::run_body(&index(number), &id, seed(number), objects);
-    let processor = measure::processor_seconds();
+    let body = seed::run_text(&index(number), &id, seed_of(number), objects);
+    let processor = process::processor_seconds();
     let began = Instant::now();
-    let path = format!("{ROOT}/run");
-    let json = Some("application/json");
-    let reply = http::send(running.api, "POST", &path, json, body).await;
-    let answered = began.elapsed();
-    assert_eq!(reply.status, 200, "{}", reply.text);
+    bench::run(running, body).await;
+    let created = began.elapsed();
     // Asked past the meter: waiting is no part of the task's cost.
-    measure::until(began, async || {
-        attribute(&running.clients.dynamodb, &id, "status").await != "pending"
-    })
-    .await;
-    measure::until(began, async || {
-        attribute(&running.clients.dynamodb, &id, "status").await != "processing"
-    })
-    .await;
+    let client = &running.clients.dynamodb;
+    bench::until(began, async || bench::has_ended(client, &id).await).await;
     let sample = Sample {
-        created: answered.as_secs_f64(),
+        created: created.as_secs_f64(),
         total: began.elapsed().as_secs_f64(),
-        processor: measure::processor_seconds() - processor,
+        processor: process::processor_seconds() - processor,
     };
     let found = (
-        attribute(&running.clients.dynamodb, &id, "status").await,
-        attribute(&running.clients.dynamodb, &id, "deleted").await,
-        attribute(&running.clients.dynamodb, &id, "failed").await,
+        attribute(client, &id, "status").await,
+        attribute(client, &id, "deleted").await,
+        attribute(client, &id, "failed").await,
     );
     let half = objects / 2;
     let expected = ("done".into(), half.to_string(), half.to_string());

@@ -20,7 +20,7 @@ pub(super) enum Kind {
     Hello,
     /// A baseline: `create-deletion-task`, untuned.
     Defaults,
-    /// Answers API Gateway.
+    /// Responds to API Gateway.
     Api,
     /// The worker or the sweeper.
     Background,

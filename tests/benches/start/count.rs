@@ -1,5 +1,5 @@
 //! Counts instructions, by valgrind's callgrind, and memory: until a function asks for its first event, and until it has
-//! answered its first one, with DynamoDB and SQS behind TLS.
+//! responded to its first one, with DynamoDB and SQS behind TLS.
 
 use super::build::{Binary, Kind};
 use base64::Engine;
@@ -7,9 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use local::Running;
 use std::path::PathBuf;
 use std::process::Command as Program;
-use tests::http;
-use tests::measure::callgrind::Callgrind;
-use tests::measure::{self, ROOT};
+use tests::bench;
+use tests::bench::callgrind::Callgrind;
 use tests::runtime_api::{Function, event};
 use tests::tls::{Certificate, Https};
 use tokio::process::Command;
@@ -74,12 +73,10 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) async fn start() -> Self {
-        let running = measure::start(measure::services_only()).await;
+        let running = bench::start(bench::services_only()).await;
         let body = event("create-deletion-task")["body"].clone();
         let body = body.as_str().expect("a text").to_owned();
-        let path = format!("{ROOT}/run");
-        let created = http::send(running.api, "POST", &path, None, body).await;
-        created.ok(); // what the other events are about
+        bench::run(&running, body).await; // what the other events are about
         let certificate = Certificate::of(&["localhost"]);
         let system = BUNDLES
             .iter()

@@ -15,37 +15,40 @@ pub(crate) async fn connect(url: &str) -> Client {
     // The client knows no parameters of ours.
     let url = url.split('?').next().expect("an address");
     let connected = tokio_postgres::connect(url, NoTls).await;
-    let (client, connection) = connected.expect("the server answers");
+    let (client, connection) = connected.expect("the server responds");
     tokio::spawn(connection);
     client
 }
 
-/// The service's batches: a look and a delete for each, several at once; with a read sent behind each delete, or without.
+/// The service's batches: an existence check and a delete for each, several at once; with a read sent behind each delete, or without.
 pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String], reads_back: bool) {
-    let (look, delete) = (
+    let (check, delete) = (
         format!("SELECT object_id FROM {table} WHERE object_id = ANY($1)"),
         format!("DELETE FROM {table} WHERE object_id = ANY($1)"),
     );
     let mut clients = Vec::new();
     for _ in 0..CONCURRENCY {
         let client = connect(url).await;
-        let look = client.prepare(&look).await.expect("a statement");
+        let check = client.prepare(&check).await.expect("a statement");
         let delete = client.prepare(&delete).await.expect("a statement");
-        clients.push(Arc::new((client, look, delete)));
+        clients.push(Arc::new((client, check, delete)));
     }
     let batches: Vec<_> = ids.chunks(BATCH).map(<[_]>::to_vec).collect();
     let shares = clients.iter().enumerate().map(|(number, client)| {
         let batches = batches.iter().skip(number).step_by(CONCURRENCY);
         async move {
-            let (client, look, delete) = client.as_ref();
+            let (client, check, delete) = client.as_ref();
             for batch in batches {
-                let found = client.query(look, &[batch]).await.expect("a look");
+                let found = client
+                    .query(check, &[batch])
+                    .await
+                    .expect("an existence check");
                 assert_eq!(found.len(), batch.len(), "all are there");
                 let parameters: [&(dyn ToSql + Sync); 1] = [batch];
                 let delete = client.execute(delete, &parameters);
                 if reads_back {
                     // Sent together.
-                    let read = client.query(look, &parameters);
+                    let read = client.query(check, &parameters);
                     let (_, left) = try_join(delete, read).await.expect("a delete and a read");
                     assert!(left.is_empty(), "none is there");
                 } else {
@@ -89,7 +92,7 @@ pub(crate) async fn as_embedding_studio(url: &str, schema: &str, ids: &[String],
     let columns = [("object_id", ids.len()), ("original_id", 0)];
     for (column, count) in columns.into_iter().filter(|_| selects) {
         let answer = client.simple_query_raw(&select(column)).await;
-        let mut answer = Box::pin(answer.expect("an answer"));
+        let mut answer = Box::pin(answer.expect("a response"));
         let mut rows = 0;
         while let Some(message) = answer.try_next().await.expect("a row") {
             rows += usize::from(matches!(message, SimpleQueryMessage::Row(_)));

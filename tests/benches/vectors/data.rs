@@ -2,8 +2,8 @@
 //!
 //! The index takes long to build. So it is built once, in a database that each measurement starts with a copy of.
 
-use tests::measure;
 use tests::postgres::{Database, Postgres};
+use tests::seed::object_ids;
 
 /// Rows of each table.
 pub(crate) const ROWS: usize = 200_000;
@@ -12,7 +12,7 @@ const DIMENSIONS: usize = 128;
 
 /// The ids of the objects that are deleted: they are spread over the table, since ids are random.
 pub(crate) fn ids(count: usize) -> Vec<String> {
-    measure::object_ids(1, ROWS).take(count).collect()
+    object_ids(1, ROWS).take(count).collect()
 }
 
 /// How the tables are laid out.
@@ -129,7 +129,7 @@ fn copy_of(database: &str) -> String {
     format!("TEMPLATE {database} STRATEGY FILE_COPY")
 }
 
-/// Closes the connection; answers the schema and the database.
+/// Closes the connection. Returns the schema and the database.
 fn end(database: Database) -> (String, String) {
     (database.name, database.database)
 }

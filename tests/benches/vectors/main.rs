@@ -1,11 +1,26 @@
-//! How fast objects go from each vector store: `cargo bench -p tests --bench vectors`, or with `-- --quick` for a short look; one
-//! store alone with `-- s3vectors` or `-- postgres`.
+//! How fast objects go from each vector store: `cargo bench -p tests --bench vectors`, or with `-- --quick` for fewer objects; one
+//! store alone with `-- s3vectors` or `-- postgres`. Measuring takes about ten minutes.
 //!
-//! S3 Vectors (`s3vectors.rs`): how much of an index's quota worker processes use, one and several at once, and how many of
-//! their calls are refused, against the embedded server, which keeps the real service's rates.
+//! # Method
+//! S3 Vectors (`s3vectors.rs`): a task of 100,000 objects, all of which are in one index, carried out by worker processes of which
+//! each has one invocation at a time, as a function does. The embedded server keeps the real service's rates: 2,500 vectors a
+//! second, of which it keeps one second's worth when they were not used. *Quota used* is what was deleted between the first and
+//! the last delete, against that; the second's worth at the start can take it above 100 %. The baseline are the same workers
+//! without their pace, which only back off when they are refused.
 //!
-//! PostgreSQL (`postgres.rs`): ids deleted a second from a table with an HNSW index, by the whole service and by bare clients of the
-//! same run (`bare.rs`). Compare figures of one run with each other, and not with those of another machine or hour.
+//! PostgreSQL (`postgres.rs`): 200,000 rows with vectors of 128 numbers and an HNSW index, ids as text; 100,000 of them are deleted,
+//! all of which are there. Every deletion starts with a fresh copy of the same database (`data.rs`). *The service* is all of it
+//! from the request to the end of the task, with DynamoDB and SQS embedded. The baselines (`bare.rs`) are clients of the same run:
+//! - *bare*: an existence check and a delete for each 500 ids, five connections at once. No task, no record, no outcome. Once more
+//!   with a read sent behind each delete.
+//! - *one row at a time*: one connection, 10,000 ids.
+//! - *EmbeddingStudio's algorithm*, on its own tables (an object and a part for each id): two selects of all that the objects
+//!   hold, then two deletes, each of all ids at once. What EmbeddingStudio does with the rows in Python is left out, so it is faster
+//!   here than there.
+//!
+//! The bare client leaves both cores to PostgreSQL, which is busy with it all the time; the service and its embedded services take
+//! 0.38 s of the same cores. In AWS DynamoDB, SQS and the database each have machines of their own; what the ratio is there has
+//! not been measured. Compare figures of one run with each other, and not with those of another machine or hour.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -18,13 +33,13 @@
 
 mod bare;
 mod data;
-mod meter;
 mod postgres;
 mod s3vectors;
 
 use clap::{Parser, Subcommand};
-use tests::measure::flags::Flags;
-use tests::measure::rows::{Row, print};
+use tests::bench::arguments::Flags;
+use tests::bench::table::{Row, print};
+use tests::handlers::Addresses;
 
 /// How fast objects go from each vector store.
 #[derive(Debug, Parser)]
@@ -46,7 +61,7 @@ enum Part {
     #[command(hide = true)]
     Worker {
         #[arg(long)]
-        services: String,
+        services: Addresses,
     },
 }
 
@@ -56,7 +71,6 @@ async fn main() {
     let quick = arguments.flags.quick;
     let rows = match arguments.part {
         Some(Part::Worker { services }) => {
-            let services = serde_json::from_str(&services).expect("addresses in JSON");
             println!("{}", s3vectors::work(&services).await);
             return;
         }

@@ -5,8 +5,9 @@ use crate::bare;
 use crate::data::{Data, Layout, ROWS, ids};
 use local::Options;
 use serde_json::json;
-use tests::http;
-use tests::measure::{self, ROOT, median};
+use tests::bench::table::{number, row};
+use tests::bench::{self, median, process, range};
+use tests::seed;
 use tokio::time::Instant;
 
 /// Who deletes.
@@ -76,26 +77,21 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
             samples.push(run(&data, *who, objects).await);
         }
     }
-    let middle =
-        |samples: &[Sample], of: fn(&Sample) -> f64| median(samples.iter().map(of).collect());
-    let rate = |number: usize| {
-        count(all[number], objects) as f64 / middle(&samples[number], |sample| sample.elapsed)
+    let middle = |samples: &[Sample], of: fn(&Sample) -> f64| median(samples.iter().map(of));
+    let rate = |who: usize| {
+        count(all[who], objects) as f64 / middle(&samples[who], |sample| sample.elapsed)
     };
     let rows = all
         .iter()
         .zip(&samples)
         .enumerate()
-        .map(|(number, (who, samples))| {
-            let elapsed = samples.iter().map(|sample| sample.elapsed);
-            let (least, most) = (
-                elapsed.clone().fold(f64::INFINITY, f64::min),
-                elapsed.fold(0.0, f64::max),
-            );
+        .map(|(who_number, (who, samples))| {
+            let (least, most) = range(samples.iter().map(|sample| sample.elapsed));
             let seconds = middle(samples, |sample| sample.elapsed);
             let created = middle(samples, |sample| sample.created);
             let processor = middle(samples, |sample| sample.processor);
-            let times = |other: usize| format!("{:.2}", rate(number) / rate(other));
-            vec![
+            let times = |other: usize| number(rate(who_number) / rate(other), 2);
+            row([
                 ("PostgreSQL", who.shown().into()),
                 ("ids", count(*who, objects).into()),
                 ("times", samples.len().into()),
@@ -103,16 +99,13 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
                     "seconds",
                     format!("{seconds:.2} ({least:.2} to {most:.2})").into(),
                 ),
-                ("until `/run` answered", format!("{created:.2}").into()),
-                (
-                    "processor, without PostgreSQL's",
-                    format!("{processor:.2}").into(),
-                ),
-                ("ids a second", format!("{:.0}", rate(number)).into()),
-                ("× bare", times(1).into()),
-                ("× one row at a time", times(3).into()),
-                ("× EmbeddingStudio's", times(5).into()),
-            ]
+                ("until `/run` responded", number(created, 2)),
+                ("processor, without PostgreSQL's", number(processor, 2)),
+                ("ids a second", number(rate(who_number), 0)),
+                ("× bare", times(1)),
+                ("× one row at a time", times(3)),
+                ("× EmbeddingStudio's", times(5)),
+            ])
         });
     rows.collect()
 }
@@ -130,19 +123,19 @@ fn count(who: Who, objects: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     elapsed: f64,
-    /// Of these, until `/run` had answered: nothing is deleted before.
+    /// Of these, until `/run` had responded: nothing is deleted before.
     created: f64,
     /// The processor time of this process: the client's, or the service's and its embedded services'. PostgreSQL's is apart.
     processor: f64,
 }
 
 async fn time(work: impl Future<Output = ()>) -> Sample {
-    let (processor, began) = (measure::processor_seconds(), Instant::now());
+    let (processor, began) = (process::processor_seconds(), Instant::now());
     work.await;
     Sample {
         elapsed: began.elapsed().as_secs_f64(),
         created: 0.0,
-        processor: measure::processor_seconds() - processor,
+        processor: process::processor_seconds() - processor,
     }
 }
 
@@ -178,20 +171,19 @@ async fn service(url: &str, objects: usize) -> Sample {
         settings: vec![("VECTOR_STORES".to_owned(), json!({ "*": url }).to_string())],
         ..Options::default()
     };
-    let running = measure::start(options).await;
-    let body = measure::run_body("items", "task", 1, objects);
-    let path = format!("{ROOT}/run");
-    let attribute = async |name| measure::attribute(&running.clients.dynamodb, "task", name).await;
+    let running = bench::start(options).await;
+    let dynamodb = &running.clients.dynamodb;
+    let body = seed::run_text("items", "task", 1, objects);
     let mut created = 0.0;
     let sample = time(async {
         let began = Instant::now();
-        let reply = http::send(running.api, "POST", &path, Some("application/json"), body).await;
-        assert_eq!(reply.status, 200, "{}", reply.text);
+        bench::run(&running, body).await;
         created = began.elapsed().as_secs_f64();
-        measure::until(began, async || attribute("status").await == "done").await;
+        bench::until(began, async || bench::has_ended(dynamodb, "task").await).await;
     })
     .await;
-    assert_eq!(attribute("deleted").await, objects.to_string());
+    let deleted = bench::attribute(dynamodb, "task", "deleted").await;
+    assert_eq!(deleted, objects.to_string());
     running.shutdown().await;
     Sample { created, ..sample }
 }

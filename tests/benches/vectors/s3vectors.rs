@@ -3,13 +3,18 @@
 //! Each process carries out one invocation at a time, as a function does, and knows of the others only by the refusals.
 
 use crate::Row;
-use crate::meter::{Meter, Tally};
+use aws_sdk_dynamodb::config::SharedHttpClient;
 use futures_util::future::join_all;
 use local::{Options, Throttle};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::clock::Clock;
-use tests::measure::{self, ROOT, UNPACED_STORES};
-use tests::{http, measure::worker};
+use std::sync::{Arc, Mutex};
+use tests::bench::table::row;
+use tests::bench::{self, process};
+use tests::handlers::{Addresses, UNPACED_STORES, Wiring, clients, stores_at};
+use tests::queue::{Queue, Receive};
+use tests::seed;
+use tests::wire::{intercept, name_of};
 use tokio::time::Instant;
 
 const INDEX: &str = "quota";
@@ -22,9 +27,10 @@ const PACED_STORES: &str = local::DEFAULT_VECTOR_STORES;
 
 /// Measures one and several workers, with their pace and without.
 pub(crate) async fn measure(quick: bool) -> Vec<Row> {
-    let (objects, workers): (_, &[usize]) = match quick {
-        true => (20_000, &[1, 5]),
-        false => (100_000, &[1, 2, 5, 10]),
+    let (objects, workers): (_, &[usize]) = if quick {
+        (20_000, &[1, 5])
+    } else {
+        (100_000, &[1, 2, 5, 10])
     };
     let mut rows = Vec::new();
     for workers in workers {
@@ -43,23 +49,23 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
         worker_concurrency: 0,
         ..Options::default()
     };
-    let running = measure::start(options).await;
-    measure::seed_all(&running.clients.s3vectors, INDEX, 1, objects).await;
+    let running = bench::start(options).await;
+    let all: Vec<_> = seed::object_ids(1, objects).collect();
+    seed::index(&running.clients.s3vectors, INDEX, &all).await;
     throttle.turn(true);
-    let mut services = measure::addresses(&running);
-    services["stores"] = stores.into();
+    let services = Addresses {
+        stores: stores.to_owned(),
+        ..Addresses::of(&running)
+    };
 
     let began = Instant::now();
-    let body = measure::run_body(INDEX, "task", 1, objects);
-    let path = format!("{ROOT}/run");
-    let reply = http::send(running.api, "POST", &path, Some("application/json"), body).await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
+    bench::run(&running, seed::run_text(INDEX, "task", 1, objects)).await;
     let services = services.to_string();
     let arguments = ["worker", "--bench", "--services", &services];
-    let tallies = join_all((0..workers).map(|_| measure::child(&arguments))).await;
+    let tallies = join_all((0..workers).map(|_| process::child(&arguments))).await;
     let total = began.elapsed().as_secs_f64();
-    let ended = measure::attribute(&running.clients.dynamodb, "task", "status").await;
-    let deleted = measure::attribute(&running.clients.dynamodb, "task", "deleted").await;
+    let ended = bench::attribute(&running.clients.dynamodb, "task", "status").await;
+    let deleted = bench::attribute(&running.clients.dynamodb, "task", "deleted").await;
     running.shutdown().await;
 
     let tally = tallies.iter().map(Tally::from_json);
@@ -69,7 +75,7 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
     // What the last call deleted had its time after the last moment that is counted.
     let used = (objects - BATCH) as f64 / seconds / QUOTA;
     let refused = tally.refused as f64 / tally.calls as f64;
-    vec![
+    row([
         ("S3 Vectors", pace.into()),
         ("worker processes", workers.into()),
         ("objects", objects.into()),
@@ -77,17 +83,105 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
         ("seconds", format!("{total:.1}").into()),
         ("quota used", format!("{:.1} %", used * 100.0).into()),
         ("calls", tally.calls.into()),
-        ("answered 429", tally.refused.into()),
+        ("refused (429)", tally.refused.into()),
         ("of all", format!("{:.2} %", refused * 100.0).into()),
-    ]
+    ])
 }
 
 /// A worker process: until the task has ended.
-pub(crate) async fn work(services: &Value) -> Value {
+pub(crate) async fn work(services: &Addresses) -> Value {
     let meter = Meter::default();
-    let parts = worker::Parts::of(services, Some(meter.http_client()));
-    while !parts.has_ended("task").await {
-        parts.invoke(Clock::System.now() + worker::INVOCATION).await;
+    let clients = clients(services, None);
+    let (sqs, queue) = (
+        clients.sqs.clone(),
+        Queue::new(&clients.sqs, &services.queue),
+    );
+    let wiring = Wiring::over(clients.dynamodb.clone(), move || sqs, &services.queue);
+    let worker = wiring.worker(stores_at(services, Some(meter.http_client())));
+    let receive = Receive {
+        wait_seconds: 1,
+        ..Receive::default()
+    };
+    while !bench::has_ended(&clients.dynamodb, "task").await {
+        bench::invoke(&worker, &queue, receive).await;
     }
     meter.tally().to_json()
+}
+
+/// What a worker's calls to S3 Vectors come to: how many, how many were refused, and when.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    calls: u64,
+    refused: u64,
+    deletes: u64,
+    /// When the first and the last delete that was carried out began, in milliseconds.
+    first: Option<i64>,
+    last: Option<i64>,
+}
+
+impl Tally {
+    fn to_json(self) -> Value {
+        json!({
+            "calls": self.calls, "refused": self.refused, "deletes": self.deletes,
+            "first": self.first, "last": self.last,
+        })
+    }
+
+    fn from_json(value: &Value) -> Self {
+        let count = |name: &str| value[name].as_u64().expect("a count");
+        Self {
+            calls: count("calls"),
+            refused: count("refused"),
+            deletes: count("deletes"),
+            first: value["first"].as_i64(),
+            last: value["last"].as_i64(),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        let firsts = self.first.into_iter().chain(other.first);
+        Self {
+            calls: self.calls + other.calls,
+            refused: self.refused + other.refused,
+            deletes: self.deletes + other.deletes,
+            first: firsts.min(),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// Counts the calls that go through its HTTP client. Clones are one.
+#[derive(Clone, Debug, Default)]
+struct Meter(Arc<Mutex<Tally>>);
+
+impl Meter {
+    /// The HTTP client to put under the SDK's clients.
+    fn http_client(&self) -> SharedHttpClient {
+        let meter = self.clone();
+        intercept(move |request, network| {
+            let meter = meter.clone();
+            let is_delete = name_of(&request) == "S3Vectors.DeleteVectors";
+            let began = Clock::System.now().timestamp_millis();
+            async move {
+                let response = network.send(request).await?;
+                let mut tally = meter.0.lock().expect("not poisoned");
+                tally.calls += 1;
+                match response.status().as_u16() {
+                    429 => tally.refused += 1,
+                    200 if is_delete => {
+                        tally.deletes += 1;
+                        tally.first = tally.first.into_iter().chain([began]).min();
+                        tally.last = tally.last.max(Some(began));
+                    }
+                    _ => {}
+                }
+                drop(tally);
+                Ok(response)
+            }
+        })
+    }
+
+    fn tally(&self) -> Tally {
+        *self.0.lock().expect("not poisoned")
+    }
 }

@@ -1,0 +1,169 @@
+//! The handlers, wired by the harness: the counterpart of the functions' `main`s.
+//!
+//! The suite has the handlers that the local runner wires (`local::Handlers`). This wiring is for whoever needs them over
+//! other clients: the simulation, and benchmarks in a process that hosts no services. The untuned baseline of
+//! `tests/baselines` is a package of its own, and wires itself.
+
+use aws_sdk_dynamodb::config::SharedHttpClient;
+use local::{Clients, NAME, Running};
+use serde::{Deserialize, Serialize};
+use shared::api::{Api, ApiConfig};
+use shared::aws;
+use shared::clock::Clock;
+use shared::config::Environment;
+use shared::queue::TaskQueue;
+use shared::store::{StoreConfig, TaskStore};
+use shared::vector::{Services, VectorStoreRules, VectorStores};
+use shared::worker::{Sweeper, Worker};
+use std::fmt;
+use std::str::FromStr;
+
+/// Every model's index in the embedded S3 Vectors, without a pace that would hide what all else takes.
+pub const UNPACED_STORES: &str = r#"{"*": "s3vectors://demo/{embedding_model_id}?vectors_per_second=1000000&requests_per_second=1000000"}"#;
+
+/// Where services are. As text it is JSON, by which a process tells another.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Addresses {
+    /// The URL of DynamoDB.
+    pub dynamodb: String,
+    /// The URL of SQS.
+    pub sqs: String,
+    /// The URL of S3 Vectors.
+    pub s3vectors: String,
+    /// The URL of the work queue.
+    pub queue: String,
+    /// The setting `VECTOR_STORES`.
+    pub stores: String,
+}
+
+impl Addresses {
+    /// Those of `running`, with stores that have no pace.
+    pub fn of(running: &Running) -> Self {
+        Self {
+            dynamodb: format!("http://{}", running.dynamodb),
+            sqs: format!("http://{}", running.sqs),
+            s3vectors: format!("http://{}", running.s3vectors),
+            queue: running.queue_url.clone(),
+            stores: UNPACED_STORES.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+impl FromStr for Addresses {
+    type Err = serde_json::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        serde_json::from_str(text)
+    }
+}
+
+/// SDK clients like those of the functions, of the services at `addresses`: over `http_client`, or each over its own.
+pub fn clients(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> Clients {
+    let config = |url: &str| aws::local_config(url, http_client.clone());
+    Clients {
+        dynamodb: aws::dynamodb_client(&config(&addresses.dynamodb)),
+        sqs: aws::sqs_client(&config(&addresses.sqs)),
+        s3vectors: aws::s3vectors_client(&config(&addresses.s3vectors)),
+    }
+}
+
+/// What every handler is made of. Clones are one.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    /// The tasks.
+    pub store: TaskStore,
+    /// The queue.
+    pub queue: TaskQueue,
+    /// The settings of `/run`.
+    pub api: ApiConfig,
+    /// The handlers' time.
+    pub clock: Clock,
+}
+
+impl Wiring {
+    /// Over these clients. That of SQS is made when it is first needed.
+    pub fn new(
+        dynamodb: aws_sdk_dynamodb::Client,
+        sqs: impl FnOnce() -> aws_sdk_sqs::Client + Send + 'static,
+        queue_url: &str,
+        store: StoreConfig,
+        api: ApiConfig,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            store: TaskStore::new(dynamodb, store),
+            queue: TaskQueue::new(sqs, queue_url.to_owned()),
+            api,
+            clock,
+        }
+    }
+
+    /// Over these clients, on the table and the queue of a runner, with default settings.
+    pub fn over(
+        dynamodb: aws_sdk_dynamodb::Client,
+        sqs: impl FnOnce() -> aws_sdk_sqs::Client + Send + 'static,
+        queue_url: &str,
+    ) -> Self {
+        let name = ("TABLE_NAME".to_owned(), NAME.to_owned());
+        let mut environment = Environment::from_pairs([name]);
+        let (store, api) = (environment.store(), environment.api());
+        Self::new(dynamodb, sqs, queue_url, store, api, Clock::System)
+    }
+
+    /// All endpoints.
+    pub fn api(&self) -> Api {
+        let Self {
+            store,
+            queue,
+            api,
+            clock,
+        } = self.clone();
+        Api::new(store, queue, api, clock)
+    }
+
+    /// The worker, over `stores`.
+    pub fn worker(&self, stores: VectorStores) -> Worker {
+        let Self {
+            store,
+            queue,
+            clock,
+            ..
+        } = self.clone();
+        Worker::new(store, queue, stores, clock)
+    }
+
+    /// The sweeper.
+    pub fn sweeper(&self) -> Sweeper {
+        let Self {
+            store,
+            queue,
+            clock,
+            ..
+        } = self.clone();
+        Sweeper::new(store, queue, clock)
+    }
+}
+
+/// The vector stores that a setting `VECTOR_STORES` names.
+///
+/// # Panics
+/// When the setting is not valid.
+pub fn stores(setting: &str, services: Services) -> VectorStores {
+    let rules = VectorStoreRules::parse(setting).expect("a valid setting");
+    VectorStores::new(rules, services)
+}
+
+/// The vector stores at `addresses`, over this HTTP client or one of their own.
+pub fn stores_at(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> VectorStores {
+    let services = Services {
+        aws: aws::local_config(&addresses.s3vectors, http_client),
+        password: None,
+    };
+    stores(&addresses.stores, services)
+}

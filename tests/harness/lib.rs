@@ -1,0 +1,52 @@
+//! The harness. Everything in this folder (`tests/harness`) is tool, not test: the tests are in `tests/suite` and
+//! `tests/simulation`, the benchmarks in `tests/benches`, and `tests/model` proves the protocol by itself.
+//!
+//! A test in the suite begins with [`Service::start`]: the whole service in one process on free ports, its API over real HTTP, its
+//! worker and sweeper called by hand, its clock moved by hand, its calls to AWS counted, held or broken on the wire.
+//!
+//! | file | what it is | used by |
+//! |---|---|---|
+//! | `service.rs` | the service, running, and what a test does with it | suite, kills |
+//! | `http.rs` | a small HTTP client, and what is asserted of a response | suite, benches |
+//! | `wire.rs` | the one interceptor between the SDK's clients and the network, with the suite's faults and holds | all |
+//! | `queue.rs` | the one pump: receive a batch, have it carried out, delete what did not fail | all |
+//! | `seed.rs` | the one seeder: ids, requests, indexes, tables full of tasks | all |
+//! | `handlers.rs` | the one wiring of the handlers, where the local runner's does not do | simulation, benches |
+//! | `lines.rs` | lines of log: captured, checked, counted | suite |
+//! | `openapi.rs` | the OpenAPI document, read | suite |
+//! | `stores.rs` | vector stores that stand before another: a slow one, a wrong one | suite, simulation |
+//! | `postgres.rs` | a real PostgreSQL, a proxy before it, and PgBouncer | suite, benches |
+//! | `tls.rs` | certificates, and HTTPS before a server | suite, benches |
+//! | `runtime_api.rs` | the built functions as processes, under a Lambda Runtime API | suite, kills, benches |
+//! | `kills.rs` | workers that are killed while they work, and what is true afterwards | suite, `kill-workers` |
+//! | `sim/` | the simulation: a world on one thread with a paused clock, and what must hold in it | `tests/simulation`, `simulate` |
+//! | `files.rs` | where files of the repository and of the target directory are | the harness |
+//! | `bench.rs` | what the benchmarks share: arguments, tables, meters, processes | benches |
+//! | `bin/` | commands that run the kill test and the simulation as long as one likes | people |
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails there"
+)]
+
+pub mod bench;
+mod files;
+pub mod handlers;
+pub mod http;
+pub mod kills;
+pub mod lines;
+pub mod openapi;
+pub mod postgres;
+pub mod queue;
+pub mod runtime_api;
+pub mod seed;
+mod service;
+pub mod sim;
+pub mod stores;
+pub mod tls;
+pub mod wire;
+
+pub use seed::{DEMO_INDEX, example, ids, run_body};
+pub use service::Service;

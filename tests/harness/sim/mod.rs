@@ -1,0 +1,39 @@
+//! A deterministic simulation: the real handlers over the real AWS SDK clients, and beneath them no network but a world
+//! that owns the time, the faults, the queue and the index.
+//!
+//! Everything runs on one thread and on tokio's paused clock, so the same seed gives the same run, and hours take
+//! milliseconds. DynamoDB is the embedded one, called in process.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `world.rs` | the state of everything, and who lives |
+//! | `faults.rs` | what befalls a call, by chance or by plan |
+//! | `connector.rs` | the way of a call from the SDK to its service and back |
+//! | `dynamodb.rs`, `queue.rs`, `index.rs` | the services |
+//! | `unsound.rs` | deletes that are acknowledged and not done, and the store that says so |
+//! | `images.rs` | what is stored, as the checks read it |
+//! | `checks/` | what must hold at every write, at every delete, of every response, and at the end |
+//! | `service.rs` | the handlers, and processes that run them |
+//! | `recovery.rs` | what happens by itself once faults stop |
+//! | `schedule.rs`, `shape.rs` | one random schedule |
+//! | `boundary.rs` | one scenario with one fault at one call |
+//! | `overload.rs` | ten large tasks on one slow store |
+
+pub mod boundary;
+mod checks;
+mod connector;
+mod dynamodb;
+mod faults;
+mod images;
+mod index;
+pub mod overload;
+mod queue;
+mod recovery;
+pub mod schedule;
+mod service;
+mod shape;
+mod unsound;
+mod world;
+
+pub use schedule::{Report, replay_command, run, run_believing};
+pub use world::Stats;

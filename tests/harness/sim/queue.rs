@@ -1,0 +1,132 @@
+//! SQS: one queue, which may lose, repeat, delay and reorder. It is not `crate::queue` over the embedded SQS, since that one goes by
+//! the system's clock and draws nothing from the schedule's seed.
+
+use super::connector::{Call, Response};
+use super::world::State;
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use serde_json::{Value, json};
+
+/// The queue's name for the service.
+pub(crate) const URL: &str = "http://simulation/queue";
+/// How long a received message is not received again.
+const VISIBILITY_TIMEOUT: TimeDelta = TimeDelta::minutes(6);
+/// The most messages an invocation gets.
+const BATCH: usize = 10;
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct Queue {
+    messages: Vec<Message>,
+    made: u64,
+    pub(crate) lost: f64,
+    pub(crate) repeated: f64,
+    /// Up to this much later.
+    pub(crate) late: TimeDelta,
+}
+
+/// A message.
+#[derive(Clone, Debug)]
+pub(crate) struct Message {
+    pub(crate) id: u64,
+    pub(crate) body: String,
+    visible_at: DateTime<Utc>,
+}
+
+impl Queue {
+    /// From now on nothing is lost, repeated or late.
+    pub(crate) fn heal(&mut self) {
+        (self.lost, self.repeated, self.late) = (0.0, 0.0, TimeDelta::zero());
+    }
+
+    fn send(&mut self, body: &str, now: DateTime<Utc>, rng: &mut Rng) -> &'static str {
+        let copies = match rng.f64() {
+            drawn if drawn < self.lost => 0,
+            drawn if drawn < self.lost + self.repeated => 2,
+            _ => 1,
+        };
+        for _ in 0..copies {
+            self.made += 1;
+            let late = rng.i64(0..=self.late.num_milliseconds().max(1));
+            self.messages.push(Message {
+                id: self.made,
+                body: body.to_owned(),
+                visible_at: now + TimeDelta::milliseconds(late),
+            });
+        }
+        ["message lost", "", "message repeated"][copies]
+    }
+
+    /// Receives up to ten messages, in any order.
+    pub(crate) fn receive(&mut self, now: DateTime<Utc>, rng: &mut Rng) -> Vec<Message> {
+        let mut visible: Vec<_> = self
+            .messages
+            .iter_mut()
+            .filter(|message| message.visible_at <= now)
+            .collect();
+        rng.shuffle(&mut visible);
+        visible.truncate(BATCH);
+        for message in &mut visible {
+            message.visible_at = now + VISIBILITY_TIMEOUT;
+        }
+        visible.into_iter().map(|message| message.clone()).collect()
+    }
+
+    /// Deletes a message.
+    pub(crate) fn delete(&mut self, id: u64) {
+        self.messages.retain(|message| message.id != id);
+    }
+
+    /// Loses every message.
+    pub(crate) fn lose_all(&mut self) {
+        self.messages.clear();
+    }
+
+    /// When the next message is there to be received.
+    pub(crate) fn next_visible(&self) -> Option<DateTime<Utc>> {
+        self.messages.iter().map(|message| message.visible_at).min()
+    }
+}
+
+impl State {
+    pub(super) fn serve_sqs(&mut self, call: &Call, partly: bool) -> Response {
+        let now = self.now();
+        match call.name.as_str() {
+            "SendMessage" => {
+                let body = text(&call.body["MessageBody"]);
+                let fault = self.queue.send(&body, now, &mut self.rng);
+                self.count_message_fault(fault);
+                self.note(0, &format!("on the queue: {body}"));
+                Response::ok(&json!({"MessageId": self.queue.made.to_string()}))
+            }
+            "SendMessageBatch" => {
+                let (mut successful, mut failed) = (Vec::new(), Vec::new());
+                for entry in call.body["Entries"].as_array().into_iter().flatten() {
+                    let id = text(&entry["Id"]);
+                    if partly && self.rng.bool() {
+                        failed
+                            .push(json!({"Id": id, "Code": "InternalError", "SenderFault": false}));
+                        continue;
+                    }
+                    let body = text(&entry["MessageBody"]);
+                    let fault = self.queue.send(&body, now, &mut self.rng);
+                    self.count_message_fault(fault);
+                    self.note(0, &format!("on the queue: {body}"));
+                    successful.push(json!({"Id": id, "MessageId": self.queue.made.to_string()}));
+                }
+                Response::ok(&json!({"Successful": successful, "Failed": failed}))
+            }
+            other => panic!("the simulation does not know SQS's {other}"),
+        }
+    }
+
+    fn count_message_fault(&mut self, fault: &'static str) {
+        if !fault.is_empty() {
+            self.fault(fault);
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
