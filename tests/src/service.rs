@@ -7,11 +7,13 @@ use crate::wire::Wire;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
 use chrono::{DateTime, TimeDelta, Utc};
-use local::{NAME, Options, Running, Throttle};
+use local::{DEFAULT_VECTOR_STORES, NAME, Options, Running, Throttle};
 use serde_json::{Value, json};
+use shared::aws;
 use shared::clock::{Clock, ManualClock};
 use shared::task::ChunkLimits;
-use shared::worker::SweepReport;
+use shared::vector::{Services, VectorStore, VectorStoreRules, VectorStores};
+use shared::worker::{SweepReport, Worker};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,6 +100,20 @@ impl Service {
             clock,
             throttle,
         }
+    }
+
+    /// From now on the worker works on this store, whatever the model.
+    pub fn work_on(&mut self, store: Arc<dyn VectorStore>) {
+        let rules = VectorStoreRules::parse(DEFAULT_VECTOR_STORES).expect("good rules");
+        let services = Services {
+            aws: aws::local_config("http://nowhere", None),
+            password: None,
+        };
+        let stores = VectorStores::new(&rules, &services).wrapped(move |_| Arc::clone(&store));
+        let handlers = &mut self.running.handlers;
+        let (tasks, queue) = (handlers.store.clone(), handlers.queue.clone());
+        let clock = Clock::Manual(self.clock.clone());
+        handlers.worker = Arc::new(Worker::new(tasks, queue, stores, clock));
     }
 
     /// The handlers' time.
