@@ -1,16 +1,19 @@
 //! The whole service in one process, and what a test does with it.
 
+use crate::handlers;
 use crate::http::{self, Reply};
 use crate::queue::{self, Queue, Receive};
 use crate::seed::{self, DEMO_INDEX};
 use crate::wire::Wire;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
-use local::{NAME, Options, Running, Throttle};
+use local::{DEFAULT_VECTOR_STORES, NAME, Options, Running, Throttle};
 use serde_json::{Value, json};
+use shared::aws;
 use shared::clock::{Clock, ManualClock};
 use shared::task::ChunkLimits;
-use shared::worker::SweepReport;
+use shared::vector::{Services, VectorStore};
+use shared::worker::{SweepReport, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -76,6 +79,20 @@ impl Service {
             clock,
             throttle,
         }
+    }
+
+    /// From now on the worker works on this store, whatever the model.
+    pub fn work_on(&mut self, store: Arc<dyn VectorStore>) {
+        let services = Services {
+            aws: aws::local_config("http://nowhere", None),
+            password: None,
+        };
+        let stores = handlers::stores(DEFAULT_VECTOR_STORES, services);
+        let stores = stores.wrapped(move |_| Arc::clone(&store));
+        let handlers = &mut self.running.handlers;
+        let (tasks, queue) = (handlers.store.clone(), handlers.queue.clone());
+        let clock = Clock::Manual(self.clock.clone());
+        handlers.worker = Arc::new(Worker::new(tasks, queue, stores, clock));
     }
 
     /// The handlers' time.

@@ -342,6 +342,7 @@ async fn an_expired_task_is_absent_to_every_call_and_its_id_is_free() {
         for time in [TimeDelta::seconds(1), TimeDelta::days(1)] {
             service.pass(time);
             assert_absent(&service, status).await;
+            assert_eq!(service.sweep().await, 0, "{status}");
         }
         assert_eq!(
             service.stored_items().await,

@@ -1,8 +1,11 @@
 //! A store that acknowledges a delete and keeps the object, and whoever inserts it again: what the worker makes of it.
 
 use chrono::TimeDelta;
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
 use std::sync::Arc;
+use std::time::Duration;
 use tests::wire::Fault;
 use tests::{DEMO_INDEX, Service, example, run_body};
 
@@ -197,4 +200,75 @@ async fn what_is_kept_in_one_chunk_fails_the_task_and_no_object_of_another() {
     );
     assert_eq!(task["failed_item_ids"][0]["object_id"], "o-700");
     assert_eq!(service.present("index", &objects).await, ["o-700"]);
+}
+
+/// Has all objects. It refuses whatever delete holds `o-0`, which it keeps; what it does with the others, `others` says.
+struct KeepsOne<F>(F);
+
+impl<F: Fn() -> Result<AfterDelete, VectorErrorKind> + Send + Sync> VectorStore for KeepsOne<F> {
+    fn present<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
+        Box::pin(async { Ok(vec![Presence::Present; ids.len()]) })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
+        let after = if ids.contains(&"o-0") {
+            Err(VectorErrorKind::KeptObject)
+        } else {
+            (self.0)()
+        };
+        let error = |kind| VectorError {
+            kind,
+            detail: "The test keeps it".to_owned(),
+            code: "test".to_owned(),
+            source: None,
+        };
+        let after = after.map(|after| vec![after; ids.len()]).map_err(error);
+        Box::pin(async { after })
+    }
+
+    fn max_delete(&self) -> usize {
+        500
+    }
+
+    fn turn(&self, _: usize, _: Duration) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_was_refused_stays_on_record_though_the_next_call_fails_or_the_time_is_up() {
+    let mut service = Service::start().await;
+    let clock = service.clock.clone();
+    let fails = KeepsOne(|| Err(VectorErrorKind::Temporary));
+    let takes_all_time = KeepsOne(move || {
+        clock.advance(TimeDelta::seconds(29)); // of the invocation's 30
+        Ok(AfterDelete::Gone)
+    });
+    let stores: [(&str, usize, Arc<dyn VectorStore>); 2] = [
+        ("fails", 0, Arc::new(fails)),
+        ("takes-all-time", 1, Arc::new(takes_all_time)),
+    ];
+    for (story, deleted, store) in stores {
+        service.work_on(store);
+        let body = run_body("index", story, &tests::ids("o", 4));
+        service.run(&body).await.ok();
+        service.work_once().await;
+        let task = service.task(story).await;
+        assert_eq!(
+            progress(&task),
+            &json!({"total": 4, "deleted": deleted, "failed": 1, "remaining": 3 - deleted})
+        );
+        assert_eq!(
+            task["failed_item_ids"],
+            json!([{"object_id": "o-0", "detail": "The test keeps it"}])
+        );
+        service.assert_due_in(0, story).await;
+        service.lose_messages().await;
+    }
 }

@@ -27,6 +27,8 @@ enum Trouble {
     At(&'static str, Fault),
     /// The invocation's time is up once the claim is made.
     NoTime,
+    /// The worker dies as it begins to delete.
+    Death,
 }
 
 impl Stuck {
@@ -97,6 +99,13 @@ impl Stuck {
                 service.pass(TimeDelta::seconds(29)); // of the invocation's 30
                 claimed.release();
                 assert_eq!(work.await.unwrap(), 0);
+            }
+            Trouble::Death => {
+                let delete = service.wire.hold(DELETE);
+                let work = service.start_delivery(self.message());
+                delete.reached().await;
+                work.abort();
+                let _ = work.await;
             }
         }
     }
@@ -208,6 +217,36 @@ async fn a_store_that_keeps_failing_is_tried_five_times_and_a_restart_mends_the_
             stuck.assert_sent_in(60, &story).await;
             stuck.assert_mended(&story).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn work_whose_workers_die_again_and_again_fails_after_five_claims() {
+    for is_large in [false, true] {
+        let story = format!("large: {is_large}");
+        let mut stuck = Stuck::create(is_large).await;
+        for _ in 0..5 {
+            stuck.meets(&Trouble::Death).await;
+            // The invocation's 30 s, 10 s more, and a second since whole ones are stored.
+            stuck.assert_sent_in(41, &story).await;
+        }
+        stuck.service.wire.calls();
+        stuck.service.deliver(&[stuck.message()]).await;
+        let calls = stuck.service.wire.calls();
+        assert!(!calls.iter().any(|call| call == DELETE), "{calls:?}");
+        let task = stuck.task().await;
+        assert_eq!(
+            (&task["status"], &task["detail"]),
+            (
+                &"failed".into(),
+                &"Gave up after 5 tries: no try made any progress".into()
+            ),
+            "{story}"
+        );
+        stuck.service.restart("task_id=t").await.ok();
+        stuck.attempt = 2;
+        stuck.begin().await;
+        stuck.assert_mended(&story).await;
     }
 }
 

@@ -89,6 +89,20 @@ async fn a_backlog_is_sent_again_ever_more_slowly_up_to_once_an_hour_and_never_f
         let task = service.task("t").await;
         assert_eq!(task["status"], "done", "{story}");
         assert_eq!(task["progress"]["deleted"], objects, "{story}");
+
+        // A restart begins anew.
+        service.restart("task_id=t&scope=all").await.ok();
+        if is_large {
+            service.work_once().await;
+        }
+        service.lose_messages().await;
+        for seconds in [60, 120] {
+            service.assert_due_in(seconds, &story).await;
+            if is_large {
+                service.work_once().await;
+            }
+            service.lose_messages().await;
+        }
     }
 }
 
