@@ -56,18 +56,12 @@ impl Query {
         Self { parameters, errors }
     }
 
-    /// Ends the reading.
-    ///
-    /// # Errors
-    /// All that is wrong with the query, if anything is.
+    /// Ends the reading: refused if anything is wrong.
     pub(super) fn finish(self) -> Result<(), ValidationErrors> {
         self.errors.finish()
     }
 
     /// Ends the reading of a query that must name a task.
-    ///
-    /// # Errors
-    /// All that is wrong with the query, if anything is.
     pub(super) fn finish_with(self, id: Option<TaskId>) -> Result<TaskId, ValidationErrors> {
         self.errors.finish_with(id)
     }

@@ -52,18 +52,12 @@ impl ValidationErrors {
         }
     }
 
-    /// Ends the collection.
-    ///
-    /// # Errors
-    /// All validation errors, if there are any.
+    /// Ends the collection: it is the error, unless it is empty.
     pub(super) fn finish(self) -> Result<(), Self> {
         self.finish_with(Some(()))
     }
 
-    /// Ends the collection with what was read of a required value: nothing, only where there is a validation error about it.
-    ///
-    /// # Errors
-    /// All validation errors, if there are any.
+    /// Ends the collection with a required value. Where that is `None`, there is a validation error about it.
     pub(super) fn finish_with<T>(self, value: Option<T>) -> Result<T, Self> {
         value.filter(|_| self.count == 0).ok_or(self)
     }

@@ -21,10 +21,10 @@ async fn begin(service: &Service, headers: &str, body: &[u8]) -> TcpStream {
 
 /// Sends a request to `/run` with these headers and this body, just as they stand.
 async fn exchange(service: &Service, headers: &str, body: &[u8]) -> Reply {
-    let mut answer = String::new();
+    let mut response = String::new();
     let mut stream = begin(service, headers, body).await;
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, text) = answer.split_once("\r\n\r\n").expect("an answer");
+    stream.read_to_string(&mut response).await.unwrap();
+    let (head, text) = response.split_once("\r\n\r\n").expect("a response");
     let (status, head) = head.split_once("\r\n").expect("a status line");
     let headers: HeaderMap = head
         .lines()
@@ -80,13 +80,13 @@ async fn a_body_over_six_mebibytes_is_too_large_however_it_is_sent() {
     let service = Service::start().await;
     let mut body = example().to_string().into_bytes();
     body.resize(MAX_BODY_BYTES + 1, b' ');
-    let answers = [
+    let replies = [
         post(&service, body.clone()).await,
         exchange(&service, CHUNKED, &all_chunks(&body)).await,
         post(&service, vec![b'['; 2 * MAX_BODY_BYTES]).await,
     ];
-    for answer in answers {
-        let problem = answer.problem(413);
+    for reply in replies {
+        let problem = reply.problem(413);
         let detail = problem["detail"].as_str().unwrap();
         assert!(
             detail.contains("6291456 bytes") && detail.contains("split"),
@@ -107,7 +107,7 @@ async fn a_body_in_chunks_is_as_good_as_any() {
 }
 
 #[tokio::test]
-async fn a_caller_that_hangs_up_half_way_leaves_nothing_and_others_are_answered() {
+async fn a_caller_that_hangs_up_half_way_leaves_nothing_and_others_are_served() {
     let service = Service::start().await;
     let body = example().to_string();
     let half = &body.as_bytes()[..body.len() / 2];
@@ -127,11 +127,11 @@ async fn a_caller_that_hangs_up_half_way_leaves_nothing_and_others_are_answered(
         // It says that no more will come, and waits until the server is through with it.
         let mut stream = begin(&service, headers, &sent).await;
         stream.shutdown().await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
         assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
-            "{answer}"
+            response.is_empty() || response.starts_with("HTTP/1.1 400 "),
+            "{response}"
         );
         // And it is gone altogether.
         drop(begin(&service, headers, &sent).await);
