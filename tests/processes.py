@@ -1,4 +1,4 @@
-"""Processes that the checks in this folder start: the service on one machine, and what runs beside it."""
+"""Processes that the checks in this folder start: the local runner, and programs beside it."""
 
 import pathlib
 import signal
@@ -6,16 +6,16 @@ import subprocess
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-# To compile everything, at worst.
+# Enough to compile everything.
 START_SECONDS = 1800
 
 
 class Failed(Exception):
-    """What is not as it should be."""
+    """A check failed."""
 
 
 class Processes:
-    """Processes that end with a `with`. What they say goes to files of their names in a folder."""
+    """Processes that stop at the end of a `with`. The output of each goes to a file of its name in a folder."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -33,28 +33,29 @@ class Processes:
                 process.kill()
 
     def start(self, name, command, ready):
-        """Starts a process and waits until it is ready by what it said; answers that."""
+        """Starts a process, waits until its output shows that it is ready, and returns the output."""
         with open(self.folder / name, "w") as output:
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         self.started.append(process)
         for _ in range(START_SECONDS * 10):
-            if ready(self.said(name)):
-                return self.said(name)
+            if ready(self.output(name)):
+                return self.output(name)
             if process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise Failed(f"{' '.join(command)} does not start:\n{self.said(name)}")
+        raise Failed(f"{' '.join(command)} does not start:\n{self.output(name)}")
 
     def start_service(self, *flags):
-        """`cargo run` on any free ports; answers the addresses that it prints, by their names."""
+        """Starts `cargo run` on free ports, and returns the addresses that it prints, by their names."""
         command = ["cargo", "run", "--locked", "--quiet", "--", "--port", "0", *flags]
         said = self.start("cargo-run", command, lambda text: "Ready" in text)
         lines = [line.replace("API ", "API=", 1) for line in said.splitlines()]
         return dict(line.split("=", 1) for line in lines if line.startswith(("API=", "AWS_")))
 
-    def said(self, name):
+    def output(self, name):
+        """What a process has printed."""
         return (self.folder / name).read_text()
 
-    def run_on(self):
-        """Whether all of them do."""
+    def all_running(self):
+        """Whether all of them still run."""
         return all(process.poll() is None for process in self.started)

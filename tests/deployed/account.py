@@ -1,4 +1,4 @@
-"""An AWS account on loopback: MiniStack, with IAM enforced, and the clients to it."""
+"""An emulated AWS account on loopback: MiniStack, with IAM enforced, and its clients."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from botocore.config import Config
 from processes import Program, free_port
 
 REGION = "eu-west-1"
-# MiniStack takes the key that it was started with for the account's root. It is no secret of anybody.
+# MiniStack treats the key that it was started with as the account's root. It is AWS's documented example, not a secret.
 ROOT_KEY = "AKIAIOSFODNN7EXAMPLE"
 ROOT_SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
 
 def environment(**more):
-    """What a program gets that must not see the caller's AWS settings."""
+    """An environment that hides the caller's AWS settings from a program."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": os.environ["HOME"],
@@ -41,7 +41,7 @@ class Account:
         self.endpoint = f"http://127.0.0.1:{port}"
         home = folder / "account"
         home.mkdir()
-        # The functions inherit this environment: the first endpoint is how they call back, the second where their vectors are.
+        # The functions inherit this environment: they call AWS at the first endpoint and S3 Vectors at the second.
         env = environment(
             HOME=str(home),
             TMPDIR=str(home),
@@ -49,7 +49,7 @@ class Account:
             GATEWAY_PORT=str(port),
             MINISTACK_REGION=REGION,
             AUTH="true",
-            # Servers that nothing here needs, on ports that others may use.
+            # No test needs these servers, and other programs may use their ports.
             SFTP_ENABLED="0",
             IOT_MTLS_ENABLED="0",
             AWS_ENDPOINT_URL=self.endpoint,
@@ -58,21 +58,21 @@ class Account:
         env["PATH"] = "/usr/bin:/bin"
         ministack = Path(os.environ["MINISTACK_DIR"]) / "bin" / "ministack"
         self.program = Program([str(ministack)], env, folder / "ministack.log")
-        self.program.await_ready("MiniStack", self._answers)
+        self.program.await_ready("MiniStack", self._is_healthy)
 
-    def _answers(self):
+    def _is_healthy(self):
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2) as answer:
-                return answer.status == 200
+            with urllib.request.urlopen(f"{self.endpoint}/_ministack/health", timeout=2) as response:
+                return response.status == 200
         except (urllib.error.URLError, OSError):
             return False
 
     def environment(self):
-        """For a program that is to work in this account, as its root."""
+        """An environment for a program that works in this account as its root."""
         return environment(AWS_ENDPOINT_URL=self.endpoint)
 
     def client(self, service):
-        """A client with the rights of the account's root."""
+        """A client with the permissions of the account's root."""
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -83,7 +83,7 @@ class Account:
         )
 
     def user(self, name, allowed=None):
-        """A new IAM user, and its key and secret. `allowed`: the ARN that it may call execute-api:Invoke on."""
+        """Creates an IAM user and returns its key and secret. `allowed` is the ARN on which it may call execute-api:Invoke."""
         iam = self.client("iam")
         iam.create_user(UserName=name)
         if allowed:
@@ -94,5 +94,5 @@ class Account:
         return key["AccessKeyId"], key["SecretAccessKey"]
 
     def stop(self):
-        """Ends MiniStack and the functions that it runs."""
+        """Stops MiniStack and the functions that it runs."""
         self.program.stop()

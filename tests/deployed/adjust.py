@@ -1,6 +1,6 @@
-"""What MiniStack needs changed in the built template. Each change is one function, and its doc says why.
+"""The changes of the built template that MiniStack needs. Each is one function, whose docstring says why.
 
-All else is deployed as it stands in template.yaml.
+Everything else is deployed as it is in template.yaml.
 """
 
 from pathlib import Path
@@ -12,14 +12,14 @@ SEND_BATCH = "sqs:SendMessageBatch"
 
 
 def queues_without_tls(template, _parameters):
-    """The queues' policies deny calls without TLS; MiniStack is called over plain HTTP."""
+    """The queues' policies deny calls without TLS, but MiniStack is called over plain HTTP."""
     for name, resource in list(template["Resources"].items()):
         if resource["Type"] == "AWS::SQS::QueuePolicy":
             del template["Resources"][name]
 
 
 def maximum_concurrency_as_a_number(template, parameters):
-    """MiniStack hands parameters on as text, and takes an event source's maximum concurrency as a number only."""
+    """MiniStack passes parameters on as text, but accepts an event source's maximum concurrency only as a number."""
     worker = template["Resources"]["DeletionWorkerFunction"]["Properties"]
     default = template["Parameters"]["WorkerConcurrency"]["Default"]
     scaling = worker["Events"]["Queue"]["Properties"]["ScalingConfig"]
@@ -27,7 +27,7 @@ def maximum_concurrency_as_a_number(template, parameters):
 
 
 def no_metric_math(template, _parameters):
-    """MiniStack refuses alarms over an expression. None of its alarms gets data anyway."""
+    """MiniStack rejects alarms on an expression. None of its alarms gets data anyway."""
     for name, resource in list(template["Resources"].items()):
         if resource["Type"] == "AWS::CloudWatch::Alarm" and "Metrics" in resource["Properties"]:
             del template["Resources"][name]
@@ -36,7 +36,7 @@ def no_metric_math(template, _parameters):
 
 
 def batch_sends_by_name(template, _parameters):
-    """To AWS sqs:SendMessage includes SendMessageBatch, which is no action of its own; MiniStack asks for that name."""
+    """In AWS sqs:SendMessage includes SendMessageBatch, which is no action of its own; MiniStack requires that action."""
     for resource in template["Resources"].values():
         for policy in resource["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
@@ -48,7 +48,7 @@ CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math, 
 
 
 def adjust(built: Path, adjusted: Path, parameters, further_changes=()):
-    """Writes the template that is deployed."""
+    """Writes the changed template, which is then deployed."""
     template = yaml_parse(built.read_text())
     for change in [*CHANGES, *further_changes]:
         change(template, parameters)
@@ -56,5 +56,5 @@ def adjust(built: Path, adjusted: Path, parameters, further_changes=()):
 
 
 def describe():
-    """The changes, a line each."""
+    """The changes, one line for each."""
     return [f"{change.__name__}: {' '.join(change.__doc__.split())}" for change in CHANGES]

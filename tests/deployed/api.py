@@ -16,8 +16,8 @@ ROOT = "/internal/deletion-tasks"
 
 
 @dataclass
-class Answer:
-    """What the API answered."""
+class Response:
+    """A response of the API."""
 
     status: int
     headers: dict
@@ -30,14 +30,14 @@ class Answer:
 
 
 class Caller:
-    """Someone who calls the API. Without credentials the calls are not signed."""
+    """A caller of the API. Without credentials its calls are not signed."""
 
     def __init__(self, base, credentials=None):
         self.base = base
         self.credentials = credentials and Credentials(*credentials)
 
     def call(self, method, path, query=None, body=None, content_type="application/json"):
-        """One call. `path` is what follows the five calls' common root, or a whole path that begins with `//`."""
+        """Makes one call. `path` follows the common root of the five calls, or is a whole path that begins with `//`."""
         path = path[1:] if path.startswith("//") else ROOT + path
         url = self.base + path
         if query:
@@ -51,10 +51,10 @@ class Caller:
             SigV4Auth(self.credentials, "execute-api", REGION).add_auth(request)
         request = urllib.request.Request(url, data=body, headers=dict(request.headers), method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                return Answer(answer.status, lower(answer.headers), answer.read().decode())
-        except urllib.error.HTTPError as answer:
-            return Answer(answer.code, lower(answer.headers), answer.read().decode())
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return Response(response.status, lower(response.headers), response.read().decode())
+        except urllib.error.HTTPError as error:
+            return Response(error.code, lower(error.headers), error.read().decode())
 
     def run(self, model, object_ids, task_id=None, **more):
         """Creates a task."""
@@ -64,11 +64,11 @@ class Caller:
         return self.call("POST", "/run", body=body)
 
     def info(self, task_id, **query):
-        """Asks for a task."""
+        """Gets a task."""
         return self.call("GET", "/info", {"task_id": task_id, **query})
 
     def list(self, **query):
-        """Asks for a page of tasks."""
+        """Gets a page of tasks."""
         return self.call("GET", "/list", query)
 
     def restart(self, task_id, **query):

@@ -1,6 +1,6 @@
-"""IAM before the S3 Vectors server, which has none: a call goes through if the worker's role, as it is then, allows it.
+"""IAM for the S3 Vectors server, which has none: the gate passes a call on if the worker's current role allows it.
 
-MiniStack's SimulatePrincipalPolicy decides, on the action and on the index's ARN, as S3 Vectors would.
+MiniStack's SimulatePrincipalPolicy decides by the action and the index's ARN, as S3 Vectors would.
 """
 
 import json
@@ -14,7 +14,7 @@ from account import REGION
 
 
 class Gate:
-    """The gate; closed until `guard` says who decides."""
+    """The gate. It refuses all calls until `guard` sets the role."""
 
     def __init__(self, endpoint):
         self.behind = endpoint
@@ -25,7 +25,7 @@ class Gate:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def guard(self, iam, role_arn):
-        """From now on this role's policies decide."""
+        """Lets this role's policies decide from now on."""
         self.iam, self.role_arn = iam, role_arn
 
     def allows(self, action, bucket, index):
@@ -40,13 +40,13 @@ class Gate:
         return simulated["EvaluationResults"][0]["EvalDecision"] == "allowed"
 
     def stop(self):
-        """Ends it."""
+        """Stops the gate."""
         self.server.shutdown()
         self.server.server_close()
 
 
 class Server(ThreadingHTTPServer):
-    """A server that says nothing of connections that a killed worker leaves."""
+    """A server that does not report connections broken by a killed worker."""
 
     daemon_threads = True
 
@@ -56,29 +56,29 @@ class Server(ThreadingHTTPServer):
 
 
 def handler(gate):
-    """What serves the gate's connections."""
+    """The class that serves the gate's connections."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self):
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            what = json.loads(body)
-            if gate.allows(self.path.strip("/"), what.get("vectorBucketName"), what.get("indexName")):
+            call = json.loads(body)
+            if gate.allows(self.path.strip("/"), call.get("vectorBucketName"), call.get("indexName")):
                 self.pass_on(body)
             else:
-                self.answer(403, json.dumps({"message": "Access denied"}).encode(), {"x-amzn-ErrorType": "AccessDeniedException"})
+                self.respond(403, json.dumps({"message": "Access denied"}).encode(), {"x-amzn-ErrorType": "AccessDeniedException"})
 
         def pass_on(self, body):
             headers = {name: self.headers[name] for name in ("content-type", "authorization", "x-amz-date") if self.headers[name]}
             request = urllib.request.Request(gate.behind + self.path, data=body, headers=headers, method="POST")
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:
-                    self.answer(answer.status, answer.read(), answer.headers)
+                with urllib.request.urlopen(request, timeout=30) as response:
+                    self.respond(response.status, response.read(), response.headers)
             except urllib.error.HTTPError as error:
-                self.answer(error.code, error.read(), error.headers)
+                self.respond(error.code, error.read(), error.headers)
 
-        def answer(self, status, body, headers):
+        def respond(self, status, body, headers):
             self.send_response(status)
             for name, value in headers.items():
                 if name.lower() in ("content-type", "x-amzn-errortype"):

@@ -1,7 +1,7 @@
-"""What MiniStack leaves out when it imports a REST API's definition: gateway responses, and methods whose integration is a mock.
+"""Adds what MiniStack ignores when it imports a REST API's definition: gateway responses, and methods with a mock integration.
 
-They are taken from the template and set by API Gateway's own calls, and the stage is deployed again. What this cannot show is that
-API Gateway reads them from the definition; the rest (which answer is given where, and with which body) runs.
+This module takes them from the template, sets them by API Gateway's own calls, and deploys the stage again. So the tests see each
+response with its body, but do not show that API Gateway reads it from the definition.
 """
 
 STAGE = "live"
@@ -9,7 +9,7 @@ ANY = "x-amazon-apigateway-any-method"
 
 
 def complete(client, api_id, template):
-    """Sets them."""
+    """Adds the gateway responses and the mock methods."""
     api = template["Resources"]["Api"]["Properties"]
     for response_type, response in api["GatewayResponses"].items():
         headers = response["ResponseParameters"]["Headers"]
@@ -30,7 +30,7 @@ def complete(client, api_id, template):
 
 
 def mock(client, method, operation):
-    """Puts one method that answers by itself."""
+    """Adds one method with a mock integration."""
     client.put_method(**method, authorizationType="AWS_IAM")
     integration = operation["x-amazon-apigateway-integration"]
     client.put_integration(
@@ -39,15 +39,15 @@ def mock(client, method, operation):
         requestTemplates=integration["requestTemplates"],
         passthroughBehavior=integration["passthroughBehavior"].upper(),
     )
-    answer = integration["responses"]["default"]
+    response = integration["responses"]["default"]
     client.put_method_response(
         **method,
-        statusCode=answer["statusCode"],
-        responseParameters={name: False for name in answer["responseParameters"]},
+        statusCode=response["statusCode"],
+        responseParameters={name: False for name in response["responseParameters"]},
     )
     client.put_integration_response(
         **method,
-        statusCode=answer["statusCode"],
-        responseParameters=answer["responseParameters"],
-        responseTemplates=answer["responseTemplates"],
+        statusCode=response["statusCode"],
+        responseParameters=response["responseParameters"],
+        responseTemplates=response["responseTemplates"],
     )

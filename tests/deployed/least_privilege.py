@@ -1,6 +1,6 @@
-"""Whether each action of each role is needed: takes it away in the running account, and expects the tests to fail.
+"""Shows that each action of each role is needed: takes it away in the running account, and expects a test to fail.
 
-What MiniStack does not ask a role for cannot be shown so; `NOT_ASKED` lists it with the page that demands it.
+This does not work for actions that MiniStack does not enforce; `NOT_ENFORCED` lists them with the page that requires them.
 """
 
 import copy
@@ -14,7 +14,7 @@ from adjust import SEND, SEND_BATCH
 
 EVENT_SOURCE = "the event source mapping calls it in the function's name (Lambda guide, 'Using Lambda with Amazon SQS')"
 LOGS = "Lambda writes the function's log in its name (Lambda guide, 'Sending Lambda function logs to CloudWatch Logs')"
-NOT_ASKED = {
+NOT_ENFORCED = {
     "sqs:ReceiveMessage": EVENT_SOURCE,
     "sqs:DeleteMessage": EVENT_SOURCE,
     "sqs:GetQueueAttributes": EVENT_SOURCE,
@@ -36,7 +36,7 @@ ROLES = {
 
 
 def tests_fail(names):
-    """Runs tests up to the first that fails, and answers its name and why it failed, or None."""
+    """Runs tests up to the first failure. Returns its name and reason, or None."""
     tests = unittest.defaultTestLoader.loadTestsFromNames(names)
     result = unittest.TextTestRunner(stream=io.StringIO(), failfast=True).run(tests)
     broken = result.failures + result.errors
@@ -48,12 +48,12 @@ def tests_fail(names):
 
 
 def listed(value):
-    """IAM writes one of something without a list."""
+    """A value as a list; IAM writes a single one without it."""
     return value if isinstance(value, list) else [value]
 
 
 def without(document, number, action):
-    """The policy without this action of this statement."""
+    """The policy without this action in this statement."""
     document = copy.deepcopy(document)
     statement = document["Statement"][number]
     gone = {action, SEND_BATCH} if action == SEND else {action}
@@ -64,13 +64,13 @@ def without(document, number, action):
 
 
 def read(iam, role, policy):
-    """An inline policy of a role."""
+    """Reads an inline policy of a role."""
     document = iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
     return document if isinstance(document, dict) else json.loads(unquote(document))
 
 
 def put(iam, role, policy, document):
-    """Replaces it."""
+    """Replaces an inline policy of a role."""
     if document["Statement"]:
         iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
     else:
@@ -78,13 +78,13 @@ def put(iam, role, policy, document):
 
 
 def work(service):
-    """Takes away each action in turn; answers whether something failed each time, and nothing with all of them."""
+    """Takes away each action in turn. Returns whether a test failed each time, and none with all actions."""
     service.patience = 12
     service.schedule = False
     iam = service.account.client("iam")
     everything = sorted({name for names in ROLES.values() for name in names})
     if broken := tests_fail(everything):
-        print(f"With all actions the tests must pass, and {broken}")
+        print(f"With all actions the tests must pass, but {broken}")
         return False
     unneeded, not_shown = [], {}
     for logical, names in ROLES.items():
@@ -95,7 +95,7 @@ def work(service):
                 for action in listed(statement["Action"]):
                     if action == SEND_BATCH:
                         continue
-                    if action in NOT_ASKED:
+                    if action in NOT_ENFORCED:
                         not_shown.setdefault(action, []).append(logical)
                         continue
                     put(iam, role, policy, without(document, number, action))
@@ -105,7 +105,7 @@ def work(service):
                         unneeded.append((logical, action))
                     print(f"{logical} without {action}: {broken or 'NOTHING FAILS'}", flush=True)
     for action, roles in not_shown.items():
-        print(f"Not shown: {action} of {', '.join(roles)}: {NOT_ASKED[action]}")
+        print(f"Not shown: {action} of {', '.join(roles)}: {NOT_ENFORCED[action]}")
     broken = tests_fail(everything)
     print(f"With all actions again: {broken or 'nothing fails'}")
     return not unneeded and not broken

@@ -1,4 +1,4 @@
-"""Builds template.yaml, deploys it to an AWS account on loopback, and drives it. `run` calls this; see README.md."""
+"""Builds template.yaml, deploys it to an emulated AWS account on loopback, and tests it. `run` calls this; see README.md."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ from gate import Gate
 from stack import ROOT, Stack, build
 from vectors import Vectors
 
-DRIVE = ["test_calls", "test_tasks", "test_metrics"]
+TESTS = ["test_calls", "test_tasks", "test_metrics"]
 
 
 def suite(modules):
@@ -26,13 +26,13 @@ def suite(modules):
 
 
 def step(what, began):
-    """Says how long a step took."""
+    """Prints how long a step took."""
     print(f"{time.monotonic() - began:6.1f} s  {what}", flush=True)
     return time.monotonic()
 
 
 def runner():
-    """The one-machine runner, for its S3 Vectors. Selecting `tests` too takes the dependencies' features that `cargo test` has."""
+    """Builds the one-machine runner, for its S3 Vectors. With `-p tests` the dependencies have the same features as in `cargo test`."""
     command = ["cargo", "build", "--quiet", "--locked", "-p", "local", "-p", "tests", "--bin", "deletion-tasks"]
     subprocess.run(command, cwd=ROOT, check=True)
     target = subprocess.run(
@@ -42,7 +42,7 @@ def runner():
 
 
 def deployed(folder, work):
-    """Deploys the service, lets `work` have it, and takes all down again."""
+    """Deploys the service, passes it to `work`, and stops everything."""
     began = time.monotonic()
     built = build(folder)
     began = step("the seven functions are built (sam build)", began)
@@ -68,9 +68,9 @@ def deployed(folder, work):
             program.stop()
 
 
-def drive(_):
-    """Everything: the drive, an update under load, the removal."""
-    tests = suite([*DRIVE, "test_changes"])
+def run_tests(_):
+    """Tests everything: the calls, an update under load, the removal."""
+    tests = suite([*TESTS, "test_changes"])
     return unittest.TextTestRunner(verbosity=2, failfast=True).run(tests).wasSuccessful()
 
 
@@ -80,12 +80,12 @@ def main():
     arguments.add_argument(
         "--least-privilege",
         action="store_true",
-        help="take each action away from its role in turn, and expect the tests to fail",
+        help="take away each action of each role in turn, and expect a test to fail",
     )
     chosen = arguments.parse_args()
     if not unittest.TextTestRunner(verbosity=1).run(suite(["test_template"])).wasSuccessful():
         return 1
-    work = drive
+    work = run_tests
     if chosen.least_privilege:
         from least_privilege import work
     folder = Path(tempfile.mkdtemp(prefix="deletion-tasks-deployed-"))
@@ -96,7 +96,7 @@ def main():
         if passed:
             shutil.rmtree(folder)
         else:
-            print(f"What MiniStack and the functions printed is in {folder}", file=sys.stderr)
+            print(f"The output of MiniStack and the functions is in {folder}", file=sys.stderr)
     return 0 if passed else 1
 
 

@@ -1,4 +1,4 @@
-"""Programs that the tests start, and how they end."""
+"""Programs that the tests start and stop."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 class NotInTime(AssertionError):
-    """What was awaited did not come."""
+    """A condition did not become true in time."""
 
 
 def until(what, condition, seconds=30, pause=0.1):
-    """Waits until `condition()` is true, and answers what it answered."""
+    """Waits until `condition()` is true, and returns its value."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -25,14 +25,14 @@ def until(what, condition, seconds=30, pause=0.1):
 
 
 def free_port():
-    """A port of loopback that nobody listens on."""
+    """A free port on loopback."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 class Program:
-    """A program in a process group of its own, so that what it starts ends with it. It sees no environment but `env`."""
+    """A program with its own process group, so that what it starts stops with it. Its environment is only `env`."""
 
     def __init__(self, command, env, log: Path):
         self.log = log
@@ -47,7 +47,7 @@ class Program:
             )
 
     def await_ready(self, what, condition, seconds=30):
-        """Waits until the program is ready; says what it printed if it is not."""
+        """Waits until the program is ready. If it is not, the error has its output."""
 
         def ready():
             if self.process.poll() is not None:
@@ -64,7 +64,7 @@ class Program:
         return self.log.read_text(errors="replace")
 
     def stop(self):
-        """Ends the program and all that it started."""
+        """Stops the program and everything that it started."""
         self._signal(signal.SIGTERM)
         try:
             self.process.wait(5)

@@ -1,4 +1,4 @@
-"""The deployed service that the tests drive: one for all of them, since deploying it is what takes the time."""
+"""The deployed service under test. All tests share one, since deploying it takes most of the time."""
 
 import itertools
 import json
@@ -12,7 +12,7 @@ service = None
 
 
 class Service:
-    """The stack, what is around it, and who calls it."""
+    """The stack, its account, and its callers."""
 
     def __init__(self, account, stack, vectors):
         self.account = account
@@ -23,9 +23,9 @@ class Service:
         self.reader = Caller(stack.api_base, account.user("reader", allowed.replace("/*/", "/GET/", 1)))
         self.stranger = Caller(stack.api_base, account.user("stranger"))
         self.unsigned = Caller(stack.api_base)
-        # How long a task may take. Long enough for a slow machine, and shorter than the sweeper needs to hide a lost message.
+        # How many seconds a task may take: enough for a slow machine, but less than the sweeper needs to hide a lost message.
         self.patience = 30
-        # Whether the sweeper is awaited, as its schedule has it, or called.
+        # Whether the tests wait for the sweeper's schedule, or invoke the sweeper themselves.
         self.schedule = True
         self.numbers = itertools.count(1)
         self.queue_url = stack.outputs["QueueUrl"]
@@ -38,11 +38,11 @@ class Service:
         self.mapping = mappings["EventSourceMappings"][0]["UUID"]
 
     def new_name(self, kind):
-        """A name that nothing has yet."""
+        """A new name."""
         return f"{kind}-{next(self.numbers)}"
 
     def deliver(self, enabled):
-        """Lets the queue trigger the worker, or holds its messages back."""
+        """Lets the queue trigger the worker, or keeps it from doing so."""
         self.functions.update_event_source_mapping(UUID=self.mapping, Enabled=enabled)
         state = "Enabled" if enabled else "Disabled"
         until(
@@ -51,7 +51,7 @@ class Service:
         )
 
     def hand_to_worker(self, **message):
-        """Invokes the worker with one message, as the queue would, and answers what it answered."""
+        """Invokes the worker with one message, as the queue would, and returns its response."""
         record = {"messageId": "by-hand", "body": json.dumps(message), "eventSource": "aws:sqs"}
         return self.invoke("deletion-worker", {"Records": [record]})
 
@@ -60,10 +60,10 @@ class Service:
         return self.invoke("task-sweeper", {})
 
     def invoke(self, function, event):
-        """Invokes a function and answers what it answered."""
-        answer = self.functions.invoke(FunctionName=self.stack.function(function), Payload=json.dumps(event).encode())
-        payload = json.loads(answer["Payload"].read())
-        assert "FunctionError" not in answer, payload
+        """Invokes a function and returns its response."""
+        invoked = self.functions.invoke(FunctionName=self.stack.function(function), Payload=json.dumps(event).encode())
+        payload = json.loads(invoked["Payload"].read())
+        assert "FunctionError" not in invoked, payload
         return payload
 
     def log_lines(self, function):
@@ -86,23 +86,23 @@ class DeployedTest(unittest.TestCase):
 
     @property
     def caller(self):
-        """Who may call the API."""
+        """A caller with permission for the API."""
         return service.caller
 
     def created(self, model, object_ids, task_id=None):
-        """Creates a task and answers it."""
-        answer = self.caller.run(model, object_ids, task_id)
-        self.assertEqual(answer.status, 200, answer.text)
-        return answer.json
+        """Creates a task and returns it."""
+        response = self.caller.run(model, object_ids, task_id)
+        self.assertEqual(response.status, 200, response.text)
+        return response.json
 
     def shown(self, task_id, **query):
         """A task, as `/info` shows it."""
-        answer = self.caller.info(task_id, **query)
-        self.assertEqual(answer.status, 200, answer.text)
-        return answer.json
+        response = self.caller.info(task_id, **query)
+        self.assertEqual(response.status, 200, response.text)
+        return response.json
 
     def ended(self, task_id, status="done", seconds=None):
-        """Waits until a task has ended so, and answers it."""
+        """Waits until a task has ended, checks its status, and returns it."""
 
         def has_ended():
             task = self.shown(task_id)
@@ -122,11 +122,11 @@ class DeployedTest(unittest.TestCase):
                 return items
             cursor = {"cursor": page["items_cursor"]}
 
-    def assert_problem(self, answer, status):
-        """The answer is an error as this service has them."""
-        self.assertEqual(answer.status, status, answer.text)
-        self.assertEqual(answer.headers["content-type"].split(";")[0], "application/problem+json")
-        problem = answer.json
+    def assert_problem(self, response, status):
+        """Checks that a response is an error in the service's format."""
+        self.assertEqual(response.status, status, response.text)
+        self.assertEqual(response.headers["content-type"].split(";")[0], "application/problem+json")
+        problem = response.json
         self.assertEqual(problem["status"], status)
         for member in ("type", "title", "detail"):
             self.assertTrue(problem[member], problem)

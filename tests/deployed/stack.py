@@ -1,4 +1,4 @@
-"""Building and deploying template.yaml with the SAM CLI."""
+"""Builds and deploys template.yaml with the SAM CLI."""
 
 import copy
 import os
@@ -15,8 +15,7 @@ from adjust import adjust
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 BUCKET = "deployment-artifacts"
-# Compiled in minutes rather than in many; `--release` and all else of the deployed profile stays. The functions are compiled for
-# this machine's processor.
+# Faster to compile; everything else of the release profile stays. The functions are compiled for this machine's processor.
 LIGHT_BUILD = {
     "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
     "CARGO_PROFILE_RELEASE_LTO": "false",
@@ -26,7 +25,7 @@ ARCHITECTURE = {"x86_64": "x86_64", "aarch64": "arm64"}[os.uname().machine]
 
 
 def sam(*arguments, env):
-    """Runs the SAM CLI, and shows what it printed only if it fails."""
+    """Runs the SAM CLI. Shows its output only if it fails."""
     env = {**env, "SAM_CLI_TELEMETRY": "0"}
     done = subprocess.run(
         [str(Path(os.environ["SAM_DIR"]) / "bin" / "sam"), *arguments],
@@ -43,7 +42,7 @@ def sam(*arguments, env):
 
 
 def build(folder: Path):
-    """Builds the seven functions, and answers the built template. SAM compiles them into the workspace's one target directory."""
+    """Builds the seven functions into the workspace's one target directory, and returns the built template."""
     cargo = {name: value for name, value in os.environ.items() if name.startswith(("CARGO", "RUSTUP"))}
     built = folder / "built"
     sam(
@@ -109,7 +108,7 @@ class Stack:
 
     @property
     def api_base(self):
-        """Where MiniStack answers for the API: its stage, without a path."""
+        """MiniStack's URL for the API's stage, without a path."""
         return f"{self.account.endpoint}/restapis/{self.api_id}/live/_user_request_"
 
     def physical(self, logical):

@@ -8,29 +8,29 @@ from stack import ROOT
 
 
 def documented_example():
-    """The README's first example: what is sent, and what `/info` answers in the end."""
+    """The README's first example: its request, and the final response of `/info`."""
     readme = (ROOT / "README.md").read_text()
     sent = re.search(r"/run -H 'content-type: application/json' \\\n\s+-d '(.*)'", readme)[1]
-    answered = re.search(r"```json\n(\{\n  \"id\": \"delete-xyz\".*?\n\})\n```", readme, re.S)[1]
-    return json.loads(sent), json.loads(answered)
+    received = re.search(r"```json\n(\{\n  \"id\": \"delete-xyz\".*?\n\})\n```", readme, re.S)[1]
+    return json.loads(sent), json.loads(received)
 
 
 class Calls(DeployedTest):
-    """What a caller gets who may call."""
+    """Calls with permission."""
 
-    def test_the_documented_example_gives_the_documented_answer(self):
+    def test_the_documented_example_gives_the_documented_response(self):
         sent, expected = documented_example()
         self.service.vectors.put(sent["embedding_model_id"], ["obj-1"])
         sent["task_id"] = self.service.new_name("delete-xyz")
-        answer = self.caller.call("POST", "/run", body=sent)
-        self.assertEqual(answer.status, 200, answer.text)
+        response = self.caller.call("POST", "/run", body=sent)
+        self.assertEqual(response.status, 200, response.text)
         task = self.ended(sent["task_id"])
         expected |= {"id": sent["task_id"], "created_at": task["created_at"], "updated_at": task["updated_at"]}
         self.assertEqual(task, expected)
         self.assertEqual(list(task), list(expected))
         self.assertEqual(self.service.vectors.present("embed-456", ["obj-1", "obj-3"]), {"obj-3"})
 
-    def test_a_repeated_create_answers_the_same_task(self):
+    def test_a_repeated_create_returns_the_same_task(self):
         name = self.service.new_name("repeated")
         first = self.caller.run("embed-456", ["absent-1"], name)
         self.assertNotIn("idempotent-replayed", first.headers)
@@ -58,9 +58,9 @@ class Calls(DeployedTest):
             query["cursor"] = page.json["next_cursor"]
         self.assertEqual(listed, sorted(names, reverse=True))
 
-    def test_bad_input_is_refused_with_every_validation_error(self):
-        answer = self.caller.run("embed-456", ["a", None], taskId="x")
-        errors = self.assert_problem(answer, 422)["errors"]
+    def test_invalid_input_is_refused_with_every_error(self):
+        response = self.caller.run("embed-456", ["a", None], taskId="x")
+        errors = self.assert_problem(response, 422)["errors"]
         self.assertEqual({error["pointer"] for error in errors}, {"/taskId", "/object_ids/1"})
         errors = self.assert_problem(self.caller.list(limit="0", status="over"), 422)["errors"]
         self.assertEqual({error["parameter"] for error in errors}, {"limit", "status"})
@@ -76,33 +76,33 @@ class Calls(DeployedTest):
 
     def test_a_wrong_method_and_an_unknown_path_are_named(self):
         for path, allowed in [("/run", "POST"), ("/info", "GET"), ("/list", "GET"), ("/restart", "PUT"), ("/cancel", "PUT")]:
-            answer = self.caller.call("DELETE", path)
-            self.assert_problem(answer, 405)
-            self.assertEqual(answer.headers["allow"], allowed)
+            response = self.caller.call("DELETE", path)
+            self.assert_problem(response, 405)
+            self.assertEqual(response.headers["allow"], allowed)
         self.assert_problem(self.caller.call("GET", "/nowhere"), 404)
 
 
 class Permissions(DeployedTest):
-    """Who may not call."""
+    """Calls without permission."""
 
     def test_an_unsigned_call_is_refused(self):
         self.assert_problem(self.service.unsigned.info("delete-xyz"), 403)
         self.assert_problem(self.service.unsigned.run("embed-456", ["obj-3"]), 403)
 
-    # MiniStack's own IAM answers the next two, and not in the API's words.
+    # MiniStack's own IAM refuses the next two calls, in other words than the API.
 
     def test_a_caller_without_the_permission_is_refused(self):
-        for answer in [self.service.stranger.list(), self.service.stranger.run("embed-456", ["obj-3"])]:
-            self.assertEqual(answer.status, 403, answer.text)
+        for response in [self.service.stranger.list(), self.service.stranger.run("embed-456", ["obj-3"])]:
+            self.assertEqual(response.status, 403, response.text)
 
-    def test_who_may_only_read_cannot_create_restart_or_cancel(self):
+    def test_a_caller_that_may_only_read_cannot_create_restart_or_cancel(self):
         name = self.created("embed-456", ["absent"])["id"]
         self.assertEqual(self.service.reader.info(name).status, 200)
         self.assertEqual(self.service.reader.list().status, 200)
-        for answer in [
+        for response in [
             self.service.reader.run("embed-456", ["obj-3"]),
             self.service.reader.restart(name),
             self.service.reader.cancel(name),
         ]:
-            self.assertEqual(answer.status, 403, answer.text)
+            self.assertEqual(response.status, 403, response.text)
         self.ended(name)

@@ -1,4 +1,4 @@
-"""A new version over a running stack, and the stack's end. These come last, in this order."""
+"""A new version on a running stack, and the stack's removal. These tests come last, in this order."""
 
 import itertools
 import threading
@@ -13,7 +13,7 @@ def changed_memory(template, _parameters):
 
 
 class Changes(DeployedTest):
-    """What a deployment does to tasks, and what the removal of the stack leaves."""
+    """The effects of an update and of a removal on tasks."""
 
     def test_1_an_update_loses_no_task_that_is_in_flight(self):
         model = self.service.new_name("updated")
@@ -25,8 +25,8 @@ class Changes(DeployedTest):
                 # Every fifth is a large one.
                 objects = [f"obj-{number}-{n}" for n in range(600 if number % 5 == 0 else 3)]
                 self.service.vectors.put(model, objects)
-                # As a caller should: with a name of its own, and again if the answer does not come. MiniStack kills a function
-                # that is at work when it gets new code, the worker too.
+                # As callers should, name the task and repeat a call without a response. MiniStack kills running functions,
+                # the worker too, when they get new code.
                 task_id = f"{model}-{number}"
                 while self.caller.run(model, objects, task_id).status != 200:
                     if over.wait(0.1):
@@ -62,7 +62,7 @@ class Changes(DeployedTest):
         name = self.service.stack.function(function)
         return self.service.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
 
-    def test_2_every_choice_can_be_deployed(self):
+    def test_2_every_optional_parameter_can_be_deployed(self):
         account = self.service.account
         ec2, sns = account.client("ec2"), account.client("sns")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]

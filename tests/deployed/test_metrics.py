@@ -1,4 +1,4 @@
-"""What the functions count, as their log lines give it to CloudWatch. MiniStack makes no metrics of it."""
+"""The metrics in the functions' log lines, as CloudWatch reads them. MiniStack makes no metrics from log lines."""
 
 from processes import until
 from service import DeployedTest
@@ -9,7 +9,7 @@ class Metrics(DeployedTest):
     """The embedded metric format, in the namespace of the stack."""
 
     def counted(self, function, task_id=None):
-        """What the lines of a function (about a task) count, each metric's values added."""
+        """The sum of each metric over a function's log lines (about one task)."""
         sums = {}
         for line in self.service.log_lines(function):
             if "_aws" not in line or task_id not in (None, line.get("task_id")):
@@ -22,7 +22,7 @@ class Metrics(DeployedTest):
         return sums
 
     def assert_counted(self, function, task_id, expected):
-        """The function counts this, and nothing else, about the task."""
+        """Checks that the function counts exactly this about the task."""
         until(f"{function} has counted", lambda: self.counted(function, task_id), self.service.patience)
         counted = {name: value for name, value in self.counted(function, task_id).items() if value}
         self.assertEqual(counted, expected)
@@ -47,7 +47,7 @@ class Metrics(DeployedTest):
         self.assert_counted("cancel-deletion-task", canceled, {"TasksCanceled": 1})
 
     def test_what_alarms_and_dashboard_show_is_counted(self):
-        # The tests before this one have made each of them happen.
+        # The tests before this one have caused each of them.
         self.service.sweep()
         functions = ["create-deletion-task", "cancel-deletion-task", "deletion-worker", "task-sweeper"]
 

@@ -1,4 +1,4 @@
-"""What becomes of tasks: large ones, stopped ones, and those that something went wrong with."""
+"""Large tasks, stopped tasks, and tasks after a failure."""
 
 import json
 
@@ -38,15 +38,15 @@ class LargeTasks(DeployedTest):
             self.assertEqual(self.service.hand_to_worker(**message)["batchItemFailures"], [])
         failed = [f"absent-{n}" for n in range(500) if n % 50 == 7]
         half = {"total": 1200, "deleted": 490, "failed": 10, "remaining": 700}
-        # Restart changes nothing on a task that is at work. Both answers show what failed so far.
+        # A restart does not change a processing task. Both responses show the failures so far.
         for call, status in [(self.caller.restart, "processing"), (self.caller.cancel, "canceled")]:
-            answer = call(name)
-            self.assertEqual(answer.status, 200, answer.text)
-            self.assertEqual((answer.json["status"], answer.json["progress"]), (status, half))
-            self.assertEqual([item["object_id"] for item in answer.json["failed_item_ids"]], failed)
+            response = call(name)
+            self.assertEqual(response.status, 200, response.text)
+            self.assertEqual((response.json["status"], response.json["progress"]), (status, half))
+            self.assertEqual([item["object_id"] for item in response.json["failed_item_ids"]], failed)
         self.service.deliver(True)
-        answer = self.caller.restart(name, attempt="1")
-        self.assertEqual((answer.status, answer.json["attempt"]), (200, 2), answer.text)
+        response = self.caller.restart(name, attempt="1")
+        self.assertEqual((response.status, response.json["attempt"]), (200, 2), response.text)
         task = self.ended(name)
         self.assertEqual(task["progress"], {"total": 1200, "deleted": 1176, "failed": 24, "remaining": 0})
         self.assert_problem(self.caller.restart(name, attempt="1"), 409)
@@ -54,7 +54,7 @@ class LargeTasks(DeployedTest):
 
 
 class Recovery(DeployedTest):
-    """What is lost is found again."""
+    """Recovery from lost and foreign messages."""
 
     def test_a_task_whose_message_was_lost_is_carried_out(self):
         self.service.deliver(False)
@@ -62,7 +62,7 @@ class Recovery(DeployedTest):
         name = self.created("embed-456", ["absent"])["id"]
         until("its message is taken off the queue", lambda: self.lose_message_of(name), self.service.patience)
         self.service.deliver(True)
-        # As if the minute were over that its message had.
+        # Makes the task due now, rather than a minute after its create.
         self.service.dynamodb.update_item(
             TableName=self.service.table,
             Key={"pk": {"S": f"T#{name}"}},
@@ -77,7 +77,7 @@ class Recovery(DeployedTest):
             self.ended(name)
 
     def lose_message_of(self, name):
-        """Takes messages off the queue until it was this task's."""
+        """Takes messages off the queue. Returns whether this task's was among them."""
         received = self.service.queue.receive_message(QueueUrl=self.service.queue_url, MaxNumberOfMessages=10)
         names = []
         for message in received.get("Messages", []):
@@ -85,8 +85,8 @@ class Recovery(DeployedTest):
             names.append(json.loads(message["Body"])["task_id"])
         return name in names
 
-    def test_what_is_no_message_goes_to_the_dead_letter_queue(self):
-        foreign = self.service.new_name("no message of ours")
+    def test_a_foreign_message_goes_to_the_dead_letter_queue(self):
+        foreign = self.service.new_name("a foreign message")
         self.service.queue.send_message(QueueUrl=self.service.queue_url, MessageBody=foreign)
         dead_letters = self.service.stack.outputs["DeadLetterQueueUrl"]
 
@@ -94,7 +94,7 @@ class Recovery(DeployedTest):
             received = self.service.queue.receive_message(QueueUrl=dead_letters, MaxNumberOfMessages=10)
             return foreign in [message["Body"] for message in received.get("Messages", [])]
 
-        # Long before twenty visibility timeouts are over.
+        # This is long before twenty visibility timeouts are over.
         until("it is in the dead-letter queue", arrived, self.service.patience)
 
     def test_a_task_without_a_store_fails_and_says_so(self):

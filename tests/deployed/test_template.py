@@ -1,4 +1,4 @@
-"""What the template must say. These need no deployment, and look above all at what MiniStack cannot stand in for."""
+"""What the template must contain. These tests need no deployment, and check above all what MiniStack does not emulate."""
 
 import json
 import re
@@ -12,7 +12,7 @@ template = yaml_parse(TEMPLATE.read_text())
 resources = template["Resources"]
 api = resources["Api"]["Properties"]
 NO_VALUE = {"Ref": "AWS::NoValue"}
-# Statements that name no resource, because their actions have none to name.
+# Statements whose actions have no resource to name.
 WITHOUT_RESOURCE = {"Trace", "AttachToVpc", "NotByItsCode"}
 
 
@@ -25,18 +25,18 @@ functions = of_type("AWS::Serverless::Function")
 
 
 def statements(policy):
-    """A policy's statements, those that a parameter adds included."""
+    """A policy's statements, with those that a parameter adds."""
     for statement in policy["PolicyDocument"]["Statement"]:
         yield statement["Fn::If"][1] if "Fn::If" in statement else statement
 
 
 def listed(value):
-    """A list, where one of something may stand without."""
+    """A value as a list, if it is not one."""
     return value if isinstance(value, list) else [value]
 
 
 class Parameters(unittest.TestCase):
-    """What a deployer is asked."""
+    """The parameters."""
 
     def test_each_is_described_constrained_and_has_a_default(self):
         for name, parameter in template["Parameters"].items():
@@ -56,7 +56,7 @@ class Parameters(unittest.TestCase):
 
 
 class Roles(unittest.TestCase):
-    """Least privilege, as far as it can be read."""
+    """Least privilege, as far as the template shows it."""
 
     def test_each_function_has_a_role_and_a_log_group_of_its_own(self):
         self.assertEqual(len(functions), 7)
@@ -119,7 +119,7 @@ class Data(unittest.TestCase):
         self.assertEqual(trigger["FunctionResponseTypes"], ["ReportBatchItemFailures"])
         self.assertEqual(trigger["ScalingConfig"], {"MaximumConcurrency": {"Ref": "WorkerConcurrency"}})
         self.assertGreater(dead["MessageRetentionPeriod"], queue["MessageRetentionPeriod"])
-        # The longest task id, every letter of it escaped, and two numbers of 32 bits.
+        # The longest task id, with every character escaped, and two 32-bit numbers.
         longest = json.dumps({"task_id": '"' * 255, "attempt": 2**32 - 1, "chunk": 2**32 - 1})
         self.assertGreaterEqual(queue["MaximumMessageSize"], len(longest))
 
@@ -135,7 +135,7 @@ class Data(unittest.TestCase):
 class Api(unittest.TestCase):
     """API Gateway."""
 
-    def test_its_own_answers_are_problems(self):
+    def test_its_own_errors_are_problems(self):
         for response_type, response in api["GatewayResponses"].items():
             with self.subTest(response_type):
                 self.assertEqual(response["ResponseParameters"]["Headers"]["Content-Type"], "'application/problem+json'")
@@ -155,9 +155,9 @@ class Api(unittest.TestCase):
         del paths["/{path+}"]
         told = {}
         for path, methods in paths.items():
-            answer = methods["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]["responses"]["default"]
-            self.assertIn(f"takes {calls[path]}", answer["responseTemplates"]["application/json"])
-            told[path] = answer["responseParameters"]["method.response.header.Allow"].strip("'")
+            response = methods["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]["responses"]["default"]
+            self.assertIn(f"takes {calls[path]}", response["responseTemplates"]["application/json"])
+            told[path] = response["responseParameters"]["method.response.header.Allow"].strip("'")
         self.assertEqual(told, calls)
 
     def test_every_call_is_signed(self):
@@ -179,7 +179,7 @@ class Api(unittest.TestCase):
 
 
 def own_metrics():
-    """The service's own metrics that alarms and dashboard are about."""
+    """The service's own metrics in the alarms and the dashboard."""
     shown = json.loads(resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])["widgets"]
     rows = [row for widget in shown for row in widget["properties"].get("metrics", [])]
     names = {row[1] for row in rows if row[0].startswith("DeletionTasks/")}
@@ -192,7 +192,7 @@ def own_metrics():
 class Watching(unittest.TestCase):
     """Alarms and dashboard."""
 
-    def test_every_alarm_says_what_to_do_and_tells_the_topic(self):
+    def test_every_alarm_says_what_to_do_and_notifies_the_topic(self):
         topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
         self.assertEqual(len(of_type("AWS::CloudWatch::Alarm")), 9)
         for logical, alarm in of_type("AWS::CloudWatch::Alarm").items():

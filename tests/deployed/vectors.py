@@ -1,4 +1,4 @@
-"""Amazon S3 Vectors: the server that this project's one-machine runner embeds, since MiniStack has none."""
+"""Amazon S3 Vectors: the one-machine runner's embedded server, since MiniStack has none."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ class Vectors:
     """The running server, with the demo index `embed-456` in the bucket `demo`."""
 
     def __init__(self, folder: Path, runner: Path):
-        # Only its S3 Vectors is used; its API and its other services idle on ports of their own.
+        # Only its S3 Vectors is used; its API and its other services are idle.
         self.program = Program([str(runner), "--port", "0"], environment(), folder / "vectors.log")
         self.program.await_ready("the S3 Vectors server", lambda: "Ready" in self.program.printed())
         self.endpoint = re.search(r"AWS_ENDPOINT_URL_S3VECTORS=(\S+)", self.program.printed())[1]
@@ -28,7 +28,7 @@ class Vectors:
         )
 
     def index(self, name, keys):
-        """A new index that holds these objects."""
+        """Creates an index that holds these objects."""
         self.client.create_index(
             vectorBucketName=BUCKET, indexName=name, dataType="float32", dimension=2, distanceMetric="cosine"
         )
@@ -44,10 +44,10 @@ class Vectors:
         """Which of these objects the index holds."""
         found = []
         for start in range(0, len(keys), 100):
-            answer = self.client.get_vectors(vectorBucketName=BUCKET, indexName=index, keys=keys[start : start + 100])
-            found += [vector["key"] for vector in answer["vectors"]]
+            response = self.client.get_vectors(vectorBucketName=BUCKET, indexName=index, keys=keys[start : start + 100])
+            found += [vector["key"] for vector in response["vectors"]]
         return set(found)
 
     def stop(self):
-        """Ends the server."""
+        """Stops the server."""
         self.program.stop()

@@ -1,23 +1,23 @@
-"""What OpenAPI has no words for, so that a request that Schemathesis takes for valid is valid.
+"""Rules that OpenAPI cannot express, so that the requests that Schemathesis generates as valid are valid.
 
-Only requests that are meant to be valid are touched. What is meant to be refused goes out as it was made.
+Requests that are meant to be refused stay as they were generated.
 """
 
 import schemathesis
 from schemathesis.specs.openapi import stateful
 
-# The cursors that answers gave, by the listing that each belongs to.
+# The cursors of earlier responses, by their listing.
 GIVEN = {}
 
-# It takes `embedding_model_id` for the name of something that another call creates, finds no such call, and would begin no sequence with
-# `run`. Without what it inferred it goes by the method.
+# Schemathesis infers from `embedding_model_id` that another call must create a model first. It finds no such call and would begin no
+# sequence with `run`. Without the inferred link it decides by the method.
 likely_root = stateful.is_likely_root_transition
 stateful.is_likely_root_transition = lambda operation, _inferred, produced: likely_root(operation, None, produced)
 
 
 @schemathesis.hook
 def before_load_schema(context, raw_schema):
-    # The service on one machine takes unsigned requests.
+    # The local runner accepts unsigned requests.
     del raw_schema["security"]
 
 
@@ -26,7 +26,7 @@ def before_call(context, case, kwargs):
     if case.meta is None or case.meta.generation.mode.is_negative:
         return
     query = case.query or {}
-    # A cursor cannot be made up: it comes from the last answer, and belongs to its query.
+    # A cursor cannot be generated: it comes from the last response to the same query.
     if "cursor" in query and query["cursor"] not in GIVEN.get(listing(case), ()):
         del query["cursor"]
     limits = {"task_id": 255, "embedding_model_id": 128}
@@ -53,5 +53,5 @@ def listing(case):
 
 
 def shortened(text, limit):
-    """As much of a text as fits in so many bytes; maxLength counts characters."""
+    """The start of a text that fits in this many bytes; maxLength counts characters."""
     return text.encode()[:limit].decode(errors="ignore")
