@@ -137,5 +137,4 @@ impl Pace {
 }
 
 #[cfg(test)]
-#[path = "pace_tests.rs"]
 mod tests;

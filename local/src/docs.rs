@@ -16,7 +16,7 @@ use lambda_http::http::{HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, Request, Response};
 
 /// The document, as it stands in the repository.
-const DOCUMENT: &str = include_str!("../../../docs/openapi.yaml");
+const DOCUMENT: &str = include_str!("../../docs/openapi.yaml");
 
 /// Where the page is.
 pub(crate) const PAGE: &str = "/docs";
