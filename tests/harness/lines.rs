@@ -1,4 +1,4 @@
-//! The service's lines of log: captured, checked, and what they count summed up.
+//! The service's log lines: captured, checked, and their metrics summed up.
 
 use serde_json::Value;
 use shared::telemetry::{MAX_LINE_BYTES, TelemetryConfig, lines};
@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, Once};
 const UNITS: [&str; 3] = ["Count", "Seconds", "None"];
 
 thread_local! {
-    /// Where what is logged on this thread goes.
+    /// Where lines that this thread logs are collected.
     static CAPTURED: RefCell<Option<Arc<Mutex<String>>>> = const { RefCell::new(None) };
 }
 
-/// Captures what is logged on this thread, which is where a test's service runs too, until it is dropped.
+/// Captures the lines that this thread logs, which is also where a test's service runs, until it is dropped.
 #[derive(Debug)]
 pub struct Lines {
     written: Arc<Mutex<String>>,
 }
 
 impl Lines {
-    /// From now on.
+    /// Starts capturing.
     pub fn capture() -> Self {
-        // One subscriber for all threads: with one for each, an event that another thread was the first to reach may count as
-        // wanted by nobody.
+        // One subscriber for all threads: with one for each, tracing may cache that nobody wants an event which another thread
+        // reached first.
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
             let config = TelemetryConfig {
@@ -46,13 +46,13 @@ impl Lines {
         Self { written }
     }
 
-    /// The lines since the last time, each checked.
+    /// The lines since the last call, each checked.
     pub fn take(&self) -> Vec<Value> {
         let written = std::mem::take(&mut *self.written.lock().expect("not poisoned"));
         written.lines().map(checked).collect()
     }
 
-    /// What the lines since the last time count.
+    /// The sums of the metrics on the lines since the last call.
     pub fn counted(&self) -> BTreeMap<String, u64> {
         let mut sums = BTreeMap::new();
         for line in self.take() {
@@ -70,7 +70,7 @@ impl Drop for Lines {
     }
 }
 
-/// The names of the metrics on a line.
+/// The names of a line's metrics.
 pub fn metrics(line: &Value) -> Vec<&str> {
     let directives = line["_aws"]["CloudWatchMetrics"].as_array();
     let metrics = directives.into_iter().flatten();
@@ -80,14 +80,14 @@ pub fn metrics(line: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// A line's fields.
+/// The fields of a line.
 ///
 /// # Panics
-/// Unless it is JSON, short enough, and good for CloudWatch where it counts something.
+/// If it is not JSON, is too long, or has metrics that CloudWatch would not read.
 #[track_caller]
 pub fn checked(line: &str) -> Value {
     let fields: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-    // As it stands in the line, escapes included.
+    // As it is written in the line, with escapes.
     let id = match &fields["task_id"] {
         Value::String(_) => fields["task_id"].to_string().len() - 2,
         _ => 0,
@@ -99,8 +99,8 @@ pub fn checked(line: &str) -> Value {
     fields
 }
 
-/// What the schema in "Specification: Embedded metric format" (Amazon CloudWatch User Guide) asks for, and what the text beside
-/// it says of the fields that are named.
+/// Whether `_aws` keeps the schema in "Specification: Embedded metric format" (Amazon CloudWatch User Guide), and the fields that it
+/// names keep the text beside the schema.
 fn is_valid(metadata: &Value, fields: &Value) -> bool {
     let is_name = |name: &Value| (1..=255).contains(&name.as_str().map_or(0, str::len));
     let list = |value: &Value, check: &dyn Fn(&Value) -> bool| {

@@ -147,6 +147,9 @@ pub struct Services {
 /// An adapter's part of opening a store: it was made from one URL, opens the store of each model, and holds what the stores of
 /// all models share, such as connections and the pace of an index.
 pub(super) trait StoreFactory: fmt::Debug + Send + Sync {
+    /// Makes what all its stores share, such as a client, while the process starts. It connects to nothing yet.
+    fn prepare(&self, services: &Services);
+
     /// The store of a model's vectors. It connects to nothing yet. `services` are the same in every call.
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore>;
 }

@@ -55,7 +55,6 @@ pub(super) struct Factory {
     layout: Layout,
     /// Whether rows that row security hides count as absent.
     may_hide: bool,
-    /// Made for the first store.
     pool: OnceLock<Arc<Pool>>,
     known: Arc<Mutex<HashMap<Table, Known>>>,
 }
@@ -108,11 +107,21 @@ impl Factory {
     }
 }
 
-impl StoreFactory for Factory {
-    fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
+impl Factory {
+    fn pool(&self, services: &Services) -> &Arc<Pool> {
         let pool = || Arc::new(Pool::new(self.address.clone(), self.may_hide, services));
+        self.pool.get_or_init(pool)
+    }
+}
+
+impl StoreFactory for Factory {
+    fn prepare(&self, services: &Services) {
+        self.pool(services);
+    }
+
+    fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
         Arc::new(Store {
-            pool: Arc::clone(self.pool.get_or_init(pool)),
+            pool: Arc::clone(self.pool(services)),
             known: Arc::clone(&self.known),
             relation: self.layout.of_model(model),
             may_hide: self.may_hide,

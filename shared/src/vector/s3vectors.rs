@@ -39,7 +39,6 @@ const MAX_IDLE_PACES: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Factory {
     address: Address,
-    /// Made for the first store.
     client: OnceLock<Client>,
     /// By index, for the life of the process: all tasks of an index share its pace.
     paces: Mutex<HashMap<String, Arc<Paces>>>,
@@ -58,6 +57,11 @@ impl Factory {
         })
     }
 
+    fn client(&self, services: &Services) -> &Client {
+        self.client
+            .get_or_init(|| aws::s3vectors_client(&services.aws))
+    }
+
     fn pace(&self, index: &str) -> Arc<Paces> {
         let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         if paces.len() >= MAX_IDLE_PACES {
@@ -71,11 +75,14 @@ impl Factory {
 }
 
 impl StoreFactory for Factory {
+    fn prepare(&self, services: &Services) {
+        self.client(services);
+    }
+
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
-        let client = || aws::s3vectors_client(&services.aws);
         let index = self.address.index.fill(model);
         Arc::new(S3Vectors {
-            client: self.client.get_or_init(client).clone(),
+            client: self.client(services).clone(),
             bucket: self.address.bucket.clone(),
             pace: self.pace(&index),
             index,

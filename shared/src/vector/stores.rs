@@ -101,6 +101,9 @@ pub struct VectorStores {
 impl VectorStores {
     /// The stores that `rules` name. Nothing connects before a store is first called.
     pub fn new(rules: VectorStoreRules, services: Services) -> Self {
+        for (_, factory) in &rules.0 {
+            factory.prepare(&services);
+        }
         Self {
             rules: Arc::new(rules.0),
             services: Arc::new(services),
@@ -150,6 +153,10 @@ impl fmt::Debug for WrappedFactory {
 }
 
 impl StoreFactory for WrappedFactory {
+    fn prepare(&self, services: &Services) {
+        self.factory.prepare(services);
+    }
+
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
         (self.wrap)(self.factory.open(services, model))
     }
