@@ -12,7 +12,6 @@ const SCRIPT: &str = include_str!("page.js");
 /// The schema of every error. Those that only fix its status become rows of a table instead of sections.
 const PROBLEM: &str = "Problem";
 
-/// The page for an API at `origin`.
 pub(super) fn write(document: &Document, origin: &str) -> String {
     let root = document.root();
     let info = &root["info"];
