@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 const LONG_POLL_SECONDS: i32 = 20;
 /// How long to wait after a failed receive: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How often a delete is tried. A message that is not deleted comes back, and the worker then finds nothing to do.
+/// How many times a delete is tried. A message that is not deleted comes back, and the worker then finds nothing to do.
 const DELETE_TRIES: u32 = 3;
 /// How long invocations may still take when the runner stops.
 const GRACE: Duration = crate::server::GRACE;
@@ -102,7 +102,7 @@ impl EventSource {
         F: Future<Output = SqsBatchResponse> + Send + 'static,
     {
         let deadline = self.clock.now() + self.worker_timeout;
-        // Its own task keeps a panic to this batch; the set aborts that task with this future.
+        // The task contains a panic of the worker; the set aborts the task with this future.
         let mut invocation = JoinSet::new();
         invocation.spawn(worker(self.event(&messages), deadline));
         let response = match timeout(self.worker_timeout, invocation.join_next()).await {

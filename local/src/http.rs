@@ -63,7 +63,6 @@ impl ApiServer {
         })
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }

@@ -31,7 +31,7 @@ pub struct Options {
     pub batch_size: u8,
     /// The queue's visibility timeout in whole seconds, as SQS has it; if absent, six times `worker_timeout`.
     pub visibility_timeout: Option<Duration>,
-    /// How often a message is received before it goes to the dead-letter queue.
+    /// How many times a message is received before it goes to the dead-letter queue.
     pub max_receive_count: u32,
     /// How often the sweeper runs. If absent it never runs, and the caller runs it itself.
     pub sweep_interval: Option<Duration>,

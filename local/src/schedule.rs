@@ -16,7 +16,7 @@ where
             () = stop.requested() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        // Its own task contains a panic; the set aborts that task with this future.
+        // The task contains a panic of the job; the set aborts the task with this future.
         let mut running = tokio::task::JoinSet::new();
         running.spawn(job());
         tokio::select! {

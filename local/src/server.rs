@@ -63,7 +63,6 @@ pub(crate) async fn listen(port: u16, flag: &'static str) -> Result<TcpListener,
         })
 }
 
-/// A running server.
 #[derive(Debug)]
 pub(crate) struct Server {
     address: SocketAddr,
@@ -97,7 +96,6 @@ impl Server {
         })
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

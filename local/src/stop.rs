@@ -17,7 +17,6 @@ pub(crate) fn signal() -> (Stopper, Stop) {
 }
 
 impl Stopper {
-    /// Gives the signal.
     pub(crate) fn stop(&self) {
         self.0.send_replace(true);
     }

@@ -2,7 +2,7 @@
 
 use super::document::{Document, entries, items, text};
 use super::json;
-use super::schema::{fields, row, rule};
+use super::schema::{fields, row, rule, table};
 use super::text::{blocks, escaped, inline};
 use yaml_rust2::Yaml;
 
@@ -88,11 +88,7 @@ fn parameters(document: &Document, operation: &Yaml) -> String {
         // The parameter's own description comes before that of its schema.
         row.replacen("</td><td>", &format!("</td><td>{described} "), 1)
     });
-    let rows: String = rows.collect();
-    if rows.is_empty() {
-        return rows;
-    }
-    format!("<h3>Query</h3><table>{rows}</table>")
+    table("<h3>Query</h3><table>", rows)
 }
 
 fn headers(document: &Document, response: &Yaml) -> String {
@@ -107,11 +103,7 @@ fn headers(document: &Document, response: &Yaml) -> String {
             escaped(name)
         )
     });
-    let rows: String = rows.collect();
-    if rows.is_empty() {
-        return rows;
-    }
-    format!("<table class=headers>{rows}</table>")
+    table("<table class=headers>", rows)
 }
 
 fn body(document: &Document, operation: &Yaml) -> String {

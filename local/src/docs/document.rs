@@ -13,7 +13,6 @@ impl Document {
         Self(documents.into_iter().next().unwrap_or(Yaml::BadValue))
     }
 
-    /// The whole document.
     pub(super) fn root(&self) -> &Yaml {
         &self.0
     }

@@ -12,7 +12,6 @@ const SCRIPT: &str = include_str!("page.js");
 /// The schema of every error. Those that only fix its status become rows of a table instead of sections.
 const PROBLEM: &str = "Problem";
 
-/// The page for an API at `origin`.
 pub(super) fn write(document: &Document, origin: &str) -> String {
     let root = document.root();
     let info = &root["info"];
@@ -36,7 +35,7 @@ pub(super) fn write(document: &Document, origin: &str) -> String {
     format!(
         "<!doctype html><html lang=en><head><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <meta name=color-scheme content=\"light dark\"><title>{title}</title><style>{STYLE}</style></head><body>\
-         <nav><a class=home href=\"#top\">{title}</a><ul>{}</ul><a href=\"#servers\">Where it is</a>\
+         <nav><a class=home href=\"#top\">{title}</a><ul>{}</ul><a href=\"#servers\">Servers</a>\
          <a href=\"#problems\">Errors</a><a href=\"#schemas\">Schemas</a><ul class=small>{}</ul></nav>\
          <main id=top><header><h1>{title} <small>{}</small></h1><p class=lead>{}</p>{}\
          <p><a href=\"/docs/openapi.yaml\">The OpenAPI document of this page</a></p></header>\
@@ -106,7 +105,7 @@ fn servers(root: &Yaml, origin: &str) -> String {
     let schemes = entries(&root["components"]["securitySchemes"]);
     let schemes = schemes.map(|(_, scheme)| blocks(text(&scheme["description"])));
     format!(
-        "<section id=\"servers\"><h2>Where it is</h2><table>{}</table>{}</section>",
+        "<section id=\"servers\"><h2>Servers</h2><table>{}</table>{}</section>",
         servers.collect::<String>(),
         schemes.collect::<String>()
     )

@@ -28,11 +28,16 @@ pub(super) fn fields(document: &Document, schema: &Yaml) -> String {
     let rows =
         entries(&schema["properties"]).filter(|(_, field)| !matches!(field, Yaml::Boolean(_)));
     let rows = rows.map(|(name, field)| row(document, name, required(name), field));
+    table("<table>", rows)
+}
+
+/// A table that begins with `start`; empty if there are no rows.
+pub(super) fn table(start: &str, rows: impl Iterator<Item = String>) -> String {
     let rows: String = rows.collect();
     if rows.is_empty() {
         return rows;
     }
-    format!("<table>{rows}</table>")
+    format!("{start}{rows}</table>")
 }
 
 /// A row of a table: a name, its type and rules, and its description.

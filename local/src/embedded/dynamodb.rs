@@ -29,7 +29,6 @@ const SERVICE: &str = "DynamoDB";
 /// How often expired items are removed.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A running DynamoDB.
 #[derive(Debug)]
 pub(crate) struct DynamoDb {
     server: Server,
@@ -79,12 +78,10 @@ impl DynamoDb {
             .map_or(Ok(()), Directory::mark_created)
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    /// Stops it.
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
     }

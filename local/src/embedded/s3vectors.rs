@@ -24,7 +24,6 @@ const MAX_REQUEST_BYTES: usize = 20 * 1024 * 1024;
 /// The most characters of a vector's key.
 const MAX_KEY_CHARACTERS: usize = 1024;
 
-/// A running S3 Vectors.
 #[derive(Debug)]
 pub(crate) struct S3Vectors(Server);
 
@@ -53,12 +52,10 @@ impl S3Vectors {
         server.map(Self).map_err(StartError::setup("S3 Vectors"))
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
-    /// Stops it.
     pub(crate) async fn shutdown(self) {
         self.0.shutdown().await;
     }

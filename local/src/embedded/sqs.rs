@@ -29,7 +29,6 @@ const SITE: Site = Site {
     pages: &[],
 };
 
-/// A running SQS.
 #[derive(Debug)]
 pub(crate) struct Sqs {
     server: Server,
@@ -58,7 +57,6 @@ impl Sqs {
         })
     }
 
-    /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }

@@ -26,7 +26,6 @@ impl Vectors {
         }
     }
 
-    /// Responds to a call.
     pub(super) async fn respond(&self, operation: &str, request: MockRequest) -> MockResponse {
         let direct = match operation {
             "/GetVectors" => get(&*self.state.read().await, &request),

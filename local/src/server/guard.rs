@@ -87,15 +87,15 @@ impl Guard {
 
 /// Whether a person opened one of `pages` as a document of its own. The page with the link cannot see what it shows.
 fn is_navigation(request: &Parts, pages: &[&str]) -> bool {
-    let says = |name: &HeaderName, what: &str| {
+    let has = |name: &HeaderName, what: &str| {
         let mut all = request.headers.get_all(name).iter();
         all.next().is_some_and(|value| value == what) && all.next().is_none()
     };
     [Method::GET, Method::HEAD].contains(&request.method)
         && pages.contains(&request.uri.path())
-        && says(&MODE, "navigate")
-        && says(&DESTINATION, "document")
-        && says(&USER, "?1")
+        && has(&MODE, "navigate")
+        && has(&DESTINATION, "document")
+        && has(&USER, "?1")
 }
 
 /// The value of a header that may occur once.
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use hyper::Request;
 
-    fn says(
+    fn check(
         guard: &Guard,
         method: &str,
         path: &str,
@@ -175,7 +175,7 @@ mod tests {
             "[fd00::1]:9000",
         ] {
             assert_eq!(
-                says(&guard, "POST", "/run", &[("host", host)]),
+                check(&guard, "POST", "/run", &[("host", host)]),
                 Ok(()),
                 "{host}"
             );
@@ -195,16 +195,19 @@ mod tests {
             "sub.dev.example",
             "2130706433",
         ] {
-            let refused = says(&guard, "POST", "/run", &[("host", host)]);
+            let refused = check(&guard, "POST", "/run", &[("host", host)]);
             assert!(refused.is_err(), "{host}");
         }
-        assert!(says(&guard, "POST", "/run", &[]).is_err(), "no host at all");
+        assert!(
+            check(&guard, "POST", "/run", &[]).is_err(),
+            "no host at all"
+        );
         let two = [("host", "localhost"), ("host", "evil.example")];
-        assert!(says(&guard, "POST", "/run", &two).is_err());
-        let refused = says(&guard, "GET", "/list", &[("host", "evil.example:9000")]);
+        assert!(check(&guard, "POST", "/run", &two).is_err());
+        let refused = check(&guard, "GET", "/list", &[("host", "evil.example:9000")]);
         assert!(refused.unwrap_err().ends_with("--allow-host evil.example"));
         let absolute = "http://evil.example/run";
-        assert!(says(&guard, "POST", absolute, &[("host", "localhost")]).is_err());
+        assert!(check(&guard, "POST", absolute, &[("host", "localhost")]).is_err());
     }
 
     #[test]
@@ -221,7 +224,7 @@ mod tests {
             vec![],
         ] {
             let headers: Vec<_> = own.iter().copied().chain([host]).collect();
-            assert_eq!(says(&guard, "POST", "/run", &headers), Ok(()), "{own:?}");
+            assert_eq!(check(&guard, "POST", "/run", &headers), Ok(()), "{own:?}");
         }
         for foreign in [
             vec![("origin", "http://evil.example")],
@@ -243,7 +246,7 @@ mod tests {
             ],
         ] {
             let headers: Vec<_> = foreign.iter().copied().chain([host]).collect();
-            let refused = says(&guard, "POST", "/run", &headers);
+            let refused = check(&guard, "POST", "/run", &headers);
             assert!(refused.is_err(), "{foreign:?}");
         }
     }
@@ -258,9 +261,9 @@ mod tests {
             ("sec-fetch-dest", "document"),
             ("sec-fetch-user", "?1"),
         ];
-        assert_eq!(says(&guard, "GET", "/docs", &link), Ok(()));
-        assert!(says(&guard, "POST", "/docs", &link).is_err());
-        assert!(says(&guard, "GET", "/list", &link).is_err());
+        assert_eq!(check(&guard, "GET", "/docs", &link), Ok(()));
+        assert!(check(&guard, "POST", "/docs", &link).is_err());
+        assert!(check(&guard, "GET", "/list", &link).is_err());
         for (at, other) in [
             (0, ("host", "evil.example:9000")),
             (2, ("sec-fetch-mode", "no-cors")),
@@ -269,7 +272,7 @@ mod tests {
         ] {
             let mut not_a_link = link;
             not_a_link[at] = other;
-            let refused = says(&guard, "GET", "/docs", &not_a_link);
+            let refused = check(&guard, "GET", "/docs", &not_a_link);
             assert!(refused.is_err(), "{other:?}");
         }
     }
