@@ -110,11 +110,12 @@ impl Worker {
         }
     }
 
-    /// Carries out a batch and returns which messages SQS is to deliver again: those with a [`Verdict`] that needs it, and
-    /// those that are no message of this service, which so end in the dead-letter queue.
+    /// Carries out a batch and returns which messages SQS is to deliver again: one whose task could not be read or written, one
+    /// that there was no time for, and one that is no message of this service, which so ends in the dead-letter queue. All
+    /// others are acknowledged: their result, or when they are due again, is on record in the task.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {
         let failures = stream::iter(event.records)
-            // In a box, since it is several kilobytes, and would be copied from hand to hand on its way among those under way.
+            // Boxed: the future takes several kilobytes, and would be copied several times on its way into the stream.
             .map(|record| Box::pin(self.handle_record(record, deadline)))
             .buffer_unordered(CONCURRENT_MESSAGES)
             .filter_map(|failure| async { failure })
