@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::Value;
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What happens to a call.
@@ -48,8 +49,12 @@ impl Hold {
     }
 
     /// Waits until the call is there.
+    ///
+    /// # Panics
+    /// When it does not come within half a minute.
     pub async fn reached(&self) {
-        let reached = self.0.0.acquire().await;
+        let reached = tokio::time::timeout(Duration::from_secs(30), self.0.0.acquire()).await;
+        let reached = reached.expect("the call that is to be held was never made");
         reached.expect("never closed").forget();
     }
 
