@@ -17,6 +17,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What a client gets for a request: a response, or nothing because the wire is broken.
@@ -150,7 +151,8 @@ impl Hold {
 
     /// Waits until the call has come to the hold.
     pub async fn reached(&self) {
-        let reached = self.0.0.acquire().await;
+        let reached = tokio::time::timeout(Duration::from_secs(30), self.0.0.acquire()).await;
+        let reached = reached.expect("the call that is to be held was never made");
         reached.expect("never closed").forget();
     }
 

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use std::sync::Arc;
+use tests::lines::Lines;
 use tests::wire::Fault;
 use tests::{DEMO_INDEX, Service, example};
 
@@ -211,6 +212,7 @@ async fn a_cancel_sent_again_after_a_restart_does_not_cancel_the_new_attempt() {
 
 #[tokio::test]
 async fn a_call_that_does_not_end_is_broken_off_before_the_invocation_is() {
+    let lines = Lines::capture();
     let service = Service::start().await;
     service.run(&example()).await.ok();
     service.wire.hold(GET_TASK);
@@ -218,6 +220,8 @@ async fn a_call_that_does_not_end_is_broken_off_before_the_invocation_is() {
     let time = TimeDelta::milliseconds(600);
     let handed_back = service.deliver_within(time, &[FIRST_ATTEMPT]).await;
     assert_eq!(handed_back, 1);
+    let line = lines.take().pop().unwrap();
+    assert_eq!(line["outcome"], "out of time", "{line}");
     service.wire.heal();
     service.work().await;
     service.assert_documented_outcome("delivered again").await;
