@@ -16,7 +16,7 @@ pub mod table;
 pub mod units;
 
 use crate::handlers::UNPACED_STORES;
-use crate::http;
+use crate::http::{self, ROOT};
 use crate::queue::{Queue, Receive};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -28,8 +28,6 @@ use shared::worker::Worker;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Where the endpoints are.
-pub const ROOT: &str = "/internal/deletion-tasks";
 /// How long an invocation of the worker may take, as `template.yaml` has it.
 pub const INVOCATION: TimeDelta = TimeDelta::seconds(60);
 

@@ -118,35 +118,20 @@ impl Wiring {
 
     /// All endpoints.
     pub fn api(&self) -> Api {
-        let Self {
-            store,
-            queue,
-            api,
-            clock,
-        } = self.clone();
-        Api::new(store, queue, api, clock)
+        let (store, queue) = (self.store.clone(), self.queue.clone());
+        Api::new(store, queue, self.api, self.clock.clone())
     }
 
     /// The worker, over `stores`.
     pub fn worker(&self, stores: VectorStores) -> Worker {
-        let Self {
-            store,
-            queue,
-            clock,
-            ..
-        } = self.clone();
-        Worker::new(store, queue, stores, clock)
+        let (store, queue) = (self.store.clone(), self.queue.clone());
+        Worker::new(store, queue, stores, self.clock.clone())
     }
 
     /// The sweeper.
     pub fn sweeper(&self) -> Sweeper {
-        let Self {
-            store,
-            queue,
-            clock,
-            ..
-        } = self.clone();
-        Sweeper::new(store, queue, clock)
+        let (store, queue) = (self.store.clone(), self.queue.clone());
+        Sweeper::new(store, queue, self.clock.clone())
     }
 }
 

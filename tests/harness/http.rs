@@ -10,6 +10,9 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
+/// Where the endpoints are.
+pub const ROOT: &str = "/internal/deletion-tasks";
+
 /// A response, read whole.
 #[derive(Clone, Debug)]
 pub struct Reply {

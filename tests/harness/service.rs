@@ -1,7 +1,7 @@
 //! The whole service in one process, and what a test does with it.
 
 use crate::handlers;
-use crate::http::{self, Reply};
+use crate::http::{self, ROOT, Reply};
 use crate::queue::{self, Queue, Receive};
 use crate::seed::{self, DEMO_INDEX};
 use crate::wire::Wire;
@@ -18,8 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
-/// Where the endpoints are.
-const ROOT: &str = "/internal/deletion-tasks";
 /// How long one worker invocation may take.
 const WORKER_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 
@@ -163,20 +161,26 @@ impl Service {
         self.outcomes_of(id, "all").await
     }
 
-    /// Those of the task's objects that `outcome` asks for, as `/info` pages through them.
+    /// Those of the task's objects that `outcome` asks for, with their outcomes.
     pub async fn outcomes_of(&self, id: &str, outcome: &str) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let mut found = Vec::new();
+        let (_, items) = self.items(id, outcome).await;
+        let items = items.iter();
+        items
+            .map(|item| (text(&item["object_id"]), text(&item["outcome"])))
+            .collect()
+    }
+
+    /// The task, and the items of all pages of `/info` with this `outcome`.
+    pub async fn items(&self, id: &str, outcome: &str) -> (Value, Vec<Value>) {
+        let mut items = Vec::new();
         let mut query = format!("task_id={id}&outcome={outcome}");
         loop {
-            let page = self.info(&query).await.ok();
-            let items = page["items"].as_array().expect("a page of items").iter();
-            found.extend(items.map(|item| (text(&item["object_id"]), text(&item["outcome"]))));
+            let mut page = self.info(&query).await.ok();
+            items.append(page["items"].as_array_mut().expect("a page of items"));
             match page["items_cursor"].as_str() {
-                Some(cursor) => {
-                    query = format!("task_id={id}&outcome={outcome}&cursor={cursor}");
-                }
-                None => return found,
+                Some(cursor) => query = format!("task_id={id}&outcome={outcome}&cursor={cursor}"),
+                None => return (page, items),
             }
         }
     }

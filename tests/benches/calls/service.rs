@@ -5,10 +5,10 @@ use serde_json::Value;
 use shared::telemetry::{TelemetryConfig, lines};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use tests::bench;
 use tests::bench::meter::{Meter, Tally};
-use tests::bench::{self, ROOT};
 use tests::handlers::{Addresses, clients};
-use tests::http;
+use tests::http::{self, ROOT};
 use tests::queue::{Queue, Receive};
 
 /// The lines of log since they were last taken.

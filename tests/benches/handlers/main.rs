@@ -32,7 +32,6 @@ mod sides;
 
 use clap::{Parser, Subcommand};
 use requests::Endpoint;
-use std::process::Stdio;
 use tests::bench::arguments::Flags;
 use tests::bench::callgrind::{Callgrind, Counts};
 use tests::bench::process::{child_of, this_program};
@@ -130,7 +129,7 @@ async fn count(endpoint: Endpoint, polled: &str, times: usize) -> Counts {
     let (callgrind, mut command) = Callgrind::of(&this_program(), &options);
     command.args(["requests", endpoint.name(), "--services", &services]);
     command.args(["--times", &times.to_string()]);
-    child_of(command, Stdio::null()).await;
+    child_of(command).await;
     hosts.shutdown().await;
     let counts = callgrind.counts();
     assert!(counts.of("Ir") > 0, "no function is named like {polled}");

@@ -6,8 +6,9 @@ use lambda_http::http::Request;
 use lambda_http::{Body, RequestExt};
 use serde_json::{Value, json};
 use shared::aws;
-use tests::bench::{self, ROOT, attribute, process};
+use tests::bench::{self, attribute, process};
 use tests::handlers::{Addresses, Wiring, stores_at};
+use tests::http::ROOT;
 use tests::queue::{Queue, Receive};
 use tests::seed;
 

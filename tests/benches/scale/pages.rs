@@ -4,8 +4,8 @@ use local::{Options, Running};
 use serde_json::{Value, json};
 use tests::bench::meter::Meter;
 use tests::bench::process::processor_seconds;
-use tests::bench::{self, ROOT, median};
-use tests::http;
+use tests::bench::{self, median};
+use tests::http::{self, ROOT};
 use tests::seed::tasks::fill;
 use tokio::time::Instant;
 

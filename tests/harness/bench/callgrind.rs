@@ -24,7 +24,7 @@ impl Callgrind {
         let output = std::env::temp_dir().join(name);
         let mut command = Command::new("valgrind");
         command
-            .arg("--tool=callgrind")
+            .args(["--quiet", "--tool=callgrind"])
             .arg(format!("--callgrind-out-file={}", output.display()))
             .args(options)
             .arg(program);

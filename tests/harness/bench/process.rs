@@ -12,18 +12,17 @@ use tokio::process::Command;
 pub async fn child(arguments: &[&str]) -> Value {
     let mut command = Command::new(this_program());
     command.args(arguments);
-    child_of(command, Stdio::inherit()).await
+    child_of(command).await
 }
 
-/// The same as [`child`] of any command, with this as its standard error.
+/// The same as [`child`] of any command.
 ///
 /// # Panics
 /// When it fails.
-pub async fn child_of(mut command: Command, stderr: Stdio) -> Value {
+pub async fn child_of(mut command: Command) -> Value {
     let child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(stderr)
         .kill_on_drop(true)
         .spawn()
         .expect("it starts");

@@ -156,7 +156,7 @@ pub(super) async fn check_all(world: &World, finally: bool) {
 
 /// How many objects of a task were deleted and how many were not found, and what is wrong.
 async fn check(world: &World, task: &Known, finally: bool) -> ([usize; 2], Vec<String>) {
-    let (shown, items) = outcomes(world, &task.id).await;
+    let (shown, items) = world.service.items(&task.id, "all").await;
     let in_index = seed::all(&world.service.running.clients.s3vectors, &task.id).await;
     let status = shown["status"].as_str().unwrap_or_default();
     let mut faults = Vec::new();
@@ -201,18 +201,4 @@ async fn check(world: &World, task: &Known, finally: bool) -> ([usize; 2], Vec<S
         fault("an object that nobody named is gone".to_owned());
     }
     ([deleted, absent], faults)
-}
-
-/// The task, and what happened to its objects: all pages.
-async fn outcomes(world: &World, id: &str) -> (Value, Vec<Value>) {
-    let mut items = Vec::new();
-    let mut query = format!("task_id={id}&outcome=all");
-    loop {
-        let mut page = world.service.info(&query).await.ok();
-        items.append(page["items"].as_array_mut().expect("a page of items"));
-        match page["items_cursor"].as_str() {
-            Some(cursor) => query = format!("task_id={id}&outcome=all&cursor={cursor}"),
-            None => return (page, items),
-        }
-    }
 }
