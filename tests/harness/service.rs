@@ -127,7 +127,7 @@ impl Service {
         self.info(&format!("task_id={id}")).await.ok()
     }
 
-    /// Fails the test unless [`example`] came out as documented, by its record and in the index.
+    /// Fails the test unless [`crate::example`] came out as documented, by its record and in the index.
     pub async fn assert_documented_outcome(&self, story: &str) {
         let task = self.task("delete-xyz").await;
         assert_eq!(task["status"], "done", "{story}");
