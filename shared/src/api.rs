@@ -15,9 +15,10 @@ mod info;
 mod json;
 mod list;
 mod log;
+mod not_applied;
 mod problem;
 mod query;
-mod refused;
+
 mod response;
 mod restart;
 mod route;

@@ -101,7 +101,7 @@ pub enum Written<T, F = ()> {
     /// was lost.
     Applied(T),
     /// Its condition did not hold, and nothing was changed. What was found instead.
-    Refused(F),
+    NotApplied(F),
 }
 
 /// Why a call of the store failed.

@@ -41,7 +41,7 @@ const MARGIN: TimeDelta = TimeDelta::milliseconds(500);
 /// Carries out queue messages.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    store: TaskStore,
+    tasks: TaskStore,
     queue: TaskQueue,
     vectors: VectorStores,
     clock: Clock,
@@ -101,9 +101,9 @@ fn give_up(detail: &str) -> String {
 
 impl Worker {
     /// A worker over a store, a queue and the vector stores.
-    pub fn new(store: TaskStore, queue: TaskQueue, vectors: VectorStores, clock: Clock) -> Self {
+    pub fn new(tasks: TaskStore, queue: TaskQueue, vectors: VectorStores, clock: Clock) -> Self {
         Self {
-            store,
+            tasks,
             queue,
             vectors,
             clock,

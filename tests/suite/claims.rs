@@ -214,20 +214,19 @@ async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
     let id = TaskId::new("delete-xyz").unwrap();
     let read = store.load(&id).await.unwrap().unwrap();
     let read = store.load_chunk(read, None).await.unwrap().unwrap();
-    let lease_until = service.now() + TimeDelta::seconds(40);
-    let claim = read.chunk.claim("token".into(), 1, [0], lease_until);
-    let claimed = store.claim_if_unmoved(&read, &claim, service.now());
-    assert!(matches!(claimed.await.unwrap(), Written::Applied(())));
+    let claim = read.claim([0], service.now() + TimeDelta::seconds(40));
+    let claimed = store.claim_if_unmoved(read, claim, service.now());
+    let Written::Applied(claimed) = claimed.await.unwrap() else {
+        panic!("nothing has moved");
+    };
     service.wire.next(WRITE_TASK, Fault::AnswerLost);
     let results = [
         (0, Outcome::Deleted),
         (1, Outcome::Failed(Reason::NotFound)),
     ];
-    let settled = store
-        .settle_if_newest(read.under(claim), &results, Deferral::Failed, service.now())
-        .await;
-    let Written::Applied(settled) = settled.unwrap() else {
-        panic!("its own settlement is refused");
+    let settled = store.settle_if_newest(claimed, &results, Deferral::Failed, service.now());
+    let Written::Applied(settled) = settled.await.unwrap() else {
+        panic!("its own settlement is not recognized");
     };
     assert_eq!(settled.chunk.task.status, TaskStatus::Done);
 }

@@ -3,9 +3,9 @@
 use super::body::TaskBody;
 use super::endpoint::Endpoint;
 use super::log::RequestLog;
+use super::not_applied::NotApplied;
 use super::problem::Problem;
 use super::query::Query;
-use super::refused::Refused;
 use super::response;
 use super::route::Route;
 use crate::clock::Clock;
@@ -49,7 +49,7 @@ impl Endpoint for Cancel {
                 log.canceled();
                 stored
             }
-            Written::Refused(found) => Refused { id, attempt, found }.cancel()?,
+            Written::NotApplied(found) => NotApplied { id, attempt, found }.cancel()?,
         };
 
         log.task(&stored.task);

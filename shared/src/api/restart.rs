@@ -3,9 +3,9 @@
 use super::body::TaskBody;
 use super::endpoint::{Endpoint, dispatch};
 use super::log::RequestLog;
+use super::not_applied::NotApplied;
 use super::problem::Problem;
 use super::query::Query;
-use super::refused::Refused;
 use super::response;
 use super::route::Route;
 use crate::clock::Clock;
@@ -55,7 +55,7 @@ impl Endpoint for Restart {
         let (restarted, ()) = tokio::join!(restart, self.queue.prepare());
         let stored = match restarted? {
             Written::Applied(stored) => stored,
-            Written::Refused(found) => Refused { id, attempt, found }.restart(scope)?,
+            Written::NotApplied(found) => NotApplied { id, attempt, found }.restart(scope)?,
         };
         if stored.task.status == TaskStatus::Pending {
             dispatch(&self.queue, &stored.task, log).await;

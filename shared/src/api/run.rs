@@ -71,10 +71,10 @@ impl Endpoint for Run {
                 dispatch(&self.queue, &stored.task, log).await;
                 (stored, &[])
             }
-            Written::Refused(stored) if stored.fingerprint == fingerprint => {
+            Written::NotApplied(stored) if stored.fingerprint == fingerprint => {
                 (stored, &["idempotent-replayed"])
             }
-            Written::Refused(stored) => match self.config.task_id_reuse {
+            Written::NotApplied(stored) => match self.config.task_id_reuse {
                 TaskIdReuse::Return => (stored, &["idempotent-replayed", "idempotent-mismatch"]),
                 TaskIdReuse::Reject => return Err(Problem::task_id_taken(&stored.task.id)),
             },

@@ -76,50 +76,45 @@ impl TaskStore {
         Err(unprocessed())
     }
 
-    /// Reads items, strongly consistent, by their keys. Those that are not there are left out.
+    /// Reads up to [`MAX_BATCH_GET`] items, strongly consistent, by their keys. Those that do not exist are left out.
     async fn get_all(
         &self,
         keys: Vec<AttributeValue>,
     ) -> Result<HashMap<String, Item>, StoreError> {
         let mut found = HashMap::with_capacity(keys.len());
-        let keys: Vec<_> = keys
+        let keys = keys
             .into_iter()
-            .map(|key| HashMap::from([(attr::KEY.to_owned(), key)]))
-            .collect();
-        for batch in keys.chunks(MAX_BATCH_GET) {
-            let ask = KeysAndAttributes::builder()
-                .set_keys(Some(batch.to_vec()))
-                .consistent_read(true);
-            let mut ask = Some(ask.build().map_err(not_built)?);
-            let mut sent = 0;
-            while let Some(keys) = ask.take() {
-                if sent > 0 {
-                    pause_for_the_unprocessed(sent).await;
+            .map(|key| HashMap::from([(attr::KEY.to_owned(), key)]));
+        let mut left = KeysAndAttributes::builder()
+            .set_keys(Some(keys.collect()))
+            .consistent_read(true)
+            .build()
+            .map_err(not_built)?;
+        for sent in 1..=MAX_SENDS {
+            let request = self.client.batch_get_item();
+            let response = request
+                .request_items(&self.table, left)
+                .send()
+                .boxed()
+                .await?;
+            let items = response
+                .responses
+                .and_then(|mut tables| tables.remove(&self.table));
+            for item in items.unwrap_or_default() {
+                if let Some(AttributeValue::S(key)) = item.get(attr::KEY) {
+                    found.insert(key.clone(), item);
                 }
-                if sent == MAX_SENDS {
-                    return Err(unprocessed());
-                }
-                sent += 1;
-                let request = self.client.batch_get_item();
-                let response = request
-                    .request_items(&self.table, keys)
-                    .send()
-                    .boxed()
-                    .await?;
-                let items = response
-                    .responses
-                    .and_then(|mut tables| tables.remove(&self.table));
-                for item in items.unwrap_or_default() {
-                    if let Some(AttributeValue::S(key)) = item.get(attr::KEY) {
-                        found.insert(key.clone(), item);
-                    }
-                }
-                ask = response
-                    .unprocessed_keys
-                    .and_then(|mut left| left.remove(&self.table));
             }
+            let unprocessed = response
+                .unprocessed_keys
+                .and_then(|mut tables| tables.remove(&self.table));
+            left = match unprocessed {
+                None => return Ok(found),
+                Some(keys) => keys,
+            };
+            pause_for_the_unprocessed(sent).await;
         }
-        Ok(found)
+        Err(unprocessed())
     }
 
     /// Reads chunk `number` of `task` to work on it. `None`: the task has no such chunk.

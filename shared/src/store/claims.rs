@@ -5,10 +5,13 @@
 
 use super::attribute::{self as attr, Item, n, s, seconds};
 use super::guarded::{
-    Condition, GuardedUpdate, absent, at_most, equals, exists, more_than, status_moved_by, transact,
+    Condition, GuardedUpdate, absent, at_most, equals, exists, more_than, same_attempt,
+    status_moved_by, transact,
 };
 use super::item::{self, Objects, StoredTask};
-use super::{CHUNK_RETENTION, DISPATCH_GRACE, StoreError, TaskStore, Written, resend_delay};
+use super::{
+    CHUNK_RETENTION, DISPATCH_GRACE, StoreError, TaskStore, Written, new_token, resend_delay,
+};
 use crate::task::{Chunk, Claim, Counts, Event, Outcome, Settlement, Task, TaskStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -18,7 +21,7 @@ const MAX_THROTTLED_PUT_OFFS: u32 = 3;
 /// restart, or the settlement of another chunk that was the last but this one.
 const MAX_ROUNDS: u32 = 20;
 
-/// A chunk of a task, as a worker reads it and works on it.
+/// A chunk of a task, as a worker reads it and works on it. [`TaskStore::load_chunk`] reads it.
 #[derive(Clone, Debug)]
 pub struct TaskChunk {
     /// The task.
@@ -65,19 +68,20 @@ enum Guard<'a> {
 }
 
 impl TaskStore {
-    /// Claims `read`, if nothing has moved since it was read and no other claim is in force.
+    /// Makes `claim` on the chunk `read`, if nothing has moved since it was read; a lease that was read is over. Returns the
+    /// chunk under the claim.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
     pub async fn claim_if_unmoved(
         &self,
-        read: &TaskChunk,
-        claim: &Claim,
+        read: TaskChunk,
+        claim: Claim,
         now: DateTime<Utc>,
-    ) -> Result<Written<()>, StoreError> {
-        let guard = same_attempt(read)
+    ) -> Result<Written<TaskChunk>, StoreError> {
+        let guard = same_attempt(&read.nonce, read.task.attempt)
             .and(status_moved_by(Event::Claim))
-            .and(outlives_lease(claim));
+            .and(outlives_lease(&claim));
         let mut task = GuardedUpdate::when(guard);
         // The fan-out of a task of several chunks has made it `processing` already.
         if read.number.is_none() {
@@ -89,14 +93,17 @@ impl TaskStore {
                 .set(attr::UPDATED_AT, seconds(now));
         }
         let put_offs = read.chunk.state.put_offs_in(claim.attempt);
-        let chunk = take_fence(read, claim)
+        let chunk = take_fence(&read, &claim)
             .set(attr::LEASE_UNTIL, n(claim.lease_until.timestamp_millis()))
             .set_or_remove(attr::SEEN, item::seen_to_attribute(&claim.seen))
             .set(attr::TRIES, n(claim.tries))
             .set(attr::PUT_OFFS, n(put_offs))
             .set(attr::DUE_AT, n(claim.lease_until.timestamp() + 1));
-        let written = self.write_parts(read, Some(task), chunk).await?;
-        Ok(applied_if_claimed_as(written, &claim.token))
+        let written = self.write_parts(&read, Some(task), chunk).await?;
+        Ok(match applied_if_claimed_as(written, &claim.token) {
+            Written::Applied(()) => Written::Applied(read.under(claim)),
+            Written::NotApplied(()) => Written::NotApplied(()),
+        })
     }
 
     /// Defers `read`, of which the existence check failed, if nothing has moved since it was read. It becomes due again
@@ -124,7 +131,7 @@ impl TaskStore {
             .set(attr::DUE_AT, seconds(now + why.delay(put_offs)))
             .remove(attr::LEASE_UNTIL);
         // `updated_at` stays: nothing that a caller sees has changed.
-        let guard = same_attempt(read).and(status_moved_by(Event::Claim));
+        let guard = same_attempt(&read.nonce, read.task.attempt).and(status_moved_by(Event::Claim));
         let is_inline = read.number.is_none();
         let task = is_inline.then(|| GuardedUpdate::when(guard));
         let written = self.write_parts(read, task, chunk).await?;
@@ -134,7 +141,7 @@ impl TaskStore {
     /// Settles a claim with what became of its objects, whatever became of the task meanwhile, unless a newer claim has taken
     /// over.
     ///
-    /// `claimed` is the chunk as [`TaskChunk::under`] its claim. `rest`: why it has objects left, if it has.
+    /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest`: why it has objects left, if it has.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -187,12 +194,12 @@ impl TaskStore {
             let status = guard.status_after(&chunk, &end);
             // Where nothing counts for the task, and it is another item, only the claim ends.
             let counts = chunk.number.is_none() || end.newly != Counts::default();
-            let task_part = counts.then(|| self.count(&chunk, &end, status, now));
-            let chunk_part = record(guard.take(&chunk), &chunk, &end, status, rest, now);
+            let task_part = counts.then(|| self.task_part(&chunk, &end, status, now));
+            let chunk_part = chunk_part(guard.take(&chunk), &chunk, &end, status, rest, now);
             let [task_found, chunk_found] =
                 match self.write_parts(&chunk, task_part, chunk_part).await? {
                     Written::Applied(()) => return Ok(Written::Applied(chunk.after(&end, status))),
-                    Written::Refused(found) => found,
+                    Written::NotApplied(found) => found,
                 };
             let token = guard.token();
             if let Some(item) = &chunk_found
@@ -209,24 +216,24 @@ impl TaskStore {
                 (Some(_), Guard::Unmoved(_)) | (None, _) => false,
             };
             let Some(found) = task_found.filter(|_| has_chunk) else {
-                return Ok(Written::Refused(()));
+                return Ok(Written::NotApplied(()));
             };
             // Other chunks moved the counters, or the task was canceled or restarted: settle again, for the task as it is.
             let found = StoredTask::from_item(found)?;
             if found.nonce != chunk.nonce || !guard.still_counts(&found.task, claimed_attempt) {
-                return Ok(Written::Refused(()));
+                return Ok(Written::NotApplied(()));
             }
             chunk.task = found.task;
             chunk.baseline = found.baseline;
         }
-        Err(StoreError::Damaged(format!(
-            "counters of `T#{}`",
-            chunk.task.id
-        )))
+        Err(StoreError::Unavailable {
+            code: "the task keeps changing".to_owned(),
+            source: format!("a settlement was worked out {MAX_ROUNDS} times").into(),
+        })
     }
 
     /// The task's part of a settlement: its counters and, where no object of the task remains, its status.
-    fn count(
+    fn task_part(
         &self,
         chunk: &TaskChunk,
         end: &Settlement,
@@ -235,7 +242,7 @@ impl TaskStore {
     ) -> GuardedUpdate {
         let task = &chunk.task;
         let newly = end.newly;
-        let guard = same_attempt(chunk).and(status_as_read(task));
+        let guard = same_attempt(&chunk.nonce, task.attempt).and(status_as_read(task));
         let mut part = GuardedUpdate::when(guard)
             .set(attr::UPDATED_AT, seconds(now))
             .set_sum(attr::DELETED, attr::DELETED, n(newly.deleted))
@@ -310,7 +317,7 @@ impl TaskStore {
             };
             return Ok(match update.send(client, table, task_key).await? {
                 Written::Applied(()) => Written::Applied(()),
-                Written::Refused(found) => Written::Refused([found.clone(), found]),
+                Written::NotApplied(found) => Written::NotApplied([found.clone(), found]),
             });
         };
         let chunk_key = item::state_key(&chunk.nonce, number);
@@ -320,7 +327,7 @@ impl TaskStore {
             }
             None => Ok(match chunk_part.send(client, table, chunk_key).await? {
                 Written::Applied(()) => Written::Applied(()),
-                Written::Refused(found) => Written::Refused([None, found]),
+                Written::NotApplied(found) => Written::NotApplied([None, found]),
             }),
         }
     }
@@ -375,9 +382,18 @@ impl Guard<'_> {
 }
 
 impl TaskChunk {
+    /// A claim on the chunk, after an existence check that found the objects at `present`.
+    pub fn claim(
+        &self,
+        present: impl IntoIterator<Item = usize>,
+        lease_until: DateTime<Utc>,
+    ) -> Claim {
+        self.chunk
+            .claim(new_token(), self.task.attempt, present, lease_until)
+    }
+
     /// The chunk as it is once `claim` is made on it.
-    #[must_use]
-    pub fn under(mut self, claim: Claim) -> Self {
+    fn under(mut self, claim: Claim) -> Self {
         self.task.status = TaskStatus::Processing;
         let state = &mut self.chunk.state;
         state.put_offs = state.put_offs_in(claim.attempt);
@@ -437,8 +453,8 @@ fn take_fence(read: &TaskChunk, claim: &Claim) -> GuardedUpdate {
         .set(attr::EXPIRES_AT, seconds(expires_at))
 }
 
-/// Adds to the chunk's part of a settlement its outcomes, the claim's end, and when what remains is due again.
-fn record(
+/// The chunk's part of a settlement: its outcomes, the claim's end, and when what remains is due again.
+fn chunk_part(
     part: GuardedUpdate,
     chunk: &TaskChunk,
     end: &Settlement,
@@ -476,11 +492,6 @@ fn record(
     part.set(attr::TRIES, n(tries))
         .set(attr::PUT_OFFS, n(put_offs))
         .set(attr::DUE_AT, seconds(due_at))
-}
-
-/// The task is the one that was read, in the same attempt.
-fn same_attempt(read: &TaskChunk) -> Condition {
-    equals(attr::NONCE, s(&read.nonce)).and(equals(attr::ATTEMPT, n(read.task.attempt)))
 }
 
 /// No lease outlives its task, since another of the same id may be created right after.
@@ -531,8 +542,10 @@ fn claim_is_not_settled() -> Condition {
 fn applied_if_claimed_as(written: Written<(), [Option<Item>; 2]>, token: &str) -> Written<()> {
     match written {
         Written::Applied(()) => Written::Applied(()),
-        Written::Refused([_, Some(chunk)]) if is_claimed_as(&chunk, token) => Written::Applied(()),
-        Written::Refused(_) => Written::Refused(()),
+        Written::NotApplied([_, Some(chunk)]) if is_claimed_as(&chunk, token) => {
+            Written::Applied(())
+        }
+        Written::NotApplied(_) => Written::NotApplied(()),
     }
 }
 

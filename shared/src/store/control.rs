@@ -108,16 +108,16 @@ impl TaskStore {
             .await?;
         let (item, is_applied) = match written {
             Written::Applied(item) => (item, true),
-            Written::Refused(item) => (item, false),
+            Written::NotApplied(item) => (item, false),
         };
         let Some(task) = item.map(StoredTask::from_item).transpose()? else {
-            return Ok(Written::Refused(None));
+            return Ok(Written::NotApplied(None));
         };
         let ops = [&task.restart_op, &task.cancel_op];
         if is_applied || ops.into_iter().flatten().any(|known| known == op) {
             return Ok(Written::Applied(task));
         }
-        Ok(Written::Refused(
+        Ok(Written::NotApplied(
             Some(task).filter(|task| !task.task.is_expired(now)),
         ))
     }

@@ -50,7 +50,7 @@ impl TaskStore {
             count => {
                 let existing = self.load(&new.id).await?;
                 if let Some(existing) = existing.filter(|task| !task.task.is_expired(now)) {
-                    return Ok(Written::Refused(existing));
+                    return Ok(Written::NotApplied(existing));
                 }
                 self.write_ids(&nonce, &new.object_ids, &chunks, expires_at)
                     .await?;
@@ -118,7 +118,7 @@ impl TaskStore {
         Ok(if winner.nonce == stored.nonce {
             Written::Applied(winner)
         } else {
-            Written::Refused(winner)
+            Written::NotApplied(winner)
         })
     }
 }

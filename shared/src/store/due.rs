@@ -2,7 +2,7 @@
 //! over before its messages are sent, so that two senders at once send them once.
 
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
-use super::guarded::{Condition, GuardedUpdate, absent, equals, status_moved_by};
+use super::guarded::{Condition, GuardedUpdate, absent, equals, same_attempt, status_moved_by};
 use super::item::{self, Objects, StoredTask};
 use super::{INDEX_NAME, StoreError, TaskStore, Written, new_token, resend_delay};
 use crate::task::{ChunkState, Event, TaskId, TaskStatus};
@@ -163,11 +163,11 @@ impl TaskStore {
         let key = item::key_of(&due.id);
         Ok(match update.send(&self.client, &self.table, key).await? {
             // The SDK sent the write again after its response was lost; the first one was applied.
-            Written::Refused(Some(found)) if found.get(attr::DISPATCH) == Some(&dispatch) => {
+            Written::NotApplied(Some(found)) if found.get(attr::DISPATCH) == Some(&dispatch) => {
                 Written::Applied(())
             }
             Written::Applied(()) => Written::Applied(()),
-            Written::Refused(_) => Written::Refused(()),
+            Written::NotApplied(_) => Written::NotApplied(()),
         })
     }
 
@@ -236,7 +236,7 @@ impl TaskStore {
             (true, false) => (TaskStatus::Done, Event::Finish),
             (true, true) => (TaskStatus::Failed, Event::Fail),
         };
-        let guard = same_task_and_attempt(read)
+        let guard = same_attempt(&read.nonce, task.attempt)
             .and(status_moved_by(event))
             .and(fan_out_as_read(read));
         let mut update = GuardedUpdate::when(guard).set(attr::FAN_OUT, token.clone());
@@ -262,10 +262,10 @@ impl TaskStore {
         Ok(match update.send(&self.client, &self.table, key).await? {
             Written::Applied(()) => Written::Applied(status),
             // The SDK sent the write again after its response was lost; the first one was applied.
-            Written::Refused(Some(found)) if found.get(attr::FAN_OUT) == Some(&token) => {
+            Written::NotApplied(Some(found)) if found.get(attr::FAN_OUT) == Some(&token) => {
                 Written::Applied(status)
             }
-            Written::Refused(_) => Written::Refused(()),
+            Written::NotApplied(_) => Written::NotApplied(()),
         })
     }
 }
@@ -278,10 +278,6 @@ fn task_as_found(due: &DueTask) -> Condition {
 /// Nobody has sent it since, and no progress has put its next send off.
 fn sends_as_found(due: &DueTask) -> Condition {
     equals(attr::DUE_AT, seconds(due.due_at)).and(equals(attr::SENDS, n(due.sends)))
-}
-
-fn same_task_and_attempt(read: &StoredTask) -> Condition {
-    equals(attr::NONCE, s(&read.nonce)).and(equals(attr::ATTEMPT, n(read.task.attempt)))
 }
 
 /// The newest fan-out is the one that was read.

@@ -3,7 +3,7 @@
 //! Attributes stand in expressions as `#name`, the values that an update sets as `:name`, and those that a condition compares
 //! with as `:if_name`.
 
-use super::attribute::{self as attr, Item, s};
+use super::attribute::{self as attr, Item, n, s};
 use super::{StoreError, Written, not_built};
 use crate::task::{Event, TaskStatus};
 use aws_sdk_dynamodb::Client;
@@ -82,6 +82,11 @@ pub(super) fn status_moved_by(event: Event) -> Condition {
             .collect(),
         ..Condition::of(attr::STATUS, clause)
     }
+}
+
+/// The task is the one that was read, in the same attempt.
+pub(super) fn same_attempt(nonce: &str, attempt: u32) -> Condition {
+    equals(attr::NONCE, s(nonce)).and(equals(attr::ATTEMPT, n(attempt)))
 }
 
 impl Condition {
@@ -334,7 +339,7 @@ impl GuardedUpdate {
         Ok(
             match self.update(client, table, key, ReturnValue::None).await? {
                 Written::Applied(_) => Written::Applied(()),
-                Written::Refused(found) => Written::Refused(found),
+                Written::NotApplied(found) => Written::NotApplied(found),
             },
         )
     }
@@ -365,7 +370,7 @@ impl GuardedUpdate {
             };
             match error.as_service_error() {
                 Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    return Ok(Written::Refused(refused.item.clone()));
+                    return Ok(Written::NotApplied(refused.item.clone()));
                 }
                 // A transaction on the same item was under way.
                 Some(UpdateItemError::TransactionConflictException(_)) if sent < MAX_SENDS => {}
@@ -445,7 +450,7 @@ pub(super) async fn transact(
             let mut found = reasons
                 .iter()
                 .map(|why| why.item.clone().filter(|_| is_condition_failed(why)));
-            return Ok(Written::Refused([
+            return Ok(Written::NotApplied([
                 found.next().flatten(),
                 found.next().flatten(),
             ]));

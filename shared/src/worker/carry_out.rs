@@ -8,7 +8,7 @@ use super::existence::{self, Existence};
 use super::log::MessageLog;
 use super::{MAX_TRIES, Verdict, Worker, give_up};
 use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, TaskChunk, Written};
-use crate::task::{Claim, Message, Outcome, Reason, TaskId, TaskStatus};
+use crate::task::{Message, Outcome, Reason, TaskId, TaskStatus};
 use crate::vector::{VectorError, VectorErrorKind};
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -31,7 +31,7 @@ impl Worker {
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         loop {
-            let Some(task) = self.store.load(id).await? else {
+            let Some(task) = self.tasks.load(id).await? else {
                 return Ok(Verdict::Dropped("no such task"));
             };
             if let Some(why) = self.reason_to_drop(&task, message) {
@@ -44,7 +44,7 @@ impl Worker {
             if let (Objects::Chunks(_), None) = (&task.objects, message.chunk) {
                 return self.fan_out(task, &budget, log).await;
             }
-            let Some(chunk) = self.store.load_chunk(task, message.chunk).await? else {
+            let Some(chunk) = self.tasks.load_chunk(task, message.chunk).await? else {
                 return Ok(Verdict::Dropped("no such chunk"));
             };
             // Its holder settles it; if that one died, the sweeper sends the chunk again once the lease is over.
@@ -111,21 +111,21 @@ impl Worker {
         }
 
         // Claim. From then on the chunk is ours and what was seen is on record: what is gone after that, we deleted.
-        let claim = new_claim(&read, existence.present.iter().copied(), deadline);
-        let now = self.clock.now();
-        if let Written::Refused(()) = self.store.claim_if_unmoved(&read, &claim, now).await? {
+        let present = existence.present.iter().copied();
+        let claim = read.claim(present, deadline + LEASE_MARGIN);
+        let claim = self.tasks.claim_if_unmoved(read, claim, self.clock.now());
+        let Written::Applied(claimed) = claim.await? else {
             return Ok(MOVED);
-        }
-        let mut results = existence.results(&open, |at| absent(&read, at));
-        let has_tries_left = claim.tries <= MAX_TRIES;
-        let claimed = read.under(claim);
+        };
+        let mut results = existence.results(&open, |at| absent(&claimed, at));
+        let has_tries_left = claimed.chunk.state.tries <= MAX_TRIES;
 
         // Delete.
         let mut deleted = match &store {
             Some(store) if has_tries_left => {
                 let deletion = Deletion {
                     store: store.as_ref(),
-                    tasks: &self.store,
+                    tasks: &self.tasks,
                     claimed: &claimed,
                     budget,
                 };
@@ -151,10 +151,10 @@ impl Worker {
         results.extend(deleted.given_up(is_last_try));
         let claimed_attempt = claimed.task.attempt;
         let (rest, now) = (deleted.deferral(), self.clock.now());
-        let settle = self.store.settle_if_newest(claimed, &results, rest, now);
+        let settle = self.tasks.settle_if_newest(claimed, &results, rest, now);
         let settled = match settle.await? {
             Written::Applied(settled) => settled,
-            Written::Refused(()) => return Ok(Verdict::Dropped("superseded")),
+            Written::NotApplied(()) => return Ok(Verdict::Dropped("superseded")),
         };
         log.settled(&settled);
         self.wake_new_attempt(&settled, claimed_attempt, log).await;
@@ -195,7 +195,7 @@ impl Worker {
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         log.cause(in_short(&error));
-        let claim = new_claim(&read, [], deadline);
+        let claim = read.claim([], deadline + LEASE_MARGIN);
         let (deferral, why) = match error.kind {
             VectorErrorKind::IndexMissing | VectorErrorKind::Denied => {
                 return self.fail(read, deadline, error.detail, log).await;
@@ -215,10 +215,10 @@ impl Worker {
             VectorErrorKind::OutOfTime => (Deferral::NoTime, "there was no time"),
         };
         let now = self.clock.now();
-        let defer = self.store.defer_if_unmoved(&read, &claim, deferral, now);
+        let defer = self.tasks.defer_if_unmoved(&read, &claim, deferral, now);
         Ok(match defer.await? {
             Written::Applied(()) => Verdict::Deferred(why),
-            Written::Refused(()) => MOVED,
+            Written::NotApplied(()) => MOVED,
         })
     }
 
@@ -233,9 +233,9 @@ impl Worker {
         let failed = Outcome::Failed(Reason::GaveUp(detail));
         let open = read.open().into_iter();
         let results: Vec<_> = open.map(|at| (at, failed.clone())).collect();
-        let claim = new_claim(&read, [], deadline);
+        let claim = read.claim([], deadline + LEASE_MARGIN);
         let now = self.clock.now();
-        let fail = self.store.fail_if_unmoved(read, &claim, &results, now);
+        let fail = self.tasks.fail_if_unmoved(read, &claim, &results, now);
         Ok(match fail.await? {
             Written::Applied(settled) => {
                 log.settled(&settled);
@@ -244,26 +244,17 @@ impl Worker {
                     has_more_to_do: false,
                 }
             }
-            Written::Refused(()) => MOVED,
+            Written::NotApplied(()) => MOVED,
         })
     }
 }
 
-/// What an object that is not in the store counts as. If an unsettled claim saw it there, this service deleted it.
-fn absent(read: &TaskChunk, position: usize) -> Outcome {
-    if read.chunk.state.seen.contains(position) {
+/// What an object that is not in the store counts as. If an earlier claim saw it there and was not settled, this service deleted
+/// it.
+fn absent(claimed: &TaskChunk, position: usize) -> Outcome {
+    if claimed.chunk.state.seen.contains(position) {
         Outcome::Deleted
     } else {
         Outcome::Failed(Reason::NotFound)
     }
-}
-
-fn new_claim(
-    read: &TaskChunk,
-    present: impl IntoIterator<Item = usize>,
-    deadline: DateTime<Utc>,
-) -> Claim {
-    let token = uuid::Uuid::new_v4().simple().to_string();
-    let (attempt, lease_until) = (read.task.attempt, deadline + LEASE_MARGIN);
-    read.chunk.claim(token, attempt, present, lease_until)
 }

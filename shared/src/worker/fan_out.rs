@@ -25,14 +25,14 @@ impl Worker {
     ) -> Result<Verdict, StoreError> {
         let now = self.clock.now();
         let mut read = read;
-        let open = self.store.open_chunks(&read, now).await?;
+        let open = self.tasks.open_chunks(&read, now).await?;
         let begins = read.task.status == TaskStatus::Pending;
         let is_complete = read.task.progress.remaining() == 0;
         if open.numbers.is_empty() && !begins && !is_complete {
             return Ok(Verdict::Dropped("all its chunks are on their way"));
         }
         loop {
-            match self.store.fan_out_if_unmoved(&read, &open, now).await? {
+            match self.tasks.fan_out_if_unmoved(&read, &open, now).await? {
                 Written::Applied(TaskStatus::Processing) if is_complete => {}
                 Written::Applied(TaskStatus::Processing) => break,
                 Written::Applied(status) => {
@@ -42,10 +42,12 @@ impl Worker {
                         has_more_to_do: false,
                     });
                 }
-                Written::Refused(()) => return Ok(Verdict::Dropped("moved before it was begun")),
+                Written::NotApplied(()) => {
+                    return Ok(Verdict::Dropped("moved before it was begun"));
+                }
             }
             // It was pending with nothing left to try: now that it is `processing`, it ends.
-            read = match self.store.load(&read.task.id).await? {
+            read = match self.tasks.load(&read.task.id).await? {
                 Some(again)
                     if again.task.status == TaskStatus::Processing
                         && again.task.attempt == read.task.attempt =>

@@ -19,7 +19,7 @@ const MARGIN: TimeDelta = TimeDelta::seconds(25);
 /// Sends due work again.
 #[derive(Clone, Debug)]
 pub struct Sweeper {
-    store: TaskStore,
+    tasks: TaskStore,
     queue: TaskQueue,
     clock: Clock,
 }
@@ -41,9 +41,9 @@ pub struct SweepReport {
 
 impl Sweeper {
     /// A sweeper over a store and a queue.
-    pub fn new(store: TaskStore, queue: TaskQueue, clock: Clock) -> Self {
+    pub fn new(tasks: TaskStore, queue: TaskQueue, clock: Clock) -> Self {
         Self {
-            store,
+            tasks,
             queue,
             clock,
         }
@@ -56,14 +56,14 @@ impl Sweeper {
         let mut report = SweepReport::default();
         let mut log = SweepLog::default();
         // This comes first, since it matters most where a backlog leaves no time for it.
-        match self.store.oldest_pending(began).await {
+        match self.tasks.oldest_pending(began).await {
             Ok(since) => {
                 let age = since.map_or(0, |since| (began - since).num_seconds());
                 log.oldest_pending_age = Some(age.max(0));
             }
             Err(error) => log.failed(&mut report, error),
         }
-        for partition in self.store.open_partitions(began) {
+        for partition in self.tasks.open_partitions(began) {
             self.sweep_partition(partition, deadline, &mut report, &mut log)
                 .await;
             if self.is_late(deadline) {
@@ -85,7 +85,7 @@ impl Sweeper {
     ) {
         let mut start = None;
         loop {
-            let page = self.store.due_tasks(partition, start, self.clock.now());
+            let page = self.tasks.due_tasks(partition, start, self.clock.now());
             let page = match page.await {
                 Ok(page) => page,
                 Err(error) => return log.failed(report, error),
@@ -114,7 +114,7 @@ impl Sweeper {
     async fn send_again(&self, tasks: &[DueTask], report: &mut SweepReport, log: &mut SweepLog) {
         let now = self.clock.now();
         let taken: Vec<_> = stream::iter(tasks.to_vec())
-            .map(|due| async move { (self.store.redispatch_if_due(&due, now).await, due) })
+            .map(|due| async move { (self.tasks.redispatch_if_due(&due, now).await, due) })
             .buffered(CONCURRENT_TASKS)
             .collect()
             .await;
@@ -126,7 +126,7 @@ impl Sweeper {
                     attempt: due.attempt,
                     chunk: None,
                 }),
-                Ok(Written::Refused(())) => {}
+                Ok(Written::NotApplied(())) => {}
                 Err(error) => log.failed(report, error),
             }
         }

@@ -5,8 +5,8 @@ use crate::clock::rfc3339;
 use crate::store::{Scope, StoredTask};
 use crate::task::{Effect, Event, TaskId, TaskStatus};
 
-/// A restart or cancel that the store refused.
-pub(super) struct Refused {
+/// A restart or cancel that was not applied.
+pub(super) struct NotApplied {
     /// The task that was asked for.
     pub(super) id: TaskId,
     /// The attempt that the caller named.
@@ -15,7 +15,7 @@ pub(super) struct Refused {
     pub(super) found: Option<StoredTask>,
 }
 
-impl Refused {
+impl NotApplied {
     /// The task, where it is already as a restart would leave it.
     ///
     /// # Errors
