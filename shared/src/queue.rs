@@ -119,8 +119,8 @@ impl TaskQueue {
         Ok(sent.map(|response| response.successful.len())?)
     }
 
-    /// Makes a received message visible again at once. One that is not a message of this service so reaches the dead-letter
-    /// queue within moments, not after a visibility timeout for each time it may be received.
+    /// Makes a received message visible again at once. A foreign message is then received again at once, and reaches the
+    /// dead-letter queue in moments. Otherwise each receive would cost a visibility timeout.
     ///
     /// # Errors
     /// When SQS does not respond. The message is then redelivered after its visibility timeout.

@@ -86,15 +86,18 @@ pub fn lines(
 /// Writes a line through the current subscriber of `tracing`. For one that [`lines`] did not make, such as a log for people,
 /// the line is an event with its JSON as the message.
 pub fn log(level: Level, mut line: impl Line) {
-    dispatcher::get_default(|dispatch| match dispatch.downcast_ref::<Lines>() {
-        Some(lines) => lines.log(level, &mut line),
-        None => {
-            let json = || serde_json::to_string(&line).unwrap_or_default();
-            match level {
-                Level::ERROR => error!("{}", json()),
-                Level::WARN => warn!("{}", json()),
-                _ => info!("{}", json()),
-            }
-        }
+    let is_written = dispatcher::get_default(|dispatch| {
+        let lines = dispatch.downcast_ref::<Lines>();
+        lines.map(|lines| lines.log(level, &mut line)).is_some()
     });
+    if is_written {
+        return;
+    }
+    // Not in the closure: while it runs, `tracing` may take no event.
+    let json = || serde_json::to_string(&line).unwrap_or_default();
+    match level {
+        Level::ERROR => error!("{}", json()),
+        Level::WARN => warn!("{}", json()),
+        _ => info!("{}", json()),
+    }
 }

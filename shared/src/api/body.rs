@@ -56,7 +56,8 @@ pub(super) struct ListBody {
 }
 
 impl TaskBody {
-    /// A task as it was just read or written. Its first failures are read here.
+    /// A task as it was just read or written, with its first failures. A restart between the two may leave counters and failures
+    /// of two attempts in one response; only `/info` reads again.
     pub(super) async fn load(store: &TaskStore, stored: StoredTask) -> Result<Self, StoreError> {
         let failures = store.failures(&stored, MAX_FAILURES).await?;
         Ok(Self::new(stored.task, failures.items))

@@ -13,7 +13,7 @@ use crate::store::{OutcomePage, Place, StoredTask, TaskStore};
 use crate::task::{FailedItem, OutcomeFilter, TaskId};
 use lambda_http::{Body, Request, Response};
 
-/// How often a task is read that is restarted again and again while it is read.
+/// The most reads of a task for one response, if a restart overtakes each.
 const MAX_READS: u32 = 3;
 
 /// Shows one deletion task.

@@ -48,7 +48,7 @@ pub enum Deferral {
     Progress,
 }
 
-/// How a claim, or work that was never claimed, is on record as ended.
+/// What a settlement recorded.
 #[derive(Debug)]
 pub struct Settled {
     /// The chunk and its task as they were recorded, with the task's counters and status after it.
@@ -138,8 +138,7 @@ impl TaskStore {
         Ok(applied_if_claimed_as(written, &claim.token))
     }
 
-    /// Settles a claim with what became of its objects, whatever became of the task meanwhile, unless a newer claim has taken
-    /// over.
+    /// Records the outcomes of a claim, even if the task was canceled or restarted meanwhile, unless a newer claim exists.
     ///
     /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest`: why it has objects left, if it has.
     ///
@@ -256,8 +255,8 @@ impl TaskStore {
                 .remove(attr::DUE_AT);
         }
         part = match status {
-            // This was the last chunk. Within an attempt what remains only shrinks, and this chunk's objects are among it: once
-            // no more than these remain, no other write can change that.
+            // This was the last chunk. Within an attempt `remaining` only shrinks, and it includes this chunk's objects. If it
+            // equals them, every other chunk is settled, so no condition on it is needed.
             TaskStatus::Done | TaskStatus::Failed => part,
             TaskStatus::Processing if chunk.number.is_some() => part
                 .and_when(more_remain_than(newly))
@@ -300,8 +299,8 @@ impl TaskStore {
             }))
     }
 
-    /// Writes the task's part, if there is one, and the chunk's part together. Where a condition did not hold: the task's and
-    /// the chunk's item, as far as the condition on it did not hold. They are the same for a task of one chunk.
+    /// Writes the task's part, if there is one, and the chunk's part together. If a condition fails, returns the item of each
+    /// part whose condition failed: the task's, then the chunk's. For a task of one chunk both are the same item.
     async fn write_parts(
         &self,
         chunk: &TaskChunk,
@@ -341,7 +340,7 @@ impl Guard<'_> {
         }
     }
 
-    /// The chunk's part of a settlement, as far as it assumes something.
+    /// Begins the chunk's part of a settlement: its condition and, without an earlier claim, the fence that it takes.
     fn take(&self, chunk: &TaskChunk) -> GuardedUpdate {
         match self {
             Self::Claimed(token) => {
@@ -522,7 +521,7 @@ fn fence_as_read(fence: u64) -> Condition {
     }
 }
 
-/// Its lease, which was over when it was read, has not been released since. Nobody can take a lease without taking the fence.
+/// The lease, over when it was read, was not released since. It cannot have been renewed either: a new lease takes a new fence.
 fn lease_as_read(lease_until: Option<DateTime<Utc>>) -> Condition {
     lease_until.map_or_else(Condition::default, |over| {
         equals(attr::LEASE_UNTIL, n(over.timestamp_millis()))
@@ -537,8 +536,7 @@ fn claim_is_not_settled() -> Condition {
     exists(attr::LEASE_UNTIL)
 }
 
-/// A write that was refused was applied nevertheless if the chunk has its claim: the SDK sent it again after its response was
-/// lost.
+/// If the chunk already has this claim, the write was applied: its response was lost, and the SDK sent it again.
 fn applied_if_claimed_as(written: Written<(), [Option<Item>; 2]>, token: &str) -> Written<()> {
     match written {
         Written::Applied(()) => Written::Applied(()),

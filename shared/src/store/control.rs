@@ -26,7 +26,7 @@ impl TaskStore {
     /// Starts a terminal task again: `pending`, one attempt on. `attempt`: only if it is still this one.
     ///
     /// Returns the task as it is after the restart or, where it was refused, as it was found; `None` where there is none or
-    /// it has expired. A task that is terminal and in the named attempt is refused because it expires within a day.
+    /// it has expired. If the task returned is terminal and in the named attempt, it expires within a day.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -89,7 +89,8 @@ impl TaskStore {
             .await
     }
 
-    /// Sends `update`, which moves the task to `status`. Where it was refused because the SDK has sent it twice, it was applied.
+    /// Sends `update`, which moves the task to `status`. If the task found already has this `op`, the update was applied, and the
+    /// SDK sent it twice.
     async fn control(
         &self,
         id: &TaskId,

@@ -101,8 +101,8 @@ impl TaskStore {
 
     /// Since when the oldest pending task is pending; `None` where none is. The index may lag.
     ///
-    /// A task is pending since its creation. One that was restarted is since its last change, as the index does not say when
-    /// that was; it stands in the index where it was created, so among the first rows, before the oldest of the others.
+    /// A task is pending since its creation. A restarted task counts from its last change, since the index does not have the
+    /// time of the restart. It is still sorted by its creation, so it is among the first rows.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -216,8 +216,8 @@ impl TaskStore {
         Ok(open)
     }
 
-    /// Takes the chunks `open` of `read` over for a send, or ends a task whose objects all have an outcome, if no other
-    /// fan-out has begun since it was read. Returns the status that the task has now.
+    /// Records that the chunks `open` of `read` are about to be sent or, if every object has an outcome, ends the task, unless
+    /// another fan-out began since it was read. Returns the status that the task has now.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -249,8 +249,7 @@ impl TaskStore {
         }
         if is_complete {
             update = update.and_when(none_remain()).remove(attr::DUE_AT);
-        }
-        if open.not_taken_up {
+        } else if open.not_taken_up {
             let due_at = seconds(now + resend_delay(read.fan_out.count));
             update = update
                 .set(attr::FAN_OUTS, n(read.fan_out.count + 1))

@@ -419,8 +419,8 @@ pub(super) struct Expressions {
     pub(super) values: HashMap<String, AttributeValue>,
 }
 
-/// Updates two items together, or neither of them; a part that writes nothing is a condition on its item. Where a condition did
-/// not hold, returns for each part the item that its condition did not hold of, if there is one.
+/// Updates two items in one transaction. A part that writes nothing only checks its item. If a condition fails, nothing is
+/// written, and for each part whose condition failed the item found is returned.
 pub(super) async fn transact(
     client: &Client,
     table: &str,

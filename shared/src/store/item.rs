@@ -106,7 +106,7 @@ impl InlineChunk {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct FanOut {
     pub(super) token: Option<String>,
-    /// How many there were in this attempt that sent chunks which nobody had taken up.
+    /// The fan-outs of this attempt that sent chunks which no worker had claimed in it.
     pub(super) count: u32,
     /// When chunks that nobody has taken up are sent again.
     pub(super) due_at: Option<DateTime<Utc>>,

@@ -168,8 +168,7 @@ impl Run {
         }
     }
 
-    /// How many of the `left` rows that the page has room for are likely to come from this run, going by how many of the first
-    /// `taken` did.
+    /// Estimates how many of the page's `left` free rows this run will supply, from its share of the `taken` rows so far.
     fn likely_share(&self, left: usize, taken: usize) -> usize {
         (left * self.taken).div_ceil(taken).max(ROWS_A_READ_UNIT)
     }

@@ -236,8 +236,8 @@ impl Filling {
     }
 }
 
-/// At most how many bytes an object takes in the body of a response within the JSON that a function hands to Lambda: a quote
-/// or backslash becomes two bytes in the body, and four in the JSON around it.
+/// An upper bound of an object's bytes in Lambda's response. The body is JSON inside JSON: a quote or a backslash takes four
+/// bytes.
 fn size_in_a_response(id: &str, outcome: &Outcome) -> usize {
     let detail = match outcome {
         Outcome::Failed(reason) => reason.detail(),

@@ -27,7 +27,7 @@ pub struct FailedHead {
 }
 
 impl FailedHead {
-    /// Takes in the next failure, unless a list row has no room for it or one before it found none.
+    /// Adds a failure. Once one does not fit, none is added any more.
     pub(super) fn push(&mut self, id: &str, detail: &str) {
         if self.is_full {
             return;

@@ -14,8 +14,8 @@ pub struct MetricsNamespace(String);
 
 impl MetricsNamespace {
     /// The values of the setting, for a person.
-    pub const CHOICES: &str = "up to 64 of A-Z, a-z, 0-9, space and .-_/#: that do not begin with `:` or `AWS/`, or to nothing for \
-                               no metrics";
+    pub const CHOICES: &str = "at most 64 of `A-Z a-z 0-9 . - _ / # :` and space that do not begin with `:` or `AWS/`, or leave it empty \
+                               for no metrics";
 
     /// The namespace.
     pub fn as_str(&self) -> &str {

@@ -26,8 +26,8 @@ pub trait VectorStore: Send + Sync {
     /// acknowledgement replace the read. Once this returns, nothing of the call takes effect any more.
     ///
     /// After an error some ids may be deleted and others not. Where no response came ([`VectorErrorKind::Unanswered`]) the
-    /// delete may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after it was sent: the adapter and its
-    /// service see to that.
+    /// delete may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after this was called, however late the
+    /// adapter sent it: the adapter and its service see to that.
     ///
     /// [`VECTOR_CALL_TIMEOUT`]: crate::aws::VECTOR_CALL_TIMEOUT
     fn delete<'a>(

@@ -70,7 +70,7 @@ impl fmt::Debug for Factory {
 }
 
 impl Factory {
-    /// Parses `postgres://user@host/database?…`. Logs a warning if the server is not verified.
+    /// Parses `postgres://user@host/database?…`.
     ///
     /// # Errors
     /// Every error in it, a sentence each.
@@ -94,9 +94,6 @@ impl Factory {
         let (Some(address), Some(layout), true) = (address, layout, errors.is_empty()) else {
             return Err(errors);
         };
-        if let Some(why) = address.why_unverified() {
-            tracing::warn!(store = address.host, outcome = "not verified", why = why);
-        }
         Ok(Self {
             address,
             layout,
@@ -117,6 +114,13 @@ impl Factory {
 impl StoreFactory for Factory {
     fn prepare(&self, services: &Services) {
         self.pool(services);
+        if let Some(why) = self.address.why_unverified() {
+            tracing::warn!(
+                store = self.address.host,
+                outcome = "not verified",
+                why = why
+            );
+        }
     }
 
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {

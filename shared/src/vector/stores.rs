@@ -92,10 +92,18 @@ fn factory_of(text: &str) -> Result<Arc<dyn StoreFactory>, Vec<String>> {
 }
 
 /// The stores that a deployment is configured with. Clones share them and their connections.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct VectorStores {
     rules: Arc<Rules>,
     services: Arc<Services>,
+}
+
+/// Without the services, whose settings hold names of hosts and users.
+impl fmt::Debug for VectorStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns = self.rules.iter().map(|(pattern, _)| &pattern.0);
+        f.debug_list().entries(patterns).finish()
+    }
 }
 
 impl VectorStores {

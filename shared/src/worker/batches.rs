@@ -89,7 +89,8 @@ impl Batches {
         self.has_gone = true;
     }
 
-    /// Gives an object up that the store refuses, for this reason, unless something goes after it: it may have been kept by that.
+    /// Notes an object that the store refuses, and why. It is given up unless another object is deleted afterwards, which may
+    /// have kept it; then it is tried again.
     pub(super) fn refuse(&mut self, position: usize, detail: &str) {
         self.refused.insert(position, detail.to_owned());
     }
@@ -134,8 +135,8 @@ impl Batches {
         }
     }
 
-    /// A batch has come out: refused for this reason, or otherwise. Where it was the last of a refused batch's single objects and all
-    /// were refused alike, the rest of that batch is given up, and is what this returns.
+    /// Notes a batch's result: refused for this reason, or not. If it was the last probe of a refused batch and all probes were
+    /// refused for the same reason, returns the rest of that batch, which is given up.
     pub(super) fn came_out(&mut self, refused: Option<&str>) -> Vec<usize> {
         let Some(suspect) = &mut self.suspect else {
             return Vec::new();

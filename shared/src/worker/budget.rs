@@ -40,8 +40,8 @@ impl Budget {
         self.left() >= MIN_TIME
     }
 
-    /// How long a call may wait for its turn: after it half of what is left now is still there, or as much as the call, a read
-    /// of the task before it and the settlement after it may take.
+    /// The longest wait before a call. It leaves half of the time, but no less than 4 s and no more than 14 s: enough for a
+    /// read of the task, the call and the settlement.
     pub(super) fn longest_wait(&self) -> Duration {
         let left = self.left().to_std().unwrap_or(Duration::ZERO);
         let (least, most) = (FAIR_CALL_TIME * 2, VECTOR_CALL_TIMEOUT + FAIR_CALL_TIME * 2);

@@ -215,7 +215,7 @@ impl Deletion<'_> {
         }
         let mut left = batches.into_left();
         if let Why::NotTried = why_left {
-            // Those that were kept once were tried.
+            // An object that was kept once was tried, so that is its reason, not lack of time.
             for (at, why) in kept_once {
                 if let Some(place) = left.iter().position(|left| *left == at) {
                     left.swap_remove(place);

@@ -181,7 +181,7 @@ fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     match (code, error.routine()) {
         ("57014", _) => {
             let detail = format!(
-                "Deleting from table {table} took too long: check for a slow trigger, or for a missing index on it or on a table that references it"
+                "Deleting from table {table} took too long: check {table} and the tables that reference it for a slow trigger or a missing index"
             );
             return (TooSlow, detail);
         }
