@@ -72,6 +72,9 @@ const DISPATCH_GRACE: TimeDelta = TimeDelta::seconds(60);
 /// The longest the sweeper waits between two sends of the same work.
 const MAX_RESEND_DELAY: TimeDelta = TimeDelta::hours(1);
 
+/// The longest that a chunk is deferred because its vector store throttles.
+const LONGEST_THROTTLED: TimeDelta = TimeDelta::minutes(8);
+
 /// How long work waits that the sweeper has sent `sends` times without progress.
 fn resend_delay(sends: u32) -> TimeDelta {
     DISPATCH_GRACE

@@ -9,6 +9,7 @@ const QUERY: &str = "DynamoDB.Query";
 const WRITE_TASK: &str = "DynamoDB.UpdateItem";
 const SEND: &str = "SQS.SendMessage";
 const SEND_BATCH: &str = "SQS.SendMessageBatch";
+const CHECK: &str = "S3Vectors.GetVectors";
 const DELETE: &str = "S3Vectors.DeleteVectors";
 
 const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
@@ -134,6 +135,38 @@ async fn after_progress_the_sweeper_comes_as_soon_as_to_a_new_task() {
         service.lose_messages().await;
         service.assert_due_in(120, &story).await;
     }
+}
+
+#[tokio::test]
+async fn a_large_task_whose_chunks_are_all_throttled_is_tried_again_every_eight_minutes() {
+    let service = Service::start_with_chunks_of(2).await;
+    let objects = ids("o", 4);
+    service.seed("index", &objects).await;
+    service.run(&run_body("index", "t", &objects)).await.ok();
+    service.wire.next_times(usize::MAX, CHECK, THROTTLING);
+    let mut last_try = service.now();
+    let mut longest_wait = TimeDelta::zero();
+    for _ in 0..45 {
+        let began = service.now();
+        service.sweep().await;
+        service.wire.calls();
+        service.work().await;
+        if service.wire.calls().iter().any(|call| call == CHECK) {
+            longest_wait = longest_wait.max(began - last_try);
+            last_try = began;
+        }
+        // The worker's backoff takes some of the minute on this clock.
+        service.pass(began + TimeDelta::seconds(60) - service.now());
+    }
+    // The eight minutes begin after the backoff, and end before the next sweep.
+    assert!(longest_wait <= TimeDelta::minutes(10), "{longest_wait}");
+    service.wire.heal();
+    for _ in 0..10 {
+        service.pass(TimeDelta::seconds(60));
+        service.sweep().await;
+        service.work().await;
+    }
+    assert_eq!(service.task("t").await["status"], "done");
 }
 
 #[tokio::test]

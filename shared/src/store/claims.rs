@@ -10,13 +10,12 @@ use super::guarded::{
 };
 use super::item::{self, Objects, StoredTask};
 use super::{
-    CHUNK_RETENTION, DISPATCH_GRACE, StoreError, TaskStore, Written, new_token, resend_delay,
+    CHUNK_RETENTION, DISPATCH_GRACE, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token,
+    resend_delay,
 };
 use crate::task::{Chunk, Claim, Counts, Event, Outcome, Settlement, Task, TaskStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// Deferrals after which one that throttling caused does not become longer: eight minutes.
-const MAX_THROTTLED_PUT_OFFS: u32 = 3;
 /// How often a settlement is worked out again because the task has moved. Each time needs another write in between: a cancel, a
 /// restart, or the settlement of another chunk that was the last but this one.
 const MAX_ROUNDS: u32 = 20;
@@ -427,7 +426,7 @@ impl Deferral {
     /// How long a chunk waits that has been deferred `times` times since it last made progress.
     fn delay(self, times: u32) -> TimeDelta {
         match self {
-            Self::Throttled | Self::NoTime => resend_delay(times.min(MAX_THROTTLED_PUT_OFFS)),
+            Self::Throttled | Self::NoTime => resend_delay(times).min(LONGEST_THROTTLED),
             Self::Failed => resend_delay(times),
             Self::Progress => TimeDelta::zero(),
         }

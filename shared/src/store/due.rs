@@ -4,9 +4,11 @@
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
 use super::guarded::{Condition, GuardedUpdate, absent, equals, same_attempt, status_moved_by};
 use super::item::{self, Objects, StoredTask};
-use super::{INDEX_NAME, StoreError, TaskStore, Written, new_token, resend_delay};
+use super::{
+    INDEX_NAME, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
+};
 use crate::task::{ChunkState, Event, TaskId, TaskStatus};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 
@@ -46,6 +48,10 @@ pub struct OpenChunks {
     /// Whether some of them were not taken up in this attempt yet: they may be on the queue already, so they are sent
     /// ever more rarely.
     pub not_taken_up: bool,
+    /// Whether some of them were deferred, or their workers died: they may be deferred once more.
+    pub tried_again: bool,
+    /// When the first of the others is due: one that is deferred, or claimed by a worker that may die.
+    pub next_due: Option<DateTime<Utc>>,
 }
 
 impl TaskStore {
@@ -189,6 +195,7 @@ impl TaskStore {
             return Ok(OpenChunks {
                 numbers: (0..count).collect(),
                 not_taken_up: true,
+                ..OpenChunks::default()
             });
         }
         let mut open = OpenChunks::default();
@@ -200,24 +207,32 @@ impl TaskStore {
                     Some(state) => due_chunk(task, state, now),
                     None => Due::NotTakenUp,
                 };
-                let is_sent = match due {
-                    Due::Now => true,
-                    Due::Later => false,
-                    Due::NotTakenUp => {
-                        open.not_taken_up |= is_first;
-                        is_first
+                match due {
+                    Due::Never => {}
+                    Due::Now => {
+                        open.tried_again = true;
+                        open.numbers.push(number);
                     }
-                };
-                if is_sent {
-                    open.numbers.push(number);
+                    Due::At(time) => {
+                        let next = open.next_due.map_or(time, |next| next.min(time));
+                        open.next_due = Some(next);
+                    }
+                    Due::NotTakenUp if is_first => {
+                        open.not_taken_up = true;
+                        open.numbers.push(number);
+                    }
+                    Due::NotTakenUp => {}
                 }
             }
         }
         Ok(open)
     }
 
-    /// Records that the chunks `open` of `read` are about to be sent or, if every object has an outcome, ends the task, unless
-    /// another fan-out began since it was read. Returns the status that the task has now.
+    /// Records that the chunks `open` of `read` are about to be sent, and when the sweeper is to look at the task again or, if
+    /// every object has an outcome, ends the task, unless another fan-out began since it was read. Returns the status that the
+    /// task has now.
+    ///
+    /// A chunk that is deferred does not write to its task, so the fan-out finds out for it when it is due.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -249,13 +264,22 @@ impl TaskStore {
         }
         if is_complete {
             update = update.and_when(none_remain()).remove(attr::DUE_AT);
-        } else if open.not_taken_up {
-            let due_at = seconds(now + resend_delay(read.fan_out.count));
-            update = update
-                .set(attr::FAN_OUTS, n(read.fan_out.count + 1))
-                .set(attr::FAN_OUT_DUE_AT, due_at.clone())
-                // Until then the sweeper leaves the task alone, unless a settlement sets another time.
-                .set(attr::DUE_AT, due_at);
+        } else {
+            let fan_out_due = now + resend_delay(read.fan_out.count);
+            if open.not_taken_up {
+                update = update
+                    .set(attr::FAN_OUTS, n(read.fan_out.count + 1))
+                    .set(attr::FAN_OUT_DUE_AT, seconds(fan_out_due));
+            }
+            let due = [
+                open.not_taken_up.then_some(fan_out_due),
+                open.tried_again.then(|| now + LONGEST_THROTTLED),
+                open.next_due,
+            ];
+            // Until then the sweeper leaves the task alone, unless a settlement sets another time.
+            if let Some(due_at) = due.into_iter().flatten().min() {
+                update = update.set(attr::DUE_AT, seconds(due_at));
+            }
         }
         let key = item::key_of(&task.id);
         Ok(match update.send(&self.client, &self.table, key).await? {
@@ -293,8 +317,11 @@ fn none_remain() -> Condition {
 
 /// When a chunk is to be sent.
 enum Due {
+    /// All its objects have an outcome.
+    Never,
     Now,
-    Later,
+    /// It is deferred, or claimed, until then.
+    At(DateTime<Utc>),
     /// Nobody has taken it up in this attempt: its message may be on the queue.
     NotTakenUp,
 }
@@ -302,14 +329,17 @@ enum Due {
 fn due_chunk(task: &StoredTask, state: &ChunkState, now: DateTime<Utc>) -> Due {
     let attempt = task.task.attempt;
     let outcomes = state.counts(attempt, task.baseline);
-    if outcomes.sum() as usize == state.size || state.is_leased(now) {
-        return Due::Later;
+    if outcomes.sum() as usize == state.size {
+        return Due::Never;
+    }
+    if let Some(lease_until) = state.lease_until.filter(|until| now < *until) {
+        return Due::At(lease_until + TimeDelta::seconds(1));
     }
     if state.attempt != attempt {
         return Due::NotTakenUp;
     }
     match state.due_at {
-        Some(due) if due > now => Due::Later,
+        Some(due) if due > now => Due::At(due),
         Some(_) | None => Due::Now,
     }
 }

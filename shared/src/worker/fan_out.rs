@@ -29,6 +29,10 @@ impl Worker {
         let begins = read.task.status == TaskStatus::Pending;
         let is_complete = read.task.progress.remaining() == 0;
         if open.numbers.is_empty() && !begins && !is_complete {
+            if open.next_due.is_some() {
+                // Another fan-out that was first has recorded the same.
+                let _ = self.tasks.fan_out_if_unmoved(&read, &open, now).await?;
+            }
             return Ok(Verdict::Dropped("all its chunks are on their way"));
         }
         loop {
