@@ -232,9 +232,9 @@ impl Service {
     }
 
     /// Starts the worker on this message, to be held or killed half-way.
-    pub fn start_delivery(self: &Arc<Self>, body: &'static str) -> JoinHandle<usize> {
-        let service = Arc::clone(self);
-        tokio::spawn(async move { service.deliver(&[body]).await })
+    pub fn start_delivery(self: &Arc<Self>, body: &str) -> JoinHandle<usize> {
+        let (service, body) = (Arc::clone(self), body.to_owned());
+        tokio::spawn(async move { service.deliver(&[&body]).await })
     }
 
     /// Runs the sweeper once. Returns how many messages it sent.
@@ -344,4 +344,14 @@ impl Service {
         let waited = tokio::time::timeout(Duration::from_secs(10), holds).await;
         waited.unwrap_or_else(|_| panic!("never came true: {what}"));
     }
+}
+
+/// Kills a worker where it stands.
+///
+/// # Panics
+/// When it has ended before.
+pub async fn kill(work: JoinHandle<usize>) {
+    work.abort();
+    let end = work.await;
+    assert!(end.is_err_and(|error| error.is_cancelled()), "it has ended");
 }

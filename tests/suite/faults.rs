@@ -3,15 +3,11 @@
 use chrono::TimeDelta;
 use std::sync::Arc;
 use tests::lines::Lines;
-use tests::wire::Fault;
+use tests::wire::{
+    DENIED, Fault,
+    call::{CHECK, DELETE, GET_TASK, PUT_TASK, QUERY, SEND, WRITE_TASK},
+};
 use tests::{DEMO_INDEX, Service, example};
-
-const PUT_TASK: &str = "DynamoDB.PutItem";
-const GET_TASK: &str = "DynamoDB.GetItem";
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const SEND: &str = "SQS.SendMessage";
-const LOOK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
 
 const FIRST_ATTEMPT: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
 
@@ -23,7 +19,7 @@ const LEASE: i64 = 41;
 async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice() {
     let moments = [
         (GET_TASK, 1),
-        (LOOK, 1),
+        (CHECK, 1),
         (WRITE_TASK, 1),
         (DELETE, 1),
         (WRITE_TASK, 2),
@@ -38,7 +34,7 @@ async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice()
             service.run(&example()).await.ok();
             let hold = || match after {
                 false => service.wire.hold(call),
-                true => service.wire.hold_answer(call),
+                true => service.wire.hold_response(call),
             };
             let first = (time > 1).then(|| service.wire.hold(call));
             let last = hold();
@@ -72,7 +68,7 @@ async fn what_a_dead_worker_saw_and_deleted_stays_deleted_across_cancel_and_rest
     for scope in ["", "&scope=all"] {
         let service = Arc::new(Service::start().await);
         service.run(&example()).await.ok();
-        let deleted = service.wire.hold_answer(DELETE);
+        let deleted = service.wire.hold_response(DELETE);
         let work = service.start_work();
         deleted.reached().await;
         work.abort();
@@ -95,7 +91,7 @@ async fn what_a_dead_worker_saw_and_deleted_stays_deleted_across_cancel_and_rest
 async fn an_object_that_somebody_puts_back_after_a_crash_is_deleted_again() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
-    let deleted = service.wire.hold_answer(DELETE);
+    let deleted = service.wire.hold_response(DELETE);
     let work = service.start_work();
     deleted.reached().await;
     work.abort();
@@ -109,7 +105,7 @@ async fn an_object_that_somebody_puts_back_after_a_crash_is_deleted_again() {
 async fn a_write_whose_answer_was_lost_counts_once() {
     for call in [PUT_TASK, WRITE_TASK, SEND] {
         let service = Service::start().await;
-        service.wire.next(call, Fault::AnswerLost);
+        service.wire.next(call, Fault::ResponseLost);
         let created = service.run(&example()).await;
         assert_eq!(
             created.header("idempotent-replayed"),
@@ -123,7 +119,7 @@ async fn a_write_whose_answer_was_lost_counts_once() {
     }
     let service = Service::start().await;
     service.run(&example()).await.ok();
-    service.wire.next_times(2, WRITE_TASK, Fault::AnswerLost); // the claim's, and then the settlement's
+    service.wire.next_times(2, WRITE_TASK, Fault::ResponseLost); // the claim's, and then the settlement's
     let claim_and_settle = service.work_once().await;
     assert_eq!(claim_and_settle, 1);
     service.assert_documented_outcome("claim sent again").await;
@@ -136,7 +132,7 @@ async fn a_settlement_whose_answer_was_lost_is_success() {
     let delete = service.wire.hold(DELETE);
     let work = service.start_delivery(FIRST_ATTEMPT);
     delete.reached().await;
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     delete.release();
     assert_eq!(work.await.unwrap(), 0, "acknowledged");
     service
@@ -148,12 +144,12 @@ async fn a_settlement_whose_answer_was_lost_is_success() {
 async fn a_restart_or_cancel_whose_answer_was_lost_acts_once_and_succeeds() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     assert_eq!(
         service.cancel("task_id=delete-xyz").await.ok()["status"],
         "canceled"
     );
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let restarted = service.restart("task_id=delete-xyz&attempt=1").await.ok();
     assert_eq!(
         (&restarted["status"], &restarted["attempt"]),
@@ -167,7 +163,7 @@ async fn a_restart_sent_again_after_its_task_has_ended_does_not_restart_it_twice
     service.run(&example()).await.ok();
     service.work().await;
     // The SDK's second send of the same restart is held until the worker has carried out the first.
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let again = service.wire.hold(WRITE_TASK);
     let restart = tokio::spawn({
         let service = Arc::clone(&service);
@@ -191,7 +187,7 @@ async fn a_cancel_sent_again_after_a_restart_does_not_cancel_the_new_attempt() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     // The SDK's second send of the same cancel is held until somebody has restarted the task.
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let again = service.wire.hold(WRITE_TASK);
     let cancel = tokio::spawn({
         let service = Arc::clone(&service);
@@ -263,9 +259,7 @@ async fn a_task_store_out_of_reach_is_a_503_with_retry_after_and_a_message_that_
     for call in [PUT_TASK, GET_TASK, WRITE_TASK] {
         service.wire.next_times(usize::MAX, call, throttled.clone());
     }
-    service
-        .wire
-        .next_times(usize::MAX, "DynamoDB.Query", Fault::Unsent);
+    service.wire.next_times(usize::MAX, QUERY, Fault::Unsent);
     for answer in [
         service.run(&example()).await,
         service.info("task_id=delete-xyz").await,
@@ -289,7 +283,7 @@ async fn a_task_store_out_of_reach_is_a_503_with_retry_after_and_a_message_that_
 #[tokio::test]
 async fn a_fault_of_ours_is_a_500_that_says_nothing_about_us() {
     let service = Service::start().await;
-    let denied = Fault::Refused(400, "AccessDeniedException");
+    let denied = DENIED;
     service.wire.next(GET_TASK, denied);
     let problem = service.info("task_id=x").await.problem(500);
     assert_eq!(problem["detail"], "Something went wrong on our side");
@@ -302,7 +296,7 @@ async fn what_the_first_of_two_dead_workers_deleted_is_still_known_to_the_third(
     service.run(&example()).await.ok();
     for call in [DELETE, WRITE_TASK] {
         // The first dies once its delete is carried out, the second once its claim is.
-        let held = service.wire.hold_answer(call);
+        let held = service.wire.hold_response(call);
         let work = service.start_delivery(FIRST_ATTEMPT);
         held.reached().await;
         work.abort();
@@ -317,9 +311,9 @@ async fn what_the_first_of_two_dead_workers_deleted_is_still_known_to_the_third(
 async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_look() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
-    service.wire.next_times(4, DELETE, Fault::AnswerLost);
-    let look = service.wire.hold_answer(LOOK);
-    service.wire.next(LOOK, Fault::Unsent); // the look at what became of the delete
+    service.wire.next_times(4, DELETE, Fault::ResponseLost);
+    let look = service.wire.hold_response(CHECK);
+    service.wire.next(CHECK, Fault::Unsent); // the look at what became of the delete
     let work = service.start_work();
     look.reached().await;
     look.release();
@@ -342,7 +336,7 @@ async fn nothing_is_settled_while_a_delete_that_nobody_answered_may_still_arrive
     let service = Service::start().await;
     service.run(&example()).await.ok();
     let began = service.now();
-    service.wire.next(DELETE, Fault::AnswerLost);
+    service.wire.next(DELETE, Fault::ResponseLost);
     service.work().await;
     let waited = service.now() - began;
     assert!(waited >= TimeDelta::seconds(10), "{waited}");
@@ -354,7 +348,7 @@ async fn a_worker_without_the_time_to_wait_for_a_lost_delete_leaves_its_claim_to
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     let lease_over = service.now() + TimeDelta::seconds(LEASE);
-    let look = service.wire.hold_answer(LOOK);
+    let look = service.wire.hold_response(CHECK);
     let work = service.start_work();
     look.reached().await;
     service.pass(TimeDelta::seconds(20)); // of 30

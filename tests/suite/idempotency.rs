@@ -5,10 +5,11 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tests::http::Reply;
-use tests::wire::Fault;
+use tests::wire::{
+    Fault,
+    call::{PUT_TASK, SEND},
+};
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
-
-const CREATE: &str = "DynamoDB.PutItem";
 
 fn is_replay(reply: &Reply) -> bool {
     reply.header("idempotent-replayed") == Some("true")
@@ -36,7 +37,7 @@ fn ways() -> [(char, Value); 5] {
 async fn of_two_hundred_simultaneous_creates_one_wins_and_all_answer_its_task() {
     let service = Arc::new(Service::start().await);
     // Every caller is about to write, and knows of no other.
-    let hold = service.wire.hold_times(200, CREATE);
+    let hold = service.wire.hold_times(200, PUT_TASK);
     let calls = (0..200).map(|number| {
         let service = Arc::clone(&service);
         let (request, body) = ways()[number % 5].clone();
@@ -149,11 +150,11 @@ async fn a_repeated_create_answers_the_task_as_it_is_by_now_and_starts_nothing()
 #[tokio::test]
 async fn a_create_whose_answer_was_lost_is_not_mistaken_for_a_repeated_one() {
     let service = Service::start().await;
-    service.wire.next(CREATE, Fault::AnswerLost);
+    service.wire.next(PUT_TASK, Fault::ResponseLost);
     let reply = service.run(&example()).await;
     assert!(!is_replay(&reply) && !is_mismatch(&reply));
     reply.ok();
-    assert_eq!(service.wire.calls(), [CREATE, CREATE, "SQS.SendMessage"]);
+    assert_eq!(service.wire.calls(), [PUT_TASK, PUT_TASK, SEND]);
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tests::wire::Fault;
+use tests::wire::{
+    FAILING, THROTTLING,
+    call::{CHECK, DELETE, GET_TASK},
+};
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
 
-const GET_TASK: &str = "DynamoDB.GetItem";
-const LOOK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
 const NOT_FOUND: &str = "Object not found in index";
 
 /// Items as `/info` shows them.
@@ -177,8 +177,7 @@ async fn a_task_was_updated_when_its_caller_last_saw_it_change() {
 
         // Work that is put off changes nothing that a caller sees.
         at(&service, 20);
-        let throttled = Fault::Refused(429, "TooManyRequestsException");
-        service.wire.next_times(usize::MAX, LOOK, throttled);
+        service.wire.next_times(usize::MAX, CHECK, THROTTLING);
         let time = TimeDelta::seconds(4);
         assert_eq!(service.deliver_within(time, &[first]).await, 0);
         service.wire.heal();
@@ -253,10 +252,8 @@ async fn each_outcome_filter_shows_just_its_objects_in_request_order() {
     service.work().await; // what is there is deleted
     service.insert(DEMO_INDEX, &["stuck-1", "stuck-2"]).await;
     service.restart("task_id=t").await.ok();
-    service
-        .wire
-        .next(DELETE, Fault::Refused(503, "ServiceUnavailableException"));
-    let first_read = service.wire.hold_answer(GET_TASK);
+    service.wire.next(DELETE, FAILING);
+    let first_read = service.wire.hold_response(GET_TASK);
     let work = service.start_work();
     first_read.reached().await;
     let second_read = service.wire.hold(GET_TASK);

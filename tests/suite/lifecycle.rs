@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
+use tests::wire::{Fault, call::WRITE_TASK};
 use tests::{DEMO_INDEX, Service, example, run_body};
 
 /// Brings a task into a status; answers its id.
@@ -16,12 +17,12 @@ async fn task_in(service: &Service, status: &str) -> String {
         "pending" => {}
         "processing" => {
             // Its claim is made and its worker is gone.
-            let unsettled = tests::wire::Fault::Refused(400, "ThrottlingException");
-            let claim = service.wire.hold("DynamoDB.UpdateItem");
+            let unsettled = Fault::Refused(400, "ThrottlingException");
+            let claim = service.wire.hold(WRITE_TASK);
             let worker = service.work_once();
             let meanwhile = async {
                 claim.reached().await;
-                service.wire.next_times(3, "DynamoDB.UpdateItem", unsettled);
+                service.wire.next_times(3, WRITE_TASK, unsettled);
                 claim.release();
             };
             tokio::join!(worker, meanwhile);

@@ -2,11 +2,11 @@
 
 use chrono::TimeDelta;
 use std::sync::Arc;
+use tests::wire::{
+    FAILING, Fault,
+    call::{DELETE, GET_TASK, WRITE_TASK},
+};
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
-
-const GET_TASK: &str = "DynamoDB.GetItem";
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const DELETE: &str = "S3Vectors.DeleteVectors";
 
 async fn with_example() -> Arc<Service> {
     let service = Service::start().await;
@@ -53,11 +53,8 @@ async fn a_cancel_during_the_delete_records_what_was_deleted() {
 #[tokio::test]
 async fn after_a_cancel_the_worker_makes_no_second_delete_call() {
     let service = with_example().await;
-    service.wire.next(
-        DELETE,
-        tests::wire::Fault::Refused(503, "ServiceUnavailableException"),
-    );
-    let delete = service.wire.hold_answer(GET_TASK);
+    service.wire.next(DELETE, FAILING);
+    let delete = service.wire.hold_response(GET_TASK);
     let work = service.start_work();
     delete.reached().await; // the first read of the task
     let second_read = service.wire.hold(GET_TASK);
@@ -215,7 +212,7 @@ async fn two_hundred_callers_and_two_workers_leave_every_counter_right() {
 #[tokio::test]
 async fn a_restart_of_everything_deletes_what_was_put_back_before_the_old_claim_settled() {
     let service = with_example().await;
-    let deleted = service.wire.hold_answer(DELETE);
+    let deleted = service.wire.hold_response(DELETE);
     let work = service.start_work();
     deleted.reached().await;
     service.cancel("task_id=delete-xyz").await.ok();
@@ -232,9 +229,7 @@ async fn a_restart_and_a_cancel_whose_answers_are_lost_do_not_undo_each_other() 
     // The SDK sends a restart again after another caller has canceled what it restarted: the cancel stands.
     let service = with_example().await;
     service.cancel("task_id=delete-xyz").await.ok();
-    service
-        .wire
-        .next(WRITE_TASK, tests::wire::Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let again = service.wire.hold(WRITE_TASK);
     let restart = tokio::spawn({
         let service = Arc::clone(&service);

@@ -3,14 +3,11 @@
 use chrono::TimeDelta;
 use serde_json::Value;
 use std::sync::Arc;
-use tests::wire::Fault;
+use tests::wire::{
+    FAILING, Fault, THROTTLING,
+    call::{CHECK, DELETE, WRITE_CHUNK, WRITE_TASK},
+};
 use tests::{Service, example, ids, run_body};
-
-const LOOK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
-
-const FAILING: Fault = Fault::Refused(503, "ServiceUnavailableException");
-const THROTTLING: Fault = Fault::Refused(429, "TooManyRequestsException");
 
 /// A task over whose first two objects, `o-0` and `o-1`, the test has the store fail. A large one has two more, in a chunk of their
 /// own, which has been carried out.
@@ -89,11 +86,11 @@ impl Stuck {
             }
             Trouble::NoTime => {
                 let claim = if self.is_large {
-                    "DynamoDB.TransactWriteItems"
+                    WRITE_CHUNK
                 } else {
-                    "DynamoDB.UpdateItem"
+                    WRITE_TASK
                 };
-                let claimed = service.wire.hold_answer(claim);
+                let claimed = service.wire.hold_response(claim);
                 let work = service.start_delivery(self.message());
                 claimed.reached().await;
                 service.pass(TimeDelta::seconds(29)); // of the invocation's 30
@@ -149,7 +146,7 @@ impl Stuck {
 async fn throttling_or_no_time_puts_work_off_by_one_to_eight_minutes_and_never_fails_it() {
     for is_large in [false, true] {
         for trouble in [
-            Trouble::At(LOOK, THROTTLING),
+            Trouble::At(CHECK, THROTTLING),
             Trouble::At(DELETE, THROTTLING),
             Trouble::NoTime,
         ] {
@@ -160,7 +157,7 @@ async fn throttling_or_no_time_puts_work_off_by_one_to_eight_minutes_and_never_f
                 stuck.assert_sent_in(60 * minutes, &story).await;
             }
             // Only a store that fails makes the wait longer still.
-            stuck.meets(&Trouble::At(LOOK, FAILING)).await;
+            stuck.meets(&Trouble::At(CHECK, FAILING)).await;
             stuck.assert_sent_in(1920, &story).await;
 
             // Progress: somebody else has removed one of the objects.
@@ -187,7 +184,7 @@ async fn throttling_or_no_time_puts_work_off_by_one_to_eight_minutes_and_never_f
 #[tokio::test]
 async fn a_store_that_keeps_failing_is_tried_five_times_and_a_restart_mends_the_task() {
     for is_large in [false, true] {
-        for call in [LOOK, DELETE] {
+        for call in [CHECK, DELETE] {
             let story = format!("{call}, large: {is_large}");
             let failing = Trouble::At(call, FAILING);
             let mut stuck = Stuck::create(is_large).await;
@@ -252,7 +249,7 @@ async fn work_whose_workers_die_again_and_again_fails_after_five_claims() {
 
 #[tokio::test]
 async fn only_four_failures_in_a_row_end_a_claim_and_a_throttled_call_none() {
-    for call in [LOOK, DELETE] {
+    for call in [CHECK, DELETE] {
         let service = Service::start().await;
         let objects = ids("o", 4);
         service.seed("index", &objects).await;
@@ -327,7 +324,7 @@ async fn assert_the_refused_id_is_settled(service: &Service, remaining: usize, s
 
 #[tokio::test]
 async fn an_id_that_was_refused_stays_on_record_though_the_next_call_fails() {
-    for call in [LOOK, DELETE] {
+    for call in [CHECK, DELETE] {
         for fault in [FAILING, THROTTLING] {
             let service = with_a_refused_id(call).await;
             service.wire.next_times(usize::MAX, call, fault);
@@ -339,7 +336,7 @@ async fn an_id_that_was_refused_stays_on_record_though_the_next_call_fails() {
 
 #[tokio::test]
 async fn an_id_that_was_refused_stays_on_record_though_the_time_is_up() {
-    for (call, remaining) in [(LOOK, 3), (DELETE, 2)] {
+    for (call, remaining) in [(CHECK, 3), (DELETE, 2)] {
         let service = with_a_refused_id(call).await;
         let next = service.wire.hold(call);
         let work = service.start_work();
@@ -357,7 +354,7 @@ async fn a_delete_that_was_carried_out_though_its_answer_failed_counts_as_delete
     service.run(&example()).await.ok();
     service
         .wire
-        .next_times(usize::MAX, DELETE, Fault::AnswerLost);
+        .next_times(usize::MAX, DELETE, Fault::ResponseLost);
     service.work().await;
     service
         .assert_documented_outcome("answers to deletes are lost")
@@ -407,7 +404,7 @@ async fn denied_access_fails_the_task_without_naming_our_insides() {
     service.run(&example()).await.ok();
     service
         .wire
-        .next(LOOK, Fault::Refused(403, "AccessDeniedException"));
+        .next(CHECK, Fault::Refused(403, "AccessDeniedException"));
     service.work().await;
     let task = service.task("delete-xyz").await;
     assert_eq!(task["status"], "failed");
@@ -443,7 +440,7 @@ async fn a_store_that_refuses_the_request_itself_fails_the_task_and_blames_no_ob
     service.run(&example()).await.ok();
     service
         .wire
-        .next(LOOK, Fault::Refused(400, "ValidationException"));
+        .next(CHECK, Fault::Refused(400, "ValidationException"));
     service.work().await;
     let task = service.task("delete-xyz").await;
     assert_eq!(task["status"], "failed");
@@ -488,7 +485,7 @@ async fn a_worker_whose_time_is_up_after_its_look_hands_the_message_back_and_no_
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     for round in 0..6 {
-        let look = service.wire.hold_answer(LOOK);
+        let look = service.wire.hold_response(CHECK);
         let work = service.start_delivery(r#"{"task_id":"delete-xyz","attempt":1}"#);
         look.reached().await;
         service.pass(TimeDelta::seconds(29)); // of the invocation's 30

@@ -3,7 +3,10 @@
 use super::*;
 use chrono::TimeDelta;
 use shared::task::TaskId;
-use tests::wire::Fault;
+use tests::wire::{
+    FAILING,
+    call::{CHECK, DELETE, GET_TASK, READ_CHUNKS, WRITE_CHUNK},
+};
 
 const SECOND: [&str; 4] = [
     r#"{"task_id":"large","attempt":2,"chunk":0}"#,
@@ -40,23 +43,22 @@ async fn a_cancel_stops_a_task_within_the_chunks_already_claimed() {
 #[tokio::test]
 async fn no_chunk_is_claimed_once_a_cancel_is_committed() {
     let service = fanned_out().await;
-    let claim = service.wire.hold(CLAIM);
+    let claim = service.wire.hold(WRITE_CHUNK);
     let work = service.start_delivery(CHUNKS[1]);
     claim.reached().await; // it has read that the task is at work, and looked
     service.cancel("task_id=large").await.ok();
     service.wire.calls();
     claim.release();
     work.await.unwrap();
-    assert_eq!(count(&service, DELETE), 0);
+    assert_eq!(service.wire.count(DELETE), 0);
     assert_eq!(service.present("big", &["o-2", "o-3"]).await.len(), 2);
 }
 
 #[tokio::test]
 async fn after_a_cancel_a_chunk_gets_no_second_delete_call() {
     let service = fanned_out().await;
-    let failing = Fault::Refused(503, "ServiceUnavailableException");
-    service.wire.next(DELETE, failing);
-    let delete = service.wire.hold_answer(CLAIM);
+    service.wire.next(DELETE, FAILING);
+    let delete = service.wire.hold_response(WRITE_CHUNK);
     let work = service.start_delivery(CHUNKS[1]);
     delete.reached().await;
     let second_read = service.wire.hold(GET_TASK);
@@ -65,7 +67,7 @@ async fn after_a_cancel_a_chunk_gets_no_second_delete_call() {
     service.cancel("task_id=large").await.ok();
     second_read.release();
     work.await.unwrap();
-    assert_eq!(count(&service, DELETE), 1);
+    assert_eq!(service.wire.count(DELETE), 1);
     assert_eq!(progress(&service.task("large").await), (0, 0, 7));
 }
 
@@ -87,7 +89,7 @@ async fn a_restart_takes_up_only_what_was_not_deleted_chunk_by_chunk() {
     );
     service.wire.calls();
     service.work().await;
-    assert_eq!(count(&service, DELETE), 1);
+    assert_eq!(service.wire.count(DELETE), 1);
     let task = service.task("large").await;
     assert_eq!(
         (&task["status"], progress(&task)),
@@ -144,7 +146,7 @@ async fn a_restart_with_nothing_left_to_try_ends_at_once_and_calls_no_store() {
 #[tokio::test]
 async fn a_chunk_claimed_before_a_restart_counts_what_it_deleted_and_the_rest_is_sent_again() {
     let service = fanned_out().await;
-    let delete = service.wire.hold_answer(DELETE);
+    let delete = service.wire.hold_response(DELETE);
     let work = service.start_delivery(CHUNKS[0]);
     delete.reached().await;
     service.cancel("task_id=large").await.ok();
@@ -177,7 +179,7 @@ async fn a_chunk_claimed_before_a_restart_counts_what_it_deleted_and_the_rest_is
 #[tokio::test]
 async fn a_chunk_claimed_before_a_restart_of_everything_leaves_its_objects_to_the_new_attempt() {
     let service = fanned_out().await;
-    let delete = service.wire.hold_answer(DELETE);
+    let delete = service.wire.hold_response(DELETE);
     let work = service.start_delivery(CHUNKS[1]);
     delete.reached().await;
     service.cancel("task_id=large").await.ok();
@@ -233,19 +235,17 @@ async fn from_the_moment_of_expiry_a_large_task_is_absent_to_every_call() {
 
 #[tokio::test]
 async fn a_worker_of_an_earlier_attempt_that_cannot_look_leaves_the_tries_of_a_later_one_alone() {
-    const LOOK: &str = "S3Vectors.GetVectors";
-    let failing = Fault::Refused(503, "ServiceUnavailableException");
     let service = fanned_out().await;
-    let read = service.wire.hold("DynamoDB.BatchGetItem");
+    let read = service.wire.hold(READ_CHUNKS);
     let late = service.start_delivery(CHUNKS[0]);
     read.reached().await; // it has read the task, and not yet the chunk
     service.cancel("task_id=large").await.ok();
     service.restart("task_id=large").await.ok();
     service.work_once().await;
     service.lose_messages().await;
-    service.wire.next_times(4, LOOK, failing.clone());
+    service.wire.next_times(4, CHECK, FAILING);
     service.deliver(&[SECOND[0]]).await; // could not look: one try of the second attempt
-    service.wire.next_times(4, LOOK, failing);
+    service.wire.next_times(4, CHECK, FAILING);
     read.release();
     late.await.unwrap();
     let store = &service.running.handlers.store;

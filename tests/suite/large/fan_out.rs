@@ -2,9 +2,10 @@
 
 use super::*;
 use chrono::TimeDelta;
-use tests::wire::Fault;
-
-const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
+use tests::wire::{
+    DENIED, FAILING, Fault,
+    call::{CHECK, DELETE, SEND_BATCH, WRITE_TASK},
+};
 
 async fn on_the_queue(service: &Service) -> usize {
     service.waiting(&service.running.queue_url).await
@@ -41,7 +42,7 @@ async fn two_fan_outs_at_once_send_the_chunks_once() {
 #[tokio::test]
 async fn a_fan_out_whose_answer_was_lost_still_sends() {
     let service = with_large_task().await;
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     assert_eq!(service.work_once().await, 1);
     assert_eq!(on_the_queue(&service).await, 4);
 }
@@ -83,8 +84,7 @@ async fn a_chunk_that_is_claimed_is_not_sent_in_a_new_attempt_either() {
 #[tokio::test]
 async fn a_chunk_that_was_put_off_is_sent_when_its_time_has_come() {
     let service = fanned_out().await;
-    let failing = Fault::Refused(503, "ServiceUnavailableException");
-    service.wire.next_times(4, "S3Vectors.GetVectors", failing);
+    service.wire.next_times(4, CHECK, FAILING);
     service.deliver(&[CHUNKS[1]]).await;
     service.deliver(&[CHUNKS[0], CHUNKS[2], CHUNKS[3]]).await;
     service.deliver(&[WHOLE]).await;
@@ -112,7 +112,7 @@ async fn all_chunks_are_sent_ten_at_a_time_however_many_there_are() {
     for (fan_out, due_in) in [("the first", 60), ("a later one", 120)] {
         service.wire.calls();
         service.deliver(&[WHOLE]).await;
-        assert_eq!(count(&service, SEND_CHUNKS), 13, "{fan_out}");
+        assert_eq!(service.wire.count(SEND_BATCH), 13, "{fan_out}");
         assert_eq!(service.lose_messages().await, 121, "{fan_out}");
         service.assert_due_in(due_in, fan_out).await;
         service.lose_messages().await;
@@ -135,12 +135,12 @@ async fn chunks_of_which_the_queue_takes_a_part_or_for_which_there_is_no_time_ar
         ("no time", 0),
     ] {
         let service = with_chunks(12).await;
-        let written = service.wire.hold_answer(WRITE_TASK);
+        let written = service.wire.hold_response(WRITE_TASK);
         let work = service.start_delivery(WHOLE);
         written.reached().await;
         match taken {
-            2 => service.wire.next(SEND_CHUNKS, DENIED),
-            3 => service.wire.next(SEND_CHUNKS, Fault::OnlyFirst),
+            2 => service.wire.next(SEND_BATCH, DENIED),
+            3 => service.wire.next(SEND_BATCH, Fault::OnlyFirst),
             _ => service.pass(TimeDelta::seconds(29)), // of the invocation's 30
         }
         written.release();

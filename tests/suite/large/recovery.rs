@@ -2,17 +2,20 @@
 
 use super::*;
 use chrono::TimeDelta;
-use tests::wire::Fault;
+use tests::wire::{
+    Fault,
+    call::{CHECK, DELETE, GET_TASK, READ_CHUNKS, SEND_BATCH, WRITE_CHUNK, WRITE_TASK},
+};
 
 #[tokio::test]
 async fn a_worker_that_dies_at_any_call_of_a_chunk_loses_nothing_and_counts_nothing_twice() {
     let calls = [
         (GET_TASK, 1),
         (READ_CHUNKS, 1),
-        ("S3Vectors.GetVectors", 1),
-        (CLAIM, 1),
+        (CHECK, 1),
+        (WRITE_CHUNK, 1),
         (DELETE, 1),
-        (SETTLE, 2),
+        (WRITE_CHUNK, 2),
     ];
     for (call, time) in calls {
         for after in [false, true] {
@@ -21,7 +24,7 @@ async fn a_worker_that_dies_at_any_call_of_a_chunk_loses_nothing_and_counts_noth
             let first = (time > 1).then(|| service.wire.hold(call));
             let held = match after {
                 false => service.wire.hold(call),
-                true => service.wire.hold_answer(call),
+                true => service.wire.hold_response(call),
             };
             let work = service.start_delivery(CHUNKS[0]);
             if let Some(first) = first {
@@ -60,9 +63,9 @@ async fn a_chunk_whose_worker_died_is_sent_when_its_lease_is_over() {
 
 #[tokio::test]
 async fn a_fan_out_that_dies_at_any_call_is_made_again() {
-    let first = [GET_TASK, WRITE_TASK, SEND_CHUNKS].map(|call| (call, false));
+    let first = [GET_TASK, WRITE_TASK, SEND_BATCH].map(|call| (call, false));
     // One that is not the first reads how far the chunks have come.
-    let later = [GET_TASK, READ_CHUNKS, WRITE_TASK, SEND_CHUNKS].map(|call| (call, true));
+    let later = [GET_TASK, READ_CHUNKS, WRITE_TASK, SEND_BATCH].map(|call| (call, true));
     for (call, is_later) in first.into_iter().chain(later) {
         for after in [false, true] {
             let story = format!("{call}, after it: {after}, a later fan-out: {is_later}");
@@ -73,14 +76,14 @@ async fn a_fan_out_that_dies_at_any_call_is_made_again() {
             service.pass(TimeDelta::seconds(60));
             let held = match after {
                 false => service.wire.hold(call),
-                true => service.wire.hold_answer(call),
+                true => service.wire.hold_response(call),
             };
             let work = service.start_delivery(WHOLE);
             held.reached().await;
             work.abort();
             let _ = work.await;
             service.lose_messages().await;
-            let is_begun = call == SEND_CHUNKS || (call == WRITE_TASK && after);
+            let is_begun = call == SEND_BATCH || (call == WRITE_TASK && after);
             let due_in = match (is_begun, is_later) {
                 (false, _) => 0,
                 (true, false) => 60,
@@ -96,7 +99,7 @@ async fn a_fan_out_that_dies_at_any_call_is_made_again() {
 #[tokio::test]
 async fn chunks_that_could_not_be_sent_are_sent_when_the_task_is_due() {
     let service = with_large_task().await;
-    service.wire.next_times(2, SEND_CHUNKS, Fault::Unsent);
+    service.wire.next_times(2, SEND_BATCH, Fault::Unsent);
     service.work().await;
     assert_eq!(service.task("large").await["status"], "processing");
     service.assert_due_in(60, "not sent").await;
