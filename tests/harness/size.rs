@@ -42,6 +42,27 @@ impl Size {
             Self::Large => 4,
         }
     }
+
+    /// The call that claims and settles.
+    pub fn write(self) -> &'static str {
+        match self {
+            Size::Small => WRITE_TASK,
+            Size::Large => WRITE_CHUNK,
+        }
+    }
+
+    /// The calls that read the task and the first two objects.
+    pub fn reads(self) -> &'static [&'static str] {
+        match self {
+            Size::Small => &[GET_TASK],
+            Size::Large => &[GET_TASK, READ_CHUNKS],
+        }
+    }
+
+    /// The body of the `/run` that creates the task.
+    pub fn body(self) -> Value {
+        run_body("index", "t", &ids("o", self.objects()))
+    }
 }
 
 impl Begun {
@@ -54,12 +75,17 @@ impl Begun {
 
     /// As [`Self::begin`], and a large task is not fanned out yet.
     pub async fn create(size: Size) -> Self {
+        let begun = Self::before_create(size).await;
+        begun.service.run(&size.body()).await.ok();
+        begun.service.lose_messages().await;
+        begun.service.wire.calls();
+        begun
+    }
+
+    /// As [`Self::begin`], and there is no task yet: [`Size::body`] creates it.
+    pub async fn before_create(size: Size) -> Self {
         let service = Service::start_with_chunks_of(2).await;
         service.seed("index", &["o-0", "o-2"]).await;
-        let body = run_body("index", "t", &ids("o", size.objects()));
-        service.run(&body).await.ok();
-        service.lose_messages().await;
-        service.wire.calls();
         let service = Arc::new(service);
         Self { service, size }
     }
@@ -106,18 +132,7 @@ impl Begun {
 
     /// The call that claims and settles.
     pub fn write(&self) -> &'static str {
-        match self.size {
-            Size::Small => WRITE_TASK,
-            Size::Large => WRITE_CHUNK,
-        }
-    }
-
-    /// The calls that read the task and the first two objects.
-    pub fn reads(&self) -> &'static [&'static str] {
-        match self.size {
-            Size::Small => &[GET_TASK],
-            Size::Large => &[GET_TASK, READ_CHUNKS],
-        }
+        self.size.write()
     }
 
     /// Has a worker carry out the message of the first two objects. Returns whether it comes back.

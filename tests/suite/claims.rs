@@ -37,7 +37,7 @@ async fn while_a_claim_is_in_force_nobody_else_works_on_it_and_other_chunks_go_o
         service.pass(TimeDelta::seconds(39)); // the invocation's 30 s, and not yet the 10 s more
         service.wire.calls();
         assert!(!begun.deliver(1).await, "{size:?}");
-        assert_eq!(service.wire.calls(), begun.reads());
+        assert_eq!(service.wire.calls(), size.reads());
         begun.carry_out_rest(1).await;
         let remaining = &begun.task().await["progress"]["remaining"];
         assert_eq!(remaining, 2, "{size:?}");

@@ -94,12 +94,7 @@ async fn after_a_cancel_a_kept_object_gets_no_further_delete_and_remains() {
         service.cancel("task_id=delete-xyz").await.ok();
         read_again.release();
         work.await.unwrap();
-        let deletes = service
-            .wire
-            .calls()
-            .into_iter()
-            .filter(|call| call == DELETE)
-            .count();
+        let deletes = service.wire.count(DELETE);
         assert_eq!(deletes, 1);
         let task = service.task("delete-xyz").await;
         assert_eq!(task["status"], "canceled");
@@ -143,11 +138,11 @@ async fn a_restart_between_the_two_deletes_of_a_kept_object_leaves_it_to_the_new
 #[tokio::test]
 async fn a_worker_that_dies_before_it_reads_back_leaves_what_it_saw_on_record() {
     let service = with_example().await;
-    let look = service.wire.hold_response(CHECK);
+    let check = service.wire.hold_response(CHECK);
     let work = service.start_work();
-    look.reached().await;
+    check.reached().await;
     let read_back = service.wire.hold(CHECK);
-    look.release();
+    check.release();
     read_back.reached().await; // deleted
     work.abort();
     let _ = work.await;
@@ -164,12 +159,12 @@ async fn a_worker_that_dies_before_it_reads_back_leaves_what_it_saw_on_record() 
 async fn a_read_back_that_is_throttled_again_and_again_never_fails_a_task() {
     let service = with_example().await;
     for round in 0..6 {
-        let look = service.wire.hold_response(CHECK);
+        let check = service.wire.hold_response(CHECK);
         let work = service.start_work();
-        look.reached().await;
+        check.reached().await;
         service.wire.next_times(usize::MAX, CHECK, THROTTLING);
         keep(&service, usize::MAX);
-        look.release();
+        check.release();
         work.await.unwrap();
         service.wire.heal();
         let task = service.task("delete-xyz").await;

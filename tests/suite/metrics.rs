@@ -47,13 +47,13 @@ async fn a_repeated_create_and_a_repeated_message_count_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_write_sent_again_after_its_answer_was_lost_counts_once() {
+async fn a_write_sent_again_after_its_response_was_lost_counts_once() {
     for (call, before) in [(PUT_TASK, 0), (WRITE_TASK, 0), (WRITE_TASK, 1)] {
         let lines = Lines::capture();
         let service = Service::start().await;
-        let answered = service.wire.hold_times(before, call);
+        let responded = service.wire.hold_times(before, call);
         for _ in 0..before {
-            answered.release();
+            responded.release();
         }
         service.wire.next(call, Fault::ResponseLost);
         service.run(&example()).await.ok();
@@ -86,7 +86,7 @@ async fn a_stale_settlement_counts_nothing() {
 }
 
 #[tokio::test]
-async fn a_cancel_counts_once_in_an_attempt_also_if_its_answer_was_lost() {
+async fn a_cancel_counts_once_in_an_attempt_also_if_its_response_was_lost() {
     let lines = Lines::capture();
     let service = Service::start().await;
     service.run(&example()).await.ok();
@@ -104,7 +104,7 @@ async fn a_cancel_counts_once_in_an_attempt_also_if_its_answer_was_lost() {
 }
 
 #[tokio::test]
-async fn a_cancel_counts_though_its_answer_could_not_be_made() {
+async fn a_cancel_counts_though_its_response_could_not_be_made() {
     let service = Service::start_with_chunks_of(2).await;
     service
         .run(&run_body("big", "large", &ids("o", 3)))

@@ -269,7 +269,7 @@ async fn two_sweepers_at_once_send_a_due_task_once() {
 }
 
 #[tokio::test]
-async fn a_sweeper_whose_answer_was_lost_still_sends() {
+async fn a_sweeper_whose_response_was_lost_still_sends() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
     service.lose_messages().await;

@@ -94,21 +94,6 @@ async fn transactions_that_conflict_are_sent_again() {
 }
 
 #[tokio::test]
-async fn a_model_without_a_store_or_index_fails_every_chunk_and_says_why_once() {
-    let service = Service::start_with_chunks_of(2).await;
-    service
-        .run(&run_body("nowhere", "large", &ids("o", 7)))
-        .await
-        .ok();
-    service.work().await;
-    let task = service.task("large").await;
-    assert_eq!(task["status"], "failed");
-    assert_eq!(task["detail"], "Vector index `nowhere` does not exist");
-    assert_eq!(progress(&task), (0, 7, 0));
-    assert_eq!(task["failed_item_ids"].as_array().unwrap().len(), 7);
-}
-
-#[tokio::test]
 async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last() {
     let service = fanned_out().await;
     for _ in 0..5 {
@@ -131,7 +116,7 @@ async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last()
 }
 
 #[tokio::test]
-async fn a_worker_that_cannot_look_for_the_objects_of_an_earlier_attempt_records_nothing() {
+async fn a_worker_of_an_earlier_attempt_that_finds_no_index_records_nothing() {
     let service = Service::start_with_chunks_of(2).await;
     let body = run_body("nowhere", "large", &ids("o", 7));
     service.run(&body).await.ok();

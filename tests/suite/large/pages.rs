@@ -81,7 +81,7 @@ async fn objects_that_are_spread_thinly_are_found_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_page_of_ids_that_are_long_however_they_are_escaped_fits_in_an_answer() {
+async fn a_page_of_ids_that_are_long_however_they_are_escaped_fits_in_a_response() {
     let service = Service::start().await;
     let objects: Vec<_> = (0..1500)
         .map(|i| format!("{i}{}", "\"".repeat(1000)))
@@ -113,7 +113,7 @@ async fn items_that_dynamodb_leaves_out_of_a_batch_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_a_restart_overtakes_shows_counters_and_objects_of_one_attempt() {
+async fn a_response_that_a_restart_overtakes_shows_counters_and_objects_of_one_attempt() {
     for query in ["task_id=large", "task_id=large&outcome=all"] {
         let service = with_large_task().await;
         service.work().await; // `o-1` and `o-6` are not there

@@ -37,7 +37,7 @@ async fn with_eight_tasks(shards: &str) -> Service {
 }
 
 impl Change {
-    /// Makes it, and answers whose status it changed.
+    /// Makes it. Returns whose status it changed.
     async fn make(self, service: &Service) -> Option<&'static str> {
         match self {
             Create(id, seconds_ago) => {
