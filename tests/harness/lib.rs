@@ -7,6 +7,7 @@
 //! | file | what it is | used by |
 //! |---|---|---|
 //! | `service.rs` | the service, running, and what a test does with it | suite, kills |
+//! | `size.rs` | a task begun, of one chunk or of several, for what must hold for both | suite |
 //! | `http.rs` | a small HTTP client, and what is asserted of a response | suite, benches |
 //! | `wire.rs` | the one interceptor between the SDK's clients and the network, with the suite's faults and holds | all |
 //! | `queue.rs` | the one pump: receive a batch, have it carried out, delete what did not fail | all |
@@ -44,9 +45,11 @@ pub mod runtime_api;
 pub mod seed;
 mod service;
 pub mod sim;
+mod size;
 pub mod stores;
 pub mod tls;
 pub mod wire;
 
 pub use seed::{DEMO_INDEX, example, ids, run_body};
-pub use service::Service;
+pub use service::{Service, kill};
+pub use size::{Begun, Size};

@@ -42,19 +42,24 @@ impl Service {
 
     /// Starts the service with these settings, by their variables' names.
     pub async fn start_with(settings: Vec<(&str, &str)>) -> Self {
-        Self::start_chunked(ChunkLimits::default(), settings).await
+        Self::start_limited(ChunkLimits::default(), settings).await
     }
 
     /// Starts the service with chunks of so many objects: large tasks of few.
     pub async fn start_with_chunks_of(objects: usize) -> Self {
+        Self::start_chunked(objects, Vec::new()).await
+    }
+
+    /// As [`Self::start_with_chunks_of`], with these settings.
+    pub async fn start_chunked(objects: usize, settings: Vec<(&str, &str)>) -> Self {
         let limits = ChunkLimits {
             objects,
             ..ChunkLimits::default()
         };
-        Self::start_chunked(limits, Vec::new()).await
+        Self::start_limited(limits, settings).await
     }
 
-    async fn start_chunked(chunk_limits: ChunkLimits, settings: Vec<(&str, &str)>) -> Self {
+    async fn start_limited(chunk_limits: ChunkLimits, settings: Vec<(&str, &str)>) -> Self {
         let noon = DateTime::parse_from_rfc3339("2024-05-21T12:00:00Z").expect("a valid time");
         let clock = ManualClock::at(noon.to_utc());
         let wire = Wire::default();
@@ -232,9 +237,9 @@ impl Service {
     }
 
     /// Starts the worker on this message, to be held or killed half-way.
-    pub fn start_delivery(self: &Arc<Self>, body: &'static str) -> JoinHandle<usize> {
-        let service = Arc::clone(self);
-        tokio::spawn(async move { service.deliver(&[body]).await })
+    pub fn start_delivery(self: &Arc<Self>, body: &str) -> JoinHandle<usize> {
+        let (service, body) = (Arc::clone(self), body.to_owned());
+        tokio::spawn(async move { service.deliver(&[&body]).await })
     }
 
     /// Runs the sweeper once. Returns how many messages it sent.
@@ -344,4 +349,14 @@ impl Service {
         let waited = tokio::time::timeout(Duration::from_secs(10), holds).await;
         waited.unwrap_or_else(|_| panic!("never came true: {what}"));
     }
+}
+
+/// Kills a worker where it stands.
+///
+/// # Panics
+/// When it has ended before.
+pub async fn kill(work: JoinHandle<usize>) {
+    work.abort();
+    let end = work.await;
+    assert!(end.is_err_and(|error| error.is_cancelled()), "it has ended");
 }

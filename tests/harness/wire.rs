@@ -113,13 +113,46 @@ pub fn response(status: u16, body: String) -> HttpResponse {
     HttpResponse::new(status.try_into().expect("a status code"), body.into())
 }
 
+/// The names of the calls that the service makes, as [`Wire`] takes them.
+pub mod call {
+    /// Creates a task.
+    pub const PUT_TASK: &str = "DynamoDB.PutItem";
+    /// Reads a task.
+    pub const GET_TASK: &str = "DynamoDB.GetItem";
+    /// Changes a task; for a small one also its claim and its settlement.
+    pub const WRITE_TASK: &str = "DynamoDB.UpdateItem";
+    /// Writes the ids of a large task's chunks.
+    pub const PUT_IDS: &str = "DynamoDB.BatchWriteItem";
+    /// Reads the ids and states of a large task's chunks.
+    pub const READ_CHUNKS: &str = "DynamoDB.BatchGetItem";
+    /// Claims or settles a chunk of a large task.
+    pub const WRITE_CHUNK: &str = "DynamoDB.TransactWriteItems";
+    /// Reads a page of a list.
+    pub const QUERY: &str = "DynamoDB.Query";
+    /// Sends the message of a task.
+    pub const SEND: &str = "SQS.SendMessage";
+    /// Sends the messages of several tasks, or of several chunks.
+    pub const SEND_BATCH: &str = "SQS.SendMessageBatch";
+    /// The existence check.
+    pub const CHECK: &str = "S3Vectors.GetVectors";
+    /// Deletes objects.
+    pub const DELETE: &str = "S3Vectors.DeleteVectors";
+}
+
+/// The vector store fails.
+pub const FAILING: Fault = Fault::Refused(503, "ServiceUnavailableException");
+/// The vector store throttles.
+pub const THROTTLING: Fault = Fault::Refused(429, "TooManyRequestsException");
+/// The service has no permission for the call.
+pub const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
+
 /// What happens to a call.
 #[derive(Clone, Debug)]
 pub enum Fault {
     /// It never arrives.
     Unsent,
     /// It is carried out, and its response is lost.
-    AnswerLost,
+    ResponseLost,
     /// It is refused with this status and error type, and not carried out.
     Refused(u16, &'static str),
     /// DynamoDB responds to a batch and has processed none of it.
@@ -198,6 +231,11 @@ impl Wire {
         std::mem::take(&mut self.0.lock().expect("not poisoned").calls)
     }
 
+    /// How many calls of this name there were since the last [`Self::calls`] or `count`.
+    pub fn count(&self, call: &str) -> usize {
+        self.calls().iter().filter(|made| *made == call).count()
+    }
+
     /// Breaks the next call of this name.
     pub fn next(&self, call: &str, fault: Fault) {
         self.next_times(1, call, fault);
@@ -227,7 +265,7 @@ impl Wire {
     }
 
     /// Holds the response to the next call of this name.
-    pub fn hold_answer(&self, call: &str) -> Hold {
+    pub fn hold_response(&self, call: &str) -> Hold {
         let hold = Hold::new();
         self.next(call, Fault::HeldAfter(hold.clone()));
         hold
@@ -253,7 +291,7 @@ async fn carry(mut request: HttpRequest, network: Network, fault: Option<Fault>)
     match fault {
         None => network.send(request).await,
         Some(Fault::Unsent) => Err(lost("the request was lost")),
-        Some(Fault::AnswerLost) => {
+        Some(Fault::ResponseLost) => {
             network.send(request).await?;
             Err(lost("the response was lost"))
         }

@@ -1,267 +1,324 @@
-//! Fence and lease: who may work on a task, and whose result counts.
+//! Fence and lease: who may work on a task or on a chunk of it, and whose result counts.
 
 use chrono::TimeDelta;
 use shared::store::{Deferral, Written};
-use shared::task::{Outcome, Reason, TaskId, TaskStatus};
-use std::sync::Arc;
-use tests::wire::Fault;
-use tests::{DEMO_INDEX, Service, example, run_body};
-
-const GET_TASK: &str = "DynamoDB.GetItem";
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const DELETE: &str = "S3Vectors.DeleteVectors";
-const MESSAGE: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
-const FAILING: Fault = Fault::Refused(503, "ServiceUnavailableException");
-
-async fn with_example() -> Arc<Service> {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    service.wire.calls();
-    Arc::new(service)
-}
-
-fn deletes(service: &Service) -> usize {
-    let calls = service.wire.calls();
-    calls.into_iter().filter(|call| call == DELETE).count()
-}
+use shared::task::{Outcome, Reason, TaskStatus};
+use tests::wire::{FAILING, Fault, call::DELETE};
+use tests::{Begun, Size, run_body};
 
 #[tokio::test]
 async fn two_workers_with_one_message_claim_once_and_delete_once() {
-    let service = with_example().await;
-    let claims = [service.wire.hold(WRITE_TASK), service.wire.hold(WRITE_TASK)];
-    let works: Vec<_> = (0..2).map(|_| service.start_delivery(MESSAGE)).collect();
-    for claim in &claims {
-        claim.reached().await; // both have read, looked, and are about to claim
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let claims = begun.service.wire.hold_times(2, begun.write());
+        let works = [begun.start(1), begun.start(1)];
+        for _ in &works {
+            claims.reached().await; // both have read, made the existence check, and are about to claim
+        }
+        for _ in &works {
+            claims.release();
+        }
+        for work in works {
+            assert_eq!(work.await.unwrap(), 0, "{size:?}");
+        }
+        assert_eq!(begun.service.wire.count(DELETE), 1, "{size:?}");
+        assert_eq!(begun.progress().await, (1, 1, 0), "{size:?}");
     }
-    for claim in &claims {
-        claim.release();
-    }
-    for work in works {
-        assert_eq!(work.await.unwrap(), 0);
-    }
-    assert_eq!(deletes(&service), 1);
-    let progress = &service.task("delete-xyz").await["progress"];
-    assert_eq!(
-        (&progress["deleted"], &progress["failed"]),
-        (&1.into(), &1.into())
-    );
 }
 
 #[tokio::test]
-async fn while_a_claim_is_in_force_nobody_else_works() {
-    let service = with_example().await;
-    let delete = service.wire.hold(DELETE);
-    let work = service.start_work();
-    delete.reached().await;
-    service.wire.calls();
-    service.pass(TimeDelta::seconds(39)); // the invocation's 30 s, and not yet the 10 s more
-    assert_eq!(service.deliver(&[MESSAGE]).await, 0);
-    assert_eq!(service.wire.calls(), [GET_TASK]);
-    delete.release();
-    work.await.unwrap();
+async fn while_a_claim_is_in_force_nobody_else_works_on_it_and_other_chunks_go_on() {
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let delete = service.wire.hold(DELETE);
+        let work = begun.start(1);
+        delete.reached().await;
+        service.pass(TimeDelta::seconds(39)); // the invocation's 30 s, and not yet the 10 s more
+        service.wire.calls();
+        assert!(!begun.deliver(1).await, "{size:?}");
+        assert_eq!(service.wire.calls(), size.reads());
+        begun.carry_out_rest(1).await;
+        let remaining = &begun.task().await["progress"]["remaining"];
+        assert_eq!(remaining, 2, "{size:?}");
+        delete.release();
+        work.await.unwrap();
+        begun.assert_exact("late").await;
+    }
 }
 
 #[tokio::test]
 async fn a_stale_worker_changes_nothing() {
-    let service = with_example().await;
-    let read = service.wire.hold_answer(DELETE);
-    let work = service.start_work();
-    read.reached().await;
-    let settle = service.wire.hold(WRITE_TASK);
-    read.release();
-    settle.reached().await; // it has deleted and stands still before it settles
-
-    service.pass(TimeDelta::seconds(41));
-    assert_eq!(service.sweep().await, 1);
-    service.work().await;
-    let task = service.task("delete-xyz").await;
-    assert_eq!(
-        (&task["status"], &task["progress"]["deleted"]),
-        (&"done".into(), &1.into())
-    );
-
-    settle.release();
-    work.await.unwrap();
-    assert_eq!(service.task("delete-xyz").await, task);
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let deleted = service.wire.hold_response(DELETE);
+        let work = begun.start(1);
+        deleted.reached().await;
+        let settle = service.wire.hold(begun.write());
+        deleted.release();
+        settle.reached().await; // it has deleted and stands still before it settles
+        service.pass(TimeDelta::seconds(41));
+        assert!(!begun.deliver(1).await, "{size:?}");
+        let task = begun.task().await;
+        assert_eq!(begun.progress().await, (1, 1, 0), "{size:?}");
+        settle.release();
+        work.await.unwrap();
+        assert_eq!(begun.task().await, task, "{size:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_claim_on_what_was_read_before_another_claim_came_and_went_is_lost() {
-    let service = with_example().await;
-    let claim = service.wire.hold(WRITE_TASK);
-    let work = service.start_work();
-    claim.reached().await; // it has looked: obj-1 is there
-    assert_eq!(service.deliver(&[MESSAGE]).await, 0);
-    service.restart("task_id=delete-xyz&scope=all").await.ok();
-    service.insert(DEMO_INDEX, &["obj-1"]).await;
-    service.wire.calls();
-    claim.release();
-    work.await.unwrap();
-    assert!(
-        !service.wire.calls().iter().any(|call| call == DELETE),
-        "a late delete"
-    );
-    assert_eq!(service.present(DEMO_INDEX, &["obj-1"]).await, ["obj-1"]);
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let claim = service.wire.hold(begun.write());
+        let work = begun.start(1);
+        claim.reached().await; // its existence check has found o-0
+        assert!(!begun.deliver(1).await, "{size:?}");
+        begun.carry_out_rest(1).await;
+        begun.restart("&scope=all").await;
+        service.insert("index", &["o-0"]).await;
+        claim.release();
+        work.await.unwrap();
+        assert_eq!(service.wire.count(DELETE), 0, "{size:?}: a late delete");
+        assert_eq!(service.present("index", &["o-0"]).await, ["o-0"]);
+    }
 }
 
 #[tokio::test]
 async fn a_claim_on_what_was_read_before_another_worker_tried_and_gave_back_is_lost() {
-    for claims_before in [0, 1] {
-        let service = with_example().await;
-        for _ in 0..claims_before {
-            service.wire.next_times(4, DELETE, FAILING);
-            assert_eq!(service.deliver(&[MESSAGE]).await, 0);
+    for size in Size::BOTH {
+        for claims_before in [0, 1] {
+            let begun = Begun::begin(size).await;
+            let service = &begun.service;
+            let fail = async || {
+                service.wire.next_times(4, DELETE, FAILING);
+                assert!(!begun.deliver(1).await);
+            };
+            for _ in 0..claims_before {
+                fail().await;
+            }
+            let claim = service.wire.hold(begun.write());
+            let work = begun.start(1);
+            claim.reached().await; // it has made its existence check
+            fail().await; // another claims, fails, and hands back
+            let handed_back = begun.task().await;
+            assert_eq!(handed_back["status"], "processing");
+            assert_eq!(begun.progress().await, (0, 1, 1), "{size:?}");
+            service.wire.calls();
+            claim.release();
+            work.await.unwrap();
+            let deletes = service.wire.count(DELETE);
+            assert_eq!(deletes, 0, "{size:?}, after {claims_before} claims");
+            assert_eq!(begun.task().await, handed_back, "{size:?}");
         }
-        let claim = service.wire.hold(WRITE_TASK);
-        let work = service.start_delivery(MESSAGE);
-        claim.reached().await; // it has looked
-        service.wire.next_times(4, DELETE, FAILING);
-        assert_eq!(service.deliver(&[MESSAGE]).await, 0); // another claims, fails, and hands back
-        let handed_back = service.task("delete-xyz").await;
-        assert_eq!(handed_back["status"], "processing");
-        assert_eq!(handed_back["progress"]["failed"], 1);
-        deletes(&service);
-        claim.release();
-        work.await.unwrap();
-        assert_eq!(deletes(&service), 0, "after {claims_before} claims");
-        assert_eq!(service.task("delete-xyz").await, handed_back);
     }
 }
 
 #[tokio::test]
 async fn a_claim_on_a_lease_that_was_over_is_lost_if_its_holder_settles_first() {
-    let service = with_example().await;
-    service.wire.next_times(4, DELETE, FAILING);
-    let claimed = service.wire.hold(WRITE_TASK);
-    let slow = service.start_delivery(MESSAGE);
-    claimed.reached().await;
-    let settle = service.wire.hold(WRITE_TASK);
-    claimed.release();
-    settle.reached().await; // its deletes have failed; it stands still before it hands back
-    service.pass(TimeDelta::seconds(41));
-    let claim = service.wire.hold(WRITE_TASK);
-    let next = service.start_delivery(MESSAGE);
-    claim.reached().await; // the lease was over, so the next worker has looked
-    settle.release();
-    slow.await.unwrap();
-    let handed_back = service.task("delete-xyz").await;
-    deletes(&service);
-    claim.release();
-    next.await.unwrap();
-    assert_eq!(deletes(&service), 0);
-    assert_eq!(service.task("delete-xyz").await, handed_back);
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        service.wire.next_times(4, DELETE, FAILING);
+        let claimed = service.wire.hold(begun.write());
+        let slow = begun.start(1);
+        claimed.reached().await;
+        let settle = service.wire.hold(begun.write());
+        claimed.release();
+        settle.reached().await; // its deletes have failed; it stands still before it hands back
+        service.pass(TimeDelta::seconds(41));
+        let claim = service.wire.hold(begun.write());
+        let next = begun.start(1);
+        claim.reached().await; // the lease was over, so the next worker has made its existence check
+        settle.release();
+        slow.await.unwrap();
+        let handed_back = begun.task().await;
+        service.wire.calls();
+        claim.release();
+        next.await.unwrap();
+        assert_eq!(service.wire.count(DELETE), 0, "{size:?}");
+        assert_eq!(begun.task().await, handed_back, "{size:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_claim_on_a_task_that_expired_and_was_created_anew_is_lost() {
-    let service = with_example().await;
-    let claim = service.wire.hold(WRITE_TASK);
-    let work = service.start_delivery(MESSAGE);
-    claim.reached().await; // it has looked for obj-1
-    service.pass(TimeDelta::days(91));
-    let anew = run_body("embed-456", "delete-xyz", &["obj-3"]);
-    let created = service.run(&anew).await;
-    assert_eq!(created.header("idempotent-replayed"), None);
-    let created = created.ok();
-    claim.release();
-    work.await.unwrap();
-    assert_eq!(deletes(&service), 0);
-    assert_eq!(service.task("delete-xyz").await, created);
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let claim = service.wire.hold(begun.write());
+        let work = begun.start(1);
+        claim.reached().await; // its existence check has found o-0
+        service.pass(TimeDelta::days(91));
+        let created = service.run(&run_body("index", "t", &["o-0"])).await;
+        assert_eq!(created.header("idempotent-replayed"), None);
+        let created = created.ok();
+        claim.release();
+        work.await.unwrap();
+        assert_eq!(service.wire.count(DELETE), 0, "{size:?}");
+        assert_eq!(begun.task().await, created, "{size:?}");
+    }
 }
 
 #[tokio::test]
 async fn no_lease_outlives_its_task() {
-    let service = with_example().await;
-    service.pass(TimeDelta::days(90) - TimeDelta::seconds(39));
-    assert_eq!(service.deliver(&[MESSAGE]).await, 0);
-    assert_eq!(
-        deletes(&service),
-        0,
-        "the lease would end after the task does"
-    );
-    assert_eq!(service.task("delete-xyz").await["status"], "pending");
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let before = begun.task().await;
+        begun
+            .service
+            .pass(TimeDelta::days(90) - TimeDelta::seconds(39));
+        assert!(!begun.deliver(1).await, "{size:?}");
+        let deletes = begun.service.wire.count(DELETE);
+        assert_eq!(
+            deletes, 0,
+            "{size:?}: the lease would end after the task does"
+        );
+        assert_eq!(begun.task().await, before, "{size:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_stale_settlement_does_not_end_the_work_of_a_newer_claim() {
-    let service = with_example().await;
-    let deleted = service.wire.hold_answer(DELETE);
-    let stale = service.start_delivery(MESSAGE);
-    deleted.reached().await;
-    let settle = service.wire.hold(WRITE_TASK);
-    deleted.release();
-    settle.reached().await;
-    service.pass(TimeDelta::seconds(41));
-    service.insert(DEMO_INDEX, &["obj-1"]).await;
-    let delete = service.wire.hold(DELETE);
-    let newest = service.start_delivery(MESSAGE);
-    delete.reached().await; // a newer claim is at work
-    let at_work = service.task("delete-xyz").await;
-    settle.release();
-    stale.await.unwrap();
-    assert_eq!(service.task("delete-xyz").await, at_work);
-    delete.release();
-    newest.await.unwrap();
-    service
-        .assert_documented_outcome("by the newer claim")
-        .await;
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let deleted = service.wire.hold_response(DELETE);
+        let stale = begun.start(1);
+        deleted.reached().await;
+        let settle = service.wire.hold(begun.write());
+        deleted.release();
+        settle.reached().await;
+        service.pass(TimeDelta::seconds(41));
+        service.insert("index", &["o-0"]).await;
+        let delete = service.wire.hold(DELETE);
+        let newest = begun.start(1);
+        delete.reached().await; // a newer claim is at work
+        let at_work = begun.task().await;
+        settle.release();
+        stale.await.unwrap();
+        assert_eq!(begun.task().await, at_work, "{size:?}");
+        delete.release();
+        newest.await.unwrap();
+        begun.carry_out_rest(1).await;
+        begun.assert_exact("by the newer claim").await;
+    }
 }
 
 #[tokio::test]
-async fn a_settlement_sent_again_by_the_sdk_is_recognized_as_its_own() {
-    let service = with_example().await;
-    let store = &service.running.handlers.store;
-    let id = TaskId::new("delete-xyz").unwrap();
-    let read = store.load(&id).await.unwrap().unwrap();
-    let read = store.load_chunk(read, None).await.unwrap().unwrap();
-    let claim = read.claim([0], service.now() + TimeDelta::seconds(40));
-    let claimed = store.claim_if_unmoved(read, claim, service.now());
-    let Written::Applied(claimed) = claimed.await.unwrap() else {
-        panic!("nothing has moved");
-    };
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
-    let results = [
-        (0, Outcome::Deleted),
-        (1, Outcome::Failed(Reason::NotFound)),
-    ];
-    let settled = store.settle_if_newest(claimed, &results, Deferral::Failed, service.now());
-    let Written::Applied(settled) = settled.await.unwrap() else {
-        panic!("its own settlement is not recognized");
-    };
-    assert_eq!(settled.chunk.task.status, TaskStatus::Done);
+async fn a_claim_and_a_settlement_sent_again_by_the_sdk_are_recognized_as_their_own() {
+    for size in Size::BOTH {
+        for is_last in [false, true] {
+            let begun = Begun::begin(size).await;
+            let service = &begun.service;
+            if is_last {
+                begun.carry_out_rest(1).await;
+                service.wire.calls();
+            }
+            let write = begun.write();
+            service.wire.next(write, Fault::ResponseLost); // the claim's
+            let delete = service.wire.hold(DELETE);
+            let work = begun.start(1);
+            delete.reached().await;
+            service.wire.next(write, Fault::ResponseLost); // the settlement's
+            delete.release();
+            assert_eq!(work.await.unwrap(), 0, "{size:?}: acknowledged");
+            let mut calls = service.wire.calls();
+            calls.retain(|call| call == write || call == DELETE);
+            assert_eq!(calls, [write, write, DELETE, write, write], "{size:?}");
+            if !is_last {
+                assert_eq!(begun.progress().await, (1, 1, 0), "{size:?}");
+                begun.carry_out_rest(1).await;
+            }
+            begun.assert_exact("responses lost").await;
+        }
+    }
 }
 
 #[tokio::test]
 async fn a_settlement_of_a_part_sent_again_by_the_sdk_counts_once() {
-    let service = with_example().await;
-    service.wire.next_times(4, DELETE, FAILING);
-    let claim = service.wire.hold(WRITE_TASK);
-    let work = service.start_delivery(MESSAGE);
-    claim.reached().await;
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
-    claim.release();
-    assert_eq!(work.await.unwrap(), 0);
-    let progress = &service.task("delete-xyz").await["progress"];
-    assert_eq!(
-        (&progress["failed"], &progress["remaining"]),
-        (&1.into(), &1.into()),
-        "obj-2 is absent, obj-1 remains"
-    );
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        service.wire.next_times(4, DELETE, FAILING);
+        let claim = service.wire.hold(begun.write());
+        let work = begun.start(1);
+        claim.reached().await;
+        service.wire.next(begun.write(), Fault::ResponseLost); // the settlement's
+        claim.release();
+        assert_eq!(work.await.unwrap(), 0, "{size:?}");
+        let writes = service.wire.count(begun.write());
+        assert_eq!(writes, 3, "{size:?}: a claim, a settlement sent twice");
+        let progress = begun.progress().await;
+        assert_eq!(progress, (0, 1, 1), "{size:?}: o-1 is absent, o-0 remains");
+    }
+}
+
+#[tokio::test]
+async fn the_store_says_that_a_settlement_sent_again_was_applied() {
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        begun.carry_out_rest(1).await;
+        let store = &begun.service.running.handlers.store;
+        let now = begun.service.now();
+        let read = begun.stored().await;
+        let claim = read.claim([0], now + TimeDelta::seconds(40));
+        let claimed = store.claim_if_unmoved(read, claim, now).await;
+        let Written::Applied(claimed) = claimed.unwrap() else {
+            panic!("{size:?}: nothing has moved");
+        };
+        begun.service.wire.next(begun.write(), Fault::ResponseLost);
+        let results = [
+            (0, Outcome::Deleted),
+            (1, Outcome::Failed(Reason::NotFound)),
+        ];
+        let settled = store.settle_if_newest(claimed, &results, Deferral::Failed, now);
+        let settled = settled.await;
+        let Written::Applied(settled) = settled.unwrap() else {
+            panic!("{size:?}: its own settlement is refused");
+        };
+        assert_eq!(settled.chunk.task.status, TaskStatus::Done, "{size:?}");
+    }
 }
 
 #[tokio::test]
 async fn the_fence_grows_with_every_claim_and_no_restart_resets_it() {
-    let service = with_example().await;
-    let id = TaskId::new("delete-xyz").unwrap();
-    for (claims, scope) in [(1, ""), (2, "&scope=all"), (3, "")] {
-        service.work().await;
-        let store = &service.running.handlers.store;
-        let read = store.load(&id).await.unwrap().unwrap();
-        let work = store.load_chunk(read, None).await.unwrap().unwrap();
-        assert_eq!(work.chunk.state.fence, claims);
-        service
-            .restart(&format!("task_id=delete-xyz{scope}"))
-            .await
-            .ok();
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        for (attempt, scope) in [(1, ""), (2, "&scope=all"), (3, "")] {
+            assert!(!begun.deliver(attempt).await);
+            begun.carry_out_rest(attempt).await;
+            let fence = begun.stored().await.chunk.state.fence;
+            assert_eq!(fence, u64::from(attempt), "{size:?}");
+            begun.restart(scope).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_of_no_task_and_of_no_chunk_are_dropped() {
+    for size in Size::BOTH {
+        let begun = Begun::create(size).await;
+        let service = &begun.service;
+        let before = begun.task().await;
+        let early = r#"{"task_id":"t","attempt":1,"chunk":0}"#;
+        assert_eq!(service.deliver(&[early]).await, 0, "{size:?}");
+        assert_eq!(service.wire.count(DELETE), 0, "not begun, or no chunk");
+        assert_eq!(begun.task().await, before, "{size:?}");
+
+        begun.fan_out(1).await;
+        let before = begun.task().await;
+        let strangers = [
+            r#"{"task_id":"nobody","attempt":1}"#,
+            r#"{"task_id":"t","attempt":1,"chunk":7}"#,
+            r#"{"task_id":"t","attempt":2,"chunk":0}"#,
+            r#"{"task_id":"t","attempt":2}"#,
+        ];
+        assert_eq!(service.deliver(&strangers).await, 0, "{size:?}");
+        assert_eq!(service.wire.count(DELETE), 0, "{size:?}");
+        assert_eq!(begun.task().await, before, "{size:?}");
     }
 }

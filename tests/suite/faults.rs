@@ -1,17 +1,13 @@
-//! Lost messages, lost answers, dead workers.
+//! Lost messages, lost responses, dead workers.
 
 use chrono::TimeDelta;
 use std::sync::Arc;
 use tests::lines::Lines;
-use tests::wire::Fault;
-use tests::{DEMO_INDEX, Service, example};
-
-const PUT_TASK: &str = "DynamoDB.PutItem";
-const GET_TASK: &str = "DynamoDB.GetItem";
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const SEND: &str = "SQS.SendMessage";
-const LOOK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
+use tests::wire::{
+    DENIED, Fault,
+    call::{CHECK, DELETE, GET_TASK, PUT_TASK, QUERY, WRITE_TASK},
+};
+use tests::{Begun, DEMO_INDEX, Service, Size, example, kill};
 
 const FIRST_ATTEMPT: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
 
@@ -21,49 +17,51 @@ const LEASE: i64 = 41;
 
 #[tokio::test]
 async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice() {
-    let moments = [
-        (GET_TASK, 1),
-        (LOOK, 1),
-        (WRITE_TASK, 1),
-        (DELETE, 1),
-        (WRITE_TASK, 2),
-    ];
-    for (moment, (call, time)) in moments.into_iter().enumerate() {
+    for size in Size::BOTH {
         for after in [false, true] {
-            let story = format!(
-                "dies {} call {time} of {call}",
-                if after { "after" } else { "before" }
-            );
-            let service = Arc::new(Service::start().await);
-            service.run(&example()).await.ok();
-            let hold = || match after {
-                false => service.wire.hold(call),
-                true => service.wire.hold_answer(call),
-            };
-            let first = (time > 1).then(|| service.wire.hold(call));
-            let last = hold();
-            let work = service.start_delivery(FIRST_ATTEMPT);
-            if let Some(first) = first {
-                first.reached().await;
-                first.release();
-            }
-            last.reached().await;
-            work.abort();
-            assert!(work.await.unwrap_err().is_cancelled(), "{story}");
-            service.lose_messages().await;
-            match (moment, after) {
-                // Nothing was written: a minute after the create.
-                (0 | 1, _) | (2, false) => service.assert_due_in(60, &story).await,
-                (2, true) | (3, _) | (4, false) => service.assert_due_in(LEASE, &story).await,
-                // It has ended.
-                _ => {
-                    service.pass(TimeDelta::hours(2));
-                    assert_eq!(service.sweep().await, 0, "{story}");
-                }
-            }
-            service.work().await;
-            service.assert_documented_outcome(&story).await;
+            dies_at_each_call(size, after).await;
         }
+    }
+}
+
+/// Lets a worker die before, or after, each of the calls that it makes for a chunk.
+async fn dies_at_each_call(size: Size, after: bool) {
+    let write = size.write();
+    let reads = size.reads().iter().map(|read| (*read, 1));
+    let calls = reads.chain([(CHECK, 1), (write, 1), (DELETE, 1), (write, 2)]);
+    for (call, time) in calls {
+        let story = format!("{size:?}: dies at call {time} of {call}, after it: {after}");
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let first = (time > 1).then(|| service.wire.hold(call));
+        let held = if after {
+            service.wire.hold_response(call)
+        } else {
+            service.wire.hold(call)
+        };
+        let work = begun.start(1);
+        if let Some(first) = first {
+            first.reached().await;
+            first.release();
+        }
+        held.reached().await;
+        kill(work).await;
+        let writes = match call {
+            DELETE => 1,
+            _ if call == write => time - 1 + i32::from(after),
+            _ => 0,
+        };
+        match (size, writes) {
+            // A minute after the create, or after the fan-out, which the progress of a chunk does not put off.
+            (Size::Small, 0) | (Size::Large, _) => service.assert_due_in(60, &story).await,
+            (Size::Small, 1) => service.assert_due_in(LEASE, &story).await,
+            (Size::Small, _) => {
+                service.pass(TimeDelta::hours(2));
+                assert_eq!(service.sweep().await, 0, "{story}: it has ended");
+            }
+        }
+        service.work().await;
+        begun.assert_exact(&story).await;
     }
 }
 
@@ -72,10 +70,10 @@ async fn what_a_dead_worker_saw_and_deleted_stays_deleted_across_cancel_and_rest
     for scope in ["", "&scope=all"] {
         let service = Arc::new(Service::start().await);
         service.run(&example()).await.ok();
-        let deleted = service.wire.hold_answer(DELETE);
+        let deleted = service.wire.hold_response(DELETE);
         let work = service.start_work();
         deleted.reached().await;
-        work.abort();
+        kill(work).await;
         service.cancel("task_id=delete-xyz").await.ok();
         assert_eq!(service.task("delete-xyz").await["progress"]["remaining"], 2);
         service
@@ -95,10 +93,10 @@ async fn what_a_dead_worker_saw_and_deleted_stays_deleted_across_cancel_and_rest
 async fn an_object_that_somebody_puts_back_after_a_crash_is_deleted_again() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
-    let deleted = service.wire.hold_answer(DELETE);
+    let deleted = service.wire.hold_response(DELETE);
     let work = service.start_work();
     deleted.reached().await;
-    work.abort();
+    kill(work).await;
     service.insert(DEMO_INDEX, &["obj-1"]).await;
     service.assert_due_in(LEASE, "put back").await;
     service.work().await;
@@ -106,54 +104,15 @@ async fn an_object_that_somebody_puts_back_after_a_crash_is_deleted_again() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_was_lost_counts_once() {
-    for call in [PUT_TASK, WRITE_TASK, SEND] {
-        let service = Service::start().await;
-        service.wire.next(call, Fault::AnswerLost);
-        let created = service.run(&example()).await;
-        assert_eq!(
-            created.header("idempotent-replayed"),
-            None,
-            "{call}: it was this call"
-        );
-        created.ok();
-        service.work().await;
-        service.assert_documented_outcome(call).await;
-        assert_eq!(service.work_once().await, 0);
-    }
+async fn a_restart_or_cancel_whose_response_was_lost_acts_once_and_succeeds() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
-    service.wire.next_times(2, WRITE_TASK, Fault::AnswerLost); // the claim's, and then the settlement's
-    let claim_and_settle = service.work_once().await;
-    assert_eq!(claim_and_settle, 1);
-    service.assert_documented_outcome("claim sent again").await;
-}
-
-#[tokio::test]
-async fn a_settlement_whose_answer_was_lost_is_success() {
-    let service = Arc::new(Service::start().await);
-    service.run(&example()).await.ok();
-    let delete = service.wire.hold(DELETE);
-    let work = service.start_delivery(FIRST_ATTEMPT);
-    delete.reached().await;
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
-    delete.release();
-    assert_eq!(work.await.unwrap(), 0, "acknowledged");
-    service
-        .assert_documented_outcome("settlement sent again")
-        .await;
-}
-
-#[tokio::test]
-async fn a_restart_or_cancel_whose_answer_was_lost_acts_once_and_succeeds() {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     assert_eq!(
         service.cancel("task_id=delete-xyz").await.ok()["status"],
         "canceled"
     );
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let restarted = service.restart("task_id=delete-xyz&attempt=1").await.ok();
     assert_eq!(
         (&restarted["status"], &restarted["attempt"]),
@@ -167,7 +126,7 @@ async fn a_restart_sent_again_after_its_task_has_ended_does_not_restart_it_twice
     service.run(&example()).await.ok();
     service.work().await;
     // The SDK's second send of the same restart is held until the worker has carried out the first.
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let again = service.wire.hold(WRITE_TASK);
     let restart = tokio::spawn({
         let service = Arc::clone(&service);
@@ -191,7 +150,7 @@ async fn a_cancel_sent_again_after_a_restart_does_not_cancel_the_new_attempt() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     // The SDK's second send of the same cancel is held until somebody has restarted the task.
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let again = service.wire.hold(WRITE_TASK);
     let cancel = tokio::spawn({
         let service = Arc::clone(&service);
@@ -200,9 +159,9 @@ async fn a_cancel_sent_again_after_a_restart_does_not_cancel_the_new_attempt() {
     again.reached().await;
     service.restart("task_id=delete-xyz").await.ok();
     again.release();
-    let answer = cancel.await.unwrap();
+    let canceled = cancel.await.unwrap();
     assert_eq!(
-        (&answer["status"], &answer["attempt"]),
+        (&canceled["status"], &canceled["attempt"]),
         (&"pending".into(), &2.into())
     );
     assert_eq!(service.task("delete-xyz").await["status"], "pending");
@@ -244,15 +203,6 @@ async fn what_is_not_a_message_goes_back_and_all_beside_it_is_carried_out() {
         assert_eq!(service.deliver(&[bad, good]).await, 1, "{bad}");
     }
     service.assert_documented_outcome("beside nonsense").await;
-    let strangers = [
-        r#"{"task_id":"nobody","attempt":1}"#,
-        r#"{"task_id":"delete-xyz","attempt":1,"chunk":7}"#,
-    ];
-    assert_eq!(
-        service.deliver(&strangers).await,
-        0,
-        "acknowledged and dropped"
-    );
 }
 
 #[tokio::test]
@@ -263,10 +213,8 @@ async fn a_task_store_out_of_reach_is_a_503_with_retry_after_and_a_message_that_
     for call in [PUT_TASK, GET_TASK, WRITE_TASK] {
         service.wire.next_times(usize::MAX, call, throttled.clone());
     }
-    service
-        .wire
-        .next_times(usize::MAX, "DynamoDB.Query", Fault::Unsent);
-    for answer in [
+    service.wire.next_times(usize::MAX, QUERY, Fault::Unsent);
+    for reply in [
         service.run(&example()).await,
         service.info("task_id=delete-xyz").await,
         service.list("status=done").await,
@@ -274,11 +222,11 @@ async fn a_task_store_out_of_reach_is_a_503_with_retry_after_and_a_message_that_
         service.cancel("task_id=delete-xyz").await,
     ] {
         assert!(
-            answer
+            reply
                 .header("retry-after")
                 .is_some_and(|s| s.parse::<u32>().is_ok())
         );
-        answer.problem(503);
+        reply.problem(503);
     }
     assert_eq!(service.deliver(&[FIRST_ATTEMPT]).await, 1);
     service.wire.heal();
@@ -287,9 +235,9 @@ async fn a_task_store_out_of_reach_is_a_503_with_retry_after_and_a_message_that_
 }
 
 #[tokio::test]
-async fn a_fault_of_ours_is_a_500_that_says_nothing_about_us() {
+async fn an_error_of_ours_is_a_500_that_says_nothing_about_us() {
     let service = Service::start().await;
-    let denied = Fault::Refused(400, "AccessDeniedException");
+    let denied = DENIED;
     service.wire.next(GET_TASK, denied);
     let problem = service.info("task_id=x").await.problem(500);
     assert_eq!(problem["detail"], "Something went wrong on our side");
@@ -302,10 +250,10 @@ async fn what_the_first_of_two_dead_workers_deleted_is_still_known_to_the_third(
     service.run(&example()).await.ok();
     for call in [DELETE, WRITE_TASK] {
         // The first dies once its delete is carried out, the second once its claim is.
-        let held = service.wire.hold_answer(call);
+        let held = service.wire.hold_response(call);
         let work = service.start_delivery(FIRST_ATTEMPT);
         held.reached().await;
-        work.abort();
+        kill(work).await;
         service.assert_due_in(LEASE, call).await;
         service.lose_messages().await;
     }
@@ -314,15 +262,15 @@ async fn what_the_first_of_two_dead_workers_deleted_is_still_known_to_the_third(
 }
 
 #[tokio::test]
-async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_look() {
+async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_check() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
-    service.wire.next_times(4, DELETE, Fault::AnswerLost);
-    let look = service.wire.hold_answer(LOOK);
-    service.wire.next(LOOK, Fault::Unsent); // the look at what became of the delete
+    service.wire.next_times(4, DELETE, Fault::ResponseLost);
+    let check = service.wire.hold_response(CHECK);
+    service.wire.next(CHECK, Fault::Unsent); // the check of what became of the delete
     let work = service.start_work();
-    look.reached().await;
-    look.release();
+    check.reached().await;
+    check.release();
     work.await.unwrap();
     let task = service.task("delete-xyz").await;
     assert_eq!(
@@ -338,11 +286,11 @@ async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_look() {
 }
 
 #[tokio::test]
-async fn nothing_is_settled_while_a_delete_that_nobody_answered_may_still_arrive() {
+async fn nothing_is_settled_while_a_delete_without_a_response_may_still_arrive() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
     let began = service.now();
-    service.wire.next(DELETE, Fault::AnswerLost);
+    service.wire.next(DELETE, Fault::ResponseLost);
     service.work().await;
     let waited = service.now() - began;
     assert!(waited >= TimeDelta::seconds(10), "{waited}");
@@ -354,12 +302,12 @@ async fn a_worker_without_the_time_to_wait_for_a_lost_delete_leaves_its_claim_to
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     let lease_over = service.now() + TimeDelta::seconds(LEASE);
-    let look = service.wire.hold_answer(LOOK);
+    let check = service.wire.hold_response(CHECK);
     let work = service.start_work();
-    look.reached().await;
+    check.reached().await;
     service.pass(TimeDelta::seconds(20)); // of 30
     service.wire.next(DELETE, Fault::Unsent);
-    look.release();
+    check.release();
     work.await.unwrap();
     assert_eq!(service.task("delete-xyz").await["status"], "processing");
     // Nobody works on it before the lost call is over for good.

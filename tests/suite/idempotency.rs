@@ -5,10 +5,11 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tests::http::Reply;
-use tests::wire::Fault;
-use tests::{DEMO_INDEX, Service, example, ids, run_body};
-
-const CREATE: &str = "DynamoDB.PutItem";
+use tests::wire::{
+    Fault,
+    call::{PUT_IDS, PUT_TASK, SEND},
+};
+use tests::{Begun, DEMO_INDEX, Service, Size, example, ids, run_body};
 
 fn is_replay(reply: &Reply) -> bool {
     reply.header("idempotent-replayed") == Some("true")
@@ -33,10 +34,10 @@ fn ways() -> [(char, Value); 5] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_two_hundred_simultaneous_creates_one_wins_and_all_answer_its_task() {
+async fn of_two_hundred_simultaneous_creates_one_wins_and_all_show_its_task() {
     let service = Arc::new(Service::start().await);
     // Every caller is about to write, and knows of no other.
-    let hold = service.wire.hold_times(200, CREATE);
+    let hold = service.wire.hold_times(200, PUT_TASK);
     let calls = (0..200).map(|number| {
         let service = Arc::clone(&service);
         let (request, body) = ways()[number % 5].clone();
@@ -124,7 +125,7 @@ async fn what_the_winner_stored_is_what_is_carried_out() {
 }
 
 #[tokio::test]
-async fn a_repeated_create_answers_the_task_as_it_is_by_now_and_starts_nothing() {
+async fn a_repeated_create_shows_the_task_as_it_is_and_starts_nothing() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
     service.work().await;
@@ -147,13 +148,27 @@ async fn a_repeated_create_answers_the_task_as_it_is_by_now_and_starts_nothing()
 }
 
 #[tokio::test]
-async fn a_create_whose_answer_was_lost_is_not_mistaken_for_a_repeated_one() {
-    let service = Service::start().await;
-    service.wire.next(CREATE, Fault::AnswerLost);
-    let reply = service.run(&example()).await;
-    assert!(!is_replay(&reply) && !is_mismatch(&reply));
-    reply.ok();
-    assert_eq!(service.wire.calls(), [CREATE, CREATE, "SQS.SendMessage"]);
+async fn a_create_whose_response_was_lost_is_not_mistaken_for_a_repeated_one() {
+    for (size, call) in [
+        (Size::Small, PUT_TASK),
+        (Size::Small, SEND),
+        (Size::Large, PUT_IDS),
+        (Size::Large, PUT_TASK),
+        (Size::Large, SEND),
+    ] {
+        let begun = Begun::before_create(size).await;
+        let service = &begun.service;
+        service.wire.next(call, Fault::ResponseLost);
+        let reply = service.run(&size.body()).await;
+        assert!(
+            !is_replay(&reply) && !is_mismatch(&reply),
+            "{size:?} {call}"
+        );
+        reply.ok();
+        assert_eq!(service.wire.count(call), 2, "{size:?} {call}");
+        service.work().await;
+        begun.assert_exact(call).await;
+    }
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use tests::wire::Fault;
-use tests::{DEMO_INDEX, Service, example, ids, run_body};
+use tests::wire::{
+    FAILING, THROTTLING,
+    call::{CHECK, DELETE, GET_TASK},
+};
+use tests::{Begun, DEMO_INDEX, Service, Size, example, ids, run_body};
 
-const GET_TASK: &str = "DynamoDB.GetItem";
-const LOOK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
 const NOT_FOUND: &str = "Object not found in index";
 
 /// Items as `/info` shows them.
@@ -22,7 +22,7 @@ fn items(of: &[(&str, &str)]) -> Value {
 }
 
 #[tokio::test]
-async fn the_published_fields_come_first_and_in_their_order_in_every_answer() {
+async fn the_published_fields_come_first_and_in_their_order_in_every_response() {
     let service = Service::start().await;
     let created = service.run(&example()).await;
     let replayed = service.run(&example()).await;
@@ -125,7 +125,7 @@ async fn times_are_utc_in_whole_seconds() {
     assert_eq!(canceled["created_at"], "2024-05-21T12:00:01Z");
     assert_eq!(canceled["updated_at"], "2024-05-21T12:00:05Z");
     let task = service.task("delete-xyz").await;
-    assert_eq!(task, canceled, "what is stored is what was answered");
+    assert_eq!(task, canceled, "what is stored is what was shown");
     let time = DateTime::parse_from_rfc3339(task["updated_at"].as_str().unwrap()).unwrap();
     assert_eq!(time.timestamp(), service.now().timestamp());
 }
@@ -151,72 +151,62 @@ fn noon() -> i64 {
 
 #[tokio::test]
 async fn a_task_was_updated_when_its_caller_last_saw_it_change() {
-    for is_large in [false, true] {
-        let service = Arc::new(Service::start_with_chunks_of(2).await);
-        let objects = ids("o", if is_large { 4 } else { 2 });
-        service.seed("index", &objects).await;
-        service.run(&run_body("index", "t", &objects)).await.ok();
+    for size in Size::BOTH {
+        let is_large = size == Size::Large;
+        let begun = Begun::create(size).await;
+        let service = &begun.service;
         let expect = async |status: &str, seconds| {
             let expected = (status.to_owned(), seconds);
-            assert_eq!(updated(&service, "t").await, expected, "large: {is_large}");
+            assert_eq!(updated(service, "t").await, expected, "{size:?}");
         };
-        let (whole, first) = (
-            r#"{"task_id":"t","attempt":1}"#,
-            if is_large {
-                r#"{"task_id":"t","attempt":1,"chunk":0}"#
-            } else {
-                r#"{"task_id":"t","attempt":1}"#
-            },
-        );
         expect("pending", 0).await;
-        at(&service, 10);
-        if is_large {
-            service.deliver(&[whole]).await;
-            expect("processing", 10).await;
-        }
+        at(service, 10);
+        begun.fan_out(1).await;
+        // A small task is claimed at 30; until then it stays as it was created.
+        let begin = if is_large {
+            ("processing", 10)
+        } else {
+            ("pending", 0)
+        };
+        expect(begin.0, begin.1).await;
 
-        // Work that is put off changes nothing that a caller sees.
-        at(&service, 20);
-        let throttled = Fault::Refused(429, "TooManyRequestsException");
-        service.wire.next_times(usize::MAX, LOOK, throttled);
+        // Work that is deferred changes nothing that a caller sees.
+        at(service, 20);
+        service.wire.next_times(usize::MAX, CHECK, THROTTLING);
         let time = TimeDelta::seconds(4);
-        assert_eq!(service.deliver_within(time, &[first]).await, 0);
+        let message = begun.message(1);
+        assert_eq!(service.deliver_within(time, &[&message]).await, 0);
         service.wire.heal();
-        match is_large {
-            false => expect("pending", 0).await,
-            true => expect("processing", 10).await,
-        }
+        expect(begin.0, begin.1).await;
 
-        at(&service, 30);
+        at(service, 30);
         let delete = service.wire.hold(DELETE);
-        let work = service.start_delivery(first);
+        let work = begun.start(1);
         delete.reached().await;
         expect("processing", if is_large { 10 } else { 30 }).await;
-        at(&service, 40);
+        at(service, 40);
         delete.release();
         work.await.unwrap();
         if is_large {
             expect("processing", 40).await;
-            at(&service, 50);
-            service
-                .deliver(&[r#"{"task_id":"t","attempt":1,"chunk":1}"#])
-                .await;
+            at(service, 50);
+            begun.carry_out_rest(1).await;
         }
         expect("done", if is_large { 50 } else { 40 }).await;
-        at(&service, 60);
+        at(service, 60);
         service.restart("task_id=t").await.ok();
         expect("pending", 60).await;
-        at(&service, 70);
+        at(service, 70);
         service.work().await;
         expect("done", 70).await;
 
-        // A task whose objects cannot even be looked for.
-        let nowhere = run_body("nowhere", "lost", &objects);
+        // A task whose index does not exist.
+        let nowhere = run_body("nowhere", "lost", &ids("o", size.objects()));
         service.run(&nowhere).await.ok();
-        at(&service, 80);
+        at(service, 80);
         service.work().await;
         let failed = ("failed".to_owned(), 80);
-        assert_eq!(updated(&service, "lost").await, failed);
+        assert_eq!(updated(service, "lost").await, failed);
     }
 }
 
@@ -253,10 +243,8 @@ async fn each_outcome_filter_shows_just_its_objects_in_request_order() {
     service.work().await; // what is there is deleted
     service.insert(DEMO_INDEX, &["stuck-1", "stuck-2"]).await;
     service.restart("task_id=t").await.ok();
-    service
-        .wire
-        .next(DELETE, Fault::Refused(503, "ServiceUnavailableException"));
-    let first_read = service.wire.hold_answer(GET_TASK);
+    service.wire.next(DELETE, FAILING);
+    let first_read = service.wire.hold_response(GET_TASK);
     let work = service.start_work();
     first_read.reached().await;
     let second_read = service.wire.hold(GET_TASK);
@@ -305,20 +293,20 @@ async fn objects_are_shown_only_when_they_are_asked_for() {
     }
 }
 
-/// Fails the test unless no call but `/run` knows of the example's task.
+/// Fails the test unless no call but `/run` knows of the task `t`.
 async fn assert_absent(service: &Service, status: &str) {
     for reply in [
-        service.info("task_id=delete-xyz").await,
-        service.info("task_id=delete-xyz&outcome=all").await,
-        service.cancel("task_id=delete-xyz").await,
-        service.cancel("task_id=delete-xyz&attempt=1").await,
-        service.cancel("task_id=delete-xyz&attempt=2").await,
-        service.restart("task_id=delete-xyz").await,
-        service.restart("task_id=delete-xyz&attempt=2").await,
-        service.restart("task_id=delete-xyz&scope=all").await,
+        service.info("task_id=t").await,
+        service.info("task_id=t&outcome=all").await,
+        service.cancel("task_id=t").await,
+        service.cancel("task_id=t&attempt=1").await,
+        service.cancel("task_id=t&attempt=2").await,
+        service.restart("task_id=t").await,
+        service.restart("task_id=t&attempt=2").await,
+        service.restart("task_id=t&scope=all").await,
     ] {
         let detail = &reply.problem(404)["detail"];
-        assert_eq!(detail, "Task with ID `delete-xyz` not found", "{status}");
+        assert_eq!(detail, "Task with ID `t` not found", "{status}");
     }
     for query in ["".into(), format!("status={status}")] {
         let page = service.list(&query).await.ok();
@@ -328,35 +316,53 @@ async fn assert_absent(service: &Service, status: &str) {
 
 #[tokio::test]
 async fn an_expired_task_is_absent_to_every_call_and_its_id_is_free() {
-    for status in ["pending", "done", "canceled"] {
-        let service = Service::start().await;
-        service.run(&example()).await.ok();
-        match status {
-            "done" => service.work().await,
-            "canceled" => drop(service.cancel("task_id=delete-xyz").await.ok()),
-            _ => {}
-        }
-        service.lose_messages().await;
-        service.pass(TimeDelta::days(90) - TimeDelta::seconds(1));
-        assert_eq!(service.task("delete-xyz").await["status"], status);
-        for time in [TimeDelta::seconds(1), TimeDelta::days(1)] {
-            service.pass(time);
-            assert_absent(&service, status).await;
-            assert_eq!(service.sweep().await, 0, "{status}");
-        }
-        assert_eq!(
-            service.stored_items().await,
-            1,
-            "Time to Live has not removed it"
-        );
+    for size in Size::BOTH {
+        for status in ["pending", "done", "canceled"] {
+            let begun = Begun::create(size).await;
+            let service = &begun.service;
+            let expires_at = service.now() + TimeDelta::days(90);
+            match status {
+                "done" => {
+                    begun.fan_out(1).await;
+                    begun.deliver(1).await;
+                    begun.carry_out_rest(1).await;
+                }
+                "canceled" => drop(service.cancel("task_id=t").await.ok()),
+                _ => {}
+            }
+            let stored = service.stored_items().await;
+            service.pass(TimeDelta::days(90) - TimeDelta::seconds(1));
+            assert_eq!(begun.task().await["status"], status, "{size:?}");
+            for time in [TimeDelta::seconds(1), TimeDelta::days(1)] {
+                service.pass(time);
+                assert_absent(service, status).await;
+                assert_eq!(service.sweep().await, 0, "{size:?} {status}");
+                service.wire.calls();
+                service.deliver(&[&begun.whole(1), &begun.message(1)]).await;
+                assert_eq!(service.wire.calls(), [GET_TASK; 2], "{size:?} {status}");
+            }
+            let left = service.stored_items().await;
+            assert_eq!(left, stored, "Time to Live has not removed them");
+            // The items of chunks stay a week longer, so that nobody who still reads misses them.
+            let mut expiries = service.stored_numbers("expires_at").await;
+            expiries.sort_unstable();
+            let (first, chunks) = expiries.split_first().unwrap();
+            assert_eq!(*first, expires_at.timestamp(), "{size:?} {status}");
+            let week_later = expires_at + TimeDelta::days(7);
+            assert_eq!(chunks, vec![week_later.timestamp(); stored - 1]);
 
-        let created = service.run(&example()).await;
-        assert_eq!(created.header("idempotent-replayed"), None, "{status}");
-        let created = created.ok();
-        assert_eq!(
-            (&created["status"], &created["attempt"]),
-            (&json!("pending"), &json!(1))
-        );
-        assert_eq!(service.task("delete-xyz").await, created);
+            // What the old task left is not read.
+            let body = run_body("index", "t", &ids("new", size.objects()));
+            let created = service.run(&body).await;
+            assert_eq!(created.header("idempotent-replayed"), None, "{status}");
+            let created = created.ok();
+            assert_eq!(
+                (&created["status"], &created["attempt"]),
+                (&json!("pending"), &json!(1))
+            );
+            assert_eq!(begun.task().await, created, "{size:?} {status}");
+            let remaining = service.outcomes_of("t", "remaining").await.len();
+            assert_eq!(remaining, size.objects(), "{size:?} {status}");
+        }
     }
 }

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
 use std::sync::Arc;
 use std::time::Duration;
-use tests::wire::Fault;
+use tests::wire::{
+    Fault, THROTTLING,
+    call::{CHECK, DELETE, GET_TASK, WRITE_TASK},
+};
 use tests::{DEMO_INDEX, Service, example, run_body};
 
-const GET_TASK: &str = "DynamoDB.GetItem";
-const LOOK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
 const KEPT: &str = "Vector index `embed-456` acknowledged the delete but still has the object: \
     the index kept it, or it was inserted again";
 
@@ -43,9 +43,9 @@ async fn an_object_that_is_kept_gets_one_further_delete_and_is_then_given_up() {
     keep(&service, usize::MAX);
     service.work().await;
     let calls = service.wire.calls();
-    let (claim, settle) = ("DynamoDB.UpdateItem", "DynamoDB.UpdateItem");
+    let (claim, settle) = (WRITE_TASK, WRITE_TASK);
     let expected = [
-        GET_TASK, LOOK, claim, DELETE, LOOK, GET_TASK, DELETE, LOOK, settle,
+        GET_TASK, CHECK, claim, DELETE, CHECK, GET_TASK, DELETE, CHECK, settle,
     ];
     assert_eq!(calls, expected, "the task is read before the further call");
     let task = service.task("delete-xyz").await;
@@ -67,10 +67,10 @@ async fn an_object_that_is_kept_gets_one_further_delete_and_is_then_given_up() {
 #[tokio::test]
 async fn an_object_that_is_inserted_again_before_the_read_is_deleted_once_more() {
     let service = with_example().await;
-    let read = service.wire.hold_answer(LOOK);
+    let read = service.wire.hold_response(CHECK);
     let work = service.start_work();
     read.reached().await; // the existence check
-    let read_back = service.wire.hold(LOOK);
+    let read_back = service.wire.hold(CHECK);
     read.release();
     read_back.reached().await; // deleted, and not read back
     assert!(!is_there(&service).await);
@@ -85,7 +85,7 @@ async fn after_a_cancel_a_kept_object_gets_no_further_delete_and_remains() {
     for restart in ["", "&scope=all"] {
         let service = with_example().await;
         keep(&service, 1);
-        let first_read = service.wire.hold_answer(GET_TASK);
+        let first_read = service.wire.hold_response(GET_TASK);
         let work = service.start_work();
         first_read.reached().await;
         let read_again = service.wire.hold(GET_TASK);
@@ -94,12 +94,7 @@ async fn after_a_cancel_a_kept_object_gets_no_further_delete_and_remains() {
         service.cancel("task_id=delete-xyz").await.ok();
         read_again.release();
         work.await.unwrap();
-        let deletes = service
-            .wire
-            .calls()
-            .into_iter()
-            .filter(|call| call == DELETE)
-            .count();
+        let deletes = service.wire.count(DELETE);
         assert_eq!(deletes, 1);
         let task = service.task("delete-xyz").await;
         assert_eq!(task["status"], "canceled");
@@ -124,7 +119,7 @@ async fn after_a_cancel_a_kept_object_gets_no_further_delete_and_remains() {
 async fn a_restart_between_the_two_deletes_of_a_kept_object_leaves_it_to_the_new_attempt() {
     let service = with_example().await;
     keep(&service, 1);
-    let first_read = service.wire.hold_answer(GET_TASK);
+    let first_read = service.wire.hold_response(GET_TASK);
     let work = service.start_work();
     first_read.reached().await;
     let read_again = service.wire.hold(GET_TASK);
@@ -143,11 +138,11 @@ async fn a_restart_between_the_two_deletes_of_a_kept_object_leaves_it_to_the_new
 #[tokio::test]
 async fn a_worker_that_dies_before_it_reads_back_leaves_what_it_saw_on_record() {
     let service = with_example().await;
-    let look = service.wire.hold_answer(LOOK);
+    let check = service.wire.hold_response(CHECK);
     let work = service.start_work();
-    look.reached().await;
-    let read_back = service.wire.hold(LOOK);
-    look.release();
+    check.reached().await;
+    let read_back = service.wire.hold(CHECK);
+    check.release();
     read_back.reached().await; // deleted
     work.abort();
     let _ = work.await;
@@ -164,13 +159,12 @@ async fn a_worker_that_dies_before_it_reads_back_leaves_what_it_saw_on_record() 
 async fn a_read_back_that_is_throttled_again_and_again_never_fails_a_task() {
     let service = with_example().await;
     for round in 0..6 {
-        let look = service.wire.hold_answer(LOOK);
+        let check = service.wire.hold_response(CHECK);
         let work = service.start_work();
-        look.reached().await;
-        let throttled = Fault::Refused(429, "TooManyRequestsException");
-        service.wire.next_times(usize::MAX, LOOK, throttled);
+        check.reached().await;
+        service.wire.next_times(usize::MAX, CHECK, THROTTLING);
         keep(&service, usize::MAX);
-        look.release();
+        check.release();
         work.await.unwrap();
         service.wire.heal();
         let task = service.task("delete-xyz").await;

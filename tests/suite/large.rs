@@ -11,14 +11,6 @@ use serde_json::Value;
 use std::sync::Arc;
 use tests::{Service, ids, run_body};
 
-const GET_TASK: &str = "DynamoDB.GetItem";
-const READ_CHUNKS: &str = "DynamoDB.BatchGetItem";
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const CLAIM: &str = "DynamoDB.TransactWriteItems";
-const SETTLE: &str = CLAIM;
-const DELETE: &str = "S3Vectors.DeleteVectors";
-const SEND_CHUNKS: &str = "SQS.SendMessageBatch";
-
 const WHOLE: &str = r#"{"task_id":"large","attempt":1}"#;
 const CHUNKS: [&str; 4] = [
     r#"{"task_id":"large","attempt":1,"chunk":0}"#,
@@ -47,11 +39,6 @@ async fn fanned_out() -> Arc<Service> {
     assert_eq!(service.lose_messages().await, 4);
     service.wire.calls();
     service
-}
-
-fn count(service: &Service, call: &str) -> usize {
-    let calls = service.wire.calls();
-    calls.into_iter().filter(|made| made == call).count()
 }
 
 fn progress(task: &Value) -> (u64, u64, u64) {

@@ -2,9 +2,13 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use tests::{DEMO_INDEX, Service, example, run_body};
+use tests::wire::{
+    Fault,
+    call::{DELETE, WRITE_TASK},
+};
+use tests::{Begun, DEMO_INDEX, Service, Size, example, run_body};
 
-/// Brings a task into a status; answers its id.
+/// Brings a task into a status. Returns its id.
 async fn task_in(service: &Service, status: &str) -> String {
     let id = format!("a-{status}-task");
     let (model, objects) = match status {
@@ -16,12 +20,12 @@ async fn task_in(service: &Service, status: &str) -> String {
         "pending" => {}
         "processing" => {
             // Its claim is made and its worker is gone.
-            let unsettled = tests::wire::Fault::Refused(400, "ThrottlingException");
-            let claim = service.wire.hold("DynamoDB.UpdateItem");
+            let unsettled = Fault::Refused(400, "ThrottlingException");
+            let claim = service.wire.hold(WRITE_TASK);
             let worker = service.work_once();
             let meanwhile = async {
                 claim.reached().await;
-                service.wire.next_times(3, "DynamoDB.UpdateItem", unsettled);
+                service.wire.next_times(3, WRITE_TASK, unsettled);
                 claim.release();
             };
             tokio::join!(worker, meanwhile);
@@ -45,7 +49,7 @@ fn of(task: &Value) -> (String, u64) {
 }
 
 #[tokio::test]
-async fn the_documented_example_gives_the_documented_answer() {
+async fn the_documented_example_gives_the_documented_response() {
     let service = Service::start().await;
     let created = service.run(&example()).await.ok();
     assert_eq!(created["status"], "pending");
@@ -70,7 +74,7 @@ async fn the_documented_example_gives_the_documented_answer() {
 
 #[tokio::test]
 async fn a_cancel_stops_what_is_open_and_is_refused_by_what_has_ended() {
-    for (status, answer) in [
+    for (status, response) in [
         ("pending", 200),
         ("processing", 200),
         ("done", 409),
@@ -81,7 +85,7 @@ async fn a_cancel_stops_what_is_open_and_is_refused_by_what_has_ended() {
         let id = task_in(&service, status).await;
         let before = service.task(&id).await;
         let reply = service.cancel(&format!("task_id={id}")).await;
-        match answer {
+        match response {
             200 => assert_eq!(of(&reply.ok()), ("canceled".into(), 1), "{status}"),
             _ => {
                 let detail = reply.problem(409)["detail"].to_string();
@@ -124,7 +128,7 @@ async fn a_restart_starts_what_has_ended_and_leaves_what_is_at_work() {
 
 #[tokio::test]
 async fn a_restart_of_everything_is_refused_by_what_is_at_work() {
-    for (status, answer) in [
+    for (status, response) in [
         ("pending", 409),
         ("processing", 409),
         ("done", 200),
@@ -134,7 +138,7 @@ async fn a_restart_of_everything_is_refused_by_what_is_at_work() {
         let service = Service::start().await;
         let id = task_in(&service, status).await;
         let reply = service.restart(&format!("task_id={id}&scope=all")).await;
-        match answer {
+        match response {
             200 => assert_eq!(reply.ok()["progress"]["remaining"], 2, "{status}"),
             _ => {
                 let detail = reply.problem(409)["detail"].to_string();
@@ -146,38 +150,49 @@ async fn a_restart_of_everything_is_refused_by_what_is_at_work() {
 
 #[tokio::test]
 async fn a_restart_keeps_what_was_deleted_and_tries_only_the_rest() {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    service.work().await;
-    service.insert(DEMO_INDEX, &["obj-1", "obj-2"]).await;
-    let restarted = service.restart("task_id=delete-xyz").await.ok();
-    let progress = json!({"total": 2, "deleted": 1, "failed": 0, "remaining": 1});
-    assert_eq!(restarted["progress"], progress);
-    service.work().await;
-    assert_eq!(service.task("delete-xyz").await["progress"]["deleted"], 2);
-    let left = service.present(DEMO_INDEX, &["obj-1", "obj-2"]).await;
-    assert_eq!(
-        left,
-        ["obj-1"],
-        "put back by somebody, and not this task's any more"
-    );
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        begun.deliver(1).await;
+        begun.carry_out_rest(1).await;
+        service.insert("index", &["o-0", "o-1"]).await;
+        let restarted = service.restart("task_id=t").await.ok();
+        assert_eq!(of(&restarted), ("pending".into(), 2), "{size:?}");
+        let half = size.objects() / 2;
+        let progress = json!({"total": 2 * half, "deleted": half, "failed": 0, "remaining": half});
+        assert_eq!(restarted["progress"], progress, "{size:?}");
+        service.wire.calls();
+        service.work().await;
+        assert_eq!(service.wire.count(DELETE), 1, "{size:?}");
+        let task = begun.task().await;
+        assert_eq!(of(&task), ("done".into(), 2), "{size:?}");
+        assert_eq!(task["progress"]["deleted"], half + 1, "{size:?}");
+        assert_eq!(task["progress"]["failed"], half - 1, "{size:?}");
+        let left = service.present("index", &["o-0", "o-1"]).await;
+        assert_eq!(left, ["o-0"], "inserted after this task deleted it");
+    }
 }
 
 #[tokio::test]
 async fn a_restart_of_everything_tries_what_was_deleted_too() {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    service.work().await;
-    service.insert(DEMO_INDEX, &["obj-1", "obj-2"]).await;
-    service.restart("task_id=delete-xyz&scope=all").await.ok();
-    service.work().await;
-    assert_eq!(service.task("delete-xyz").await["progress"]["deleted"], 2);
-    assert!(
-        service
-            .present(DEMO_INDEX, &["obj-1", "obj-2"])
-            .await
-            .is_empty()
-    );
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        begun.deliver(1).await;
+        begun.carry_out_rest(1).await;
+        service.insert("index", &["o-0", "o-1"]).await;
+        let restarted = service.restart("task_id=t&scope=all").await.ok();
+        let total = size.objects();
+        let progress = json!({"total": total, "deleted": 0, "failed": 0, "remaining": total});
+        assert_eq!(restarted["progress"], progress, "{size:?}");
+        service.work().await;
+        let task = begun.task().await;
+        assert_eq!(of(&task), ("done".into(), 2), "{size:?}");
+        assert_eq!(task["progress"]["deleted"], 2, "{size:?}");
+        assert_eq!(task["progress"]["failed"], total - 2, "{size:?}");
+        let left = service.present("index", &["o-0", "o-1"]).await;
+        assert!(left.is_empty(), "{size:?}: {left:?}");
+    }
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ fn ids_of(page: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The page after `cursor`, or the first one; answers its tasks' ids and the next cursor.
+/// The page after `cursor`, or the first one. Returns its tasks' ids and the next cursor.
 async fn page(
     service: &Service,
     filter: &str,

@@ -5,12 +5,12 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tests::lines::{Lines, metrics};
-use tests::wire::Fault;
+use tests::wire::{
+    Fault,
+    call::{DELETE, PUT_TASK, QUERY, READ_CHUNKS, WRITE_TASK},
+};
 use tests::{Service, example, ids, run_body};
 
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const CREATE: &str = "DynamoDB.PutItem";
-const DELETE: &str = "S3Vectors.DeleteVectors";
 const MESSAGE: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
 
 fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
@@ -47,15 +47,15 @@ async fn a_repeated_create_and_a_repeated_message_count_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_write_sent_again_after_its_answer_was_lost_counts_once() {
-    for (call, before) in [(CREATE, 0), (WRITE_TASK, 0), (WRITE_TASK, 1)] {
+async fn a_write_sent_again_after_its_response_was_lost_counts_once() {
+    for (call, before) in [(PUT_TASK, 0), (WRITE_TASK, 0), (WRITE_TASK, 1)] {
         let lines = Lines::capture();
         let service = Service::start().await;
-        let answered = service.wire.hold_times(before, call);
+        let responded = service.wire.hold_times(before, call);
         for _ in 0..before {
-            answered.release();
+            responded.release();
         }
-        service.wire.next(call, Fault::AnswerLost);
+        service.wire.next(call, Fault::ResponseLost);
         service.run(&example()).await.ok();
         service.work().await;
         service.assert_documented_outcome(call).await;
@@ -68,7 +68,7 @@ async fn a_stale_settlement_counts_nothing() {
     let lines = Lines::capture();
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
-    let deleted = service.wire.hold_answer(DELETE);
+    let deleted = service.wire.hold_response(DELETE);
     let work = service.start_work();
     deleted.reached().await;
     let settle = service.wire.hold(WRITE_TASK);
@@ -86,11 +86,11 @@ async fn a_stale_settlement_counts_nothing() {
 }
 
 #[tokio::test]
-async fn a_cancel_counts_once_in_an_attempt_also_if_its_answer_was_lost() {
+async fn a_cancel_counts_once_in_an_attempt_also_if_its_response_was_lost() {
     let lines = Lines::capture();
     let service = Service::start().await;
     service.run(&example()).await.ok();
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     service.cancel("task_id=delete-xyz").await.ok();
     service.cancel("task_id=delete-xyz").await.ok();
     let canceled = ("TasksCanceled", 1);
@@ -104,7 +104,7 @@ async fn a_cancel_counts_once_in_an_attempt_also_if_its_answer_was_lost() {
 }
 
 #[tokio::test]
-async fn a_cancel_counts_though_its_answer_could_not_be_made() {
+async fn a_cancel_counts_though_its_response_could_not_be_made() {
     let service = Service::start_with_chunks_of(2).await;
     service
         .run(&run_body("big", "large", &ids("o", 3)))
@@ -116,7 +116,7 @@ async fn a_cancel_counts_though_its_answer_could_not_be_made() {
     service.deliver(&[chunk]).await;
     let lines = Lines::capture();
     let refused = Fault::Refused(500, "InternalServerError");
-    service.wire.next_times(9, "DynamoDB.BatchGetItem", refused);
+    service.wire.next_times(9, READ_CHUNKS, refused);
     service.cancel("task_id=large").await.problem(503);
     assert_eq!(lines.counted(), counts(&[("TasksCanceled", 1)]));
 }
@@ -214,7 +214,7 @@ async fn an_age_that_could_not_be_asked_for_is_not_told() {
     let lines = Lines::capture();
     let service = Service::start().await;
     let refused = Fault::Refused(500, "InternalServerError");
-    service.wire.next_times(20, "DynamoDB.Query", refused);
+    service.wire.next_times(20, QUERY, refused);
     let deadline = service.now() + TimeDelta::seconds(60);
     let report = service.running.handlers.sweeper.sweep(deadline).await;
     assert!(report.errors > 0);

@@ -2,145 +2,145 @@
 
 use chrono::TimeDelta;
 use std::sync::Arc;
-use tests::{DEMO_INDEX, Service, example, ids, run_body};
+use tests::wire::{
+    FAILING, Fault,
+    call::{DELETE, GET_TASK, WRITE_TASK},
+};
+use tests::{Begun, Service, Size, example, ids, run_body};
 
-const GET_TASK: &str = "DynamoDB.GetItem";
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const DELETE: &str = "S3Vectors.DeleteVectors";
-
-async fn with_example() -> Arc<Service> {
-    let service = Service::start().await;
-    service.run(&example()).await.ok();
-    service.wire.calls();
-    Arc::new(service)
+fn both_sizes_and_scopes() -> [(Size, &'static str); 4] {
+    let [small, large] = Size::BOTH;
+    [
+        (small, ""),
+        (small, "&scope=all"),
+        (large, ""),
+        (large, "&scope=all"),
+    ]
 }
 
 #[tokio::test]
 async fn a_cancel_before_the_claim_stops_every_delete() {
-    let service = with_example().await;
-    let claim = service.wire.hold(WRITE_TASK);
-    let work = service.start_work();
-    claim.reached().await;
-    service.cancel("task_id=delete-xyz").await.ok();
-    claim.release();
-    work.await.unwrap();
-    let task = service.task("delete-xyz").await;
-    assert_eq!(task["status"], "canceled");
-    assert_eq!(task["progress"]["remaining"], 2);
-    assert!(!service.wire.calls().iter().any(|call| call == DELETE));
-    assert_eq!(service.present(DEMO_INDEX, &["obj-1"]).await, ["obj-1"]);
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let claim = service.wire.hold(begun.write());
+        let work = begun.start(1);
+        claim.reached().await; // it has read that the task is open, and made its existence check
+        service.cancel("task_id=t").await.ok();
+        claim.release();
+        work.await.unwrap();
+        assert_eq!(service.wire.count(DELETE), 0, "{size:?}");
+        assert_eq!(begun.task().await["status"], "canceled", "{size:?}");
+        assert_eq!(begun.progress().await, (0, 0, 2), "{size:?}");
+        assert_eq!(service.present("index", &["o-0"]).await, ["o-0"]);
+    }
 }
 
 #[tokio::test]
-async fn a_cancel_during_the_delete_records_what_was_deleted() {
-    let service = with_example().await;
-    let delete = service.wire.hold(DELETE);
-    let work = service.start_work();
-    delete.reached().await;
-    let answer = service.cancel("task_id=delete-xyz").await.ok();
-    assert_eq!(
-        (&answer["status"], &answer["progress"]["remaining"]),
-        (&"canceled".into(), &2.into())
-    );
-    delete.release();
-    work.await.unwrap();
-    let task = service.task("delete-xyz").await;
-    assert_eq!(task["status"], "canceled");
-    assert_eq!(task["progress"]["deleted"], 1);
-    assert_eq!(task["failed_item_ids"][0]["object_id"], "obj-2");
+async fn a_cancel_during_the_delete_records_what_was_deleted_and_nothing_more_is_begun() {
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let delete = service.wire.hold(DELETE);
+        let work = begun.start(1);
+        delete.reached().await;
+        let canceled = service.cancel("task_id=t").await.ok();
+        assert_eq!(canceled["status"], "canceled", "{size:?}");
+        assert_eq!(begun.progress().await, (0, 0, 2), "{size:?}");
+        service.wire.calls();
+        begun.deliver(1).await;
+        begun.carry_out_rest(1).await;
+        let calls = service.wire.calls();
+        assert!(calls.iter().all(|call| call == GET_TASK), "{calls:?}");
+        delete.release();
+        work.await.unwrap();
+        let task = begun.task().await;
+        assert_eq!(task["status"], "canceled", "{size:?}");
+        assert_eq!(begun.progress().await, (1, 1, 0), "{size:?}");
+        assert_eq!(task["failed_item_ids"][0]["object_id"], "o-1", "{size:?}");
+        let remaining = service.outcomes_of("t", "remaining").await.len();
+        assert_eq!(remaining, size.objects() - 2, "{size:?}");
+    }
 }
 
 #[tokio::test]
 async fn after_a_cancel_the_worker_makes_no_second_delete_call() {
-    let service = with_example().await;
-    service.wire.next(
-        DELETE,
-        tests::wire::Fault::Refused(503, "ServiceUnavailableException"),
-    );
-    let delete = service.wire.hold_answer(GET_TASK);
-    let work = service.start_work();
-    delete.reached().await; // the first read of the task
-    let second_read = service.wire.hold(GET_TASK);
-    delete.release();
-    second_read.reached().await; // before the delete is tried again
-    service.cancel("task_id=delete-xyz").await.ok();
-    second_read.release();
-    work.await.unwrap();
-    let deletes = service
-        .wire
-        .calls()
-        .into_iter()
-        .filter(|call| call == DELETE)
-        .count();
-    assert_eq!(deletes, 1);
-    let task = service.task("delete-xyz").await;
-    assert_eq!(
-        (&task["status"], &task["progress"]["remaining"]),
-        (&"canceled".into(), &1.into())
-    );
-    assert_eq!(service.present(DEMO_INDEX, &["obj-1"]).await, ["obj-1"]);
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        service.wire.next(DELETE, FAILING);
+        let claimed = service.wire.hold_response(begun.write());
+        let work = begun.start(1);
+        claimed.reached().await;
+        let read = service.wire.hold(GET_TASK);
+        claimed.release();
+        read.reached().await; // before the delete is tried again
+        service.cancel("task_id=t").await.ok();
+        read.release();
+        work.await.unwrap();
+        assert_eq!(service.wire.count(DELETE), 1, "{size:?}");
+        assert_eq!(begun.task().await["status"], "canceled", "{size:?}");
+        assert_eq!(begun.progress().await, (0, 1, 1), "{size:?}");
+        assert_eq!(service.present("index", &["o-0"]).await, ["o-0"]);
+    }
 }
 
 #[tokio::test]
 async fn a_restart_during_the_delete_waits_for_it_and_keeps_its_result() {
-    for scope in ["", "&scope=all"] {
-        let service = with_example().await;
+    for (size, scope) in both_sizes_and_scopes() {
+        let story = format!("{size:?} {scope}");
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
         let delete = service.wire.hold(DELETE);
-        let work = service.start_work();
+        let work = begun.start(1);
         delete.reached().await;
-        service.cancel("task_id=delete-xyz").await.ok();
-        let answer = service
-            .restart(&format!("task_id=delete-xyz{scope}"))
-            .await
-            .ok();
+        service.cancel("task_id=t").await.ok();
+        let restarted = begun.restart(scope).await;
         assert_eq!(
-            (&answer["status"], &answer["attempt"]),
+            (&restarted["status"], &restarted["attempt"]),
             (&"pending".into(), &2.into())
         );
 
         // The new attempt's message meets the old claim: nobody works beside it.
-        assert_eq!(service.work_once().await, 1);
-        assert_eq!(service.task("delete-xyz").await["status"], "pending");
+        assert!(!begun.deliver(2).await, "{story}");
+        assert_eq!(begun.progress().await, (0, 0, 2), "{story}");
+        begun.carry_out_rest(2).await;
 
         delete.release();
         work.await.unwrap();
-        // A restart of everything counts nothing of the old attempt: it looks at every object itself.
-        let counted = if scope.is_empty() { 1 } else { 0 };
-        let progress = &service.task("delete-xyz").await["progress"];
-        assert_eq!(progress["deleted"], counted, "{scope}");
-        service.work().await;
-        let task = service.task("delete-xyz").await;
-        assert_eq!(
-            (&task["status"], &task["attempt"]),
-            (&"done".into(), &2.into()),
-            "{scope}"
-        );
-        let outcomes = service.outcomes("delete-xyz").await;
-        assert_eq!(
-            outcomes[0].1, "deleted",
-            "{scope}: it was this service that deleted it"
-        );
-        assert_eq!(outcomes[1].1, "failed", "{scope}");
+        // That o-1 is absent is for the new attempt to find. A restart of everything counts nothing of the old attempt.
+        let (deleted, remaining) = if scope.is_empty() { (1, 1) } else { (0, 2) };
+        let progress = &begun.task().await["progress"];
+        let others = size.objects() / 2 - 1; // of the other chunk, as many deleted as absent
+        assert_eq!(progress["deleted"], deleted + others, "{story}");
+        assert_eq!(progress["failed"], others, "{story}");
+        assert_eq!(progress["remaining"], remaining, "{story}");
+        let sent = service.work_once().await;
+        assert_eq!(sent, 1, "{story}: the late worker sent the message");
+        assert_eq!(begun.task().await["attempt"], 2, "{story}");
+        begun.assert_exact(&story).await;
     }
 }
 
 #[tokio::test]
 async fn a_restart_between_read_and_claim_leaves_the_work_to_the_new_attempt() {
-    let service = with_example().await;
-    let claim = service.wire.hold(WRITE_TASK);
-    let work = service.start_work();
-    claim.reached().await;
-    service.cancel("task_id=delete-xyz").await.ok();
-    service.restart("task_id=delete-xyz").await.ok();
-    claim.release();
-    work.await.unwrap();
-    let task = service.task("delete-xyz").await;
-    assert_eq!(
-        (&task["status"], &task["attempt"]),
-        (&"pending".into(), &2.into())
-    );
-    service.work().await;
-    assert_eq!(service.task("delete-xyz").await["status"], "done");
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let claim = service.wire.hold(begun.write());
+        let work = begun.start(1);
+        claim.reached().await;
+        service.cancel("task_id=t").await.ok();
+        begun.restart("").await;
+        let restarted = begun.task().await;
+        claim.release();
+        work.await.unwrap();
+        assert_eq!(service.wire.count(DELETE), 0, "{size:?}");
+        assert_eq!(begun.task().await, restarted, "{size:?}");
+        assert!(!begun.deliver(2).await, "{size:?}");
+        begun.carry_out_rest(2).await;
+        begun.assert_exact("by the new attempt").await;
+    }
 }
 
 #[tokio::test]
@@ -214,27 +214,30 @@ async fn two_hundred_callers_and_two_workers_leave_every_counter_right() {
 
 #[tokio::test]
 async fn a_restart_of_everything_deletes_what_was_put_back_before_the_old_claim_settled() {
-    let service = with_example().await;
-    let deleted = service.wire.hold_answer(DELETE);
-    let work = service.start_work();
-    deleted.reached().await;
-    service.cancel("task_id=delete-xyz").await.ok();
-    service.insert(DEMO_INDEX, &["obj-1"]).await;
-    service.restart("task_id=delete-xyz&scope=all").await.ok();
-    deleted.release();
-    work.await.unwrap();
-    service.work().await;
-    service.assert_documented_outcome("put back").await;
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let deleted = service.wire.hold_response(DELETE);
+        let work = begun.start(1);
+        deleted.reached().await;
+        service.cancel("task_id=t").await.ok();
+        service.insert("index", &["o-0"]).await;
+        begun.restart("&scope=all").await;
+        deleted.release();
+        work.await.unwrap();
+        service.work().await;
+        begun.carry_out_rest(2).await;
+        begun.assert_exact("put back").await;
+    }
 }
 
 #[tokio::test]
-async fn a_restart_and_a_cancel_whose_answers_are_lost_do_not_undo_each_other() {
+async fn a_restart_and_a_cancel_whose_responses_are_lost_do_not_undo_each_other() {
     // The SDK sends a restart again after another caller has canceled what it restarted: the cancel stands.
-    let service = with_example().await;
+    let service = Arc::new(Service::start().await);
+    service.run(&example()).await.ok();
     service.cancel("task_id=delete-xyz").await.ok();
-    service
-        .wire
-        .next(WRITE_TASK, tests::wire::Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     let again = service.wire.hold(WRITE_TASK);
     let restart = tokio::spawn({
         let service = Arc::clone(&service);

@@ -1,22 +1,17 @@
 //! Vector stores that fail, throttle or refuse.
 
 use chrono::TimeDelta;
-use serde_json::Value;
 use std::sync::Arc;
-use tests::wire::Fault;
-use tests::{Service, example, ids, run_body};
+use tests::wire::{
+    FAILING, Fault, THROTTLING,
+    call::{CHECK, DELETE},
+};
+use tests::{Begun, Service, Size, example, ids, kill, run_body};
 
-const LOOK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
-
-const FAILING: Fault = Fault::Refused(503, "ServiceUnavailableException");
-const THROTTLING: Fault = Fault::Refused(429, "TooManyRequestsException");
-
-/// A task over whose first two objects, `o-0` and `o-1`, the test has the store fail. A large one has two more, in a chunk of their
-/// own, which has been carried out.
+/// A task over whose first two objects, `o-0` and `o-1`, the test has the store fail. The index has both. The other chunk of a
+/// large one has been carried out.
 struct Stuck {
-    service: Arc<Service>,
-    is_large: bool,
+    begun: Begun,
     attempt: u32,
 }
 
@@ -32,69 +27,33 @@ enum Trouble {
 }
 
 impl Stuck {
-    async fn create(is_large: bool) -> Self {
-        let service = Service::start_with_chunks_of(2).await;
-        let objects = ids("o", if is_large { 4 } else { 2 });
-        service.seed("index", &objects).await;
-        service.run(&run_body("index", "t", &objects)).await.ok();
-        let service = Arc::new(service);
-        let attempt = 1;
-        let stuck = Self {
-            service,
-            is_large,
-            attempt,
-        };
-        stuck.begin().await;
-        let other = r#"{"task_id":"t","attempt":1,"chunk":1}"#;
-        stuck.service.deliver(&[other]).await;
-        stuck
-    }
-
-    /// A large task is fanned out. All messages are lost.
-    async fn begin(&self) {
-        if self.is_large {
-            self.service.work_once().await;
-        }
-        self.service.lose_messages().await;
+    async fn create(size: Size) -> Self {
+        let begun = Begun::begin(size).await;
+        begun.service.insert("index", &["o-1", "o-3"]).await;
+        begun.carry_out_rest(1).await;
+        Self { begun, attempt: 1 }
     }
 
     async fn restart(&mut self) {
-        self.service.cancel("task_id=t").await.ok();
-        self.service.restart("task_id=t").await.ok();
+        self.begun.restart("").await;
         self.attempt += 1;
-        self.begin().await;
-    }
-
-    /// The message of the two objects.
-    fn message(&self) -> &'static str {
-        match (self.is_large, self.attempt) {
-            (false, 1) => r#"{"task_id":"t","attempt":1}"#,
-            (false, _) => r#"{"task_id":"t","attempt":2}"#,
-            (true, 1) => r#"{"task_id":"t","attempt":1,"chunk":0}"#,
-            (true, _) => r#"{"task_id":"t","attempt":2,"chunk":0}"#,
-        }
     }
 
     /// A worker tries the two objects and meets this trouble.
     async fn meets(&self, trouble: &Trouble) {
-        let service = &self.service;
+        let service = &self.begun.service;
         match trouble {
             Trouble::At(call, fault) => {
                 service.wire.next_times(usize::MAX, call, fault.clone());
                 // Short, since it is made as often as there is time.
                 let time = TimeDelta::seconds(4);
-                let handed_back = service.deliver_within(time, &[self.message()]).await;
-                assert_eq!(handed_back, 0);
+                let message = self.begun.message(self.attempt);
+                assert_eq!(service.deliver_within(time, &[&message]).await, 0);
                 service.wire.heal();
             }
             Trouble::NoTime => {
-                let claim = if self.is_large {
-                    "DynamoDB.TransactWriteItems"
-                } else {
-                    "DynamoDB.UpdateItem"
-                };
-                let claimed = service.wire.hold_answer(claim);
-                let work = service.start_delivery(self.message());
+                let claimed = service.wire.hold_response(self.begun.write());
+                let work = self.begun.start(self.attempt);
                 claimed.reached().await;
                 service.pass(TimeDelta::seconds(29)); // of the invocation's 30
                 claimed.release();
@@ -102,44 +61,23 @@ impl Stuck {
             }
             Trouble::Death => {
                 let delete = service.wire.hold(DELETE);
-                let work = service.start_delivery(self.message());
+                let work = self.begun.start(self.attempt);
                 delete.reached().await;
-                work.abort();
-                let _ = work.await;
+                kill(work).await;
             }
         }
     }
 
-    /// Fails the test unless the two objects are sent again so many seconds from now, and not a second before.
     async fn assert_sent_in(&self, seconds: i64, story: &str) {
-        let service = &self.service;
-        if !self.is_large {
-            service.assert_due_in(seconds, story).await;
-        } else {
-            let fan_out = match self.attempt {
-                1 => r#"{"task_id":"t","attempt":1}"#,
-                _ => r#"{"task_id":"t","attempt":2}"#,
-            };
-            if seconds > 0 {
-                service.pass(TimeDelta::seconds(seconds - 1));
-                service.deliver(&[fan_out]).await;
-                let sent = service.lose_messages().await;
-                assert_eq!(sent, 0, "{story}: a second before");
-                service.pass(TimeDelta::seconds(1));
-            }
-            service.deliver(&[fan_out]).await;
-        }
-        assert_eq!(self.service.lose_messages().await, 1, "{story}");
-    }
-
-    async fn task(&self) -> Value {
-        self.service.task("t").await
+        self.begun
+            .assert_sent_in(self.attempt, seconds, story)
+            .await;
     }
 
     /// Carries the task out without trouble, and fails the test unless all objects are deleted.
     async fn assert_mended(&self, story: &str) {
-        self.service.deliver(&[self.message()]).await;
-        let task = self.task().await;
+        self.begun.deliver(self.attempt).await;
+        let task = self.begun.task().await;
         assert_eq!(task["status"], "done", "{story}: {task}");
         assert_eq!(task["progress"]["failed"], 0, "{story}: {task}");
     }
@@ -147,24 +85,24 @@ impl Stuck {
 
 #[tokio::test]
 async fn throttling_or_no_time_puts_work_off_by_one_to_eight_minutes_and_never_fails_it() {
-    for is_large in [false, true] {
+    for size in Size::BOTH {
         for trouble in [
-            Trouble::At(LOOK, THROTTLING),
+            Trouble::At(CHECK, THROTTLING),
             Trouble::At(DELETE, THROTTLING),
             Trouble::NoTime,
         ] {
-            let story = format!("{trouble:?}, large: {is_large}");
-            let mut stuck = Stuck::create(is_large).await;
+            let story = format!("{trouble:?}, {size:?}");
+            let mut stuck = Stuck::create(size).await;
             for minutes in [1, 2, 4, 8, 8] {
                 stuck.meets(&trouble).await;
                 stuck.assert_sent_in(60 * minutes, &story).await;
             }
             // Only a store that fails makes the wait longer still.
-            stuck.meets(&Trouble::At(LOOK, FAILING)).await;
+            stuck.meets(&Trouble::At(CHECK, FAILING)).await;
             stuck.assert_sent_in(1920, &story).await;
 
             // Progress: somebody else has removed one of the objects.
-            stuck.service.remove("index", &["o-0"]).await;
+            stuck.begun.service.remove("index", &["o-0"]).await;
             stuck.meets(&Trouble::At(DELETE, THROTTLING)).await;
             stuck.assert_sent_in(0, &story).await;
             for minutes in [1, 2] {
@@ -172,31 +110,32 @@ async fn throttling_or_no_time_puts_work_off_by_one_to_eight_minutes_and_never_f
                 stuck.assert_sent_in(60 * minutes, &story).await;
             }
 
+            stuck.begun.service.cancel("task_id=t").await.ok();
             stuck.restart().await;
-            stuck.service.insert("index", &["o-0"]).await;
+            stuck.begun.service.insert("index", &["o-0"]).await;
             for minutes in [1, 2] {
                 stuck.meets(&trouble).await;
                 stuck.assert_sent_in(60 * minutes, &story).await;
             }
-            stuck.service.deliver(&[stuck.message()]).await;
-            assert_eq!(stuck.task().await["status"], "done", "{story}");
+            stuck.begun.deliver(stuck.attempt).await;
+            assert_eq!(stuck.begun.task().await["status"], "done", "{story}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_store_that_keeps_failing_is_tried_five_times_and_a_restart_mends_the_task() {
-    for is_large in [false, true] {
-        for call in [LOOK, DELETE] {
-            let story = format!("{call}, large: {is_large}");
+    for size in Size::BOTH {
+        for call in [CHECK, DELETE] {
+            let story = format!("{call}, {size:?}");
             let failing = Trouble::At(call, FAILING);
-            let mut stuck = Stuck::create(is_large).await;
+            let mut stuck = Stuck::create(size).await;
             for minutes in [1, 2, 4, 8] {
                 stuck.meets(&failing).await;
                 stuck.assert_sent_in(60 * minutes, &story).await;
             }
             stuck.meets(&failing).await;
-            let task = stuck.task().await;
+            let task = stuck.begun.task().await;
             assert_eq!(task["status"], "failed", "{story}");
             let detail = task["detail"].as_str().unwrap();
             assert!(
@@ -207,13 +146,11 @@ async fn a_store_that_keeps_failing_is_tried_five_times_and_a_restart_mends_the_
             let failed = task["failed_item_ids"].as_array().unwrap();
             let failed: Vec<_> = failed.iter().map(|item| &item["object_id"]).collect();
             assert_eq!(failed, ["o-0", "o-1"], "{story}");
-            assert_eq!(stuck.service.sweep().await, 0, "{story}");
+            assert_eq!(stuck.begun.service.sweep().await, 0, "{story}");
 
-            stuck.service.restart("task_id=t").await.ok();
-            stuck.attempt = 2;
-            stuck.begin().await;
+            stuck.restart().await;
             stuck.meets(&failing).await;
-            assert_ne!(stuck.task().await["status"], "failed", "{story}");
+            assert_ne!(stuck.begun.task().await["status"], "failed", "{story}");
             stuck.assert_sent_in(60, &story).await;
             stuck.assert_mended(&story).await;
         }
@@ -222,19 +159,18 @@ async fn a_store_that_keeps_failing_is_tried_five_times_and_a_restart_mends_the_
 
 #[tokio::test]
 async fn work_whose_workers_die_again_and_again_fails_after_five_claims() {
-    for is_large in [false, true] {
-        let story = format!("large: {is_large}");
-        let mut stuck = Stuck::create(is_large).await;
+    for size in Size::BOTH {
+        let story = format!("{size:?}");
+        let mut stuck = Stuck::create(size).await;
         for _ in 0..5 {
             stuck.meets(&Trouble::Death).await;
             // The invocation's 30 s, 10 s more, and a second since whole ones are stored.
             stuck.assert_sent_in(41, &story).await;
         }
-        stuck.service.wire.calls();
-        stuck.service.deliver(&[stuck.message()]).await;
-        let calls = stuck.service.wire.calls();
-        assert!(!calls.iter().any(|call| call == DELETE), "{calls:?}");
-        let task = stuck.task().await;
+        stuck.begun.service.wire.calls();
+        stuck.begun.deliver(stuck.attempt).await;
+        assert_eq!(stuck.begun.service.wire.count(DELETE), 0, "{story}");
+        let task = stuck.begun.task().await;
         assert_eq!(
             (&task["status"], &task["detail"]),
             (
@@ -243,16 +179,14 @@ async fn work_whose_workers_die_again_and_again_fails_after_five_claims() {
             ),
             "{story}"
         );
-        stuck.service.restart("task_id=t").await.ok();
-        stuck.attempt = 2;
-        stuck.begin().await;
+        stuck.restart().await;
         stuck.assert_mended(&story).await;
     }
 }
 
 #[tokio::test]
 async fn only_four_failures_in_a_row_end_a_claim_and_a_throttled_call_none() {
-    for call in [LOOK, DELETE] {
+    for call in [CHECK, DELETE] {
         let service = Service::start().await;
         let objects = ids("o", 4);
         service.seed("index", &objects).await;
@@ -327,7 +261,7 @@ async fn assert_the_refused_id_is_settled(service: &Service, remaining: usize, s
 
 #[tokio::test]
 async fn an_id_that_was_refused_stays_on_record_though_the_next_call_fails() {
-    for call in [LOOK, DELETE] {
+    for call in [CHECK, DELETE] {
         for fault in [FAILING, THROTTLING] {
             let service = with_a_refused_id(call).await;
             service.wire.next_times(usize::MAX, call, fault);
@@ -339,7 +273,7 @@ async fn an_id_that_was_refused_stays_on_record_though_the_next_call_fails() {
 
 #[tokio::test]
 async fn an_id_that_was_refused_stays_on_record_though_the_time_is_up() {
-    for (call, remaining) in [(LOOK, 3), (DELETE, 2)] {
+    for (call, remaining) in [(CHECK, 3), (DELETE, 2)] {
         let service = with_a_refused_id(call).await;
         let next = service.wire.hold(call);
         let work = service.start_work();
@@ -352,53 +286,60 @@ async fn an_id_that_was_refused_stays_on_record_though_the_time_is_up() {
 }
 
 #[tokio::test]
-async fn a_delete_that_was_carried_out_though_its_answer_failed_counts_as_deleted() {
+async fn a_delete_that_was_carried_out_though_its_response_was_lost_counts_as_deleted() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
     service
         .wire
-        .next_times(usize::MAX, DELETE, Fault::AnswerLost);
+        .next_times(usize::MAX, DELETE, Fault::ResponseLost);
     service.work().await;
     service
-        .assert_documented_outcome("answers to deletes are lost")
+        .assert_documented_outcome("responses to deletes are lost")
         .await;
 }
 
 #[tokio::test]
 async fn a_missing_index_and_a_model_without_a_store_fail_at_once_and_say_so() {
-    let stores = r#"{"embed*": "s3vectors://demo/{embedding_model_id}"}"#;
-    let service = Service::start_with(vec![("VECTOR_STORES", stores)]).await;
-    for (model, detail) in [
-        ("embed-999", "Vector index `embed-999` does not exist"),
-        (
-            "embed no index",
-            "Vector index `embed no index` does not exist",
-        ),
-        (
-            "other",
-            "No vector store is configured for embedding model `other`",
-        ),
-    ] {
-        let id = model.replace(' ', "-");
-        service.run(&run_body(model, &id, &["a", "b"])).await.ok();
+    for size in Size::BOTH {
+        let stores = r#"{"embed*": "s3vectors://demo/{embedding_model_id}"}"#;
+        let service = Service::start_chunked(2, vec![("VECTOR_STORES", stores)]).await;
+        let objects = ids("o", size.objects());
+        for (model, detail) in [
+            ("embed-999", "Vector index `embed-999` does not exist"),
+            (
+                "embed no index",
+                "Vector index `embed no index` does not exist",
+            ),
+            (
+                "other",
+                "No vector store is configured for embedding model `other`",
+            ),
+        ] {
+            let id = model.replace(' ', "-");
+            service.run(&run_body(model, &id, &objects)).await.ok();
+            service.work().await;
+            let task = service.task(&id).await;
+            assert_eq!(
+                (&task["status"], &task["detail"]),
+                (&"failed".into(), &detail.into()),
+                "{size:?}"
+            );
+            assert_eq!(task["progress"]["failed"], objects.len(), "{size:?}");
+            let failed = task["failed_item_ids"].as_array().unwrap();
+            assert_eq!(failed.len(), objects.len(), "{size:?}");
+            assert!(failed.iter().all(|item| item["detail"] == detail), "{task}");
+        }
+        service.seed("embed-999", &["o-0"]).await;
+        service.restart("task_id=embed-999").await.ok();
         service.work().await;
-        let task = service.task(&id).await;
+        let task = service.task("embed-999").await;
         assert_eq!(
-            (&task["status"], &task["detail"]),
-            (&"failed".into(), &detail.into())
+            (&task["status"], &task["progress"]["deleted"]),
+            (&"done".into(), &1.into()),
+            "{size:?}"
         );
-        assert_eq!(task["progress"]["failed"], 2);
-        assert_eq!(task["failed_item_ids"][1]["detail"], detail);
+        assert_eq!(task["detail"], serde_json::Value::Null, "{size:?}");
     }
-    service.seed("embed-999", &["a"]).await;
-    service.restart("task_id=embed-999").await.ok();
-    service.work().await;
-    let task = service.task("embed-999").await;
-    assert_eq!(
-        (&task["status"], &task["progress"]["deleted"]),
-        (&"done".into(), &1.into())
-    );
-    assert_eq!(task["detail"], serde_json::Value::Null);
 }
 
 #[tokio::test]
@@ -407,7 +348,7 @@ async fn denied_access_fails_the_task_without_naming_our_insides() {
     service.run(&example()).await.ok();
     service
         .wire
-        .next(LOOK, Fault::Refused(403, "AccessDeniedException"));
+        .next(CHECK, Fault::Refused(403, "AccessDeniedException"));
     service.work().await;
     let task = service.task("delete-xyz").await;
     assert_eq!(task["status"], "failed");
@@ -443,7 +384,7 @@ async fn a_store_that_refuses_the_request_itself_fails_the_task_and_blames_no_ob
     service.run(&example()).await.ok();
     service
         .wire
-        .next(LOOK, Fault::Refused(400, "ValidationException"));
+        .next(CHECK, Fault::Refused(400, "ValidationException"));
     service.work().await;
     let task = service.task("delete-xyz").await;
     assert_eq!(task["status"], "failed");
@@ -463,7 +404,7 @@ async fn progress_in_a_last_try_gives_the_rest_more_tries() {
     service.seed("index", &objects).await;
     service.run(&run_body("index", "t", &objects)).await.ok();
     for round in 0..5 {
-        // Before the fifth look one object has gone.
+        // Before the fifth check one object has gone.
         if round == 4 {
             service.remove("index", &["o-0"]).await;
         }
@@ -484,15 +425,15 @@ async fn progress_in_a_last_try_gives_the_rest_more_tries() {
 }
 
 #[tokio::test]
-async fn a_worker_whose_time_is_up_after_its_look_hands_the_message_back_and_no_try_counts() {
+async fn a_worker_whose_time_is_up_after_its_check_hands_the_message_back_and_no_try_counts() {
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     for round in 0..6 {
-        let look = service.wire.hold_answer(LOOK);
+        let check = service.wire.hold_response(CHECK);
         let work = service.start_delivery(r#"{"task_id":"delete-xyz","attempt":1}"#);
-        look.reached().await;
+        check.reached().await;
         service.pass(TimeDelta::seconds(29)); // of the invocation's 30
-        look.release();
+        check.release();
         assert_eq!(
             work.await.unwrap(),
             1,

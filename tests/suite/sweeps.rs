@@ -2,18 +2,11 @@
 
 use chrono::TimeDelta;
 use std::sync::Arc;
-use tests::wire::Fault;
+use tests::wire::{
+    DENIED, Fault, THROTTLING,
+    call::{CHECK, DELETE, QUERY, SEND, SEND_BATCH, WRITE_TASK},
+};
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
-
-const QUERY: &str = "DynamoDB.Query";
-const WRITE_TASK: &str = "DynamoDB.UpdateItem";
-const SEND: &str = "SQS.SendMessage";
-const SEND_BATCH: &str = "SQS.SendMessageBatch";
-const CHECK: &str = "S3Vectors.GetVectors";
-const DELETE: &str = "S3Vectors.DeleteVectors";
-
-const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
-const THROTTLING: Fault = Fault::Refused(429, "TooManyRequestsException");
 
 /// A service whose index has one partition for each status, so that it is known in which order the sweeper queries.
 async fn with_one_shard() -> Arc<Service> {
@@ -308,12 +301,12 @@ async fn two_sweepers_at_once_send_a_due_task_once() {
 }
 
 #[tokio::test]
-async fn a_sweeper_whose_answer_was_lost_still_sends() {
+async fn a_sweeper_whose_response_was_lost_still_sends() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
     service.lose_messages().await;
     service.pass(TimeDelta::minutes(2));
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     assert_eq!(service.sweep().await, 1);
     service.work().await;
     service.assert_documented_outcome("swept").await;

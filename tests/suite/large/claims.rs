@@ -1,9 +1,11 @@
 //! Fan-out, claims and settlements of chunks.
 
 use super::*;
-use chrono::TimeDelta;
 use shared::task::TaskId;
-use tests::wire::Fault;
+use tests::wire::{
+    FAILING, Fault,
+    call::{CHECK, DELETE, WRITE_CHUNK, WRITE_TASK},
+};
 
 #[tokio::test]
 async fn a_large_task_is_carried_out_chunk_by_chunk_and_the_last_one_ends_it() {
@@ -51,42 +53,8 @@ async fn chunks_and_fan_outs_delivered_again_and_again_change_nothing() {
     }
     service.work().await;
     // The last chunk has nothing to delete.
-    assert_eq!(count(&service, DELETE), 3);
+    assert_eq!(service.wire.count(DELETE), 3);
     assert_exact(&service, "repeated").await;
-}
-
-#[tokio::test]
-async fn messages_of_no_chunk_of_the_task_are_dropped() {
-    let service = with_large_task().await;
-    let early = CHUNKS[0];
-    assert_eq!(service.deliver(&[early]).await, 0);
-    assert_eq!(count(&service, DELETE), 0, "before the task has begun");
-    service.deliver(&[WHOLE]).await;
-    let unknown = r#"{"task_id":"large","attempt":1,"chunk":4}"#;
-    let stale = r#"{"task_id":"large","attempt":2,"chunk":0}"#;
-    assert_eq!(service.deliver(&[unknown, stale]).await, 0);
-    assert_eq!(count(&service, DELETE), 0);
-    service.run(&run_body("big", "small", &["o-0"])).await.ok();
-    let chunk_of_a_small_task = r#"{"task_id":"small","attempt":1,"chunk":0}"#;
-    assert_eq!(service.deliver(&[chunk_of_a_small_task]).await, 0);
-    assert_eq!(count(&service, DELETE), 0);
-}
-
-#[tokio::test]
-async fn two_workers_with_one_chunk_claim_once_and_delete_once() {
-    let service = fanned_out().await;
-    let claims = service.wire.hold_times(2, CLAIM);
-    let works: Vec<_> = (0..2).map(|_| service.start_delivery(CHUNKS[1])).collect();
-    for _ in 0..2 {
-        claims.reached().await; // both have read, looked, and are about to claim
-    }
-    claims.release();
-    claims.release();
-    for work in works {
-        assert_eq!(work.await.unwrap(), 0);
-    }
-    assert_eq!(count(&service, DELETE), 1);
-    assert_eq!(progress(&service.task("large").await), (2, 0, 5));
 }
 
 #[tokio::test]
@@ -96,7 +64,7 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
     let deleted = service.wire.hold_times(1, DELETE);
     let one = service.start_delivery(CHUNKS[2]);
     deleted.reached().await;
-    let settle = service.wire.hold(SETTLE);
+    let settle = service.wire.hold(WRITE_CHUNK);
     deleted.release();
     settle.reached().await; // it has read that more than its own objects remain
     assert_eq!(service.deliver(&[CHUNKS[3]]).await, 0);
@@ -107,30 +75,17 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
 }
 
 #[tokio::test]
-async fn a_claim_and_a_settlement_sent_again_by_the_sdk_are_recognized_as_their_own() {
-    let service = fanned_out().await;
-    for chunk in CHUNKS {
-        service.wire.next_times(2, CLAIM, Fault::AnswerLost);
-        assert_eq!(service.deliver(&[chunk]).await, 0);
-    }
-    assert_eq!(
-        count(&service, DELETE),
-        3,
-        "the last chunk has nothing to delete"
-    );
-    assert_exact(&service, "answers lost").await;
-}
-
-#[tokio::test]
 async fn transactions_that_conflict_are_sent_again() {
     let service = with_large_task().await;
-    service.wire.next_times(3, CLAIM, Fault::Conflict);
+    service.wire.next_times(3, WRITE_CHUNK, Fault::Conflict);
     service.wire.next_times(2, WRITE_TASK, Fault::Conflict);
     service.work().await;
     assert_exact(&service, "conflicts").await;
     // A conflict that does not end is an outage, not a verdict.
     let service = fanned_out().await;
-    service.wire.next_times(usize::MAX, CLAIM, Fault::Conflict);
+    service
+        .wire
+        .next_times(usize::MAX, WRITE_CHUNK, Fault::Conflict);
     assert_eq!(service.deliver(&[CHUNKS[0]]).await, 1, "it comes back");
     service
         .wire
@@ -139,60 +94,10 @@ async fn transactions_that_conflict_are_sent_again() {
 }
 
 #[tokio::test]
-async fn a_stale_worker_changes_nothing() {
-    let service = fanned_out().await;
-    let deleted = service.wire.hold_answer(DELETE);
-    let work = service.start_delivery(CHUNKS[1]);
-    deleted.reached().await;
-    let settle = service.wire.hold(SETTLE);
-    deleted.release();
-    settle.reached().await; // it has deleted and stands still before it settles
-    service.pass(TimeDelta::seconds(41));
-    assert_eq!(service.deliver(&[CHUNKS[1]]).await, 0);
-    let task = service.task("large").await;
-    assert_eq!(progress(&task), (2, 0, 5));
-    settle.release();
-    work.await.unwrap();
-    assert_eq!(service.task("large").await, task);
-}
-
-#[tokio::test]
-async fn while_a_claim_on_a_chunk_is_in_force_nobody_else_works_on_it_and_others_go_on() {
-    let service = fanned_out().await;
-    let delete = service.wire.hold(DELETE);
-    let work = service.start_delivery(CHUNKS[1]);
-    delete.reached().await;
-    service.pass(TimeDelta::seconds(39)); // the invocation's 30 s, and not yet the 10 s more
-    service.wire.calls();
-    assert_eq!(service.deliver(&CHUNKS).await, 0);
-    assert_eq!(count(&service, DELETE), 2, "chunks 0 and 2");
-    assert_eq!(progress(&service.task("large").await), (3, 2, 2));
-    delete.release();
-    work.await.unwrap();
-    assert_exact(&service, "one chunk late").await;
-}
-
-#[tokio::test]
-async fn a_model_without_a_store_or_index_fails_every_chunk_and_says_why_once() {
-    let service = Service::start_with_chunks_of(2).await;
-    service
-        .run(&run_body("nowhere", "large", &ids("o", 7)))
-        .await
-        .ok();
-    service.work().await;
-    let task = service.task("large").await;
-    assert_eq!(task["status"], "failed");
-    assert_eq!(task["detail"], "Vector index `nowhere` does not exist");
-    assert_eq!(progress(&task), (0, 7, 0));
-    assert_eq!(task["failed_item_ids"].as_array().unwrap().len(), 7);
-}
-
-#[tokio::test]
 async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last() {
     let service = fanned_out().await;
     for _ in 0..5 {
-        let failing = Fault::Refused(503, "ServiceUnavailableException");
-        service.wire.next_times(4, "S3Vectors.GetVectors", failing);
+        service.wire.next_times(4, CHECK, FAILING);
         assert_eq!(service.deliver(&[CHUNKS[0]]).await, 0);
         service.wire.heal();
     }
@@ -211,14 +116,14 @@ async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last()
 }
 
 #[tokio::test]
-async fn a_worker_that_cannot_look_for_the_objects_of_an_earlier_attempt_records_nothing() {
+async fn a_worker_of_an_earlier_attempt_that_finds_no_index_records_nothing() {
     let service = Service::start_with_chunks_of(2).await;
     let body = run_body("nowhere", "large", &ids("o", 7));
     service.run(&body).await.ok();
     service.work_once().await;
     service.lose_messages().await;
     let service = Arc::new(service);
-    let failure = service.wire.hold(SETTLE);
+    let failure = service.wire.hold(WRITE_CHUNK);
     let work = service.start_delivery(CHUNKS[0]);
     failure.reached().await; // the index is missing, and it is about to say so
     service.cancel("task_id=large").await.ok();

@@ -2,9 +2,10 @@
 
 use super::*;
 use chrono::TimeDelta;
-use tests::wire::Fault;
-
-const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
+use tests::wire::{
+    DENIED, FAILING, Fault,
+    call::{CHECK, DELETE, SEND_BATCH, WRITE_TASK},
+};
 
 async fn on_the_queue(service: &Service) -> usize {
     service.waiting(&service.running.queue_url).await
@@ -39,9 +40,9 @@ async fn two_fan_outs_at_once_send_the_chunks_once() {
 }
 
 #[tokio::test]
-async fn a_fan_out_whose_answer_was_lost_still_sends() {
+async fn a_fan_out_whose_response_was_lost_still_sends() {
     let service = with_large_task().await;
-    service.wire.next(WRITE_TASK, Fault::AnswerLost);
+    service.wire.next(WRITE_TASK, Fault::ResponseLost);
     assert_eq!(service.work_once().await, 1);
     assert_eq!(on_the_queue(&service).await, 4);
 }
@@ -83,8 +84,7 @@ async fn a_chunk_that_is_claimed_is_not_sent_in_a_new_attempt_either() {
 #[tokio::test]
 async fn a_chunk_that_was_put_off_is_sent_when_its_time_has_come() {
     let service = fanned_out().await;
-    let failing = Fault::Refused(503, "ServiceUnavailableException");
-    service.wire.next_times(4, "S3Vectors.GetVectors", failing);
+    service.wire.next_times(4, CHECK, FAILING);
     service.deliver(&[CHUNKS[1]]).await;
     service.deliver(&[CHUNKS[0], CHUNKS[2], CHUNKS[3]]).await;
     service.deliver(&[WHOLE]).await;
@@ -112,7 +112,7 @@ async fn all_chunks_are_sent_ten_at_a_time_however_many_there_are() {
     for (fan_out, due_in) in [("the first", 60), ("a later one", 120)] {
         service.wire.calls();
         service.deliver(&[WHOLE]).await;
-        assert_eq!(count(&service, SEND_CHUNKS), 13, "{fan_out}");
+        assert_eq!(service.wire.count(SEND_BATCH), 13, "{fan_out}");
         assert_eq!(service.lose_messages().await, 121, "{fan_out}");
         service.assert_due_in(due_in, fan_out).await;
         service.lose_messages().await;
@@ -127,27 +127,48 @@ async fn all_chunks_are_sent_ten_at_a_time_however_many_there_are() {
 }
 
 #[tokio::test]
-async fn chunks_of_which_the_queue_takes_a_part_or_for_which_there_is_no_time_are_sent_in_a_minute()
-{
-    for (story, taken) in [
-        ("a batch is refused", 2),
-        ("a batch is taken in part", 3),
-        ("no time", 0),
-    ] {
+async fn chunks_that_the_queue_does_not_take_or_for_which_there_is_no_time_are_sent_in_a_minute() {
+    let troubles: [(&str, fn(&Service), usize, i64); 4] = [
+        (
+            "a batch is refused",
+            |service| service.wire.next(SEND_BATCH, DENIED),
+            2,
+            60,
+        ),
+        (
+            "a batch is taken in part",
+            |service| service.wire.next(SEND_BATCH, Fault::OnlyFirst),
+            3,
+            60,
+        ),
+        (
+            "no batch arrives",
+            |service| {
+                service
+                    .wire
+                    .next_times(usize::MAX, SEND_BATCH, Fault::Unsent)
+            },
+            0,
+            60,
+        ),
+        (
+            "no time",
+            |service| service.pass(TimeDelta::seconds(29)), // of the invocation's 30
+            0,
+            31,
+        ),
+    ];
+    for (story, trouble, taken, due_in) in troubles {
         let service = with_chunks(12).await;
-        let written = service.wire.hold_answer(WRITE_TASK);
+        let written = service.wire.hold_response(WRITE_TASK);
         let work = service.start_delivery(WHOLE);
         written.reached().await;
-        match taken {
-            2 => service.wire.next(SEND_CHUNKS, DENIED),
-            3 => service.wire.next(SEND_CHUNKS, Fault::OnlyFirst),
-            _ => service.pass(TimeDelta::seconds(29)), // of the invocation's 30
-        }
+        trouble(&service);
         written.release();
         assert_eq!(work.await.unwrap(), 0, "{story}: acknowledged");
+        service.wire.heal();
         let sent = service.lose_messages().await;
         assert_eq!(sent, taken, "{story}");
-        let due_in = if taken == 0 { 31 } else { 60 };
         service.assert_due_in(due_in, story).await;
         service.work_once().await;
         assert_eq!(service.lose_messages().await, 12, "{story}");

@@ -1,9 +1,10 @@
 //! What `/info` shows of large tasks.
 
 use super::*;
-use tests::wire::Fault;
-
-const GET_MANY: &str = "DynamoDB.BatchGetItem";
+use tests::wire::{
+    Fault,
+    call::{GET_TASK, PUT_IDS, READ_CHUNKS},
+};
 
 #[tokio::test]
 async fn outcomes_are_paged_in_the_order_of_the_request_whatever_is_asked_for() {
@@ -60,7 +61,7 @@ async fn a_task_without_failures_is_shown_in_one_call_and_a_page_costs_two_more_
     assert_eq!(service.wire.calls(), [GET_TASK]);
     service.outcomes("large").await;
     // The states of the chunks from there on, and the ids of those on the page.
-    let page = [GET_TASK, GET_MANY, GET_MANY];
+    let page = [GET_TASK, READ_CHUNKS, READ_CHUNKS];
     assert_eq!(service.wire.calls(), page.repeat(4));
 }
 
@@ -80,7 +81,7 @@ async fn objects_that_are_spread_thinly_are_found_page_by_page() {
 }
 
 #[tokio::test]
-async fn a_page_of_ids_that_are_long_however_they_are_escaped_fits_in_an_answer() {
+async fn a_page_of_ids_that_are_long_however_they_are_escaped_fits_in_a_response() {
     let service = Service::start().await;
     let objects: Vec<_> = (0..1500)
         .map(|i| format!("{i}{}", "\"".repeat(1000)))
@@ -102,10 +103,8 @@ async fn a_page_of_ids_that_are_long_however_they_are_escaped_fits_in_an_answer(
 #[tokio::test]
 async fn items_that_dynamodb_leaves_out_of_a_batch_are_asked_for_again() {
     let service = with_large_task().await;
-    service.wire.next_times(2, GET_MANY, Fault::Unprocessed);
-    service
-        .wire
-        .next_times(2, "DynamoDB.BatchWriteItem", Fault::Unprocessed);
+    service.wire.next_times(2, READ_CHUNKS, Fault::Unprocessed);
+    service.wire.next_times(2, PUT_IDS, Fault::Unprocessed);
     let body = run_body("big", "other", &ids("o", 7));
     service.run(&body).await.ok();
     assert_eq!(service.outcomes("other").await.len(), 7);
@@ -114,11 +113,11 @@ async fn items_that_dynamodb_leaves_out_of_a_batch_are_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_answer_that_a_restart_overtakes_shows_counters_and_objects_of_one_attempt() {
+async fn a_response_that_a_restart_overtakes_shows_counters_and_objects_of_one_attempt() {
     for query in ["task_id=large", "task_id=large&outcome=all"] {
         let service = with_large_task().await;
         service.work().await; // `o-1` and `o-6` are not there
-        let read = service.wire.hold(GET_MANY);
+        let read = service.wire.hold(READ_CHUNKS);
         let info = tokio::spawn({
             let service = Arc::clone(&service);
             async move { service.info(query).await.ok() }

@@ -16,6 +16,7 @@ enum Change {
     CarryOut(&'static str),
 }
 use Change::{Cancel, CancelAndRestart, CarryOut, Create};
+use tests::wire::call::QUERY;
 
 /// The tasks that are there when a walk begins, newest first: the first four pending, two done, two canceled.
 const ALL: [&str; 8] = ["t-7", "t-6", "t-5", "t-4", "t-3", "t-2", "t-1", "t-0"];
@@ -36,7 +37,7 @@ async fn with_eight_tasks(shards: &str) -> Service {
 }
 
 impl Change {
-    /// Makes it, and answers whose status it changed.
+    /// Makes it. Returns whose status it changed.
     async fn make(self, service: &Service) -> Option<&'static str> {
         match self {
             Create(id, seconds_ago) => {
@@ -189,8 +190,8 @@ async fn a_task_that_moves_while_a_page_is_read_is_not_repeated() {
             let service = Arc::new(with_eight_tasks("1").await);
             let holds: Vec<_> = (0..5)
                 .map(|number| match number == last {
-                    true => service.wire.hold("DynamoDB.Query"),
-                    false => service.wire.hold_answer("DynamoDB.Query"),
+                    true => service.wire.hold(QUERY),
+                    false => service.wire.hold_response(QUERY),
                 })
                 .collect();
             let first = tokio::spawn({

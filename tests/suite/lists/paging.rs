@@ -2,6 +2,7 @@
 
 use super::{cancel, carry_out, store, walk};
 use serde_json::json;
+use tests::wire::call::DELETE;
 use tests::{DEMO_INDEX, Service};
 
 const NO_INDEX: &str = "no-such-index";
@@ -47,7 +48,7 @@ async fn with_tasks(shards: &str) -> Service {
 /// A worker claims this task and dies.
 async fn leave_half_way(service: &Service, id: &str) {
     let message = json!({"task_id": id, "attempt": 1}).to_string();
-    let delete = service.wire.hold("S3Vectors.DeleteVectors");
+    let delete = service.wire.hold(DELETE);
     let message = [message.as_str()];
     tokio::select! {
         _ = service.deliver(&message) => panic!("it was held"),

@@ -18,7 +18,7 @@ async fn row(service: &Service, id: &str) -> Value {
     row.unwrap_or_else(|| panic!("{id} is not listed")).clone()
 }
 
-/// Fails the test unless a list shows the task as `/info` does; answers its row.
+/// Fails the test unless a list shows the task as `/info` does. Returns its row.
 async fn assert_same(service: &Service, id: &str) -> Value {
     let row = row(service, id).await;
     assert_eq!(row, service.task(id).await);

@@ -116,7 +116,7 @@ async fn a_delete_whose_turn_comes_too_late_is_put_off_and_is_no_try() {
 async fn a_task_that_is_canceled_while_its_delete_waits_for_its_turn_loses_nothing() {
     // The turn comes in 10 seconds.
     let service = used_up(50).await;
-    let claimed = service.wire.hold_answer("DynamoDB.UpdateItem");
+    let claimed = service.wire.hold_response("DynamoDB.UpdateItem");
     let work = service.start_work();
     claimed.reached().await;
     service.cancel("task_id=third").await.ok();

@@ -93,7 +93,7 @@ impl Fixture for S3Vectors {
     }
 
     async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
-        self.service.wire.next(CALLS[1], Fault::AnswerLost);
+        self.service.wire.next(CALLS[1], Fault::ResponseLost);
         self.store().delete(ids).await
     }
 }

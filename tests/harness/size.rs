@@ -1,0 +1,224 @@
+//! Tasks of one chunk and of several: what must hold for both is tested on both.
+
+use crate::service::Service;
+use crate::wire::call::{GET_TASK, READ_CHUNKS, WRITE_CHUNK, WRITE_TASK};
+use crate::{ids, run_body};
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+use shared::store::TaskChunk;
+use shared::task::TaskId;
+use std::sync::Arc;
+use tokio::task::JoinHandle;
+
+/// Whether a task has one chunk, which is in the task's own item, or several, of which each is an item of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// One chunk.
+    Small,
+    /// Two chunks.
+    Large,
+}
+
+/// The service with the task `t`, whose first two objects are the test's: the index `index` has `o-0` and not `o-1`.
+///
+/// A large task has two objects more in a chunk of their own, which nobody has begun. It is fanned out. No message is on the
+/// queue.
+#[derive(Clone, Debug)]
+pub struct Begun {
+    /// The service.
+    pub service: Arc<Service>,
+    /// The task's size.
+    pub size: Size,
+}
+
+impl Size {
+    /// Both sizes.
+    pub const BOTH: [Self; 2] = [Self::Small, Self::Large];
+
+    /// How many objects the task has.
+    pub fn objects(self) -> usize {
+        match self {
+            Self::Small => 2,
+            Self::Large => 4,
+        }
+    }
+
+    /// The call that claims and settles.
+    pub fn write(self) -> &'static str {
+        match self {
+            Size::Small => WRITE_TASK,
+            Size::Large => WRITE_CHUNK,
+        }
+    }
+
+    /// The calls that read the task and the first two objects.
+    pub fn reads(self) -> &'static [&'static str] {
+        match self {
+            Size::Small => &[GET_TASK],
+            Size::Large => &[GET_TASK, READ_CHUNKS],
+        }
+    }
+
+    /// The body of the `/run` that creates the task.
+    pub fn body(self) -> Value {
+        run_body("index", "t", &ids("o", self.objects()))
+    }
+}
+
+impl Begun {
+    /// Starts the service, creates the task and fans out a large one.
+    pub async fn begin(size: Size) -> Self {
+        let begun = Self::create(size).await;
+        begun.fan_out(1).await;
+        begun
+    }
+
+    /// As [`Self::begin`], and a large task is not fanned out yet.
+    pub async fn create(size: Size) -> Self {
+        let begun = Self::before_create(size).await;
+        begun.service.run(&size.body()).await.ok();
+        begun.service.lose_messages().await;
+        begun.service.wire.calls();
+        begun
+    }
+
+    /// As [`Self::begin`], and there is no task yet: [`Size::body`] creates it.
+    pub async fn before_create(size: Size) -> Self {
+        let service = Service::start_with_chunks_of(2).await;
+        service.seed("index", &["o-0", "o-2"]).await;
+        let service = Arc::new(service);
+        Self { service, size }
+    }
+
+    /// Begins an attempt: a large task is fanned out. All messages are lost.
+    pub async fn fan_out(&self, attempt: u32) {
+        if self.size == Size::Large {
+            self.service.deliver(&[&self.whole(attempt)]).await;
+        }
+        self.service.lose_messages().await;
+        self.service.wire.calls();
+    }
+
+    /// Restarts the task, with this after `task_id` in the query, and begins its new attempt. Returns the response.
+    pub async fn restart(&self, query: &str) -> Value {
+        let task = self.service.restart(&format!("task_id=t{query}")).await;
+        let task = task.ok();
+        let attempt = task["attempt"].as_u64().expect("an attempt");
+        self.fan_out(attempt.try_into().expect("a small number"))
+            .await;
+        task
+    }
+
+    /// The message of the whole task.
+    pub fn whole(&self, attempt: u32) -> String {
+        json!({"task_id": "t", "attempt": attempt}).to_string()
+    }
+
+    /// The message of the first two objects: of the whole task, or of chunk 0.
+    pub fn message(&self, attempt: u32) -> String {
+        match self.chunk() {
+            None => self.whole(attempt),
+            Some(chunk) => json!({"task_id": "t", "attempt": attempt, "chunk": chunk}).to_string(),
+        }
+    }
+
+    /// The number of the chunk of the first two objects.
+    pub fn chunk(&self) -> Option<u32> {
+        match self.size {
+            Size::Small => None,
+            Size::Large => Some(0),
+        }
+    }
+
+    /// The call that claims and settles.
+    pub fn write(&self) -> &'static str {
+        self.size.write()
+    }
+
+    /// Has a worker carry out the message of the first two objects. Returns whether it comes back.
+    pub async fn deliver(&self, attempt: u32) -> bool {
+        self.service.deliver(&[&self.message(attempt)]).await == 1
+    }
+
+    /// Starts a worker on that message, to be held or killed half-way.
+    pub fn start(&self, attempt: u32) -> JoinHandle<usize> {
+        self.service.start_delivery(&self.message(attempt))
+    }
+
+    /// Carries out the other chunk of a large task.
+    pub async fn carry_out_rest(&self, attempt: u32) {
+        if self.size == Size::Large {
+            let rest = json!({"task_id": "t", "attempt": attempt, "chunk": 1}).to_string();
+            assert_eq!(self.service.deliver(&[&rest]).await, 0);
+        }
+    }
+
+    /// The first two objects as the store holds them.
+    pub async fn stored(&self) -> TaskChunk {
+        let store = &self.service.running.handlers.store;
+        let id = TaskId::new("t").expect("a valid id");
+        let task = store.load(&id).await.expect("DynamoDB responds");
+        let chunk = store.load_chunk(task.expect("the task"), self.chunk());
+        let chunk = chunk.await.expect("DynamoDB responds");
+        chunk.expect("the chunk")
+    }
+
+    /// The task as `/info` shows it.
+    pub async fn task(&self) -> Value {
+        self.service.task("t").await
+    }
+
+    /// How many objects are deleted, failed and remain, of a task whose other chunk nobody has begun: only the first two count.
+    pub async fn progress(&self) -> (u64, u64, u64) {
+        let progress = &self.task().await["progress"];
+        let number = |name: &str| progress[name].as_u64().expect("a number");
+        let others = self.size.objects() as u64 - 2;
+        (
+            number("deleted"),
+            number("failed"),
+            number("remaining") - others,
+        )
+    }
+
+    /// Fails the test unless the first two objects are sent so many seconds from now, and not a second before.
+    pub async fn assert_sent_in(&self, attempt: u32, seconds: i64, story: &str) {
+        let service = &self.service;
+        match self.size {
+            Size::Small => service.assert_due_in(seconds, story).await,
+            Size::Large => {
+                if seconds > 0 {
+                    service.pass(TimeDelta::seconds(seconds - 1));
+                    service.deliver(&[&self.whole(attempt)]).await;
+                    let sent = service.lose_messages().await;
+                    assert_eq!(sent, 0, "{story}: a second before");
+                    service.pass(TimeDelta::seconds(1));
+                }
+                service.deliver(&[&self.whole(attempt)]).await;
+            }
+        }
+        assert_eq!(service.lose_messages().await, 1, "{story}");
+    }
+
+    /// Fails the test unless the task is done and each of its objects has come out as it stood in the index at first.
+    pub async fn assert_exact(&self, story: &str) {
+        let size = self.size;
+        let task = self.task().await;
+        assert_eq!(task["status"], "done", "{size:?}, {story}: {task}");
+        let half = size.objects() / 2;
+        let progress = json!({"total": 2 * half, "deleted": half, "failed": half, "remaining": 0});
+        assert_eq!(task["progress"], progress, "{size:?}, {story}");
+        let objects = ids("o", size.objects());
+        let expected: Vec<_> = objects
+            .iter()
+            .zip(["deleted", "failed"].into_iter().cycle())
+            .map(|(id, outcome)| (id.clone(), outcome.to_owned()))
+            .collect();
+        let outcomes = self.service.outcomes("t").await;
+        assert_eq!(outcomes, expected, "{size:?}, {story}");
+        for item in task["failed_item_ids"].as_array().expect("a list") {
+            assert_eq!(item["detail"], "Object not found in index", "{story}");
+        }
+        let present = self.service.present("index", &objects).await;
+        assert!(present.is_empty(), "{size:?}, {story}: {present:?}");
+    }
+}
