@@ -46,16 +46,16 @@ impl Size {
     /// The call that claims and settles.
     pub fn write(self) -> &'static str {
         match self {
-            Size::Small => WRITE_TASK,
-            Size::Large => WRITE_CHUNK,
+            Self::Small => WRITE_TASK,
+            Self::Large => WRITE_CHUNK,
         }
     }
 
     /// The calls that read the task and the first two objects.
     pub fn reads(self) -> &'static [&'static str] {
         match self {
-            Size::Small => &[GET_TASK],
-            Size::Large => &[GET_TASK, READ_CHUNKS],
+            Self::Small => &[GET_TASK],
+            Self::Large => &[GET_TASK, READ_CHUNKS],
         }
     }
 

@@ -19,13 +19,13 @@ use tests::queue::{Queue, Receive};
 use tests::runtime_api::{Function, SECRET, event, event_names, function_names, reply};
 use tests::seed;
 
-/// How long a service may take to answer.
+/// How long a service may take to respond.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a service answers, which it does in time.
-async fn answer_of<T>(call: impl IntoFuture<Output = T>) -> T {
-    let answer = tokio::time::timeout(PATIENCE, call.into_future()).await;
-    answer.expect("the service answers in time")
+/// The response of a service, which it gives in time.
+async fn response_of<T>(call: impl IntoFuture<Output = T>) -> T {
+    let response = tokio::time::timeout(PATIENCE, call.into_future()).await;
+    response.expect("the service responds in time")
 }
 
 async fn services_with(clock: Clock) -> Running {
@@ -35,7 +35,7 @@ async fn services_with(clock: Clock) -> Running {
         clock,
         ..Options::default()
     };
-    let started = answer_of(local::start(options)).await;
+    let started = response_of(local::start(options)).await;
     started.expect("the services start")
 }
 
@@ -45,7 +45,7 @@ async fn services() -> Running {
 
 /// The messages on the queue, as SQS delivers them.
 async fn received(running: &Running) -> Vec<aws_sdk_sqs::types::Message> {
-    answer_of(Queue::of(running).receive(Receive::default())).await
+    response_of(Queue::of(running).receive(Receive::default())).await
 }
 
 async fn bodies(running: &Running) -> Vec<Value> {
@@ -58,7 +58,7 @@ async fn bodies(running: &Running) -> Vec<Value> {
 /// The status of each stored task.
 async fn stored(running: &Running) -> Vec<String> {
     let scan = running.clients.dynamodb.scan().table_name(NAME);
-    let found = answer_of(scan.send()).await.unwrap();
+    let found = response_of(scan.send()).await.unwrap();
     let items = found.items().iter();
     items
         .map(|item| item["status"].as_s().unwrap().clone())
@@ -69,7 +69,7 @@ async fn stored(running: &Running) -> Vec<String> {
 async fn present(running: &Running) -> BTreeSet<String> {
     let client = &running.clients.s3vectors;
     let present = seed::present(client, DEMO_INDEX, &["obj-1", "obj-2", "obj-3"]);
-    answer_of(present).await.into_iter().collect()
+    response_of(present).await.into_iter().collect()
 }
 
 /// The task of the example, without its times, in this state.
@@ -114,7 +114,7 @@ impl Stage {
     /// Puts the event of this name through the function of this name.
     async fn play(&mut self, name: &str) -> Value {
         let mut function = Function::start(name, &self.running).await;
-        let answer = function.invoke(&event(name)).await.unwrap();
+        let response = function.invoke(&event(name)).await.unwrap();
         self.played.insert(name.to_owned());
         let logged = function.end().await.stdout;
         assert!(!logged.is_empty(), "{name} logs what it did");
@@ -127,10 +127,10 @@ impl Stage {
                 assert!(!line.contains(never), "{name} logs {line}");
             }
         }
-        answer
+        response
     }
 
-    /// As [`Stage::play`], for a function that answers a task: the task without its times.
+    /// As [`Stage::play`], for a function that returns a task: the task without its times.
     async fn task(&mut self, name: &str) -> Value {
         timeless(reply(&self.play(name).await).ok())
     }

@@ -10,7 +10,7 @@ use tests::wire::{
     Fault, THROTTLING,
     call::{CHECK, DELETE, GET_TASK, WRITE_TASK},
 };
-use tests::{DEMO_INDEX, Service, example, run_body};
+use tests::{DEMO_INDEX, Service, example, kill, run_body};
 
 const KEPT: &str = "Vector index `embed-456` acknowledged the delete but still has the object: \
     the index kept it, or it was inserted again";
@@ -144,8 +144,7 @@ async fn a_worker_that_dies_before_it_reads_back_leaves_what_it_saw_on_record() 
     let read_back = service.wire.hold(CHECK);
     check.release();
     read_back.reached().await; // deleted
-    work.abort();
-    let _ = work.await;
+    kill(work).await;
     service.wire.heal();
     service.pass(TimeDelta::minutes(2));
     assert_eq!(service.sweep().await, 1);

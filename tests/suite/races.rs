@@ -38,15 +38,25 @@ async fn a_cancel_before_the_claim_stops_every_delete() {
 
 #[tokio::test]
 async fn a_cancel_during_the_delete_records_what_was_deleted_and_nothing_more_is_begun() {
-    for size in Size::BOTH {
+    for (size, is_last) in [
+        (Size::Small, true),
+        (Size::Large, false),
+        (Size::Large, true),
+    ] {
+        let story = format!("{size:?}, the last chunk: {is_last}");
         let begun = Begun::begin(size).await;
         let service = &begun.service;
+        if is_last {
+            begun.carry_out_rest(1).await;
+        }
         let delete = service.wire.hold(DELETE);
         let work = begun.start(1);
         delete.reached().await;
+        let others_left = if is_last { 0 } else { 2 };
         let canceled = service.cancel("task_id=t").await.ok();
-        assert_eq!(canceled["status"], "canceled", "{size:?}");
-        assert_eq!(begun.progress().await, (0, 0, 2), "{size:?}");
+        assert_eq!(canceled["status"], "canceled", "{story}");
+        let remaining = &canceled["progress"]["remaining"];
+        assert_eq!(remaining, 2 + others_left, "{story}");
         service.wire.calls();
         begun.deliver(1).await;
         begun.carry_out_rest(1).await;
@@ -55,11 +65,13 @@ async fn a_cancel_during_the_delete_records_what_was_deleted_and_nothing_more_is
         delete.release();
         work.await.unwrap();
         let task = begun.task().await;
-        assert_eq!(task["status"], "canceled", "{size:?}");
-        assert_eq!(begun.progress().await, (1, 1, 0), "{size:?}");
-        assert_eq!(task["failed_item_ids"][0]["object_id"], "o-1", "{size:?}");
+        assert_eq!(task["status"], "canceled", "{story}");
+        assert_eq!(task["progress"]["remaining"], others_left, "{story}");
+        assert_eq!(task["failed_item_ids"][0]["object_id"], "o-1", "{story}");
+        let outcomes = service.outcomes("t").await;
+        assert_eq!(outcomes[0].1, "deleted", "{story}");
         let remaining = service.outcomes_of("t", "remaining").await.len();
-        assert_eq!(remaining, size.objects() - 2, "{size:?}");
+        assert_eq!(remaining, others_left, "{story}");
     }
 }
 

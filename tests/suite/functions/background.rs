@@ -1,6 +1,6 @@
 //! The functions that no caller waits for: the worker and the sweeper.
 
-use super::{answer_of, bodies, present, received, services, services_with};
+use super::{bodies, present, received, response_of, services, services_with};
 use chrono::TimeDelta;
 use local::NAME;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ async fn the_worker_reports_a_record_that_is_no_message_and_carries_out_the_rest
         .send_message()
         .message_body("{\"task\": 1}");
     let send = send.queue_url(&running.queue_url);
-    answer_of(send.send()).await.unwrap();
+    response_of(send.send()).await.unwrap();
     let stray = received(&running).await.remove(0);
     let mut batch = event("deletion-worker");
     let mut record = batch["Records"][0].clone();
@@ -32,9 +32,9 @@ async fn the_worker_reports_a_record_that_is_no_message_and_carries_out_the_rest
     batch["Records"].as_array_mut().unwrap().insert(0, record);
 
     let mut worker = Function::start("deletion-worker", &running).await;
-    let answer = worker.invoke(&batch).await.unwrap();
+    let response = worker.invoke(&batch).await.unwrap();
     let failures = json!([{"itemIdentifier": stray.message_id()}]);
-    assert_eq!(answer, json!({"batchItemFailures": failures}));
+    assert_eq!(response, json!({"batchItemFailures": failures}));
 
     // It need not wait for its visibility timeout: nobody will ever understand it.
     assert_eq!(bodies(&running).await, [json!({"task": 1})]);
@@ -69,7 +69,7 @@ async fn the_sweeper_sends_a_task_again_whose_message_was_lost() {
     let path = "/internal/deletion-tasks/run";
     let kind = Some("application/json");
     let call = http::send(running.api, "POST", path, kind, example().to_string());
-    answer_of(call).await.ok();
+    response_of(call).await.ok();
     assert_eq!(bodies(&running).await.len(), 1);
 
     let mut sweeper = Function::start("task-sweeper", &running).await;
@@ -88,7 +88,7 @@ async fn a_sweep_whose_calls_fail_is_reported_as_failed() {
     let mut sweeper = Function::start("task-sweeper", &running).await;
     sweeper.invoke(&event("task-sweeper")).await.unwrap();
     let table = running.clients.dynamodb.delete_table();
-    answer_of(table.table_name(NAME).send()).await.unwrap();
+    response_of(table.table_name(NAME).send()).await.unwrap();
     let error = sweeper.invoke(&event("task-sweeper")).await.unwrap_err();
     let message = error["errorMessage"].as_str().unwrap();
     assert!(

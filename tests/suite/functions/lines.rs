@@ -1,6 +1,6 @@
 //! The built functions' lines of log: one a request or message, of every kind, under the longest names there are.
 
-use super::{answer_of, services, services_with};
+use super::{response_of, services, services_with};
 use local::{NAME, Running};
 use serde_json::{Value, json};
 use shared::clock::Clock;
@@ -61,7 +61,7 @@ fn batch(body: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn every_request_has_one_line_whatever_its_answer() {
+async fn every_request_has_one_line_whatever_its_response() {
     let running = services().await;
     let id = longest_id();
     let mut create = start("create-deletion-task", &running, &[]).await;
@@ -75,7 +75,7 @@ async fn every_request_has_one_line_whatever_its_answer() {
     broken["body"] = "{".into();
     create.call(&broken).await.problem(400);
     let delete = running.clients.sqs.delete_queue();
-    answer_of(delete.queue_url(&running.queue_url).send())
+    response_of(delete.queue_url(&running.queue_url).send())
         .await
         .unwrap();
     let undispatched = run_body("embed-456", "obj\\late", &["obj-1"]);
@@ -107,7 +107,7 @@ async fn every_request_has_one_line_whatever_its_answer() {
     }
 
     let table = running.clients.dynamodb.delete_table();
-    answer_of(table.table_name(NAME).send()).await.unwrap();
+    response_of(table.table_name(NAME).send()).await.unwrap();
     create.call(&run_event(&body)).await.problem(500);
     let lines = lines_of(create).await;
     let status: Vec<_> = lines
@@ -160,7 +160,7 @@ async fn every_message_has_one_line_however_it_ends() {
     worker.invoke_within(second, &late).await.unwrap();
     ended.extend(lines_of(worker).await);
 
-    // It takes connections and never answers.
+    // It takes connections and never responds.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for (variable, endpoint) in [
@@ -227,7 +227,7 @@ async fn every_sweep_has_one_line() {
     let path = "/internal/deletion-tasks/run";
     let kind = Some("application/json");
     let call = tests::http::send(running.api, "POST", path, kind, body.to_string());
-    answer_of(call).await.ok();
+    response_of(call).await.ok();
     let mut sweeper = start("task-sweeper", &running, &[]).await;
     sweeper.invoke(&event("task-sweeper")).await.unwrap();
     let lines = lines_of(sweeper).await;

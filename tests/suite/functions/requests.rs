@@ -133,7 +133,7 @@ async fn any_task_id_survives_the_way_through_both_kinds_of_api() {
 }
 
 #[tokio::test]
-async fn a_bad_body_is_answered_with_every_fault_and_creates_nothing() {
+async fn a_bad_body_is_refused_with_every_error_and_creates_nothing() {
     let running = services().await;
     let mut create = Function::start("create-deletion-task", &running).await;
     for body in [
@@ -167,7 +167,7 @@ async fn a_bad_body_is_answered_with_every_fault_and_creates_nothing() {
 }
 
 #[tokio::test]
-async fn a_bad_query_is_answered_with_every_fault() {
+async fn a_bad_query_is_refused_with_every_error() {
     let running = services().await;
     let cases: [(&str, Query, &[&str]); 6] = [
         ("get-deletion-task", &[], &["task_id"]),
