@@ -164,6 +164,28 @@ async fn a_claim_on_a_task_that_expired_and_was_created_anew_is_lost() {
 }
 
 #[tokio::test]
+async fn a_settlement_of_a_task_that_expired_and_was_created_anew_is_dropped_after_one_write() {
+    for size in Size::BOTH {
+        let begun = Begun::begin(size).await;
+        let service = &begun.service;
+        let delete = service.wire.hold(DELETE);
+        let work = begun.start(1);
+        delete.reached().await;
+        let settle = service.wire.hold(begun.write());
+        delete.release();
+        settle.reached().await;
+        service.pass(TimeDelta::days(91));
+        let created = service.run(&run_body("index", "t", &["o-0"])).await.ok();
+        service.wire.calls();
+        settle.release();
+        assert_eq!(work.await.unwrap(), 0, "{size:?}: acknowledged");
+        let again = service.wire.count(begun.write());
+        assert_eq!(again, 0, "{size:?}: the write is not made again");
+        assert_eq!(begun.task().await, created, "{size:?}");
+    }
+}
+
+#[tokio::test]
 async fn no_lease_outlives_its_task() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
