@@ -105,22 +105,24 @@ impl Factory {
 }
 
 impl Factory {
+    /// The pool. When it is made, a server that is not verified is logged.
     fn pool(&self, services: &Services) -> &Arc<Pool> {
-        let pool = || Arc::new(Pool::new(self.address.clone(), self.may_hide, services));
-        self.pool.get_or_init(pool)
+        self.pool.get_or_init(|| {
+            if let Some(why) = self.address.why_unverified() {
+                tracing::warn!(
+                    store = self.address.host,
+                    outcome = "not verified",
+                    why = why
+                );
+            }
+            Arc::new(Pool::new(self.address.clone(), self.may_hide, services))
+        })
     }
 }
 
 impl StoreFactory for Factory {
     fn prepare(&self, services: &Services) {
         self.pool(services);
-        if let Some(why) = self.address.why_unverified() {
-            tracing::warn!(
-                store = self.address.host,
-                outcome = "not verified",
-                why = why
-            );
-        }
     }
 
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
