@@ -7,7 +7,7 @@ use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 use futures_util::FutureExt;
 use std::error::Error;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::sync::{Arc, LazyLock};
 
 /// The most messages one send takes ("Amazon SQS message quotas").
@@ -81,7 +81,7 @@ impl TaskQueue {
     /// # Errors
     /// When SQS does not take the message, or does not respond: then it may be on the queue nevertheless.
     pub async fn send(&self, message: &Message) -> Result<(), QueueError> {
-        let body = serde_json::to_string(message).map_err(QueueError::not_built)?;
+        let body = body_of(message)?;
         let sent = self
             .client
             .send_message()
@@ -100,7 +100,7 @@ impl TaskQueue {
     pub async fn send_batch(&self, messages: &[Message]) -> Result<usize, QueueError> {
         let mut entries = Vec::with_capacity(messages.len());
         for (number, message) in messages.iter().enumerate() {
-            let body = serde_json::to_string(message).map_err(QueueError::not_built)?;
+            let body = body_of(message)?;
             let entry = SendMessageBatchRequestEntry::builder()
                 .id(number.to_string())
                 .message_body(body)
@@ -135,5 +135,46 @@ impl TaskQueue {
             .boxed()
             .await;
         Ok(changed.map(drop)?)
+    }
+}
+
+/// A message as JSON of ASCII characters. SQS refuses some of the others that a task id may have, such as U+FFFE
+/// ("SendMessage", Amazon SQS API Reference).
+fn body_of(message: &Message) -> Result<String, QueueError> {
+    let json = serde_json::to_string(message).map_err(QueueError::not_built)?;
+    if json.is_ascii() {
+        return Ok(json);
+    }
+    // Outside its strings JSON is ASCII.
+    let mut ascii = String::with_capacity(2 * json.len());
+    for c in json.chars() {
+        if c.is_ascii() {
+            ascii.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // Writing to a string does not fail.
+            let _ = write!(ascii, "\\u{unit:04x}");
+        }
+    }
+    Ok(ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_ascii_whatever_its_task_is_called_and_reads_back() {
+        for id in ["t", "a\"b\\c", "\u{fffe}\u{ffff}", "🗑️", "日本語/é"] {
+            let message = Message {
+                task_id: id.to_owned(),
+                attempt: 2,
+                chunk: Some(7),
+            };
+            let body = body_of(&message).unwrap();
+            assert!(body.is_ascii(), "{body}");
+            assert_eq!(serde_json::from_str::<Message>(&body).unwrap(), message);
+        }
     }
 }

@@ -6,13 +6,14 @@ use super::{INDEX_NAME, StoreError, TaskStore};
 use crate::task::{FailedItem, ModelId, Task, TaskId, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
-use futures_util::FutureExt;
-use futures_util::future::try_join_all;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::VecDeque;
 
 /// The most index rows one page reads. A page that has read so many ends, full or not.
 pub const MAX_ROWS_READ: usize = 1000;
 
+/// Queries of a page under way at once: a list of all statuses reads five partitions a shard.
+const CONCURRENT_QUERIES: usize = 20;
 /// As many rows as one read unit usually holds: fewer at a time cost the same.
 const ROWS_A_READ_UNIT: usize = 8;
 
@@ -114,7 +115,9 @@ impl TaskStore {
                     };
                     run.fetch(self, wanted.min(affordable))
                 });
-                let read = try_join_all(fetches).await?;
+                let fetches: Vec<_> = fetches.collect();
+                let fetches = stream::iter(fetches).buffer_unordered(CONCURRENT_QUERIES);
+                let read: Vec<usize> = fetches.try_collect().await?;
                 if filter.model.is_some() {
                     step = (step * 2).min(most); // the filter may leave little of what was read
                 }

@@ -40,6 +40,7 @@ fn awkward() -> Vec<String> {
         "é",
         "\u{200b}",
         "\u{feff}",
+        "\u{fffe}\u{ffff}",
         "\u{202e}abc",
         "-",
         "0",

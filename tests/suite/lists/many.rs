@@ -4,6 +4,8 @@ use super::{page, store, walk, walk_from};
 use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
 use shared::store::MAX_ROWS_READ;
+use std::sync::Arc;
+use tests::wire::call::QUERY;
 use tests::{Service, ids};
 
 /// Stores tasks of a model, `<model>-0` and so on, each a second older than the one before.
@@ -101,4 +103,23 @@ async fn expired_tasks_are_absent_and_walks_go_past_them() {
     service.pass(TimeDelta::seconds(4));
     store(&service, "new", "m", "o", 0).await;
     assert_eq!(walk(&service, "", 1).await.concat(), ["new"]);
+}
+
+#[tokio::test]
+async fn a_list_of_many_partitions_queries_twenty_at_a_time() {
+    let service = Arc::new(Service::start_with(vec![("LIST_SHARDS", "64")]).await);
+    let queries = service.wire.hold_times(20, QUERY);
+    let list = tokio::spawn({
+        let service = Arc::clone(&service);
+        async move { service.list("").await.ok() }
+    });
+    for _ in 0..20 {
+        queries.reached().await;
+    }
+    assert_eq!(service.wire.count(QUERY), 20, "the others wait");
+    for _ in 0..20 {
+        queries.release();
+    }
+    list.await.unwrap();
+    assert_eq!(service.wire.count(QUERY), 5 * 64 - 20);
 }
