@@ -1,4 +1,5 @@
-//! The first message of a large task: a message for each of its chunks that is to be worked on.
+//! The message of a whole task of several chunks, its first one or one that the sweeper sends: a message for each of its chunks
+//! that is due.
 
 use super::budget::Budget;
 use super::log::MessageLog;
