@@ -61,6 +61,8 @@ names! {
     OUTCOMES = "outcomes",
     OUTCOMES_ATTEMPT = "outcomes_attempt",
     REASONS = "reasons",
+    // The grants of an index's time.
+    PAID_UNTIL = "paid_until",
 }
 
 /// A text as an attribute.

@@ -8,6 +8,7 @@
 //! | the task | `T#<task id>` | the create, last: it is the commit point |
 //! | a chunk's ids | `I#<nonce>#<number>` | the create, first: nobody else can have the name |
 //! | a chunk's state | `S#<nonce>#<number>` | the first claim, or what else is recorded first |
+//! | an index's grants | `P#<hash of its address>` | the first grant: `paid_until`, as `grants.rs` has it, and `expires_at` |
 //!
 //! A task has these attributes:
 //!
