@@ -47,7 +47,7 @@ impl Worker {
             if let Some(turns) = index.as_ref().and_then(|index| index.turns.as_ref())
                 && turns.is_far(NEAR, self.clock.now())
             {
-                let after = turns.come_back(turns.most(), NEAR, self.clock.now());
+                let after = turns.come_back(objects_of_a_chunk(&task), NEAR, self.clock.now());
                 return Ok(Verdict::TurnIsFar(after));
             }
             let Some(chunk) = self.tasks.load_chunk(task, message.chunk).await? else {
@@ -273,6 +273,15 @@ impl Worker {
             Written::NotApplied(()) => MOVED,
         })
     }
+}
+
+/// How many objects a chunk has on average.
+fn objects_of_a_chunk(task: &StoredTask) -> usize {
+    let chunks = match task.objects {
+        Objects::Inline(_) => 1,
+        Objects::Chunks(count) => count,
+    };
+    task.task.progress.total.div_ceil(chunks.max(1)) as usize
 }
 
 /// What an object that is not in the store counts as. If an earlier claim saw it there and was not settled, this service deleted
