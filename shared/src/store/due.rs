@@ -7,7 +7,7 @@ use super::item::{self, Objects, StoredTask};
 use super::{
     INDEX_NAME, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
 };
-use crate::task::{ChunkState, Event, TaskId, TaskStatus};
+use crate::task::{ChunkState, Event, ModelId, TaskId, TaskStatus};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
@@ -20,6 +20,8 @@ const OLDEST_ROWS: i32 = 100;
 pub struct DueTask {
     /// The task's name.
     pub id: TaskId,
+    /// Its embedding model, whose messages are a group on the queue.
+    pub model: ModelId,
     /// Its attempt, as the index has it.
     pub attempt: u32,
     status: TaskStatus,
@@ -349,6 +351,7 @@ fn due_task(item: Item) -> Result<DueTask, StoreError> {
     let task = item::read_task(&mut item)?;
     Ok(DueTask {
         id: task.id,
+        model: task.model,
         attempt: task.attempt,
         status: task.status,
         due_at: item.required(attr::DUE_AT)?,

@@ -125,7 +125,7 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
             _ => Trust::Acknowledgement,
         };
         let stage = Stage {
-            service: Service::new(&world, limits, 1, trust),
+            service: Service::new(&world, limits, 1, trust, None),
             model: match scenario {
                 Scenario::WorkWithoutStore => "nowhere",
                 _ => "embed",

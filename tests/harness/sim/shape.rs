@@ -40,6 +40,8 @@ pub(crate) struct Shape {
     pub(crate) tasks: Vec<TaskShape>,
     pub(crate) chunk_limits: ChunkLimits,
     pub(crate) shards: u32,
+    /// The limit of an index, so low that workers take turns.
+    pub(crate) objects_per_second: Option<u32>,
     /// Objects that are in the index at first.
     pub(crate) present: Vec<String>,
     pub(crate) bad: Vec<(String, Bad)>,
@@ -135,6 +137,7 @@ impl Shape {
                 ..ChunkLimits::default()
             },
             shards: rng.u32(1..=2),
+            objects_per_second: rng.bool().then(|| rng.u32(1..=8)),
             present,
             bad,
             reads_back: !unsound.is_empty() || rng.u8(0..4) == 0,
