@@ -6,9 +6,9 @@ use shared::task::ChunkLimits;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tests::wire::call::{SEND, SEND_BATCH};
+use tests::wire::call::{CHECK, GET_TASK, SEND, SEND_BATCH};
 use tests::wire::{body_of, intercept, name_of};
-use tests::{DEMO_INDEX, http, ids, run_body, seed};
+use tests::{DEMO_INDEX, Service, http, ids, run_body, seed};
 
 async fn call(running: &Running, method: &str, path: &str, body: Option<&Value>) -> Value {
     let path = format!("/internal/deletion-tasks/{path}");
@@ -61,6 +61,56 @@ async fn a_task_of_one_object_does_not_wait_for_sixty_thousand_of_another_index(
     let many = call(&running, "GET", path, None).await;
     assert!(remaining(&many) > 40_000, "{many}");
     running.shutdown().await;
+}
+
+/// Ten tasks of one object each, whose messages are on the queue.
+async fn ten_tasks() -> Arc<Service> {
+    let service = Arc::new(Service::start().await);
+    for number in 0..10 {
+        let object = format!("obj-{}", 3 + number);
+        let body = run_body(DEMO_INDEX, &format!("task-{number}"), &[object]);
+        service.run(&body).await.ok();
+    }
+    service
+}
+
+async fn done(service: &Service) -> usize {
+    let list = service.list("status=done").await.ok();
+    list["tasks"].as_array().map_or(0, Vec::len)
+}
+
+#[tokio::test]
+async fn messages_that_wait_keep_no_other_of_their_batch_from_being_carried_out() {
+    let service = ten_tasks().await;
+    let held = service.wire.hold_times(9, GET_TASK);
+    let work = service.start_work();
+    let is_done = async || done(&service).await == 1;
+    service.until("the tenth is carried out", is_done).await;
+    for _ in 0..9 {
+        held.release();
+    }
+    work.await.unwrap();
+    assert_eq!(done(&service).await, 10);
+}
+
+#[tokio::test]
+async fn a_process_makes_five_calls_to_vector_stores_at_once() {
+    let service = ten_tasks().await;
+    let held = service.wire.hold_times(10, CHECK);
+    let work = service.start_work();
+    for _ in 0..5 {
+        held.reached().await;
+    }
+    // All tasks are read, and no sixth call is made.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let calls = service.wire.calls();
+    let count = |name| calls.iter().filter(|call| *call == name).count();
+    assert_eq!((count(GET_TASK), count(CHECK)), (10, 5));
+    for _ in 0..10 {
+        held.release();
+    }
+    work.await.unwrap();
+    assert_eq!(done(&service).await, 10);
 }
 
 #[tokio::test]

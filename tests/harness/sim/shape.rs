@@ -137,7 +137,7 @@ impl Shape {
                 ..ChunkLimits::default()
             },
             shards: rng.u32(1..=2),
-            objects_per_second: rng.bool().then(|| rng.u32(1..=8)),
+            objects_per_second: rng.bool().then(|| rng.u32(1..=3)),
             present,
             bad,
             reads_back: !unsound.is_empty() || rng.u8(0..4) == 0,
