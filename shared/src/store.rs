@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `create.rs` | the create |
 //! | `control.rs` | restart and cancel |
-//! | `claims.rs` | the worker's: claim, defer, settle |
+//! | `claims.rs`, `settlements.rs` | the worker's: claim or defer, and settle |
 //! | `due.rs` | what is due to be sent: the sweeper's tasks, a fan-out's chunks |
 //! | `chunks.rs` | chunks' ids and states, many at a time |
 //! | `list.rs`, `outcomes.rs` | what a caller asks for: tasks, and what happened to each object |
@@ -24,9 +24,11 @@ mod item;
 mod list;
 mod outcomes;
 mod settings;
+mod settlements;
+mod together;
 
 pub use attribute::{INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
-pub use claims::{Deferral, Settled, TaskChunk};
+pub use claims::{Deferral, TaskChunk};
 pub use control::Scope;
 pub use create::NewTask;
 pub use due::{DuePage, DueTask, OpenChunks, PageStart};
@@ -34,6 +36,7 @@ pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{Failures, ObjectOutcome, OutcomePage, Place};
 pub use settings::StoreConfig;
+pub use settlements::Settled;
 
 use crate::aws::error_code;
 use crate::task::{ChunkLimits, TaskId, TaskStatus};
@@ -41,8 +44,11 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
+use settlements::Settlements;
 use std::error::Error;
 use std::ops::Range;
+use std::sync::Arc;
+use together::{Asked, Together};
 
 /// The one index, for lists and for the sweeper.
 pub const INDEX_NAME: &str = "by_status";
@@ -108,7 +114,7 @@ pub enum Written<T, F = ()> {
 }
 
 /// Why a call of the store failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB is throttling or out of reach: the same call may succeed later.
     #[error("DynamoDB is throttling or out of reach: {code}")]
@@ -117,7 +123,7 @@ pub enum StoreError {
         code: String,
         /// The SDK's error.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// The table is missing, access is denied, or the call is wrong: an operator must act.
     #[error("DynamoDB refused the call: {code}")]
@@ -126,7 +132,7 @@ pub enum StoreError {
         code: String,
         /// The SDK's error.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// An item is not as this service writes it.
     #[error("a stored item is damaged: {0}")]
@@ -134,6 +140,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// DynamoDB cannot do it now, though no call of the SDK failed.
+    fn unavailable(code: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable {
+            code: code.to_owned(),
+            source: why.into().into(),
+        }
+    }
+
     /// An attribute of the item with this key is not as it should be.
     fn damaged(attribute: &str, key: &str) -> Self {
         Self::Damaged(format!("attribute `{attribute}` of `{key}`"))
@@ -171,7 +185,7 @@ where
             _ => true,
         };
         let code = error_code(&error).to_owned();
-        let source = error.into();
+        let source = Arc::new(error);
         if transient {
             Self::Unavailable { code, source }
         } else {
@@ -184,7 +198,7 @@ where
 fn not_built(error: BuildError) -> StoreError {
     StoreError::Refused {
         code: "not built".to_owned(),
-        source: error.into(),
+        source: Arc::new(error),
     }
 }
 
@@ -195,6 +209,8 @@ pub struct TaskStore {
     table: String,
     shards: u32,
     chunk_limits: ChunkLimits,
+    reads: Together<(), Result<Option<StoredTask>, StoreError>, ()>,
+    settlements: Settlements,
 }
 
 impl TaskStore {
@@ -205,14 +221,25 @@ impl TaskStore {
             table: config.table_name,
             shards: config.list_shards,
             chunk_limits: config.chunk_limits,
+            reads: Together::default(),
+            settlements: Together::default(),
         }
     }
 
-    /// Reads a task, strongly consistent. An expired one may still be there: ask [`crate::task::Task::is_expired`].
+    /// Reads a task, strongly consistent. An expired one may still be there: ask [`crate::task::Task::is_expired`]. The messages of a
+    /// batch that read the same task share reads; each begins after it was asked for.
     ///
     /// # Errors
     /// When DynamoDB does not answer or the item is damaged.
     pub async fn load(&self, id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        let read = async |waiting: Vec<Arc<Asked<_, _>>>, ()| {
+            let task = self.read(id).await;
+            waiting.iter().for_each(|one| one.respond(task.clone()));
+        };
+        self.reads.ask(id.as_str(), (), read).await
+    }
+
+    async fn read(&self, id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
         let response = self
             .client
             .get_item()

@@ -223,7 +223,9 @@ impl Service {
 
     async fn carry_out_within(&self, time: TimeDelta, event: SqsEvent) -> SqsBatchResponse {
         let deadline = self.now() + time;
-        self.running.handlers.worker.handle(event, deadline).await
+        // A clone shares no calls with others, like the worker of another process.
+        let worker = Worker::clone(&self.running.handlers.worker);
+        worker.handle(event, deadline).await
     }
 
     fn queue(&self) -> Queue {

@@ -119,14 +119,16 @@ pub mod call {
     pub const PUT_TASK: &str = "DynamoDB.PutItem";
     /// Reads a task.
     pub const GET_TASK: &str = "DynamoDB.GetItem";
-    /// Changes a task; for a small one also its claim and its settlement.
+    /// Changes a task; for a small one also its settlement.
     pub const WRITE_TASK: &str = "DynamoDB.UpdateItem";
+    /// Claims a task or a chunk, or defers it.
+    pub const CLAIM: &str = WRITE_TASK;
     /// Writes the ids of a large task's chunks.
     pub const PUT_IDS: &str = "DynamoDB.BatchWriteItem";
     /// Reads the ids and states of a large task's chunks.
     pub const READ_CHUNKS: &str = "DynamoDB.BatchGetItem";
-    /// Claims or settles a chunk of a large task.
-    pub const WRITE_CHUNK: &str = "DynamoDB.TransactWriteItems";
+    /// Settles chunks of a large task.
+    pub const SETTLE_CHUNKS: &str = "DynamoDB.TransactWriteItems";
     /// Reads a page of a list.
     pub const QUERY: &str = "DynamoDB.Query";
     /// Sends the message of a task.

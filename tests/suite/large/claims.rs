@@ -1,10 +1,11 @@
 //! Fan-out, claims and settlements of chunks.
 
 use super::*;
+use chrono::TimeDelta;
 use shared::task::TaskId;
 use tests::wire::{
     FAILING, Fault,
-    call::{CHECK, DELETE, WRITE_CHUNK, WRITE_TASK},
+    call::{CHECK, DELETE, SETTLE_CHUNKS, WRITE_TASK},
 };
 
 #[tokio::test]
@@ -64,7 +65,7 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
     let deleted = service.wire.hold_times(1, DELETE);
     let one = service.start_delivery(CHUNKS[2]);
     deleted.reached().await;
-    let settle = service.wire.hold(WRITE_CHUNK);
+    let settle = service.wire.hold(SETTLE_CHUNKS);
     deleted.release();
     settle.reached().await; // it has read that more than its own objects remain
     assert_eq!(service.deliver(&[CHUNKS[3]]).await, 0);
@@ -77,7 +78,7 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
 #[tokio::test]
 async fn transactions_that_conflict_are_sent_again() {
     let service = with_large_task().await;
-    service.wire.next_times(3, WRITE_CHUNK, Fault::Conflict);
+    service.wire.next_times(3, SETTLE_CHUNKS, Fault::Conflict);
     service.wire.next_times(2, WRITE_TASK, Fault::Conflict);
     service.work().await;
     assert_exact(&service, "conflicts").await;
@@ -85,8 +86,10 @@ async fn transactions_that_conflict_are_sent_again() {
     let service = fanned_out().await;
     service
         .wire
-        .next_times(usize::MAX, WRITE_CHUNK, Fault::Conflict);
-    assert_eq!(service.deliver(&[CHUNKS[0]]).await, 1, "it comes back");
+        .next_times(usize::MAX, SETTLE_CHUNKS, Fault::Conflict);
+    let time = TimeDelta::seconds(3);
+    let back = service.deliver_within(time, &[CHUNKS[0]]).await;
+    assert_eq!(back, 1, "the time was up before the conflict was over");
     service
         .wire
         .next_times(usize::MAX, WRITE_TASK, Fault::Conflict);
@@ -123,7 +126,7 @@ async fn a_worker_of_an_earlier_attempt_that_finds_no_index_records_nothing() {
     service.work_once().await;
     service.lose_messages().await;
     let service = Arc::new(service);
-    let failure = service.wire.hold(WRITE_CHUNK);
+    let failure = service.wire.hold(SETTLE_CHUNKS);
     let work = service.start_delivery(CHUNKS[0]);
     failure.reached().await; // the index is missing, and it is about to say so
     service.cancel("task_id=large").await.ok();

@@ -1,0 +1,149 @@
+//! Calls about one thing, one at a time: requests that arrive while a call is under way share the next one.
+//!
+//! Each request waits for its turn in its own future. The one whose turn it is serves all that wait. A future that is dropped
+//! meanwhile takes only its own request with it: the next in line serves the others.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// The requests that wait, by what they are about. A clone has its own: it waits for none of the original's.
+pub(super) struct Together<A, R, S> {
+    lines: Mutex<HashMap<String, Arc<Line<A, R, S>>>>,
+}
+
+/// The requests about one thing.
+struct Line<A, R, S> {
+    /// Held by the request that serves. What one call learned is kept for the next.
+    turn: tokio::sync::Mutex<S>,
+    waiting: Mutex<Vec<Arc<Asked<A, R>>>>,
+}
+
+/// A request that waits for its response.
+pub(super) struct Asked<A, R> {
+    /// What it asks for.
+    pub(super) what: A,
+    /// Taken by the response.
+    waits: Mutex<Option<oneshot::Sender<R>>>,
+}
+
+impl<A, R> Asked<A, R> {
+    /// Ends the wait.
+    pub(super) fn respond(&self, response: R) {
+        if let Some(waits) = lock(&self.waits).take() {
+            // Nobody waits any more where the future was dropped.
+            let _ = waits.send(response);
+        }
+    }
+
+    fn is_waiting(&self) -> bool {
+        lock(&self.waits).is_some()
+    }
+}
+
+impl<A, R, S: Default> Together<A, R, S> {
+    /// Asks for `what` about `key`. `serve` makes one call for all requests that wait, the oldest first; they have all arrived
+    /// before it begins. It responds to those that the call has decided. The others wait for the next call, which begins with
+    /// what this one returns.
+    pub(super) async fn ask<F>(
+        &self,
+        key: &str,
+        what: A,
+        serve: impl Fn(Vec<Arc<Asked<A, R>>>, S) -> F,
+    ) -> R
+    where
+        F: Future<Output = S>,
+    {
+        let (waits, mut response) = oneshot::channel();
+        let asked = Arc::new(Asked {
+            what,
+            waits: Mutex::new(Some(waits)),
+        });
+        let place = self.join(key, &asked);
+        loop {
+            // Biased: whoever has its response serves nobody.
+            tokio::select! {
+                biased;
+                Ok(response) = &mut response => return response,
+                mut turn = place.line.turn.lock() => {
+                    let waiting = place.line.waiting();
+                    *turn = serve(waiting, std::mem::take(&mut *turn)).await;
+                }
+            }
+        }
+    }
+
+    fn join<'a>(&'a self, key: &'a str, asked: &Arc<Asked<A, R>>) -> Place<'a, A, R, S> {
+        let mut lines = lock(&self.lines);
+        let line = Arc::clone(lines.entry(key.to_owned()).or_default());
+        lock(&line.waiting).push(Arc::clone(asked));
+        Place {
+            together: self,
+            key,
+            line,
+            asked: Arc::clone(asked),
+        }
+    }
+}
+
+impl<A, R, S> Line<A, R, S> {
+    fn waiting(&self) -> Vec<Arc<Asked<A, R>>> {
+        let mut waiting = lock(&self.waiting).clone();
+        waiting.retain(|asked| asked.is_waiting());
+        waiting
+    }
+}
+
+/// A request's place in its line, which it leaves when its future ends or is dropped.
+struct Place<'a, A, R, S> {
+    together: &'a Together<A, R, S>,
+    key: &'a str,
+    line: Arc<Line<A, R, S>>,
+    asked: Arc<Asked<A, R>>,
+}
+
+impl<A, R, S> Drop for Place<'_, A, R, S> {
+    fn drop(&mut self) {
+        let mut lines = lock(&self.together.lines);
+        let mut waiting = lock(&self.line.waiting);
+        waiting.retain(|asked| !Arc::ptr_eq(asked, &self.asked));
+        if waiting.is_empty() {
+            lines.remove(self.key);
+        }
+    }
+}
+
+impl<A, R, S> Clone for Together<A, R, S> {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<A, R, S> Default for Together<A, R, S> {
+    fn default() -> Self {
+        Self {
+            lines: Mutex::default(),
+        }
+    }
+}
+
+impl<A, R, S: Default> Default for Line<A, R, S> {
+    fn default() -> Self {
+        Self {
+            turn: tokio::sync::Mutex::default(),
+            waiting: Mutex::default(),
+        }
+    }
+}
+
+impl<A, R, S> fmt::Debug for Together<A, R, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Together").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
