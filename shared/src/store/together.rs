@@ -147,3 +147,81 @@ impl<A, R, S> fmt::Debug for Together<A, R, S> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::future::join_all;
+    use futures_util::poll;
+    use std::pin::pin;
+    use tokio::sync::Semaphore;
+
+    /// Calls that wait to be let on, each recorded with what it served.
+    struct Calls {
+        together: Together<u32, usize, usize>,
+        gate: Semaphore,
+        served: Mutex<Vec<Vec<u32>>>,
+    }
+
+    impl Calls {
+        fn new() -> Self {
+            Self {
+                together: Together::default(),
+                gate: Semaphore::new(0),
+                served: Mutex::default(),
+            }
+        }
+
+        /// Asks, and returns the number of the call that served it.
+        async fn ask(&self, what: u32) -> usize {
+            let serve = async |asked: Vec<Arc<Asked<u32, usize>>>, call| {
+                let call = call + 1;
+                let whats = asked.iter().map(|one| one.what).collect();
+                lock(&self.served).push(whats);
+                self.gate.acquire().await.unwrap().forget();
+                asked.iter().for_each(|one| one.respond(call));
+                call
+            };
+            self.together.ask("key", what, serve).await
+        }
+
+        fn served(&self) -> Vec<Vec<u32>> {
+            lock(&self.served).clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn requests_that_arrive_while_a_call_is_under_way_share_the_next() {
+        let calls = Calls::new();
+        let mut all = pin!(join_all([calls.ask(1), calls.ask(2), calls.ask(3)]));
+        assert!(poll!(&mut all).is_pending());
+        assert_eq!(calls.served(), [vec![1]], "one call is under way");
+        calls.gate.add_permits(2);
+        assert_eq!(all.await, [1, 2, 2]);
+        assert_eq!(calls.served(), [vec![1], vec![2, 3]]);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_while_it_serves_takes_no_other_with_it() {
+        let calls = Calls::new();
+        let mut first = Box::pin(calls.ask(1));
+        let mut second = pin!(calls.ask(2));
+        assert!(poll!(&mut first).is_pending());
+        assert!(poll!(&mut second).is_pending());
+        drop(first);
+        calls.gate.add_permits(1);
+        second.await;
+        assert_eq!(calls.served(), [vec![1], vec![2]]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_requests_that_have_their_response_or_were_dropped() {
+        let calls = Calls::new();
+        let mut dropped = Box::pin(calls.ask(1));
+        assert!(poll!(&mut dropped).is_pending());
+        drop(dropped);
+        calls.gate.add_permits(1);
+        calls.ask(2).await;
+        assert!(lock(&calls.together.lines).is_empty());
+    }
+}

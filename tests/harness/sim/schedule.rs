@@ -114,6 +114,7 @@ async fn play(world: &World, shape: Shape, trust: Trust) {
         state.queue.repeated = shape.messages_repeated;
         state.queue.late = shape.messages_late;
         state.table.keep_tokens = shape.keep_tokens;
+        state.table.hold = shape.hold;
         if let Some(lag) = shape.lag {
             state.table.lag(lag);
         }

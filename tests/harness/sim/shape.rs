@@ -52,6 +52,8 @@ pub(crate) struct Shape {
     pub(crate) missed_sweeps: f64,
     pub(crate) lag: Option<TimeDelta>,
     pub(crate) keep_tokens: bool,
+    /// How long DynamoDB's transactions hold their items.
+    pub(crate) hold: TimeDelta,
     pub(crate) inserted_again: f64,
     pub(crate) inserted_at_once: f64,
     pub(crate) meddlings: u32,
@@ -144,6 +146,7 @@ impl Shape {
             missed_sweeps: level(rng, &[0.1, 0.5]),
             lag: rng.bool().then(|| TimeDelta::seconds(rng.i64(1..=300))),
             keep_tokens: rng.u8(0..5) == 0,
+            hold: TimeDelta::milliseconds(*rng.choice(&[0, 5, 20, 200]).unwrap_or(&0)),
             inserted_again: level(rng, &[0.1, 0.5]),
             // An object that is there again after each of two deletes is given up.
             inserted_at_once: if is_gentle {

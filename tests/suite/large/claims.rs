@@ -3,6 +3,7 @@
 use super::*;
 use chrono::TimeDelta;
 use shared::task::TaskId;
+use std::time::Duration;
 use tests::wire::{
     FAILING, Fault,
     call::{CHECK, DELETE, SETTLE_CHUNKS, WRITE_TASK},
@@ -76,24 +77,45 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
 }
 
 #[tokio::test]
-async fn transactions_that_conflict_are_sent_again() {
+async fn a_transaction_that_is_canceled_by_others_or_by_throttling_is_sent_again() {
     let service = with_large_task().await;
-    service.wire.next_times(3, SETTLE_CHUNKS, Fault::Conflict);
-    service.wire.next_times(2, WRITE_TASK, Fault::Conflict);
+    for code in [
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+    ] {
+        let canceled = Fault::Canceled(code);
+        service.wire.next_times(2, SETTLE_CHUNKS, canceled);
+    }
+    let conflict = Fault::Refused(400, "TransactionConflictException");
+    service.wire.next_times(2, WRITE_TASK, conflict);
     service.work().await;
-    assert_exact(&service, "conflicts").await;
-    // A conflict that does not end is an outage, not a verdict.
+    assert_exact(&service, "canceled").await;
+}
+
+#[tokio::test]
+async fn a_conflict_that_does_not_end_is_an_outage() {
     let service = fanned_out().await;
-    service
-        .wire
-        .next_times(usize::MAX, SETTLE_CHUNKS, Fault::Conflict);
+    let conflict = Fault::Canceled("TransactionConflict");
+    service.wire.next_times(usize::MAX, SETTLE_CHUNKS, conflict);
     let time = TimeDelta::seconds(3);
     let back = service.deliver_within(time, &[CHUNKS[0]]).await;
     assert_eq!(back, 1, "the time was up before the conflict was over");
-    service
-        .wire
-        .next_times(usize::MAX, WRITE_TASK, Fault::Conflict);
+    let conflict = Fault::Refused(400, "TransactionConflictException");
+    service.wire.next_times(usize::MAX, WRITE_TASK, conflict);
     service.cancel("task_id=large").await.problem(503);
+}
+
+#[tokio::test]
+async fn workers_whose_transactions_hold_the_task_lose_no_message_to_conflicts() {
+    let service = fanned_out().await;
+    let items = service.wire.hold_items(Duration::from_millis(20));
+    let works = CHUNKS.map(|chunk| service.start_delivery(chunk));
+    for work in works {
+        assert_eq!(work.await.unwrap(), 0, "acknowledged");
+    }
+    assert!(items.refused() > 0, "they have met");
+    assert_exact(&service, "under contention").await;
 }
 
 #[tokio::test]
