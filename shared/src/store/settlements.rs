@@ -17,6 +17,7 @@ use super::together::{Asked, Together};
 use super::{DISPATCH_GRACE, StoreError, TaskStore, Written};
 use crate::task::{Claim, Counts, Outcome, Settlement, Task, TaskStatus};
 use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The most chunks that one transaction settles. It may have 100 items ("Amazon DynamoDB Transactions: How it works"); the more
@@ -171,20 +172,17 @@ impl TaskStore {
     /// Makes one try to settle all that wait. Those that it does not decide go again, for the task as it is then.
     async fn settle_together(&self, waiting: Vec<Waiting>, round: Round) -> Round {
         let mut next = Round::default();
-        let has_own_item = |one: &Waiting| one.what.has_own_item();
-        let most = if waiting.iter().all(has_own_item) {
-            MOST_TOGETHER
-        } else {
-            1
-        };
         let reads = waiting.iter().map(|one| one.what.task_as_read());
         let Some(read) = reads.chain(round.task).max_by_key(TaskAsRead::age) else {
             return next;
         };
         let still_counts = |one: &Waiting| one.what.still_counts(&read.task);
-        let waiting = waiting.into_iter().take(most);
-        let (mut open, too_late): (Vec<_>, Vec<_>) = waiting.partition(still_counts);
+        let (mut open, too_late): (Vec<_>, Vec<_>) = waiting.into_iter().partition(still_counts);
         respond(&too_late, || Ok(Written::NotApplied(())));
+        // A write names each item once.
+        let mut numbers = BTreeSet::new();
+        open.retain(|one| numbers.insert(one.what.chunk.number));
+        open.truncate(MOST_TOGETHER);
         // The first failures, which a list row shows, are those of the first of these chunks.
         open.sort_by_key(|one| one.what.chunk.number);
         let joint = Joint::of(&open, &read);
