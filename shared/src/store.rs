@@ -48,6 +48,7 @@ use settlements::Settlements;
 use std::error::Error;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use together::{Asked, Together};
 
 /// The one index, for lists and for the sweeper.
@@ -221,8 +222,8 @@ impl TaskStore {
             table: config.table_name,
             shards: config.list_shards,
             chunk_limits: config.chunk_limits,
-            reads: Together::default(),
-            settlements: Together::default(),
+            reads: Together::with_patience(Duration::ZERO),
+            settlements: Together::with_patience(settlements::PATIENCE),
         }
     }
 

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The most items one BatchWriteItem takes ("Service, account, and table quotas in Amazon DynamoDB").
@@ -155,6 +156,7 @@ impl TaskStore {
             baseline: task.baseline,
             number,
             chunk,
+            announced: number.map(|_| Arc::new(self.settlements.announce(&nonce))),
             nonce,
         }))
     }

@@ -10,12 +10,14 @@ use super::guarded::{
     Condition, GuardedUpdate, absent, at_most, equals, same_attempt, status_moved_by,
 };
 use super::item;
+use super::settlements::Announced;
 use super::{
     CHUNK_RETENTION, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
 };
 use crate::task::{Chunk, Claim, Event, Task, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
+use std::sync::Arc;
 
 /// A chunk of a task, as a worker reads it and works on it. [`TaskStore::load_chunk`] reads it.
 #[derive(Clone, Debug)]
@@ -29,6 +31,7 @@ pub struct TaskChunk {
     /// The objects and how far the work on them has come.
     pub chunk: Chunk,
     pub(super) nonce: String,
+    pub(super) announced: Option<Arc<Announced>>,
 }
 
 /// Why the rest of a chunk is deferred. It decides when it is due again, and whether the claim counts as a try.

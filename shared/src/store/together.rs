@@ -7,18 +7,31 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use std::time::Duration;
+use tokio::sync::{Notify, oneshot};
 
 /// The requests that wait, by what they are about. A clone has its own: it waits for none of the original's.
 pub(super) struct Together<A, R, S> {
-    lines: Mutex<HashMap<String, Arc<Line<A, R, S>>>>,
+    lines: Lines<A, R, S>,
+    /// How long a call waits at most for requests that are announced.
+    patience: Duration,
 }
+
+type Lines<A, R, S> = Arc<Mutex<HashMap<String, Arc<Line<A, R, S>>>>>;
 
 /// The requests about one thing.
 struct Line<A, R, S> {
     /// Held by the request that serves. What one call learned is kept for the next.
     turn: tokio::sync::Mutex<S>,
-    waiting: Mutex<Vec<Arc<Asked<A, R>>>>,
+    members: Mutex<Members<A, R>>,
+    /// Nobody is announced any more.
+    all_arrived: Notify,
+}
+
+struct Members<A, R> {
+    waiting: Vec<Arc<Asked<A, R>>>,
+    /// How many are announced and have not asked yet.
+    announced: usize,
 }
 
 /// A request that waits for its response.
@@ -44,6 +57,19 @@ impl<A, R> Asked<A, R> {
 }
 
 impl<A, R, S: Default> Together<A, R, S> {
+    /// No request waits. A call waits so long at most for those that are announced.
+    pub(super) fn with_patience(patience: Duration) -> Self {
+        Self {
+            lines: Lines::default(),
+            patience,
+        }
+    }
+
+    /// Announces a request about `key`, until what is returned is dropped.
+    pub(super) fn announce(&self, key: &str) -> Announced<A, R, S> {
+        Announced(self.join(key, |members| members.announced += 1))
+    }
+
     /// Asks for `what` about `key`. `serve` makes one call for all requests that wait, the oldest first; they have all arrived
     /// before it begins. It responds to those that the call has decided. The others wait for the next call, which begins with
     /// what this one returns.
@@ -61,70 +87,101 @@ impl<A, R, S: Default> Together<A, R, S> {
             what,
             waits: Mutex::new(Some(waits)),
         });
-        let place = self.join(key, &asked);
+        let place = Waiting {
+            place: self.join(key, |members| members.waiting.push(Arc::clone(&asked))),
+            asked,
+        };
+        let line = &place.place.line;
         loop {
             // Biased: whoever has its response serves nobody.
             tokio::select! {
                 biased;
                 Ok(response) = &mut response => return response,
-                mut turn = place.line.turn.lock() => {
-                    let waiting = place.line.waiting();
-                    *turn = serve(waiting, std::mem::take(&mut *turn)).await;
+                mut turn = line.turn.lock() => {
+                    let _ = tokio::time::timeout(self.patience, line.until_all_arrived()).await;
+                    *turn = serve(line.waiting(), std::mem::take(&mut *turn)).await;
                 }
             }
         }
     }
 
-    fn join<'a>(&'a self, key: &'a str, asked: &Arc<Asked<A, R>>) -> Place<'a, A, R, S> {
+    fn join(&self, key: &str, join: impl FnOnce(&mut Members<A, R>)) -> Place<A, R, S> {
         let mut lines = lock(&self.lines);
         let line = Arc::clone(lines.entry(key.to_owned()).or_default());
-        lock(&line.waiting).push(Arc::clone(asked));
+        join(&mut lock(&line.members));
         Place {
-            together: self,
-            key,
+            lines: Arc::clone(&self.lines),
+            key: key.to_owned(),
             line,
-            asked: Arc::clone(asked),
         }
     }
 }
 
 impl<A, R, S> Line<A, R, S> {
     fn waiting(&self) -> Vec<Arc<Asked<A, R>>> {
-        let mut waiting = lock(&self.waiting).clone();
+        let mut waiting = lock(&self.members).waiting.clone();
         waiting.retain(|asked| asked.is_waiting());
         waiting
     }
+
+    async fn until_all_arrived(&self) {
+        while lock(&self.members).announced > 0 {
+            self.all_arrived.notified().await;
+        }
+    }
 }
 
-/// A request's place in its line, which it leaves when its future ends or is dropped.
-struct Place<'a, A, R, S> {
-    together: &'a Together<A, R, S>,
-    key: &'a str,
+/// A place in a line.
+struct Place<A, R, S> {
+    lines: Lines<A, R, S>,
+    key: String,
     line: Arc<Line<A, R, S>>,
+}
+
+impl<A, R, S> Place<A, R, S> {
+    /// Takes a member out of the line. The last one takes the line with it.
+    fn leave(&self, leave: impl FnOnce(&mut Members<A, R>)) {
+        let mut lines = lock(&self.lines);
+        let mut members = lock(&self.line.members);
+        leave(&mut members);
+        if members.announced == 0 {
+            self.line.all_arrived.notify_one();
+            if members.waiting.is_empty() {
+                lines.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// A request's place, which it leaves when its future ends or is dropped.
+struct Waiting<A, R, S> {
+    place: Place<A, R, S>,
     asked: Arc<Asked<A, R>>,
 }
 
-impl<A, R, S> Drop for Place<'_, A, R, S> {
+impl<A, R, S> Drop for Waiting<A, R, S> {
     fn drop(&mut self) {
-        let mut lines = lock(&self.together.lines);
-        let mut waiting = lock(&self.line.waiting);
-        waiting.retain(|asked| !Arc::ptr_eq(asked, &self.asked));
-        if waiting.is_empty() {
-            lines.remove(self.key);
-        }
+        self.place.leave(|members| {
+            let others = |asked: &Arc<_>| !Arc::ptr_eq(asked, &self.asked);
+            members.waiting.retain(others);
+        });
+    }
+}
+
+/// A request that is on its way.
+pub(super) struct Announced<A, R, S>(Place<A, R, S>);
+
+impl<A, R, S> Drop for Announced<A, R, S> {
+    fn drop(&mut self) {
+        self.0.leave(|members| members.announced -= 1);
     }
 }
 
 impl<A, R, S> Clone for Together<A, R, S> {
     fn clone(&self) -> Self {
-        Self::default()
-    }
-}
-
-impl<A, R, S> Default for Together<A, R, S> {
-    fn default() -> Self {
         Self {
-            lines: Mutex::default(),
+            lines: Lines::default(),
+            patience: self.patience,
         }
     }
 }
@@ -133,7 +190,11 @@ impl<A, R, S: Default> Default for Line<A, R, S> {
     fn default() -> Self {
         Self {
             turn: tokio::sync::Mutex::default(),
-            waiting: Mutex::default(),
+            members: Mutex::new(Members {
+                waiting: Vec::new(),
+                announced: 0,
+            }),
+            all_arrived: Notify::new(),
         }
     }
 }
@@ -141,6 +202,12 @@ impl<A, R, S: Default> Default for Line<A, R, S> {
 impl<A, R, S> fmt::Debug for Together<A, R, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Together").finish_non_exhaustive()
+    }
+}
+
+impl<A, R, S> fmt::Debug for Announced<A, R, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Announced").finish_non_exhaustive()
     }
 }
 
@@ -156,6 +223,8 @@ mod tests {
     use std::pin::pin;
     use tokio::sync::Semaphore;
 
+    const PATIENCE: Duration = Duration::from_millis(20);
+
     /// Calls that wait to be let on, each recorded with what it served.
     struct Calls {
         together: Together<u32, usize, usize>,
@@ -166,7 +235,7 @@ mod tests {
     impl Calls {
         fn new() -> Self {
             Self {
-                together: Together::default(),
+                together: Together::with_patience(PATIENCE),
                 gate: Semaphore::new(0),
                 served: Mutex::default(),
             }
@@ -215,6 +284,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_call_waits_for_requests_that_are_announced_but_not_for_long() {
+        let calls = Calls::new();
+        calls.gate.add_permits(10);
+        let announced = calls.together.announce("key");
+        let mut first = pin!(calls.ask(1));
+        assert!(poll!(&mut first).is_pending());
+        assert!(calls.served().is_empty(), "it waits for the other");
+        let mut second = pin!(calls.ask(2));
+        assert!(poll!(&mut second).is_pending());
+        drop(announced);
+        join_all([first, second]).await;
+        assert_eq!(calls.served(), [vec![1, 2]]);
+
+        let began = tokio::time::Instant::now();
+        let _never = calls.together.announce("key");
+        calls.ask(3).await;
+        assert!(began.elapsed() >= PATIENCE);
+    }
+
+    #[tokio::test]
     async fn nothing_is_kept_of_requests_that_have_their_response_or_were_dropped() {
         let calls = Calls::new();
         let mut dropped = Box::pin(calls.ask(1));
@@ -222,6 +311,7 @@ mod tests {
         drop(dropped);
         calls.gate.add_permits(1);
         calls.ask(2).await;
+        drop(calls.together.announce("key"));
         assert!(lock(&calls.together.lines).is_empty());
     }
 }
