@@ -87,7 +87,7 @@ impl Default for Options {
             worker_concurrency: 2,
             batch_size: 10,
             visibility_timeout: None,
-            max_receive_count: 20,
+            max_receive_count: 1_000,
             sweep_interval: Some(Duration::from_secs(60)),
             clock: Clock::System,
             chunk_limits: ChunkLimits::default(),

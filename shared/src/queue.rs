@@ -4,14 +4,19 @@ use crate::aws::error_code;
 use crate::task::Message;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry,
+};
 use futures_util::FutureExt;
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
-/// The most messages one send takes ("Amazon SQS message quotas").
+/// The most messages of one batch call ("Amazon SQS message quotas").
 pub const MAX_BATCH: usize = 10;
+/// Less than the longest that a message may stay invisible, 12 hours from its receive ("Amazon SQS visibility timeout").
+const MAX_VISIBILITY: Duration = Duration::from_secs(11 * 60 * 60);
 
 /// A message was not sent, or not for certain.
 #[derive(Debug, thiserror::Error)]
@@ -119,23 +124,82 @@ impl TaskQueue {
         Ok(sent.map(|response| response.successful.len())?)
     }
 
-    /// Makes a received message visible again at once. A foreign message is then received again at once, and reaches the
-    /// dead-letter queue in moments. Otherwise each receive would cost a visibility timeout.
+    /// Has received messages come back after so long each, in whole seconds, and not after the queue's visibility timeout. Takes
+    /// up to [`MAX_BATCH`] receipt handles.
     ///
     /// # Errors
-    /// When SQS does not respond. The message is then redelivered after its visibility timeout.
-    pub async fn make_visible(&self, receipt_handle: &str) -> Result<(), QueueError> {
+    /// When SQS does not respond. A message whose visibility was not changed is redelivered after the queue's visibility timeout.
+    pub async fn return_after(&self, messages: &[(String, Duration)]) -> Result<(), QueueError> {
+        let mut entries = Vec::with_capacity(messages.len());
+        for (number, (receipt_handle, after)) in messages.iter().enumerate() {
+            let seconds = after.min(&MAX_VISIBILITY).as_millis().div_ceil(1_000);
+            let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(number.to_string())
+                .receipt_handle(receipt_handle)
+                .visibility_timeout(i32::try_from(seconds).unwrap_or(i32::MAX))
+                .build()
+                .map_err(QueueError::not_built)?;
+            entries.push(entry);
+        }
         let changed = self
             .client
-            .change_message_visibility()
+            .change_message_visibility_batch()
             .queue_url(&self.url)
-            .receipt_handle(receipt_handle)
-            .visibility_timeout(0)
+            .set_entries(Some(entries))
+            .send()
+            .boxed()
+            .await?;
+        match changed.failed.into_iter().next() {
+            None => Ok(()),
+            Some(failed) => Err(QueueError {
+                source: "the visibility of a message was not changed".into(),
+                code: failed.code,
+            }),
+        }
+    }
+
+    /// Sends a body that is no [`Message`] to the queue's dead-letter queue. The queue's own redrive would take hundreds of
+    /// receives, since it must not move a message that only waits.
+    ///
+    /// # Errors
+    /// When SQS does not respond, or the queue has no dead-letter queue.
+    pub async fn send_to_dead_letters(&self, body: &str) -> Result<(), QueueError> {
+        let asked = self
+            .client
+            .get_queue_attributes()
+            .queue_url(&self.url)
+            .attribute_names(QueueAttributeName::RedrivePolicy)
+            .send()
+            .boxed()
+            .await?;
+        let attributes = asked.attributes.unwrap_or_default();
+        let policy = attributes.get(&QueueAttributeName::RedrivePolicy);
+        let url = policy.and_then(|policy| dead_letter_url(&self.url, policy));
+        let sent = self
+            .client
+            .send_message()
+            .queue_url(url.ok_or_else(|| QueueError {
+                code: "no dead-letter queue".to_owned(),
+                source: "the queue's redrive policy names no queue".into(),
+            })?)
+            .message_body(body)
             .send()
             .boxed()
             .await;
-        Ok(changed.map(drop)?)
+        Ok(sent.map(drop)?)
     }
+}
+
+/// The URL of the queue that a redrive policy names. It is in the same account and Region as the queue at `url` ("Using
+/// dead-letter queues in Amazon SQS", Amazon SQS Developer Guide), so only the name differs.
+fn dead_letter_url(url: &str, redrive_policy: &str) -> Option<String> {
+    let policy: serde_json::Value = serde_json::from_str(redrive_policy).ok()?;
+    let (_, name) = policy
+        .get("deadLetterTargetArn")?
+        .as_str()?
+        .rsplit_once(':')?;
+    let (account, _) = url.rsplit_once('/')?;
+    Some([account, "/", name].concat())
 }
 
 /// A message as JSON of ASCII characters. SQS refuses some of the others that a task id may have, such as U+FFFE
@@ -175,6 +239,17 @@ mod tests {
             let body = body_of(&message).unwrap();
             assert!(body.is_ascii(), "{body}");
             assert_eq!(serde_json::from_str::<Message>(&body).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn the_dead_letter_queue_is_beside_the_queue() {
+        let policy = r#"{"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:123456789012:stack-dlq", "maxReceiveCount": 1000}"#;
+        let url = "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-queue";
+        let expected = "https://sqs.eu-west-1.amazonaws.com/123456789012/stack-dlq";
+        assert_eq!(dead_letter_url(url, policy).as_deref(), Some(expected));
+        for bad in ["", "{}", r#"{"deadLetterTargetArn": 1}"#] {
+            assert_eq!(dead_letter_url(url, bad), None, "{bad}");
         }
     }
 }

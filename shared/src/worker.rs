@@ -1,6 +1,6 @@
 //! Carrying out messages, and sweeping up what was lost.
 //!
-//! Here: a batch of messages, and which of them SQS delivers again. `carry_out.rs` is one message from read to settlement, with
+//! Here: a batch of messages, and which of them SQS delivers again; `redelivery.rs` says when. `carry_out.rs` is one message from read to settlement, with
 //! the existence check (`existence.rs`) and the deletes (`deletion.rs`) in it; `batches.rs` decides which objects go together,
 //! `calls.rs` how a failed call is followed up, `budget.rs` whether there is time. `fan_out.rs` is the first message of a task
 //! of several chunks, `sweeper.rs` the schedule's job, `log.rs` a message's line of log.
@@ -13,13 +13,14 @@ mod deletion;
 mod existence;
 mod fan_out;
 mod log;
+mod redelivery;
 mod sweeper;
 
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 pub use sweeper::{SweepReport, Sweeper, Tick};
 
 use crate::clock::Clock;
-use crate::queue::{QueueError, TaskQueue};
+use crate::queue::{MAX_BATCH, TaskQueue};
 use crate::store::{StoreError, TaskStore};
 use crate::task::{Message, TaskId, TaskStatus};
 use crate::telemetry;
@@ -27,7 +28,8 @@ use crate::vector::VectorStores;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsMessage};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
-use log::{MessageLog, RefusedLine};
+use log::{LateLine, MessageLog, RefusedLine};
+use redelivery::{Redelivery, delay, receives};
 use std::time::Duration;
 use tracing::Level;
 
@@ -37,6 +39,11 @@ const CONCURRENT_MESSAGES: usize = 5;
 const MAX_TRIES: u32 = 5;
 /// What is left of an invocation when its work is broken off, so that it never runs into its own timeout.
 const MARGIN: TimeDelta = TimeDelta::milliseconds(500);
+/// What is left of an invocation when nothing more is sent to the queue.
+const LAST_MARGIN: TimeDelta = TimeDelta::milliseconds(100);
+/// How much longer than the invocation a lease lasts: by then a request that left just before the deadline has arrived, and
+/// clocks may differ a little.
+const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// Carries out queue messages.
 #[derive(Clone, Debug)]
@@ -71,15 +78,17 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// Whether SQS is to deliver the message again. Otherwise it is acknowledged: its result, or when it is due again, is on
-    /// record in the task.
-    fn needs_redelivery(&self) -> bool {
+    /// When SQS is to deliver the message again. `None`: it is acknowledged, since its result, or when it is due again, is on
+    /// record in the task. `has_claimed`: a claim of this message may be in force.
+    fn redelivery(&self, has_claimed: bool) -> Option<Redelivery> {
         match self {
-            Self::HandedBack | Self::StoreFailed(_) | Self::OutOfTime => true,
+            Self::HandedBack => Some(Redelivery::Soon),
+            Self::StoreFailed(_) | Self::OutOfTime if has_claimed => Some(Redelivery::AfterLease),
+            Self::StoreFailed(_) | Self::OutOfTime => Some(Redelivery::AfterPause),
             Self::Dropped(_)
             | Self::Recorded { .. }
             | Self::FannedOut { .. }
-            | Self::Deferred(_) => false,
+            | Self::Deferred(_) => None,
         }
     }
 
@@ -110,16 +119,21 @@ impl Worker {
         }
     }
 
-    /// Carries out a batch and returns which messages SQS is to deliver again: one whose task could not be read or written, one
-    /// that there was no time for, and one that is no message of this service, which so ends in the dead-letter queue. All
-    /// others are acknowledged: their result, or when they are due again, is on record in the task.
+    /// Carries out a batch and returns which messages SQS is to deliver again: one whose task could not be read or written, and
+    /// one that there was no time for. Each of them comes back when it can be of use, and not after the queue's visibility
+    /// timeout. All others are acknowledged: their result, or when they are due again, is on record in the task, or they are no
+    /// messages of this service and are in the dead-letter queue now.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {
         let failures = stream::iter(event.records)
             // Boxed: the future takes several kilobytes, and would be copied several times on its way into the stream.
             .map(|record| Box::pin(self.handle_record(record, deadline)))
             .buffer_unordered(CONCURRENT_MESSAGES)
-            .filter_map(|failure| async { failure })
-            .collect()
+            .filter_map(|unfinished| async { unfinished })
+            // Messages that end together are returned together, while the others go on.
+            .ready_chunks(MAX_BATCH)
+            .map(|unfinished| self.return_to_queue(unfinished, deadline))
+            .buffer_unordered(MAX_BATCH)
+            .concat()
             .await;
         let mut response = SqsBatchResponse::default();
         response.batch_item_failures = failures;
@@ -131,15 +145,21 @@ impl Worker {
         &self,
         record: SqsMessage,
         deadline: DateTime<Utc>,
-    ) -> Option<BatchItemFailure> {
+    ) -> Option<Unfinished> {
         let began = self.clock.now();
-        let mut again = BatchItemFailure::default();
-        again.item_identifier = record.message_id.unwrap_or_default();
-        let Some((id, message)) = parse(record.body.as_deref().unwrap_or_default()) else {
-            let cause = self.reject(record.receipt_handle).await.err();
-            let line = RefusedLine::new(&again.item_identifier, cause);
+        let receives = receives(&record);
+        let mut unfinished = Unfinished {
+            message_id: record.message_id.unwrap_or_default(),
+            receipt_handle: record.receipt_handle,
+            after: Duration::ZERO,
+        };
+        let body = record.body.unwrap_or_default();
+        let Some((id, message)) = parse(&body) else {
+            let cause = self.queue.send_to_dead_letters(&body).await.err();
+            let line = RefusedLine::new(&unfinished.message_id, cause.as_ref());
             telemetry::log(Level::WARN, line);
-            return Some(again);
+            unfinished.after = delay(Redelivery::AfterPause, Duration::ZERO, receives);
+            return cause.map(|_| unfinished);
         };
         let mut log = MessageLog::default();
         let work = self.carry_out(&id, &message, deadline, &mut log);
@@ -151,17 +171,49 @@ impl Worker {
             Ok(Err(error)) => Verdict::StoreFailed(error),
             Err(_) => Verdict::OutOfTime,
         };
-        log.write(&message, &verdict, self.clock.now() - began);
-        verdict.needs_redelivery().then_some(again)
+        let redelivery = verdict.redelivery(log.has_claimed());
+        let now = self.clock.now();
+        log.write(&message, &verdict, now - began);
+        let lease = (deadline + LEASE_MARGIN - now).to_std().unwrap_or_default();
+        unfinished.after = delay(redelivery?, lease, receives);
+        Some(unfinished)
     }
 
-    /// Makes what is not a message of ours visible again at once; otherwise it is after its visibility timeout.
-    async fn reject(&self, receipt_handle: Option<String>) -> Result<(), QueueError> {
-        match receipt_handle {
-            Some(receipt_handle) => self.queue.make_visible(&receipt_handle).await,
-            None => Ok(()),
+    /// Has messages come back when each can be of use. If that fails, they come back after the queue's visibility timeout.
+    async fn return_to_queue(
+        &self,
+        unfinished: Vec<Unfinished>,
+        deadline: DateTime<Utc>,
+    ) -> Vec<BatchItemFailure> {
+        let mut failures = Vec::with_capacity(unfinished.len());
+        let mut visible = Vec::with_capacity(unfinished.len());
+        for message in unfinished {
+            let mut failure = BatchItemFailure::default();
+            failure.item_identifier = message.message_id;
+            failures.push(failure);
+            visible.extend(message.receipt_handle.map(|handle| (handle, message.after)));
         }
+        if visible.is_empty() {
+            return failures;
+        }
+        let time = deadline - LAST_MARGIN - self.clock.now();
+        let time = time.to_std().unwrap_or(Duration::ZERO);
+        let late = match tokio::time::timeout(time, self.queue.return_after(&visible)).await {
+            Ok(Ok(())) => return failures,
+            Ok(Err(error)) => LateLine::new(visible.len(), error),
+            Err(_) => LateLine::new(visible.len(), "no time was left for the call"),
+        };
+        telemetry::log(Level::WARN, late);
+        failures
     }
+}
+
+/// A message that is not acknowledged.
+struct Unfinished {
+    message_id: String,
+    receipt_handle: Option<String>,
+    /// When it is to come back.
+    after: Duration,
 }
 
 /// A message of ours, or nothing.

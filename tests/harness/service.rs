@@ -193,7 +193,12 @@ impl Service {
     /// Has the worker carry out what is on the queue, as Lambda does: one batch, of which what did not fail is deleted.
     /// Returns how many messages there were.
     pub async fn work_once(&self) -> usize {
-        let work = async |event| self.carry_out(event).await;
+        self.work_once_within(WORKER_TIMEOUT).await
+    }
+
+    /// As [`Self::work_once`], in an invocation that may take this long.
+    pub async fn work_once_within(&self, time: TimeDelta) -> usize {
+        let work = async |event| self.carry_out_within(time, event).await;
         self.queue().work_once(Receive::default(), work).await
     }
 
@@ -215,10 +220,6 @@ impl Service {
             numbered.map(|(number, body)| (format!("message-{number}"), (*body).to_owned()));
         let response = self.carry_out_within(time, queue::event(messages)).await;
         response.batch_item_failures.len()
-    }
-
-    async fn carry_out(&self, event: SqsEvent) -> SqsBatchResponse {
-        self.carry_out_within(WORKER_TIMEOUT, event).await
     }
 
     async fn carry_out_within(&self, time: TimeDelta, event: SqsEvent) -> SqsBatchResponse {

@@ -136,6 +136,8 @@ pub mod call {
     pub const SEND: &str = "SQS.SendMessage";
     /// Sends the messages of several tasks, or of several chunks.
     pub const SEND_BATCH: &str = "SQS.SendMessageBatch";
+    /// Says when received messages come back.
+    pub const RETURN: &str = "SQS.ChangeMessageVisibilityBatch";
     /// The existence check.
     pub const CHECK: &str = "S3Vectors.GetVectors";
     /// Deletes objects.
@@ -210,6 +212,7 @@ pub struct Wire(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     calls: Vec<String>,
+    delays: Vec<i64>,
     faults: Vec<(String, usize, Fault)>,
     items: Option<Items>,
 }
@@ -233,6 +236,13 @@ impl Wire {
     /// The calls since the last time this was called, such as `DynamoDB.PutItem`, in the order they were sent.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().expect("not poisoned").calls)
+    }
+
+    /// The seconds after which messages were told to come back since the last time this was called, in order of size.
+    pub fn delays(&self) -> Vec<i64> {
+        let mut delays = std::mem::take(&mut self.0.lock().expect("not poisoned").delays);
+        delays.sort_unstable();
+        delays
     }
 
     /// How many calls of this name there were since the last [`Self::calls`] or `count`.
@@ -293,6 +303,12 @@ impl Wire {
             *times -= 1;
             fault.clone()
         });
+        if call == call::RETURN {
+            let body = body_of(request);
+            let entries = body["Entries"].as_array().into_iter().flatten();
+            let seconds = entries.filter_map(|entry| entry["VisibilityTimeout"].as_i64());
+            state.delays.extend(seconds);
+        }
         state.calls.push(call);
         (fault, state.items.clone())
     }

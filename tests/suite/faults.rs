@@ -193,12 +193,11 @@ async fn a_call_that_does_not_end_is_broken_off_before_the_invocation_is() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_message_goes_back_and_all_beside_it_is_carried_out() {
+async fn what_is_not_a_message_becomes_a_dead_letter_and_all_beside_it_is_carried_out() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
     let good = FIRST_ATTEMPT;
     let bad = [
-        "",
         "nonsense",
         "[]",
         r#"{"task_id":"a b","attempt":1}"#,
@@ -206,8 +205,10 @@ async fn what_is_not_a_message_goes_back_and_all_beside_it_is_carried_out() {
         r#"{"task_id":"t","attempt":-1}"#,
     ];
     for bad in bad {
-        assert_eq!(service.deliver(&[bad, good]).await, 1, "{bad}");
+        assert_eq!(service.deliver(&[bad, good]).await, 0, "{bad}");
     }
+    let dead_letters = &service.running.dead_letter_queue_url;
+    assert_eq!(service.waiting(dead_letters).await, bad.len());
     service.assert_documented_outcome("beside nonsense").await;
 }
 

@@ -22,6 +22,7 @@ mod lists;
 mod metrics;
 mod openapi;
 mod races;
+mod redelivery;
 mod stores;
 mod sweeps;
 mod vectors;

@@ -6,15 +6,12 @@ use super::calls::in_short;
 use super::deletion::{Deleted, Deletion};
 use super::existence::{self, Existence};
 use super::log::MessageLog;
-use super::{MAX_TRIES, Verdict, Worker, give_up};
+use super::{LEASE_MARGIN, MAX_TRIES, Verdict, Worker, give_up};
 use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, TaskChunk, Written};
 use crate::task::{Message, Outcome, Reason, Task, TaskId, TaskStatus};
 use crate::vector::{VectorError, VectorErrorKind};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-/// How much longer than the invocation a lease lasts: by then a request that left just before the deadline has arrived, and
-/// clocks may differ a little.
-const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 /// Somebody else was first between this worker's read and its write.
 const MOVED: Verdict = Verdict::Dropped("moved before it was claimed");
 
@@ -111,6 +108,7 @@ impl Worker {
         }
 
         // Claim. From then on the chunk is ours and what was seen is on record: what is gone after that, we deleted.
+        log.claiming();
         let present = existence.present.iter().copied();
         let claim = read.claim(present, deadline + LEASE_MARGIN);
         let claim = self.tasks.claim_if_unmoved(read, claim, self.clock.now());

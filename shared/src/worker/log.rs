@@ -18,9 +18,21 @@ pub(super) struct MessageLog {
     newly: Counts,
     /// The last thing that went wrong.
     cause: Option<ShortText>,
+    /// Whether a claim may have been made.
+    has_claimed: bool,
 }
 
 impl MessageLog {
+    /// A claim is about to be made.
+    pub(super) fn claiming(&mut self) {
+        self.has_claimed = true;
+    }
+
+    /// Whether a claim may have been made.
+    pub(super) fn has_claimed(&self) -> bool {
+        self.has_claimed
+    }
+
     /// The end of a claim is on record.
     pub(super) fn settled(&mut self, settled: &Settled) {
         self.ended = settled.ended;
@@ -159,7 +171,7 @@ pub(super) struct RefusedLine {
 }
 
 impl RefusedLine {
-    /// `cause`: why the message could not be made visible again, if it could not.
+    /// `cause`: why the message could not be sent to the dead-letter queue, if it could not.
     pub(super) fn new(message_id: &str, cause: Option<impl fmt::Display>) -> Self {
         Self {
             message_id: ShortText::new(message_id),
@@ -171,6 +183,34 @@ impl RefusedLine {
 }
 
 impl Line for RefusedLine {
+    fn shorten(&mut self) -> bool {
+        self.cause.take().is_some()
+    }
+}
+
+/// The line of messages that could not be told when to come back.
+#[derive(Debug, Serialize)]
+pub(super) struct LateLine {
+    messages: usize,
+    outcome: &'static str,
+    why: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+}
+
+impl LateLine {
+    /// `cause`: why they could not.
+    pub(super) fn new(messages: usize, cause: impl fmt::Display) -> Self {
+        Self {
+            messages,
+            outcome: "late",
+            why: "they come back after the queue's visibility timeout",
+            cause: Some(ShortText::new(cause)),
+        }
+    }
+}
+
+impl Line for LateLine {
     fn shorten(&mut self) -> bool {
         self.cause.take().is_some()
     }

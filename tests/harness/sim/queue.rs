@@ -30,6 +30,8 @@ pub(crate) struct Queue {
 pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) body: String,
+    /// How often it was received.
+    pub(crate) receives: u32,
     visible_at: DateTime<Utc>,
 }
 
@@ -51,6 +53,7 @@ impl Queue {
             self.messages.push(Message {
                 id: self.made,
                 body: body.to_owned(),
+                receives: 0,
                 visible_at: now + TimeDelta::milliseconds(late),
             });
         }
@@ -68,8 +71,18 @@ impl Queue {
         visible.truncate(BATCH);
         for message in &mut visible {
             message.visible_at = now + VISIBILITY_TIMEOUT;
+            message.receives += 1;
         }
         visible.into_iter().map(|message| message.clone()).collect()
+    }
+
+    /// Has a received message come back at another time. Its receipt handle is its id.
+    fn change_visibility(&mut self, receipt_handle: &str, visible_at: DateTime<Utc>) {
+        for message in &mut self.messages {
+            if message.id.to_string() == receipt_handle {
+                message.visible_at = visible_at;
+            }
+        }
     }
 
     /// Deletes a message.
@@ -113,6 +126,24 @@ impl State {
                     self.count_message_fault(fault);
                     self.note(0, &format!("on the queue: {body}"));
                     successful.push(json!({"Id": id, "MessageId": self.queue.made.to_string()}));
+                }
+                Response::ok(&json!({"Successful": successful, "Failed": failed}))
+            }
+            "ChangeMessageVisibilityBatch" => {
+                let (mut successful, mut failed) = (Vec::new(), Vec::new());
+                for entry in call.body["Entries"].as_array().into_iter().flatten() {
+                    let id = text(&entry["Id"]);
+                    if partly && self.rng.bool() {
+                        failed
+                            .push(json!({"Id": id, "Code": "InternalError", "SenderFault": false}));
+                        continue;
+                    }
+                    let handle = text(&entry["ReceiptHandle"]);
+                    let seconds = entry["VisibilityTimeout"].as_i64().unwrap_or_default();
+                    self.queue
+                        .change_visibility(&handle, now + TimeDelta::seconds(seconds));
+                    self.note(0, &format!("message {handle} comes back in {seconds} s"));
+                    successful.push(json!({"Id": id}));
                 }
                 Response::ok(&json!({"Successful": successful, "Failed": failed}))
             }

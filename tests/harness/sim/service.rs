@@ -210,7 +210,15 @@ impl Service {
         }
         let worker = self.worker.clone();
         let bodies = messages.iter();
-        let event = event(bodies.map(|message| (message.id.to_string(), message.body.clone())));
+        let mut event = event(bodies.map(|message| (message.id.to_string(), message.body.clone())));
+        for (record, message) in event.records.iter_mut().zip(&messages) {
+            record.receipt_handle = Some(message.id.to_string());
+            let receives = (
+                "ApproximateReceiveCount".to_owned(),
+                message.receives.to_string(),
+            );
+            record.attributes.extend([receives]);
+        }
         let work = async move { worker.handle(event, deadline).await };
         let longest = timeout.to_std().expect("not negative");
         let Some((process, response)) = self.process("worker", longest, work).await else {
