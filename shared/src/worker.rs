@@ -16,7 +16,7 @@ mod log;
 mod sweeper;
 
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-pub use sweeper::{SweepReport, Sweeper, Tick};
+pub use sweeper::{SweepBounds, SweepReport, Sweeper, Tick};
 
 use crate::clock::Clock;
 use crate::queue::{QueueError, TaskQueue};
