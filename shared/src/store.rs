@@ -31,7 +31,7 @@ pub use attribute::{INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
 pub use claims::{Deferral, TaskChunk};
 pub use control::Scope;
 pub use create::NewTask;
-pub use due::{DuePage, DueTask, OpenChunks, PageStart};
+pub use due::{DuePage, DueTask, OpenChunks, Partition, SweepPositions};
 pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{Failures, ObjectOutcome, OutcomePage, Place};

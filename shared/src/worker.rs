@@ -17,7 +17,7 @@ mod redelivery;
 mod sweeper;
 
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-pub use sweeper::{SweepReport, Sweeper, Tick};
+pub use sweeper::{SweepBounds, SweepReport, Sweeper, Tick};
 
 use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};

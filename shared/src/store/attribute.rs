@@ -61,6 +61,8 @@ names! {
     OUTCOMES = "outcomes",
     OUTCOMES_ATTEMPT = "outcomes_attempt",
     REASONS = "reasons",
+    // The sweep.
+    POSITIONS = "positions",
 }
 
 /// A text as an attribute.

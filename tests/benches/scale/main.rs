@@ -37,6 +37,7 @@
 )]
 
 mod alone;
+mod backlog;
 mod bare;
 mod pages;
 mod report;
@@ -91,6 +92,10 @@ enum Part {
         #[arg(long)]
         times: usize,
     },
+    Backlog {
+        #[arg(long, default_value_t = 1_000_000)]
+        tasks: usize,
+    },
 }
 
 #[tokio::main]
@@ -113,6 +118,7 @@ async fn measure(part: Part) -> Value {
             objects,
             services,
         } => alone::run(half, objects, &services).await,
+        Part::Backlog { tasks } => backlog::measure(tasks).await,
         Part::Pages { tasks, times } => pages::measure(tasks, times).await.into(),
     }
 }

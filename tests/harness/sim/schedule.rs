@@ -94,6 +94,7 @@ pub(super) fn report(seed: u64, world: &World) -> Report {
 
 async fn play(world: &World, shape: Shape, trust: Trust) {
     let service = Service::new(world, shape.chunk_limits, shape.shards, trust);
+    let service = service.sweeping(shape.sweep_bounds);
     let (meddler, mut deletes) = mpsc::unbounded_channel();
     world.with(|state| {
         state.note(0, &format!("{shape:?}"));

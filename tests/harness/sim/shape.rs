@@ -6,6 +6,7 @@ use super::unsound::Unsound;
 use chrono::TimeDelta;
 use fastrand::Rng;
 use shared::task::ChunkLimits;
+use shared::worker::SweepBounds;
 
 /// A task that callers ask for.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Shape {
     pub(crate) tasks: Vec<TaskShape>,
     pub(crate) chunk_limits: ChunkLimits,
     pub(crate) shards: u32,
+    /// How much a sweep reads: often too little for all tasks.
+    pub(crate) sweep_bounds: SweepBounds,
     /// Objects that are in the index at first.
     pub(crate) present: Vec<String>,
     pub(crate) bad: Vec<(String, Bad)>,
@@ -162,6 +165,14 @@ impl Shape {
                 1 => 60_000,
                 _ => 10,
             }),
+            sweep_bounds: if rng.bool() {
+                SweepBounds::default()
+            } else {
+                SweepBounds {
+                    pages: 1,
+                    rows: Some(1),
+                }
+            },
             tasks,
         }
         .with_small_tasks_whole(is_large)
