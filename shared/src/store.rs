@@ -237,7 +237,7 @@ impl TaskStore {
             let task = self.read(id).await;
             waiting.iter().for_each(|one| one.respond(task.clone()));
         };
-        self.reads.ask(id.as_str(), (), read).await
+        self.reads.ask(id.as_str(), (), None, read).await
     }
 
     async fn read(&self, id: &TaskId) -> Result<Option<StoredTask>, StoreError> {

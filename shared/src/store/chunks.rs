@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The most items one BatchWriteItem takes ("Service, account, and table quotas in Amazon DynamoDB").
@@ -156,7 +155,7 @@ impl TaskStore {
             baseline: task.baseline,
             number,
             chunk,
-            announced: number.map(|_| Arc::new(self.settlements.announce(&nonce))),
+            announced: number.map(|_| self.settlements.announce(&nonce)),
             nonce,
         }))
     }

@@ -17,10 +17,9 @@ use super::{
 use crate::task::{Chunk, Claim, Event, Task, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::sync::Arc;
 
 /// A chunk of a task, as a worker reads it and works on it. [`TaskStore::load_chunk`] reads it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct TaskChunk {
     /// The task.
     pub task: Task,
@@ -31,7 +30,8 @@ pub struct TaskChunk {
     /// The objects and how far the work on them has come.
     pub chunk: Chunk,
     pub(super) nonce: String,
-    pub(super) announced: Option<Arc<Announced>>,
+    /// Of a chunk with an item of its own, that its settlement is on its way.
+    pub(super) announced: Option<Announced>,
 }
 
 /// Why the rest of a chunk is deferred. It decides when it is due again, and whether the claim counts as a try.

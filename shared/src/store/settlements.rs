@@ -45,7 +45,7 @@ pub struct Settled {
 /// The settlements that wait, by their task's nonce.
 pub(super) type Settlements = Together<Unsettled, Response, Round>;
 
-/// A settlement that is under way in this process. Dropped when it asks, or when there is none.
+/// A settlement that is under way in this process.
 pub(super) type Announced = together::Announced<Unsettled, Response, Round>;
 
 type Response = Result<Written<Settled>, StoreError>;
@@ -145,14 +145,15 @@ impl TaskStore {
     }
 
     async fn settle(&self, mut unsettled: Unsettled) -> Result<Written<Settled>, StoreError> {
-        drop(unsettled.chunk.announced.take());
         let end = unsettled.end(&unsettled.task_as_read());
         if unsettled.has_own_item() && end.newly == Counts::default() {
             return self.end_claim(&unsettled, &end).await;
         }
         let key = unsettled.chunk.nonce.clone();
+        let announced = unsettled.chunk.announced.take();
         let settle = |waiting, round| self.settle_together(waiting, round);
-        self.settlements.ask(&key, unsettled, settle).await
+        let settled = self.settlements.ask(&key, unsettled, announced, settle);
+        settled.await
     }
 
     /// Only ends a claim, of which nothing counts for the task.
@@ -489,6 +490,8 @@ impl Joint {
     fn recorded(self, open: &[Waiting], read: TaskAsRead) -> Round {
         let mut ended = (self.status != read.task.status).then_some(self.status);
         let mut after = read;
+        let gave_up = self.gave_up().cloned();
+        after.task.detail = after.task.detail.or(gave_up);
         after.task.status = self.status;
         after.task.progress.deleted += self.newly.deleted;
         after.task.progress.failed += self.newly.failed;

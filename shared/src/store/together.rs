@@ -70,13 +70,14 @@ impl<A, R, S: Default> Together<A, R, S> {
         Announced(self.join(key, |members| members.announced += 1))
     }
 
-    /// Asks for `what` about `key`. `serve` makes one call for all requests that wait, the oldest first; they have all arrived
+    /// Asks for `what` about `key`, which may have been announced. `serve` makes one call for all requests that wait, the oldest first; they have all arrived
     /// before it begins. It responds to those that the call has decided. The others wait for the next call, which begins with
     /// what this one returns.
     pub(super) async fn ask<F>(
         &self,
         key: &str,
         what: A,
+        announced: Option<Announced<A, R, S>>,
         serve: impl Fn(Vec<Arc<Asked<A, R>>>, S) -> F,
     ) -> R
     where
@@ -91,6 +92,7 @@ impl<A, R, S: Default> Together<A, R, S> {
             place: self.join(key, |members| members.waiting.push(Arc::clone(&asked))),
             asked,
         };
+        drop(announced);
         let line = &place.place.line;
         loop {
             // Biased: whoever has its response serves nobody.
@@ -251,7 +253,7 @@ mod tests {
                 asked.iter().for_each(|one| one.respond(call));
                 call
             };
-            self.together.ask("key", what, serve).await
+            self.together.ask("key", what, None, serve).await
         }
 
         fn served(&self) -> Vec<Vec<u32>> {

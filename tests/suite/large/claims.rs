@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use shared::task::TaskId;
 use std::time::Duration;
 use tests::wire::{
-    FAILING, Fault,
+    DENIED, FAILING, Fault,
     call::{CHECK, DELETE, SETTLE_CHUNKS, WRITE_TASK},
 };
 
@@ -138,6 +138,23 @@ async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last()
     service.restart("task_id=large").await.ok();
     service.work().await;
     assert_exact(&service, "after a restart").await;
+}
+
+#[tokio::test]
+async fn a_reason_given_by_one_chunk_fails_the_task_whose_other_chunks_are_settled_in_the_same_process()
+ {
+    let service = fanned_out().await;
+    let delete = service.wire.hold(DELETE);
+    service.wire.next(DELETE, DENIED);
+    let batch = Arc::clone(&service);
+    let batch = tokio::spawn(async move { batch.deliver(&CHUNKS).await });
+    delete.reached().await; // it has read the task before the others settle
+    while progress(&service.task("large").await).2 > 2 {
+        tokio::task::yield_now().await;
+    }
+    delete.release();
+    assert_eq!(batch.await.unwrap(), 0);
+    assert_eq!(service.task("large").await["status"], "failed");
 }
 
 #[tokio::test]
