@@ -18,9 +18,9 @@ pub const MAX_BATCH: usize = 10;
 /// Less than the longest that a message may stay invisible, 12 hours from its receive ("Amazon SQS visibility timeout").
 const MAX_VISIBILITY: Duration = Duration::from_secs(11 * 60 * 60);
 
-/// A message was not sent, or not for certain.
+/// A call of the queue failed. A message was not sent, or not for certain.
 #[derive(Debug, thiserror::Error)]
-#[error("SQS did not take the message: {code}")]
+#[error("the call of SQS failed: {code}")]
 pub struct QueueError {
     /// SQS's error code, or what became of the call.
     code: String,

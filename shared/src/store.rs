@@ -2,7 +2,7 @@
 //!
 //! `attribute.rs` names the attributes, `item.rs` says what items look like, both ways. Every write is conditional on what it
 //! assumes (`guarded.rs`) and named for its guard, and its conditions stand beside it; only a chunk's ids are not, which are
-//! written before anybody can know their name.
+//! written before anybody can know their name, and grants, which nobody reads.
 //!
 //! | file | writes and reads |
 //! |---|---|
@@ -10,6 +10,7 @@
 //! | `control.rs` | restart and cancel |
 //! | `claims.rs`, `settlements.rs` | the worker's: claim or defer, and settle |
 //! | `due.rs` | what is due to be sent: the sweeper's tasks, a fan-out's chunks |
+//! | `grants.rs` | the time of a vector index, which all workers share |
 //! | `chunks.rs` | chunks' ids and states, many at a time |
 //! | `list.rs`, `outcomes.rs` | what a caller asks for: tasks, and what happened to each object |
 
@@ -19,6 +20,7 @@ mod claims;
 mod control;
 mod create;
 mod due;
+mod grants;
 mod guarded;
 mod item;
 mod list;
@@ -32,6 +34,7 @@ pub use claims::{Deferral, TaskChunk};
 pub use control::Scope;
 pub use create::NewTask;
 pub use due::{DuePage, DueTask, OpenChunks, Partition, SweepPositions};
+pub use grants::{Grant, GrantRequest};
 pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{Failures, ObjectOutcome, OutcomePage, Place};

@@ -1,9 +1,11 @@
 //! The vector store port: say which of these ids exist; delete these ids, and say what became of each.
 //!
-//! `port.rs` is the port, `stores.rs` reads `VECTOR_STORES` and opens the store of a model. Each folder, with the file of its name,
+//! `port.rs` is the port, `stores.rs` reads `VECTOR_STORES` and opens the store of a model. `pace.rs` and
+//! `turns.rs` keep to the rate limit of an index. Each folder, with the file of its name,
 //! is an adapter, chosen by the URL's scheme. It owns its service's limits, connections and timeouts, and sorts its errors by
 //! meaning.
 
+mod pace;
 mod password;
 mod port;
 #[cfg(feature = "postgres")]
@@ -11,9 +13,11 @@ mod postgres;
 #[cfg(feature = "s3vectors")]
 mod s3vectors;
 mod stores;
+mod turns;
 #[cfg(any(feature = "s3vectors", feature = "postgres"))]
 mod url_parts;
 
 pub use password::Password;
 pub use port::{AfterDelete, Presence, Services, VectorError, VectorErrorKind, VectorStore};
-pub use stores::{VectorStoreRules, VectorStores};
+pub use stores::{Index, VectorStoreRules, VectorStores};
+pub use turns::{Needed, Reserved, Turn, Turns};

@@ -2,7 +2,7 @@
 //!
 //! Here: a batch of messages, and which of them SQS delivers again; `redelivery.rs` says when. `carry_out.rs` is one message from read to settlement, with
 //! the existence check (`existence.rs`) and the deletes (`deletion.rs`) in it; `batches.rs` decides which objects go together,
-//! `calls.rs` how a failed call is followed up, `budget.rs` whether there is time. `fan_out.rs` is the first message of a task
+//! `calls.rs` how a failed call is followed up, `budget.rs` whether there is time, `turn.rs` when the index takes a delete. `fan_out.rs` is the first message of a task
 //! of several chunks, `sweeper.rs` the schedule's job, `log.rs` a message's line of log.
 
 mod batches;
@@ -15,6 +15,7 @@ mod fan_out;
 mod log;
 mod redelivery;
 mod sweeper;
+mod turn;
 
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 pub use sweeper::{SweepBounds, SweepReport, Sweeper, Tick};
@@ -27,14 +28,17 @@ use crate::telemetry;
 use crate::vector::VectorStores;
 use aws_lambda_events::sqs::{BatchItemFailure, SqsMessage};
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use log::{LateLine, MessageLog, RefusedLine};
 use redelivery::{Redelivery, delay, receives};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tracing::Level;
 
-/// Messages of a batch that are carried out at once.
-const CONCURRENT_MESSAGES: usize = 5;
+/// Calls to vector stores that a process makes at once. A message that waits holds none of them.
+const CONCURRENT_CALLS: usize = 5;
 /// Claims without progress after which a chunk's open objects fail.
 const MAX_TRIES: u32 = 5;
 /// What is left of an invocation when its work is broken off, so that it never runs into its own timeout.
@@ -52,6 +56,7 @@ pub struct Worker {
     queue: TaskQueue,
     vectors: VectorStores,
     clock: Clock,
+    slots: Arc<Semaphore>,
 }
 
 /// How a message ended.
@@ -71,6 +76,8 @@ enum Verdict {
     Deferred(&'static str),
     /// There was no time left to begin.
     HandedBack,
+    /// Its index takes a delete only later. The message is worth another receive after so long.
+    TurnIsFar(Duration),
     /// The task could not be read or written.
     StoreFailed(StoreError),
     /// The invocation was about to end before the work had.
@@ -83,6 +90,7 @@ impl Verdict {
     fn redelivery(&self, has_claimed: bool) -> Option<Redelivery> {
         match self {
             Self::HandedBack => Some(Redelivery::Soon),
+            Self::TurnIsFar(after) => Some(Redelivery::Turn(*after)),
             Self::StoreFailed(_) | Self::OutOfTime if has_claimed => Some(Redelivery::AfterLease),
             Self::StoreFailed(_) | Self::OutOfTime => Some(Redelivery::AfterPause),
             Self::Dropped(_)
@@ -116,18 +124,20 @@ impl Worker {
             queue,
             vectors,
             clock,
+            slots: Arc::new(Semaphore::new(CONCURRENT_CALLS)),
         }
     }
 
-    /// Carries out a batch and returns which messages SQS is to deliver again: one whose task could not be read or written, and
-    /// one that there was no time for. Each of them comes back when it can be of use, and not after the queue's visibility
+    /// Carries out a batch, all messages at once, and returns which messages SQS is to deliver again: one whose task could not be read or written,
+    /// one that there was no time for, and one whose index is busy. Each of them comes back when it can be of use, and not after the queue's visibility
     /// timeout. All others are acknowledged: their result, or when they are due again, is on record in the task, or they are no
     /// messages of this service and are in the dead-letter queue now.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {
-        let failures = stream::iter(event.records)
+        let records = event.records.into_iter();
+        let failures = records
             // Boxed: the future takes several kilobytes, and would be copied several times on its way into the stream.
             .map(|record| Box::pin(self.handle_record(record, deadline)))
-            .buffer_unordered(CONCURRENT_MESSAGES)
+            .collect::<FuturesUnordered<_>>()
             .filter_map(|unfinished| async { unfinished })
             // Messages that end together are returned together, while the others go on.
             .ready_chunks(MAX_BATCH)

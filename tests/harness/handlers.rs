@@ -19,7 +19,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Every model's index in the embedded S3 Vectors, without a pace that would hide what all else takes.
-pub const UNPACED_STORES: &str = r#"{"*": "s3vectors://demo/{embedding_model_id}?vectors_per_second=1000000&requests_per_second=1000000"}"#;
+pub const UNPACED_STORES: &str = r#"{"*": "s3vectors://demo/{embedding_model_id}?objects_per_second=1000000&requests_per_second=1000000"}"#;
 
 /// Where services are. As text it is JSON, by which a process tells another.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -7,7 +7,7 @@ use crate::seed::{self, DEMO_INDEX};
 use crate::wire::Wire;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use chrono::{DateTime, TimeDelta, Utc};
-use local::{DEFAULT_VECTOR_STORES, NAME, Options, Running, Throttle};
+use local::{NAME, Options, Running, Throttle};
 use serde_json::{Value, json};
 use shared::aws;
 use shared::clock::{Clock, ManualClock};
@@ -90,7 +90,7 @@ impl Service {
             aws: aws::local_config("http://nowhere", None),
             password: None,
         };
-        let stores = handlers::stores(DEFAULT_VECTOR_STORES, services);
+        let stores = handlers::stores(handlers::UNPACED_STORES, services);
         let stores = stores.wrapped(move |_| Arc::clone(&store));
         let handlers = &mut self.running.handlers;
         let (tasks, queue) = (handlers.store.clone(), handlers.queue.clone());

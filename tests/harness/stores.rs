@@ -5,7 +5,6 @@ use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, Vector
 use std::collections::BTreeMap;
 use std::iter::zip;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 /// Takes whatever the store behind it says for a deletion. This is wrong.
 pub struct Believing(pub Arc<dyn VectorStore>);
@@ -30,10 +29,6 @@ impl VectorStore for Believing {
 
     fn max_delete(&self) -> usize {
         self.0.max_delete()
-    }
-
-    fn turn(&self, ids: usize, longest: Duration) -> Option<Duration> {
-        self.0.turn(ids, longest)
     }
 }
 
@@ -132,9 +127,5 @@ impl VectorStore for Reluctant {
 
     fn max_delete(&self) -> usize {
         self.store.max_delete()
-    }
-
-    fn turn(&self, ids: usize, longest: Duration) -> Option<Duration> {
-        self.store.turn(ids, longest)
     }
 }

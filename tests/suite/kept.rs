@@ -5,7 +5,6 @@ use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
 use std::sync::Arc;
-use std::time::Duration;
 use tests::wire::{
     Fault, THROTTLING,
     call::{CHECK, DELETE, GET_TASK, WRITE_TASK},
@@ -227,10 +226,6 @@ impl<F: Fn() -> Result<AfterDelete, VectorErrorKind> + Send + Sync> VectorStore 
 
     fn max_delete(&self) -> usize {
         500
-    }
-
-    fn turn(&self, _: usize, _: Duration) -> Option<Duration> {
-        Some(Duration::ZERO)
     }
 }
 

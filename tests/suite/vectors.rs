@@ -13,6 +13,7 @@ mod s3vectors;
 mod whole;
 mod wrapped;
 
+use shared::clock::Clock;
 use shared::task::ModelId;
 use shared::vector::{
     AfterDelete, Presence, Services, VectorStore, VectorStoreRules, VectorStores,
@@ -37,7 +38,10 @@ fn open(url: &str, services: &Services) -> VectorStores {
 /// The store of a model.
 fn of(stores: &VectorStores, model: &str) -> Arc<dyn VectorStore> {
     let model = ModelId::new(model).expect("a good model id");
-    stores.for_model(&model).expect("a rule for all models")
+    stores
+        .for_model(&model, Clock::System.now())
+        .expect("a rule for all models")
+        .store
 }
 
 /// Which of `ids` a store shows as present. It can hold them all.

@@ -63,6 +63,8 @@ names! {
     REASONS = "reasons",
     // The sweep.
     POSITIONS = "positions",
+    // The grants of an index's time.
+    PAID_UNTIL = "paid_until",
 }
 
 /// A text as an attribute.

@@ -9,6 +9,7 @@
 //! | a chunk's ids | `I#<nonce>#<number>` | the create, first: nobody else can have the name |
 //! | a chunk's state | `S#<nonce>#<number>` | the first claim, or what else is recorded first |
 //! | where the next sweep goes on | `SWEEP` | the first sweep that leaves a part to the next |
+//! | an index's grants | `P#<hash of its address>` | the first grant: `paid_until`, as `grants.rs` has it, and `expires_at` |
 //!
 //! A task has these attributes:
 //!

@@ -1,5 +1,6 @@
 //! The port: what a vector store does, and what an adapter gives to open one.
 
+use super::pace::Quota;
 use super::password::Password;
 use crate::task::ModelId;
 use aws_config::SdkConfig;
@@ -7,7 +8,6 @@ use futures_util::future::BoxFuture;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A place that holds a model's vectors.
 pub trait VectorStore: Send + Sync {
@@ -37,14 +37,6 @@ pub trait VectorStore: Send + Sync {
 
     /// The most ids for the next delete call. It becomes smaller after a call that was too slow.
     fn max_delete(&self) -> usize;
-
-    /// Reserves the next delete of so many ids within the store's rate limit, and returns how long to wait before the call.
-    /// `None`: the wait would be longer than `longest`, and nothing was reserved.
-    ///
-    /// The caller waits, so that the time limit of the delete begins with the call.
-    fn turn(&self, _ids: usize, _longest: Duration) -> Option<Duration> {
-        Some(Duration::ZERO)
-    }
 }
 
 /// What an existence check says of one id.
@@ -145,11 +137,15 @@ pub struct Services {
 }
 
 /// An adapter's part of opening a store: it was made from one URL, opens the store of each model, and holds what the stores of
-/// all models share, such as connections and the pace of an index.
+/// all models share, such as connections.
 pub(super) trait StoreFactory: fmt::Debug + Send + Sync {
     /// Makes what all its stores share, such as a client, while the process starts. It connects to nothing yet.
     fn prepare(&self, services: &Services);
 
     /// The store of a model's vectors. It connects to nothing yet. `services` are the same in every call.
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore>;
+
+    /// The rate limit of deletes of a model's vectors, and the address of the index that it holds for: one that no other index in
+    /// any store has. `None`: there is no limit, or no such index.
+    fn limit(&self, model: &ModelId) -> Option<(String, Quota)>;
 }

@@ -21,6 +21,7 @@ mod relation;
 mod secret;
 mod tls;
 
+use super::pace::Quota;
 use super::port::{
     AfterDelete, Presence, Services, StoreFactory, VectorError, VectorErrorKind, VectorStore,
 };
@@ -55,6 +56,7 @@ pub(super) struct Factory {
     layout: Layout,
     /// Whether rows that row security hides count as absent.
     may_hide: bool,
+    limit: Option<Quota>,
     pool: OnceLock<Arc<Pool>>,
     known: Arc<Mutex<HashMap<Table, Known>>>,
 }
@@ -79,6 +81,9 @@ impl Factory {
         let address = Address::read(url, &mut parameters);
         let schema = parameters.name("schema");
         let may_hide = parameters.flag("row_security", "on");
+        // One call takes many objects, so there is no limit of calls.
+        let limit = parameters.per_second("objects_per_second");
+        let limit = limit.map(|objects| Quota::new(objects, u32::MAX));
         let layout = match parameters.take("layout").as_deref() {
             None => Layout::of_rows(schema, &mut parameters),
             #[cfg(feature = "embedding-studio")]
@@ -98,6 +103,7 @@ impl Factory {
             address,
             layout,
             may_hide,
+            limit,
             pool: OnceLock::new(),
             known: Arc::default(),
         })
@@ -132,6 +138,18 @@ impl StoreFactory for Factory {
             relation: self.layout.of_model(model),
             may_hide: self.may_hide,
         })
+    }
+
+    fn limit(&self, model: &ModelId) -> Option<(String, Quota)> {
+        let table = self.layout.of_model(model).ok()?.table.quoted();
+        let Address {
+            host,
+            port,
+            database,
+            ..
+        } = &self.address;
+        let address = format!("postgres://{host}:{port}/{database}/{table}");
+        Some((address, self.limit?))
     }
 }
 

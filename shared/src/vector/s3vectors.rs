@@ -1,11 +1,11 @@
 //! Amazon S3 Vectors: the object id is the vector's key.
 //!
-//! `address.rs` parses the URL, `pace.rs` keeps to an index's quota, `errors.rs` sorts errors by meaning. Here: the calls.
+//! `address.rs` parses the URL, `errors.rs` sorts errors by meaning. Here: the calls.
 
 mod address;
 mod errors;
-mod pace;
 
+use super::pace::{Pace, Quota};
 use super::port::{
     AfterDelete, Presence, Services, StoreFactory, VectorError, VectorErrorKind, VectorStore,
 };
@@ -16,7 +16,6 @@ use aws_sdk_s3vectors::Client;
 use errors::{index_missing, sorted};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join_all};
-use pace::{Pace, Quota};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -32,6 +31,9 @@ const CONCURRENT_GETS: usize = 5;
 /// The longest that an existence check waits for the rate limit. The wait is part of the check's time, most of which must be left
 /// for the responses.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// GetVectors calls a second. The guide promises "hundreds" ("S3 Vectors best practices"); this is twelve times what deletes
+/// at their own pace need. Several are reserved together.
+const READS: Quota = Quota::new(300, 300);
 /// The number of paces from which on those that are at rest are forgotten.
 const MAX_IDLE_PACES: usize = 1_000;
 
@@ -40,8 +42,8 @@ const MAX_IDLE_PACES: usize = 1_000;
 pub(super) struct Factory {
     address: Address,
     client: OnceLock<Client>,
-    /// By index, for the life of the process: all tasks of an index share its pace.
-    paces: Mutex<HashMap<String, Arc<Paces>>>,
+    /// Of existence checks, by index, for the life of the process.
+    reads: Mutex<HashMap<String, Arc<Reads>>>,
 }
 
 impl Factory {
@@ -53,7 +55,7 @@ impl Factory {
         Ok(Self {
             address: Address::read(url)?,
             client: OnceLock::new(),
-            paces: Mutex::default(),
+            reads: Mutex::default(),
         })
     }
 
@@ -62,15 +64,14 @@ impl Factory {
             .get_or_init(|| aws::s3vectors_client(&services.aws))
     }
 
-    fn pace(&self, index: &str) -> Arc<Paces> {
-        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
-        if paces.len() >= MAX_IDLE_PACES {
-            let now = Instant::now();
-            paces.retain(|_, pace| Arc::strong_count(pace) > 1 || !pace.are_at_rest(now));
+    fn reads(&self, index: &str) -> Arc<Reads> {
+        let mut all = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_IDLE_PACES {
+            all.retain(|_, reads| {
+                Arc::strong_count(reads) > 1 || !reads.pace.is_at_rest(reads.since.elapsed())
+            });
         }
-        let pace = paces.entry(index.to_owned());
-        let pace = pace.or_insert_with(|| Arc::new(Paces::of(self.address.writes)));
-        Arc::clone(pace)
+        Arc::clone(all.entry(index.to_owned()).or_default())
     }
 }
 
@@ -84,9 +85,17 @@ impl StoreFactory for Factory {
         Arc::new(S3Vectors {
             client: self.client(services).clone(),
             bucket: self.address.bucket.clone(),
-            pace: self.pace(&index),
+            reads: self.reads(&index),
             index,
             reads_back: self.address.reads_back,
+        })
+    }
+
+    fn limit(&self, model: &ModelId) -> Option<(String, Quota)> {
+        let index = self.address.index.fill(model);
+        is_index_name(&index).then(|| {
+            let address = format!("s3vectors://{}/{index}", self.address.bucket);
+            (address, self.address.writes)
         })
     }
 }
@@ -97,29 +106,25 @@ struct S3Vectors {
     client: Client,
     bucket: String,
     index: String,
-    pace: Arc<Paces>,
+    reads: Arc<Reads>,
     /// Whether a delete is read back. If not, its acknowledgement replaces the read.
     reads_back: bool,
 }
 
-/// How fast an index is called.
+/// The pace of existence checks of an index.
 #[derive(Debug)]
-struct Paces {
-    writes: Pace,
-    reads: Pace,
+struct Reads {
+    pace: Pace,
+    /// From when on its time counts.
+    since: Instant,
 }
 
-impl Paces {
-    fn of(writes: Quota) -> Self {
-        let now = Instant::now();
+impl Default for Reads {
+    fn default() -> Self {
         Self {
-            writes: Pace::new(writes, MAX_DELETE, now),
-            reads: Pace::new(Quota::of_reads(), CONCURRENT_GETS, now),
+            pace: Pace::new(READS, READS.cost(CONCURRENT_GETS)),
+            since: Instant::now(),
         }
-    }
-
-    fn are_at_rest(&self, now: Instant) -> bool {
-        self.writes.is_at_rest(now) && self.reads.is_at_rest(now)
     }
 }
 
@@ -143,8 +148,8 @@ impl S3Vectors {
         let mut present = Vec::with_capacity(ids.len());
         for together in ids.chunks(MAX_GET * CONCURRENT_GETS) {
             let keys: Vec<_> = together.chunks(MAX_GET).map(owned).collect();
-            let reads = &self.pace.reads;
-            match reads.reserve(keys.len(), LONGEST_WAIT, Instant::now()) {
+            let now = self.reads.since.elapsed();
+            match self.reads.pace.reserve(keys.len(), LONGEST_WAIT, now) {
                 Some(Duration::ZERO) => {}
                 Some(wait) => sleep(wait).await,
                 None => return Err(VectorError::rate_limited()),
@@ -157,7 +162,7 @@ impl S3Vectors {
     }
 
     async fn get(&self, keys: Vec<String>) -> Result<HashSet<String>, VectorError> {
-        let began = Instant::now();
+        let began = self.reads.since.elapsed();
         let response = self
             .client
             .get_vectors()
@@ -169,21 +174,19 @@ impl S3Vectors {
             .send()
             .boxed()
             .await
-            .map_err(|error| slowing(&self.pace.reads, began, sorted(&self.index, error)))?;
+            .map_err(|error| sorted(&self.index, error))
+            .inspect_err(|error| {
+                if error.kind == VectorErrorKind::Throttled {
+                    let now = self.reads.since.elapsed();
+                    self.reads.pace.throttled(began, now);
+                }
+            })?;
         Ok(response
             .vectors
             .into_iter()
             .map(|vector| vector.key)
             .collect())
     }
-}
-
-/// Slows down after a call that was throttled.
-fn slowing(pace: &Pace, began: Instant, error: VectorError) -> VectorError {
-    if error.kind == VectorErrorKind::Throttled {
-        pace.throttled(began, Instant::now());
-    }
-    error
 }
 
 fn owned(ids: &[&str]) -> Vec<String> {
@@ -208,7 +211,6 @@ impl VectorStore for S3Vectors {
     ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
         Box::pin(async move {
             self.check_name()?;
-            let began = Instant::now();
             self.client
                 .delete_vectors()
                 .vector_bucket_name(&self.bucket)
@@ -217,7 +219,7 @@ impl VectorStore for S3Vectors {
                 .send()
                 .boxed()
                 .await
-                .map_err(|error| slowing(&self.pace.writes, began, sorted(&self.index, error)))?;
+                .map_err(|error| sorted(&self.index, error))?;
             if !self.reads_back {
                 // Writes are strongly consistent ("Vector buckets", Amazon S3 User Guide).
                 return Ok(vec![AfterDelete::Gone; ids.len()]);
@@ -239,9 +241,5 @@ impl VectorStore for S3Vectors {
 
     fn max_delete(&self) -> usize {
         MAX_DELETE
-    }
-
-    fn turn(&self, ids: usize, longest: Duration) -> Option<Duration> {
-        self.pace.writes.reserve(ids, longest, Instant::now())
     }
 }

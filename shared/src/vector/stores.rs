@@ -1,20 +1,26 @@
 //! `VECTOR_STORES`: which store holds which model's vectors.
 
+use super::pace::Quota;
 use super::port::{Services, StoreFactory, VectorStore};
 #[cfg(feature = "postgres")]
 use super::postgres;
 #[cfg(feature = "s3vectors")]
 use super::s3vectors;
+use super::turns::Turns;
 use crate::task::ModelId;
+use chrono::{DateTime, Utc};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
 
 /// Each pattern with the factory of its URL, in the order written: the first pattern that matches the model id wins. Patterns with
 /// the same URL share a factory.
 type Rules = Vec<(Pattern, Arc<dyn StoreFactory>)>;
+
+/// The number of indexes from which on the turns of those that are at rest are forgotten.
+const MAX_IDLE_TURNS: usize = 1_000;
 
 /// The setting `VECTOR_STORES`, parsed.
 #[derive(Debug, Default)]
@@ -96,6 +102,19 @@ fn factory_of(text: &str) -> Result<Arc<dyn StoreFactory>, Vec<String>> {
 pub struct VectorStores {
     rules: Arc<Rules>,
     services: Arc<Services>,
+    turns: Arc<Mutex<AllTurns>>,
+}
+
+/// By index and limit, for the life of the process: all tasks of an index share its turns.
+type AllTurns = HashMap<(String, Quota), Arc<Turns>>;
+
+/// Where a model's vectors are.
+#[derive(Clone)]
+pub struct Index {
+    /// The store.
+    pub store: Arc<dyn VectorStore>,
+    /// The turns of its deletes. `None`: they are not limited.
+    pub turns: Option<Arc<Turns>>,
 }
 
 /// Without the services, whose settings hold names of hosts and users.
@@ -115,14 +134,30 @@ impl VectorStores {
         Self {
             rules: Arc::new(rules.0),
             services: Arc::new(services),
+            turns: Arc::default(),
         }
     }
 
-    /// The store of a model's vectors, by the first rule that matches. `None`: no rule does.
-    pub fn for_model(&self, model: &ModelId) -> Option<Arc<dyn VectorStore>> {
+    /// Where a model's vectors are, by the first rule that matches. `None`: no rule does.
+    pub fn for_model(&self, model: &ModelId, now: DateTime<Utc>) -> Option<Index> {
         let matches = |(pattern, _): &&(Pattern, _)| pattern.matches(model.as_str());
         let (_, factory) = self.rules.iter().find(matches)?;
-        Some(factory.open(&self.services, model))
+        let limit = factory.limit(model);
+        Some(Index {
+            store: factory.open(&self.services, model),
+            turns: limit.map(|(address, quota)| self.turns(address, quota, now)),
+        })
+    }
+
+    fn turns(&self, address: String, quota: Quota, now: DateTime<Utc>) -> Arc<Turns> {
+        let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_IDLE_TURNS {
+            all.retain(|_, turns| Arc::strong_count(turns) > 1 || !turns.are_at_rest(now));
+        }
+        let turns = all.entry((address, quota));
+        let turns = turns
+            .or_insert_with_key(|(address, quota)| Arc::new(Turns::new(address.clone(), *quota)));
+        Arc::clone(turns)
     }
 
     /// The same stores, each in the caller's wrapper. Tests and the simulation change stores by it.
@@ -140,6 +175,7 @@ impl VectorStores {
         Self {
             rules: Arc::new(self.rules.iter().map(wrapped).collect()),
             services: self.services,
+            turns: self.turns,
         }
     }
 }
@@ -167,6 +203,10 @@ impl StoreFactory for WrappedFactory {
 
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
         (self.wrap)(self.factory.open(services, model))
+    }
+
+    fn limit(&self, model: &ModelId) -> Option<(String, Quota)> {
+        self.factory.limit(model)
     }
 }
 

@@ -35,9 +35,9 @@ impl Parameters {
         self.left.remove(name).filter(|value| !value.is_empty())
     }
 
-    /// A parameter that is a whole number from 1 to `most`.
-    #[cfg(feature = "s3vectors")]
-    pub(super) fn number(&mut self, name: &'static str, most: u32) -> Option<u32> {
+    /// A parameter that is a rate: a whole number from 1 to a million.
+    pub(super) fn per_second(&mut self, name: &'static str) -> Option<u32> {
+        let most = 1_000_000;
         let text = self.take(name)?;
         let number = text
             .parse()

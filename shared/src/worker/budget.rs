@@ -5,7 +5,9 @@ use crate::clock::Clock;
 use crate::vector::{VectorError, VectorErrorKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The longest wait before the second call; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
@@ -20,11 +22,19 @@ const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
 pub(super) struct Budget {
     deadline: DateTime<Utc>,
     clock: Clock,
+    slots: Arc<Semaphore>,
 }
 
+/// A place among the calls to vector stores that a process makes at once. It is held during a call, and at no other time.
+pub(super) struct Slot(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
+
 impl Budget {
-    pub(super) fn new(deadline: DateTime<Utc>, clock: Clock) -> Self {
-        Self { deadline, clock }
+    pub(super) fn new(deadline: DateTime<Utc>, clock: Clock, slots: &Arc<Semaphore>) -> Self {
+        Self {
+            deadline,
+            clock,
+            slots: Arc::clone(slots),
+        }
     }
 
     pub(super) fn clock(&self) -> &Clock {
@@ -48,10 +58,34 @@ impl Budget {
         left.saturating_sub((left / 2).clamp(least, most))
     }
 
-    /// Makes a call in bounded time. A call that takes longer may have been carried out. It is the store's failure only if the
-    /// store had a fair time to respond.
+    /// Waits for a place for a call. `None`: there would be too little time left for it.
+    pub(super) async fn slot(&self) -> Option<Slot> {
+        let slot = Arc::clone(&self.slots).acquire_owned();
+        let slot = tokio::time::timeout(self.longest_wait(), slot).await;
+        slot.ok()?.ok().map(Slot)
+    }
+
+    /// As [`Self::call_in`], as soon as there is a place for the call.
     pub(super) async fn call<T>(
         &self,
+        call: impl Future<Output = Result<T, VectorError>>,
+    ) -> Result<T, VectorError> {
+        match self.slot().await {
+            Some(slot) => self.call_in(slot, call).await,
+            None => Err(VectorError {
+                kind: VectorErrorKind::OutOfTime,
+                detail: "Other calls to vector stores took all of the time".to_owned(),
+                code: "no slot".to_owned(),
+                source: None,
+            }),
+        }
+    }
+
+    /// Makes a call in bounded time. A call that takes longer may have been carried out. It is the store's failure only if the
+    /// store had a fair time to respond.
+    pub(super) async fn call_in<T>(
+        &self,
+        _slot: Slot,
         call: impl Future<Output = Result<T, VectorError>>,
     ) -> Result<T, VectorError> {
         let half = (self.left() / 2).to_std().unwrap_or(Duration::ZERO);

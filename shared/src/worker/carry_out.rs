@@ -1,4 +1,4 @@
-//! One message, from read to settlement: read the task and the chunk, check which objects exist, claim, delete, settle. See
+//! One message, from read to settlement: read the task and the chunk, get a turn at the index, check which objects exist, claim, delete, settle. See
 //! `docs/architecture.md`.
 
 use super::budget::Budget;
@@ -6,10 +6,11 @@ use super::calls::in_short;
 use super::deletion::{Deleted, Deletion};
 use super::existence::{self, Existence};
 use super::log::MessageLog;
+use super::turn::{NEAR, turn};
 use super::{LEASE_MARGIN, MAX_TRIES, Verdict, Worker, give_up};
 use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, TaskChunk, Written};
 use crate::task::{Message, Outcome, Reason, Task, TaskId, TaskStatus};
-use crate::vector::{VectorError, VectorErrorKind};
+use crate::vector::{Index, VectorError, VectorErrorKind};
 use chrono::{DateTime, Utc};
 
 /// Somebody else was first between this worker's read and its write.
@@ -34,12 +35,20 @@ impl Worker {
             if let Some(why) = self.reason_to_drop(&task, message) {
                 return Ok(Verdict::Dropped(why));
             }
-            let budget = Budget::new(deadline, self.clock.clone());
+            let budget = Budget::new(deadline, self.clock.clone(), &self.slots);
             if !budget.allows_a_call() {
                 return Ok(Verdict::HandedBack);
             }
             if let (Objects::Chunks(_), None) = (&task.objects, message.chunk) {
                 return self.fan_out(task, &budget, log).await;
+            }
+            // Asked first, since this costs no read: a busy index has many messages that come back.
+            let index = self.vectors.for_model(&task.task.model, self.clock.now());
+            if let Some(turns) = index.as_ref().and_then(|index| index.turns.as_ref())
+                && turns.is_far(NEAR, self.clock.now())
+            {
+                let after = turns.come_back(objects_of_a_chunk(&task), NEAR, self.clock.now());
+                return Ok(Verdict::TurnIsFar(after));
             }
             let Some(chunk) = self.tasks.load_chunk(task, message.chunk).await? else {
                 return Ok(Verdict::Dropped("no such chunk"));
@@ -48,7 +57,9 @@ impl Worker {
             if chunk.chunk.state.is_leased(self.clock.now()) {
                 return Ok(Verdict::Dropped("claimed by another"));
             }
-            let verdict = self.carry_out_chunk(chunk, &budget, deadline, log).await?;
+            let verdict = self
+                .carry_out_chunk(chunk, index, &budget, deadline, log)
+                .await?;
             if !(verdict.has_more_to_do() && budget.allows_a_call()) {
                 return Ok(verdict);
             }
@@ -75,6 +86,7 @@ impl Worker {
     async fn carry_out_chunk(
         &self,
         read: TaskChunk,
+        index: Option<Index>,
         budget: &Budget,
         deadline: DateTime<Utc>,
         log: &mut MessageLog,
@@ -84,8 +96,23 @@ impl Worker {
             return Ok(Verdict::Dropped("ended already"));
         }
 
+        // The turn of the first delete. What is far is handed back before it is claimed, so it is no try.
+        let (store, turns) = match index {
+            Some(Index { store, turns }) => (Some(store), turns),
+            None => (None, None),
+        };
+        let mut first_turn = None;
+        if let Some(turns) = &turns
+            && !open.is_empty()
+        {
+            first_turn = turn(&self.tasks, &self.clock, turns, open.len(), NEAR).await;
+            if first_turn.is_none() {
+                let after = turns.come_back(open.len(), NEAR, self.clock.now());
+                return Ok(Verdict::TurnIsFar(after));
+            }
+        }
+
         // Existence check.
-        let store = self.vectors.for_model(&read.task.model);
         let existence = match &store {
             _ if open.is_empty() => Existence::default(),
             None => {
@@ -134,11 +161,12 @@ impl Worker {
             Some(store) if has_tries_left => {
                 let deletion = Deletion {
                     store: store.as_ref(),
+                    turns: turns.as_ref(),
                     tasks: &self.tasks,
                     claimed: &claimed,
                     budget,
                 };
-                deletion.run(&existence.present).await
+                deletion.run(&existence.present, first_turn).await
             }
             Some(_) | None => Deleted::nothing(&existence.present),
         };
@@ -264,6 +292,15 @@ impl Worker {
             Written::NotApplied(()) => MOVED,
         })
     }
+}
+
+/// How many objects a chunk has on average.
+fn objects_of_a_chunk(task: &StoredTask) -> usize {
+    let chunks = match task.objects {
+        Objects::Inline(_) => 1,
+        Objects::Chunks(count) => count,
+    };
+    task.task.progress.total.div_ceil(chunks.max(1)) as usize
 }
 
 /// What an object that is not in the store counts as. If an earlier claim saw it there and was not settled, this service deleted

@@ -1,21 +1,25 @@
 //! The deletes of one claim: batch after batch, repeated or cut up where one fails, never once the task is no longer ours.
 
 use super::batches::{Batch, Batches};
-use super::budget::Budget;
+use super::budget::{Budget, Slot};
 use super::calls::{
     MAX_EXTRA_CALLS, concerns_single_objects, cut_up, ids_at, in_short, is_repeated, is_transient,
 };
 use super::give_up;
+use super::turn::turn as next_turn;
 use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::store::{Deferral, TaskChunk, TaskStore};
 use crate::task::{Outcome, Reason};
-use crate::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
+use crate::vector::{
+    AfterDelete, Presence, Turn, Turns, VectorError, VectorErrorKind, VectorStore,
+};
+use chrono::TimeDelta;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat;
-use std::time::Duration;
+use std::sync::Arc;
 
 /// After a longer wait than this the task is read again before the first delete: it may have been canceled.
-const LONG_WAIT: Duration = Duration::from_secs(1);
+const LONG_WAIT: TimeDelta = TimeDelta::seconds(1);
 
 /// What the deletes of a claim came to.
 #[derive(Debug, Default)]
@@ -128,6 +132,8 @@ impl Deleted {
 /// The deletes of one claim.
 pub(super) struct Deletion<'a> {
     pub(super) store: &'a dyn VectorStore,
+    /// The turns of the index, if it has a limit.
+    pub(super) turns: Option<&'a Arc<Turns>>,
     pub(super) tasks: &'a TaskStore,
     pub(super) claimed: &'a TaskChunk,
     pub(super) budget: &'a Budget,
@@ -136,7 +142,9 @@ pub(super) struct Deletion<'a> {
 impl Deletion<'_> {
     /// Deletes the objects at `positions`. Before any call but the first, and after a long wait, the task is read: one that
     /// was canceled, restarted or taken over gets no further call.
-    pub(super) async fn run(&self, positions: &[usize]) -> Deleted {
+    ///
+    /// `turn`: the reserved turn of the first call.
+    pub(super) async fn run(&self, positions: &[usize], mut turn: Option<Turn>) -> Deleted {
         let mut deleted = Deleted::default();
         let mut batches = Batches::of(positions);
         let mut kept_once = BTreeMap::new();
@@ -145,14 +153,16 @@ impl Deletion<'_> {
         // Time after which no unacknowledged delete can still take effect.
         let mut quiet_at = None;
         let mut why_left = Why::NotTried;
-        while let Some(batch) = batches.next(self.store.max_delete()) {
+        let most = self.turns.map_or(usize::MAX, |turns| turns.most());
+        while let Some(batch) = batches.next(self.store.max_delete().min(most)) {
             if batch.is_extra && extra_calls == MAX_EXTRA_CALLS {
                 deleted.used_up_its_calls = true;
                 batches.put_back(batch);
                 break;
             }
-            match self.may_call(batch.positions.len(), calls == 0).await {
-                MayCall::Yes => {}
+            let may_call = self.may_call(batch.positions.len(), calls == 0, turn.take());
+            let slot = match may_call.await {
+                MayCall::In(slot) => slot,
                 MayCall::No => {
                     batches.put_back(batch);
                     break;
@@ -165,12 +175,13 @@ impl Deletion<'_> {
                     batches.put_back(batch);
                     break;
                 }
-            }
+            };
             calls += 1;
             extra_calls += usize::from(batch.is_extra);
             let ids = ids_at(&self.claimed.chunk.ids, &batch.positions);
-            let over_at = self.budget.clock().now() + VECTOR_CALL_TIMEOUT;
-            let error = match self.budget.call(self.store.delete(&ids)).await {
+            let began = self.budget.clock().now();
+            let over_at = began + VECTOR_CALL_TIMEOUT;
+            let error = match self.budget.call_in(slot, self.store.delete(&ids)).await {
                 Ok(after) => {
                     (failures, why_left) = (0, Why::NotTried);
                     batches.came_out(None);
@@ -180,6 +191,11 @@ impl Deletion<'_> {
                 Err(error) => error,
             };
             deleted.failure = Some(in_short(&error));
+            if let Some(turns) = self.turns
+                && error.kind == VectorErrorKind::Throttled
+            {
+                turns.throttled(began, self.budget.clock().now());
+            }
             if concerns_single_objects(error.kind) {
                 (failures, why_left) = (0, Why::NotTried);
                 for (at, reason) in cut_up(batch, &error, &mut batches) {
@@ -235,25 +251,49 @@ impl Deletion<'_> {
         deleted
     }
 
-    /// Waits until the store takes one more delete of so many ids, and says whether it may be made: there is time for it and,
-    /// unless it is a claim's first call and came soon, the task is still ours.
-    async fn may_call(&self, ids: usize, is_first: bool) -> MayCall {
+    /// Waits until the index takes one more delete of so many ids and there is a place for the call, and says whether it may be
+    /// made: there is time for it and, unless it is a claim's first call and came soon, the task is still ours. `turn`: one that
+    /// was reserved.
+    async fn may_call(&self, ids: usize, is_first: bool, turn: Option<Turn>) -> MayCall {
         if !self.budget.allows_a_call() {
             return MayCall::No;
         }
-        let Some(wait) = self.store.turn(ids, self.budget.longest_wait()) else {
-            return MayCall::NotInTime;
-        };
-        if !wait.is_zero() {
-            self.budget.clock().sleep(wait).await;
+        let clock = self.budget.clock();
+        let began = clock.now();
+        if let Some(turns) = self.turns {
+            let turn = match turn {
+                Some(turn) => Some(turn),
+                None => next_turn(self.tasks, clock, turns, ids, self.budget.longest_wait()).await,
+            };
+            let Some(turn) = turn else {
+                return MayCall::NotInTime;
+            };
+            let wait = turn.wait(clock.now());
+            if !wait.is_zero() {
+                clock.sleep(wait).await;
+            }
+            turn.use_for(ids);
         }
-        let was_just_claimed = is_first && wait <= LONG_WAIT;
-        let is_ours = was_just_claimed || self.is_still_ours().await;
-        // That may have taken long.
-        if is_ours && self.budget.allows_a_call() {
-            MayCall::Yes
-        } else {
-            MayCall::No
+        // When the task was last known to be ours.
+        let mut ours_at = is_first.then_some(began);
+        let is_recent = |at| clock.now() - at <= LONG_WAIT;
+        loop {
+            if !ours_at.is_some_and(is_recent) {
+                if !self.is_still_ours().await {
+                    return MayCall::No;
+                }
+                ours_at = Some(clock.now());
+            }
+            let Some(slot) = self.budget.slot().await else {
+                return MayCall::NotInTime;
+            };
+            // All of that may have taken long.
+            if !self.budget.allows_a_call() {
+                return MayCall::No;
+            }
+            if ours_at.is_some_and(is_recent) {
+                return MayCall::In(slot);
+            }
         }
     }
 
@@ -287,7 +327,8 @@ impl Deletion<'_> {
 
 /// Whether a delete may be made.
 enum MayCall {
-    Yes,
+    /// In this place.
+    In(Slot),
     /// There is no time left for one, or the task is no longer ours.
     No,
     /// The rate limit of the index would let it through only after the time is up.

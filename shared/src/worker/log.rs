@@ -80,6 +80,10 @@ impl MessageLog {
                 "deferred"
             }
             Verdict::HandedBack => "handed back",
+            Verdict::TurnIsFar(_) => {
+                line.why = Some("its index is busy");
+                "handed back"
+            }
             Verdict::StoreFailed(error) => {
                 self.cause(error);
                 "error"

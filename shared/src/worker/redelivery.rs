@@ -19,8 +19,10 @@ const RECEIVES_DIVISOR: f64 = 960.0;
 /// When a message comes back, by why it was not finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Redelivery {
-    /// Work was not begun.
+    /// There was no time to begin the work.
     Soon,
+    /// The turn of its index is far: this is when the message is worth another receive.
+    Turn(Duration),
     /// What it depends on failed, and no claim was made.
     AfterPause,
     /// A claim may be in force, and nobody can work on the chunk before its lease is over.
@@ -32,6 +34,7 @@ pub(super) enum Redelivery {
 pub(super) fn delay(redelivery: Redelivery, lease: Duration, receives: u32) -> Duration {
     let delay = match redelivery {
         Redelivery::Soon => within(SOON),
+        Redelivery::Turn(after) => after,
         Redelivery::AfterPause => within(PAUSE),
         Redelivery::AfterLease => lease + AFTER_LEASE,
     };
@@ -69,6 +72,7 @@ mod tests {
         let lease = Duration::from_secs(40);
         for (redelivery, expected) in [
             (Redelivery::Soon, 1..=5),
+            (Redelivery::Turn(Duration::from_secs(3)), 3..=3),
             (Redelivery::AfterPause, 5..=15),
             (Redelivery::AfterLease, 41..=41),
         ] {

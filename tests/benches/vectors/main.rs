@@ -5,8 +5,10 @@
 //! S3 Vectors (`s3vectors.rs`): a task of 100,000 objects, all of which are in one index, carried out by worker processes of which
 //! each has one invocation at a time, as a function does. The embedded server keeps the real service's rates: 2,500 vectors a
 //! second, of which it keeps one second's worth when they were not used. *Quota used* is what was deleted between the first and
-//! the last delete, against that; the second's worth at the start can take it above 100 %. The baseline are the same workers
-//! without their pace, which only back off when they are refused.
+//! the last delete, against that; the second's worth at the start can take it above 100 %. *End / ideal* is the time from the first
+//! delete until the last one has had its time, against that of all objects at the quota. The pace is *shared*, as deployed, by
+//! grants from the table; or each worker's *own*, as before there were grants and as without DynamoDB's response; or *none*: they
+//! only back off when they are refused.
 //!
 //! PostgreSQL (`postgres.rs`): 200,000 rows with vectors of 128 numbers and an HNSW index, ids as text; 100,000 of them are deleted,
 //! all of which are there. Every deletion starts with a fresh copy of the same database (`data.rs`). *The service* is all of it
@@ -62,6 +64,8 @@ enum Part {
     Worker {
         #[arg(long)]
         services: Addresses,
+        #[arg(long)]
+        pace: s3vectors::Pace,
     },
 }
 
@@ -70,8 +74,8 @@ async fn main() {
     let arguments = Arguments::parse();
     let quick = arguments.flags.quick;
     let rows = match arguments.part {
-        Some(Part::Worker { services }) => {
-            println!("{}", s3vectors::work(&services).await);
+        Some(Part::Worker { services, pace }) => {
+            println!("{}", s3vectors::work(&services, pace).await);
             return;
         }
         _ if !arguments.flags.is_bench("vectors") => return,

@@ -1,48 +1,80 @@
 //! Worker processes on one index of S3 Vectors, which takes 2,500 vectors a second and refuses what is beyond.
 //!
-//! Each process carries out one invocation at a time, as a function does, and knows of the others only by the refusals.
+//! Each process carries out one invocation at a time, as a function does.
 
 use crate::Row;
 use aws_sdk_dynamodb::config::SharedHttpClient;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use clap::ValueEnum;
 use futures_util::future::join_all;
 use local::{Options, Throttle};
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tests::bench::table::row;
 use tests::bench::{self, process};
 use tests::handlers::{Addresses, UNPACED_STORES, Wiring, clients, stores_at};
 use tests::queue::{Queue, Receive};
 use tests::seed;
-use tests::wire::{intercept, name_of};
-use tokio::time::Instant;
+use tests::wire::{body_of, intercept, name_of};
+use tokio::time::{Instant, sleep};
 
 const INDEX: &str = "quota";
 /// What the index takes in a second ("Limitations and restrictions" of S3 Vectors, Amazon S3 User Guide).
 const QUOTA: f64 = 2_500.0;
+/// How long a worker that received nothing waits before it asks again.
+const PAUSE: Duration = Duration::from_millis(100);
 /// Ids in one delete.
 const BATCH: usize = 500;
-/// Every model's index in the embedded bucket, at the pace of the service's own quota.
-const PACED_STORES: &str = local::DEFAULT_VECTOR_STORES;
 
-/// Measures one and several workers, with their pace and without.
+/// How the workers keep to the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Pace {
+    /// By grants from the table, as deployed.
+    Shared,
+    /// Each by itself, as without a response to a request for a grant.
+    Own,
+    /// Not at all: they back off when they are refused.
+    None,
+}
+
+impl Pace {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Own => "own",
+            Self::None => "none",
+        }
+    }
+
+    /// The setting `VECTOR_STORES`: every model's index in the embedded bucket.
+    fn stores(self) -> &'static str {
+        match self {
+            Self::Shared | Self::Own => local::DEFAULT_VECTOR_STORES,
+            Self::None => UNPACED_STORES,
+        }
+    }
+}
+
+/// Measures one and several workers, by what pace they keep.
 pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let (objects, workers): (_, &[usize]) = if quick {
         (20_000, &[1, 5])
     } else {
-        (100_000, &[1, 2, 5, 10])
+        (100_000, &[1, 2, 5, 10, 30])
     };
     let mut rows = Vec::new();
     for workers in workers {
-        for (pace, stores) in [("paced", PACED_STORES), ("not paced", UNPACED_STORES)] {
-            eprintln!("S3 Vectors, {workers} workers, {pace}");
-            rows.push(run(*workers, objects, pace, stores).await);
+        for pace in [Pace::Shared, Pace::Own, Pace::None] {
+            eprintln!("S3 Vectors, {workers} workers, pace: {}", pace.name());
+            rows.push(run(*workers, objects, pace).await);
         }
     }
     rows
 }
 
-async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
+async fn run(workers: usize, objects: usize, pace: Pace) -> Row {
     let throttle = Throttle::default();
     let options = Options {
         throttle: throttle.clone(),
@@ -54,14 +86,21 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
     seed::index(&running.clients.s3vectors, INDEX, &all).await;
     throttle.turn(true);
     let services = Addresses {
-        stores: stores.to_owned(),
+        stores: pace.stores().to_owned(),
         ..Addresses::of(&running)
     };
 
     let began = Instant::now();
     bench::run(&running, seed::run_text(INDEX, "task", 1, objects)).await;
     let services = services.to_string();
-    let arguments = ["worker", "--bench", "--services", &services];
+    let arguments = [
+        "worker",
+        "--bench",
+        "--services",
+        &services,
+        "--pace",
+        pace.name(),
+    ];
     let tallies = join_all((0..workers).map(|_| process::child(&arguments))).await;
     let total = began.elapsed().as_secs_f64();
     let ended = bench::attribute(&running.clients.dynamodb, "task", "status").await;
@@ -74,46 +113,69 @@ async fn run(workers: usize, objects: usize, pace: &str, stores: &str) -> Row {
     let seconds = (last - first) as f64 / 1e3;
     // What the last call deleted had its time after the last moment that is counted.
     let used = (objects - BATCH) as f64 / seconds / QUOTA;
+    let ideal = objects as f64 / QUOTA;
+    let end = (seconds + BATCH as f64 / QUOTA) / ideal;
     let refused = tally.refused as f64 / tally.calls as f64;
     row([
-        ("S3 Vectors", pace.into()),
+        ("S3 Vectors, pace", pace.name().into()),
         ("worker processes", workers.into()),
         ("objects", objects.into()),
         ("ended", format!("{ended}, {deleted} deleted").into()),
         ("seconds", format!("{total:.1}").into()),
+        ("end / ideal", format!("{end:.2}").into()),
         ("quota used", format!("{:.1} %", used * 100.0).into()),
         ("calls", tally.calls.into()),
         ("refused (429)", tally.refused.into()),
         ("of all", format!("{:.2} %", refused * 100.0).into()),
+        (
+            "receives a chunk",
+            format!(
+                "{:.1}",
+                tally.receives as f64 * BATCH as f64 / objects as f64
+            )
+            .into(),
+        ),
+        (
+            "grants a chunk",
+            format!("{:.1}", tally.grants as f64 * BATCH as f64 / objects as f64).into(),
+        ),
     ])
 }
 
 /// A worker process: until the task has ended.
-pub(crate) async fn work(services: &Addresses) -> Value {
+pub(crate) async fn work(services: &Addresses, pace: Pace) -> Value {
     let meter = Meter::default();
-    let clients = clients(services, None);
+    let clients = clients(services, Some(meter.grants(pace == Pace::Shared)));
     let (sqs, queue) = (
         clients.sqs.clone(),
         Queue::new(&clients.sqs, &services.queue),
     );
     let wiring = Wiring::over(clients.dynamodb.clone(), move || sqs, &services.queue);
     let worker = wiring.worker(stores_at(services, Some(meter.http_client())));
-    let receive = Receive {
-        wait_seconds: 1,
-        ..Receive::default()
-    };
     while !bench::has_ended(&clients.dynamodb, "task").await {
-        bench::invoke(&worker, &queue, receive).await;
+        let work = async |event| {
+            worker
+                .handle(event, Clock::System.now() + bench::INVOCATION)
+                .await
+        };
+        let received = queue.work_once(Receive::default(), work).await;
+        if received == 0 {
+            // The embedded queue has a waiting receive look only once a second for what becomes visible. SQS does so at once.
+            sleep(PAUSE).await;
+        }
+        meter.0.lock().expect("not poisoned").receives += received as u64;
     }
     meter.tally().to_json()
 }
 
-/// What a worker's calls to S3 Vectors come to: how many, how many were refused, and when.
+/// What a worker's calls come to: how many to S3 Vectors, how many were refused, and when; requests for grants, and messages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     calls: u64,
     refused: u64,
     deletes: u64,
+    grants: u64,
+    receives: u64,
     /// When the first and the last delete that was carried out began, in milliseconds.
     first: Option<i64>,
     last: Option<i64>,
@@ -123,6 +185,7 @@ impl Tally {
     fn to_json(self) -> Value {
         json!({
             "calls": self.calls, "refused": self.refused, "deletes": self.deletes,
+            "grants": self.grants, "receives": self.receives,
             "first": self.first, "last": self.last,
         })
     }
@@ -133,6 +196,8 @@ impl Tally {
             calls: count("calls"),
             refused: count("refused"),
             deletes: count("deletes"),
+            grants: count("grants"),
+            receives: count("receives"),
             first: value["first"].as_i64(),
             last: value["last"].as_i64(),
         }
@@ -144,6 +209,8 @@ impl Tally {
             calls: self.calls + other.calls,
             refused: self.refused + other.refused,
             deletes: self.deletes + other.deletes,
+            grants: self.grants + other.grants,
+            receives: self.receives + other.receives,
             first: firsts.min(),
             last: self.last.max(other.last),
         }
@@ -155,7 +222,25 @@ impl Tally {
 struct Meter(Arc<Mutex<Tally>>);
 
 impl Meter {
-    /// The HTTP client to put under the SDK's clients.
+    /// The HTTP client to put under the SDK's clients of DynamoDB and SQS. It counts requests for grants, and may lose them.
+    fn grants(&self, are_sent: bool) -> SharedHttpClient {
+        let meter = self.clone();
+        intercept(move |request, network| {
+            let key = body_of(&request)["Key"]["pk"]["S"].clone();
+            let is_grant = key.as_str().is_some_and(|key| key.starts_with("P#"));
+            if is_grant {
+                meter.0.lock().expect("not poisoned").grants += 1;
+            }
+            async move {
+                if is_grant && !are_sent {
+                    return Err(ConnectorError::io("lost".into()));
+                }
+                network.send(request).await
+            }
+        })
+    }
+
+    /// The HTTP client to put under the SDK's clients of S3 Vectors.
     fn http_client(&self) -> SharedHttpClient {
         let meter = self.clone();
         intercept(move |request, network| {

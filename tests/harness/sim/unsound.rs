@@ -8,7 +8,6 @@ use fastrand::Rng;
 use futures_util::future::BoxFuture;
 use shared::vector::{AfterDelete, Presence, VectorError, VectorStore};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A key that is kept through so many deletes is never deleted.
 const FOR_EVER: u32 = u32::MAX;
@@ -145,10 +144,6 @@ impl VectorStore for UnsoundStore {
 
     fn max_delete(&self) -> usize {
         self.store.max_delete()
-    }
-
-    fn turn(&self, ids: usize, longest: Duration) -> Option<Duration> {
-        self.store.turn(ids, longest)
     }
 }
 

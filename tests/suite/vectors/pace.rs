@@ -1,23 +1,29 @@
 //! The pace of S3 Vectors, against a server that keeps the real one's rates: 2,500 vectors a second for each index.
 
-use super::{of, open};
+use super::open;
+use chrono::TimeDelta;
 use futures_util::future::join_all;
 use local::{Options, Throttle};
 use serde_json::{Value, json};
 use shared::aws;
-use shared::vector::{Services, VectorErrorKind, VectorStore};
+use shared::clock::Clock;
+use shared::store::{Grant, GrantRequest};
+use shared::task::ModelId;
+use shared::vector::{Index, Reserved, Services, VectorErrorKind, VectorStore};
 use std::sync::Arc;
 use std::time::Duration;
-use tests::wire::Wire;
+use tests::wire::call::{DELETE, RETURN};
+use tests::wire::{Fault, Wire};
 use tests::{DEMO_INDEX, Service, http, ids, run_body};
 use tokio::time::{Instant, timeout};
 
-const DELETE: &str = "S3Vectors.DeleteVectors";
+/// The first update of a worker that needs a grant.
+const GRANT: &str = "DynamoDB.UpdateItem";
 /// As many deletes of 500 as take the server six seconds.
 const DELETES: usize = 30;
 
 /// An index, and the server that it is in, which keeps its rates.
-async fn throttled() -> (Service, Arc<dyn VectorStore>) {
+async fn throttled() -> (Service, Index) {
     let service = Service::start().await;
     service.throttle.turn(true);
     let endpoint = format!("http://{}", service.running.s3vectors);
@@ -26,7 +32,9 @@ async fn throttled() -> (Service, Arc<dyn VectorStore>) {
         password: None,
     };
     let stores = open("s3vectors://demo/{embedding_model_id}", &services);
-    (service, of(&stores, DEMO_INDEX))
+    let model = ModelId::new(DEMO_INDEX).unwrap();
+    let index = stores.for_model(&model, Clock::System.now());
+    (service, index.expect("a rule for all models"))
 }
 
 /// Deletes of 500 ids each, all begun at once, each after its wait.
@@ -48,26 +56,38 @@ async fn refused(store: &dyn VectorStore, wait: impl Fn() -> Duration) -> usize 
 
 #[tokio::test]
 async fn deletes_that_wait_for_their_turn_are_not_refused() {
-    let (_service, store) = throttled().await;
-    let turn = || store.turn(500, Duration::from_secs(60)).expect("a turn");
-    assert_eq!(refused(store.as_ref(), turn).await, 0);
+    let (_service, index) = throttled().await;
+    let turns = index.turns.expect("a limit");
+    let now = Clock::System.now();
+    // As if the table did not respond: there is nobody else.
+    turns.unanswered(now);
+    let turn = || match turns.reserve(500, Duration::from_secs(60), now) {
+        Reserved::Turn(turn) => {
+            let wait = turn.wait(now);
+            turn.use_for(500);
+            wait
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(refused(index.store.as_ref(), turn).await, 0);
 }
 
 #[tokio::test]
 async fn deletes_that_do_not_wait_are_refused() {
-    let (_service, store) = throttled().await;
-    let refused = refused(store.as_ref(), || Duration::ZERO).await;
+    let (_service, index) = throttled().await;
+    let refused = refused(index.store.as_ref(), || Duration::ZERO).await;
     assert!(refused > 0, "the server keeps its rates");
 }
 
 #[tokio::test]
 async fn an_existence_check_of_more_ids_than_a_second_allows_is_not_throttled() {
-    let (_service, store) = throttled().await;
+    let (_service, index) = throttled().await;
     // 600 calls, where a second has 300.
     let ids = ids("absent", 60_000);
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let began = Instant::now();
-    let present = store
+    let present = index
+        .store
         .present(&ids)
         .await
         .expect("the existence check is slow enough");
@@ -75,60 +95,117 @@ async fn an_existence_check_of_more_ids_than_a_second_allows_is_not_throttled() 
     assert_eq!(present.len(), ids.len());
 }
 
-/// A service at so many vectors a second, on whose index two deletes of 500 have used up what an idle index has saved. The
-/// task `third` waits to be carried out.
-async fn used_up(vectors_per_second: u32) -> Arc<Service> {
+/// A service with a chunk of 500 objects to delete from the index `slow`, at so many a second.
+async fn with_a_chunk(objects_per_second: u32) -> Arc<Service> {
     let url =
-        format!("s3vectors://demo/{{embedding_model_id}}?vectors_per_second={vectors_per_second}");
+        format!("s3vectors://demo/{{embedding_model_id}}?objects_per_second={objects_per_second}");
     let stores = json!({ "*": url }).to_string();
     let service = Arc::new(Service::start_with(vec![("VECTOR_STORES", &stores)]).await);
-    let objects = ids("object", 1_500);
+    let objects = ids("object", 500);
     service.seed("slow", &objects).await;
-    for (task, objects) in ["first", "second", "third"].iter().zip(objects.chunks(500)) {
-        let body = run_body("slow", task, objects);
-        service.run(&body).await.ok();
-        if *task != "third" {
-            service.work().await;
-        }
-    }
+    service.run(&run_body("slow", "task", &objects)).await.ok();
     service.wire.calls();
     service
 }
 
-#[tokio::test]
-async fn a_delete_whose_turn_comes_too_late_is_put_off_and_is_no_try() {
-    // The turn comes in 50 seconds, and an invocation has 30.
-    let service = used_up(10).await;
-    service.work().await;
-    let calls = service.wire.calls();
-    assert!(!calls.iter().any(|call| call == DELETE), "{calls:?}");
-    let task = service.task("third").await;
-    assert_eq!(
-        (&task["status"], &task["progress"]["remaining"]),
-        (&"processing".into(), &500.into())
-    );
-    let mut tries = service.stored_numbers("tries").await;
-    tries.sort_unstable();
-    assert_eq!(tries, [0, 1, 1], "those who had their turn needed one try");
+/// Takes so many seconds of the index's time, as other workers do.
+async fn others_take(service: &Service, seconds: i64) -> Grant {
+    let now = service.now();
+    let request = GrantRequest {
+        time: TimeDelta::seconds(seconds),
+        earliest: now,
+        latest: now + TimeDelta::hours(1),
+        is_idle: true,
+    };
+    let store = &service.running.handlers.store;
+    store
+        .take_grant("s3vectors://demo/slow", request)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
-async fn a_task_that_is_canceled_while_its_delete_waits_for_its_turn_loses_nothing() {
-    // The turn comes in 10 seconds.
-    let service = used_up(50).await;
-    let claimed = service.wire.hold_response("DynamoDB.UpdateItem");
+async fn a_chunk_whose_turn_is_far_is_handed_back_unclaimed_and_is_no_try() {
+    let service = with_a_chunk(2_500).await;
+    others_take(&service, 10).await;
+    service.wire.calls();
+    service.work_once().await;
+    let calls = service.wire.calls();
+    let expected = ["DynamoDB.GetItem", GRANT, RETURN];
+    assert_eq!(calls, expected, "it is not even checked what exists");
+    assert_eq!(service.wire.delays(), [1]);
+    // Then the worker knows without asking.
+    service
+        .deliver(&[r#"{"task_id":"task","attempt":1}"#])
+        .await;
+    assert_eq!(service.wire.calls(), ["DynamoDB.GetItem"]);
+    let task = service.task("task").await;
+    assert_eq!(task["status"], "pending");
+    assert_eq!(service.stored_numbers("tries").await, [0; 0]);
+
+    service.pass(TimeDelta::seconds(10));
+    service
+        .deliver(&[r#"{"task_id":"task","attempt":1}"#])
+        .await;
+    assert_eq!(service.task("task").await["status"], "done");
+    assert_eq!(service.stored_numbers("tries").await, [1]);
+}
+
+#[tokio::test]
+async fn a_lost_response_wastes_a_grant_and_no_more() {
+    let service = with_a_chunk(2_500).await;
+    service.wire.next(GRANT, Fault::ResponseLost);
+    service.work_once().await;
+    assert_eq!(service.task("task").await["status"], "done");
+    let Grant::Given(next) = others_take(&service, 1).await else {
+        panic!("an hour ahead");
+    };
+    // The grant that was lost began 200 ms ago, since the index was idle then. Another of 200 ms is taken if the SDK has sent
+    // the request again in time.
+    let ahead = next.start - service.now();
+    assert!((0..=200).contains(&ahead.num_milliseconds()), "{ahead}");
+}
+
+#[tokio::test]
+async fn without_the_tables_response_a_worker_keeps_to_its_own_pace() {
+    let service = with_a_chunk(2_500).await;
+    // The SDK tries a grant three times.
+    service.wire.next_times(3, GRANT, Fault::Unsent);
+    service.work_once().await;
+    assert_eq!(service.task("task").await["status"], "done");
+}
+
+#[tokio::test]
+async fn a_slow_index_gets_deletes_of_a_second_each() {
+    let service = with_a_chunk(100).await;
+    let began = service.now();
+    service.work_once().await;
+    assert_eq!(service.task("task").await["status"], "done");
+    let calls = service.wire.calls();
+    let deletes = calls.iter().filter(|call| *call == DELETE).count();
+    assert_eq!(deletes, 5);
+    // What an idle index has saved is a fifth of a second.
+    let took = (service.now() - began).num_milliseconds();
+    assert!((3_800..4_100).contains(&took), "{took}");
+}
+
+#[tokio::test]
+async fn a_task_that_is_canceled_while_its_next_delete_waits_for_its_turn_gets_no_other() {
+    let service = with_a_chunk(100).await;
+    let deleted = service.wire.hold_response(DELETE);
     let work = service.start_work();
-    claimed.reached().await;
-    service.cancel("task_id=third").await.ok();
-    claimed.release();
+    deleted.reached().await;
+    service.cancel("task_id=task").await.ok();
+    deleted.release();
     work.await.unwrap();
 
     let calls = service.wire.calls();
-    assert!(!calls.iter().any(|call| call == DELETE), "{calls:?}");
-    let task = service.task("third").await;
+    let deletes = calls.iter().filter(|call| *call == DELETE).count();
+    assert_eq!(deletes, 1, "{calls:?}");
+    let task = service.task("task").await;
     assert_eq!(
         (&task["status"], &task["progress"]["remaining"]),
-        (&"canceled".into(), &500.into())
+        (&"canceled".into(), &400.into())
     );
 }
 

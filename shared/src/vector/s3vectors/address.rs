@@ -1,13 +1,15 @@
 //! The URL of a vector index, parsed.
 
-use super::pace::Quota;
+use crate::vector::pace::Quota;
 use crate::vector::url_parts::{Parameters, Template};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
 const FORM: &str = "write it as s3vectors://bucket/index";
-/// Higher than any quota that AWS would grant.
-const MOST_PER_SECOND: u32 = 1_000_000;
+/// Vectors inserted and deleted a second ("Limitations and restrictions" of S3 Vectors, Amazon S3 User Guide).
+const VECTORS_PER_SECOND: u32 = 2_500;
+/// PutVectors and DeleteVectors calls a second (the same page).
+const WRITES_PER_SECOND: u32 = 1_000;
 
 /// `s3vectors://bucket/index`
 #[derive(Clone, Debug)]
@@ -26,8 +28,8 @@ impl Address {
     /// Every error in it, a sentence each.
     pub(super) fn read(url: &Url) -> Result<Self, Vec<String>> {
         let mut parameters = Parameters::of(url);
-        let vectors = parameters.number("vectors_per_second", MOST_PER_SECOND);
-        let requests = parameters.number("requests_per_second", MOST_PER_SECOND);
+        let vectors = parameters.per_second("objects_per_second");
+        let requests = parameters.per_second("requests_per_second");
         let reads_back = parameters.flag("confirm", "read-back");
         let place = place(url).map_err(|error| parameters.errors.push(error));
         let errors = parameters.finish();
@@ -35,7 +37,10 @@ impl Address {
             Ok((bucket, index)) if errors.is_empty() => Ok(Self {
                 bucket,
                 index,
-                writes: Quota::of_writes(vectors, requests),
+                writes: Quota::new(
+                    vectors.unwrap_or(VECTORS_PER_SECOND),
+                    requests.unwrap_or(WRITES_PER_SECOND),
+                ),
                 reads_back,
             }),
             _ => Err(errors),
@@ -111,23 +116,23 @@ mod tests {
     #[test]
     fn the_quota_is_the_services_own_unless_the_url_says_otherwise() {
         let quota = |url: &str| read(url).unwrap().writes;
-        assert_eq!(quota("s3vectors://bucket/i"), Quota::of_writes(None, None));
+        assert_eq!(quota("s3vectors://bucket/i"), Quota::new(2_500, 1_000));
         assert_eq!(
-            quota("s3vectors://bucket/i?vectors_per_second=500&requests_per_second=7"),
-            Quota::of_writes(Some(500), Some(7))
+            quota("s3vectors://bucket/i?objects_per_second=500&requests_per_second=7"),
+            Quota::new(500, 7)
         );
     }
 
     #[test]
     fn every_error_in_a_url_is_named() {
         let errors = read(
-            "s3vectors://My_Bucket/i?vectors_per_second=0&requests_per_second=x&rate=1&confirm=yes",
+            "s3vectors://My_Bucket/i?objects_per_second=0&requests_per_second=x&rate=1&confirm=yes",
         );
         let errors = errors.unwrap_err();
         assert_eq!(errors.len(), 5, "{errors:#?}");
         for what in [
             "`confirm`: is `yes`: give `read-back`",
-            "`vectors_per_second`",
+            "`objects_per_second`",
             "`requests_per_second`",
             "`rate`",
             "My_Bucket",

@@ -1,23 +1,14 @@
-//! Keeping to the rate limit of a vector index.
+//! Keeping to the rate limit of a vector index, within one process.
 //!
 //! Each call uses some of the index's time; how much follows from the quota. A call starts when the calls before it are paid for
 //! (the generic cell rate algorithm, ITU-T Recommendation I.371), so even a long task is rarely throttled. A call that is throttled
 //! nevertheless, because others use the index too, slows down the calls after it. The speed then recovers along a cubic function:
 //! slowly near the speed at which it was throttled, faster beyond it (as in RFC 9438, "CUBIC for Fast and Long-Distance Networks").
 //!
-//! The pace belongs to one process. Workers in other processes are noticed only because calls are throttled.
+//! The pace belongs to one process. `turns.rs` shares the time of an index among the processes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::time::Instant;
-
-/// Vectors inserted and deleted a second ("Limitations and restrictions" of S3 Vectors, Amazon S3 User Guide).
-const VECTORS_PER_SECOND: u32 = 2_500;
-/// PutVectors and DeleteVectors calls a second (the same page).
-const WRITES_PER_SECOND: u32 = 1_000;
-/// GetVectors calls a second. The guide promises "hundreds" ("S3 Vectors best practices"); this is twelve times what deletes
-/// at their own pace need.
-const READS_PER_SECOND: u32 = 300;
 
 /// The part of the speed that is kept after a throttled call. An index takes few large calls a second, so a worker learns little
 /// about the others: with a smaller part several workers together leave much of the quota unused (`tests/benches/vectors`).
@@ -28,36 +19,33 @@ const SLOWEST: f64 = 0.02;
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// What one index takes in a second: calls, and units in them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Quota {
     requests: u32,
     units: u32,
 }
 
 impl Quota {
-    /// For writes, whose units are vectors. Where no number is given, the service's own quota.
-    pub(super) fn of_writes(vectors: Option<u32>, requests: Option<u32>) -> Self {
-        Self {
-            requests: requests.unwrap_or(WRITES_PER_SECOND),
-            units: vectors.unwrap_or(VECTORS_PER_SECOND),
-        }
+    /// A limit of units a second, and one of calls.
+    pub(super) const fn new(units: u32, requests: u32) -> Self {
+        Self { requests, units }
     }
 
-    /// For reads, whose units are calls: their keys do not count. Several are reserved together.
-    pub(super) const fn of_reads() -> Self {
-        Self {
-            requests: READS_PER_SECOND,
-            units: READS_PER_SECOND,
-        }
+    /// The most units of one call: those of a second.
+    pub(super) fn most_units(self) -> usize {
+        usize::try_from(self.units).unwrap_or(usize::MAX)
     }
 
     /// How much of the index's time a call of so many units uses.
-    fn cost(self, units: usize) -> Duration {
+    pub(super) fn cost(self, units: usize) -> Duration {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let by_request = Duration::from_secs(1) / self.requests;
         by_request.max(Duration::from_secs(1) * units / self.units)
     }
 }
+
+/// A time, since a moment that the caller chose once: the pace has no clock of its own.
+pub(super) type Time = Duration;
 
 /// The pace of one kind of call to one index.
 #[derive(Debug)]
@@ -71,31 +59,31 @@ pub(super) struct Pace {
 #[derive(Clone, Copy, Debug)]
 struct State {
     /// When all calls so far are paid for.
-    paid_at: Instant,
+    paid_at: Time,
     /// When a call was last throttled (and counted), and the speed before that.
-    throttled: Option<(Instant, f64)>,
+    throttled: Option<(Time, f64)>,
 }
 
 impl State {
     /// The part of the quota to use now.
-    fn speed(&self, now: Instant) -> f64 {
+    fn speed(&self, now: Time) -> f64 {
         let Some((at, before)) = self.throttled else {
             return 1.0;
         };
-        let time = now.duration_since(at).div_duration_f64(RECOVERY);
+        let time = now.saturating_sub(at).div_duration_f64(RECOVERY);
         let speed = before * (1.0 + (1.0 - KEPT) * (time - 1.0).powi(3));
         speed.clamp(SLOWEST, 1.0)
     }
 }
 
 impl Pace {
-    /// A pace at full speed. `largest`: the most units of one call.
-    pub(super) fn new(quota: Quota, largest: usize, now: Instant) -> Self {
+    /// A pace at full speed. `burst`: how far ahead of the quota calls may be.
+    pub(super) fn new(quota: Quota, burst: Duration) -> Self {
         Self {
             quota,
-            burst: quota.cost(largest),
+            burst,
             state: Mutex::new(State {
-                paid_at: now,
+                paid_at: Time::ZERO,
                 throttled: None,
             }),
         }
@@ -103,14 +91,9 @@ impl Pace {
 
     /// Reserves the next call of so many units, and returns how long to wait before it. `None`: the wait would be longer than
     /// `longest`, and nothing was reserved.
-    pub(super) fn reserve(
-        &self,
-        units: usize,
-        longest: Duration,
-        now: Instant,
-    ) -> Option<Duration> {
+    pub(super) fn reserve(&self, units: usize, longest: Duration, now: Time) -> Option<Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let owed = state.paid_at.saturating_duration_since(now);
+        let owed = state.paid_at.saturating_sub(now);
         let wait = owed.saturating_sub(self.burst);
         if wait > longest {
             return None;
@@ -120,15 +103,21 @@ impl Pace {
         Some(wait)
     }
 
+    /// Gives back time that was reserved for a call and is not used.
+    pub(super) fn give_back(&self, time: Duration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.paid_at = state.paid_at.saturating_sub(time);
+    }
+
     /// Whether all calls are paid for and the speed is full. A new pace would be no different.
-    pub(super) fn is_at_rest(&self, now: Instant) -> bool {
+    pub(super) fn is_at_rest(&self, now: Time) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.paid_at <= now && state.speed(now) >= 1.0
     }
 
     /// Slows down because a call was throttled. One that began before another was throttled says nothing about the speed since
     /// then, and does not count.
-    pub(super) fn throttled(&self, began: Instant, now: Instant) {
+    pub(super) fn throttled(&self, began: Time, now: Time) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.throttled.is_none_or(|(at, _)| began > at) {
             state.throttled = Some((now, state.speed(now)));

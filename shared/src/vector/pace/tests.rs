@@ -2,8 +2,12 @@ use super::*;
 
 const EVER: Duration = Duration::MAX;
 
-fn pace(now: Instant) -> Pace {
-    Pace::new(Quota::of_writes(None, None), 500, now)
+/// Any moment.
+const NOW: Duration = Duration::from_secs(1_000_000);
+
+/// That of deletes from S3 Vectors.
+fn pace() -> Pace {
+    Pace::new(Quota::new(2_500, 1_000), millis(200))
 }
 
 fn millis(millis: u64) -> Duration {
@@ -12,8 +16,8 @@ fn millis(millis: u64) -> Duration {
 
 /// The calls of `vectors` each that begin within `time`, one waiting for the other.
 fn calls_within(time: Duration, vectors: usize) -> u32 {
-    let mut now = Instant::now();
-    let (pace, end) = (pace(now), now + time);
+    let mut now = NOW;
+    let (pace, end) = (pace(), now + time);
     let mut calls = 0;
     loop {
         now += pace.reserve(vectors, EVER, now).unwrap();
@@ -38,8 +42,8 @@ fn small_calls_keep_to_the_quota_of_requests() {
 
 #[test]
 fn a_short_idle_moment_is_made_up_for_and_a_long_one_is_not() {
-    let now = Instant::now();
-    let pace = pace(now);
+    let now = NOW;
+    let pace = pace();
     let wait_at = |now| pace.reserve(500, EVER, now).unwrap();
     assert_eq!([wait_at(now), wait_at(now)], [millis(0), millis(0)]);
     let soon = now + millis(150);
@@ -51,8 +55,8 @@ fn a_short_idle_moment_is_made_up_for_and_a_long_one_is_not() {
 
 #[test]
 fn a_place_that_comes_too_late_is_not_taken() {
-    let now = Instant::now();
-    let pace = pace(now);
+    let now = NOW;
+    let pace = pace();
     for _ in 0..7 {
         pace.reserve(500, EVER, now);
     }
@@ -66,8 +70,8 @@ fn a_place_that_comes_too_late_is_not_taken() {
 
 #[test]
 fn a_refusal_slows_down_and_the_speed_comes_back() {
-    let began = Instant::now();
-    let pace = pace(began);
+    let began = NOW;
+    let pace = pace();
     let now = began + millis(20);
     pace.throttled(began, now);
     let speed = |after| pace.state.lock().unwrap().speed(now + after);
@@ -84,8 +88,8 @@ fn a_refusal_slows_down_and_the_speed_comes_back() {
 
 #[test]
 fn beyond_where_it_was_throttled_the_speed_grows_slowly_and_then_faster() {
-    let began = Instant::now();
-    let pace = pace(began);
+    let began = NOW;
+    let pace = pace();
     let mut now = began;
     for _ in 0..5 {
         now += millis(1);
@@ -101,8 +105,8 @@ fn beyond_where_it_was_throttled_the_speed_grows_slowly_and_then_faster() {
 
 #[test]
 fn calls_that_began_together_slow_down_once() {
-    let began = Instant::now();
-    let pace = pace(began);
+    let began = NOW;
+    let pace = pace();
     let now = began + millis(20);
     for _ in 0..5 {
         pace.throttled(began, now);
@@ -113,8 +117,8 @@ fn calls_that_began_together_slow_down_once() {
 
 #[test]
 fn a_store_that_refuses_everything_is_still_asked_now_and_then() {
-    let mut now = Instant::now();
-    let pace = pace(now);
+    let mut now = NOW;
+    let pace = pace();
     for _ in 0..100 {
         now += millis(2);
         pace.throttled(now - millis(1), now);

@@ -1,0 +1,64 @@
+//! The turn of a delete: within the limit of its index, which all workers share by grants from the table.
+
+use crate::clock::Clock;
+use crate::store::{Grant, GrantRequest, TaskStore};
+use crate::vector::{Needed, Reserved, Turn, Turns};
+use chrono::TimeDelta;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest wait for the turn of a delete before its chunk is claimed. Work whose turn is further away goes back to the queue.
+/// It is long enough that an index always has work ready, and short enough that nobody else waits long for this worker.
+pub(super) const NEAR: Duration = Duration::from_secs(1);
+/// How long a grant may take. After that the process keeps to its own pace.
+const GRANT_TIME: Duration = Duration::from_millis(500);
+/// Grants that others of this process may use up before the one who asked for them.
+const MAX_GRANTS: usize = 4;
+
+/// Reserves the next delete of so many objects. `None`: its turn is further away than `longest`, and nothing is reserved.
+pub(super) async fn turn(
+    tasks: &TaskStore,
+    clock: &Clock,
+    turns: &Arc<Turns>,
+    objects: usize,
+    longest: Duration,
+) -> Option<Turn> {
+    match turns.reserve(objects, longest, clock.now()) {
+        Reserved::Turn(turn) => return Some(turn),
+        Reserved::Far => return None,
+        Reserved::NeedsGrant(_) => {}
+    }
+    let _asking = turns.asking().await;
+    for _ in 0..MAX_GRANTS {
+        match turns.reserve(objects, longest, clock.now()) {
+            Reserved::Turn(turn) => return Some(turn),
+            Reserved::Far => return None,
+            Reserved::NeedsGrant(needed) => take_grant(tasks, clock, turns, needed, longest).await,
+        }
+    }
+    None
+}
+
+/// Asks the table for a grant, and tells `turns` of the response.
+async fn take_grant(
+    tasks: &TaskStore,
+    clock: &Clock,
+    turns: &Turns,
+    needed: Needed,
+    longest: Duration,
+) {
+    let now = clock.now();
+    let delta = |time| TimeDelta::from_std(time).unwrap_or_default();
+    let request = GrantRequest {
+        time: delta(needed.time),
+        earliest: now - delta(needed.burst),
+        latest: now + delta(longest),
+        is_idle: needed.is_idle,
+    };
+    let grant = tasks.take_grant(turns.address(), request);
+    match tokio::time::timeout(GRANT_TIME, grant).await {
+        Ok(Ok(Grant::Given(time))) => turns.granted(&time),
+        Ok(Ok(Grant::TakenUntil(until))) => turns.taken(until),
+        Ok(Err(_)) | Err(_) => turns.unanswered(clock.now()),
+    }
+}
