@@ -130,8 +130,8 @@ pub enum StoreError {
         source: Arc<dyn Error + Send + Sync>,
     },
     /// The table is missing, access is denied, or the call is wrong: an operator must act.
-    #[error("DynamoDB refused the call: {code}")]
-    Refused {
+    #[error("DynamoDB rejected the call: {code}")]
+    Rejected {
         /// DynamoDB's error code, such as `ResourceNotFoundException`.
         code: String,
         /// The SDK's error.
@@ -193,14 +193,14 @@ where
         if transient {
             Self::Unavailable { code, source }
         } else {
-            Self::Refused { code, source }
+            Self::Rejected { code, source }
         }
     }
 }
 
 /// A request lacks what the SDK requires. This service always gives it.
 fn not_built(error: BuildError) -> StoreError {
-    StoreError::Refused {
+    StoreError::Rejected {
         code: "not built".to_owned(),
         source: Arc::new(error),
     }

@@ -51,7 +51,8 @@ impl Items {
     pub async fn carry(&self, request: HttpRequest, network: Network) -> Outcome {
         let (by, keys) = match name_of(&request).as_str() {
             "DynamoDB.TransactWriteItems" => (By::Transaction, keys_of_parts(&body_of(&request))),
-            "DynamoDB.UpdateItem" => (By::Writes(1), vec![key_of(&body_of(&request))]),
+            "DynamoDB.UpdateItem" => (By::Writes(1), vec![key_of(&body_of(&request)["Key"])]),
+            "DynamoDB.PutItem" => (By::Writes(1), vec![key_of(&body_of(&request)["Item"])]),
             _ => return network.send(request).await,
         };
         let hold = match self.take(by, &keys) {
@@ -143,13 +144,10 @@ pub(crate) fn canceled(codes: impl IntoIterator<Item = &'static str>) -> Value {
 
 fn keys_of_parts(body: &Value) -> Vec<String> {
     let parts = body["TransactItems"].as_array().into_iter().flatten();
-    let update = |part: &Value| key_of(&part["Update"]);
+    let update = |part: &Value| key_of(&part["Update"]["Key"]);
     parts.map(update).collect()
 }
 
-fn key_of(write: &Value) -> String {
-    write["Key"][KEY]["S"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
+fn key_of(item: &Value) -> String {
+    item[KEY]["S"].as_str().unwrap_or_default().to_owned()
 }

@@ -372,15 +372,13 @@ impl GuardedUpdate {
                 Err(error) => error,
             };
             match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    return Ok(Written::NotApplied(refused.item.clone()));
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    return Ok(Written::NotApplied(failed.item.clone()));
                 }
-                // A transaction on the same item was under way.
                 Some(UpdateItemError::TransactionConflictException(_))
-                    if contention.began.elapsed() < CALL_TIMEOUT => {}
+                    if contention.allows_another().await => {}
                 _ => return Err(error.into()),
             }
-            contention.pause().await;
         }
     }
 
@@ -415,20 +413,20 @@ pub(super) enum Transacted {
     /// All of it was written.
     Applied,
     /// Nothing was written, since conditions failed.
-    Refused(Refused),
+    NotApplied(Parts),
     /// Nothing was written, since a transaction or write on one of its items was under way, or DynamoDB throttled. The same
     /// transaction may succeed after a pause.
     Contended,
 }
 
-/// What became of the parts of a transaction that was refused.
-pub(super) struct Refused {
+/// What became of the parts of a transaction that was not applied.
+pub(super) struct Parts {
     pub(super) task: Part,
     /// In the order in which they were given.
     pub(super) chunks: Vec<Part>,
 }
 
-/// A part of a transaction that was refused.
+/// A part of a transaction that was not applied.
 pub(super) enum Part {
     /// Its condition held, or was not tried.
     Held,
@@ -469,7 +467,7 @@ pub(super) async fn transact(
                 Part::Held
             }
         });
-        return Ok(Transacted::Refused(Refused {
+        return Ok(Transacted::NotApplied(Parts {
             task: parts.next().unwrap_or(Part::Held),
             chunks: parts.collect(),
         }));
@@ -477,7 +475,7 @@ pub(super) async fn transact(
     let mut codes = reasons.iter().filter_map(|why| why.code());
     let code = codes.find(|code| *code != "None").unwrap_or_default();
     match code {
-        "ValidationError" | "ItemCollectionSizeLimitExceeded" => Err(StoreError::Refused {
+        "ValidationError" | "ItemCollectionSizeLimitExceeded" => Err(StoreError::Rejected {
             code: code.to_owned(),
             source: Arc::new(error),
         }),
@@ -509,6 +507,15 @@ impl Default for Contention {
 }
 
 impl Contention {
+    /// Whether a write that is no transaction may be sent once more. If so, it is time to.
+    pub(super) async fn allows_another(&mut self) -> bool {
+        let in_time = self.began.elapsed() < CALL_TIMEOUT;
+        if in_time {
+            self.pause().await;
+        }
+        in_time
+    }
+
     /// Waits before the next send, with full jitter: up to 20 ms at first, twice as long after each further one, and 640 ms
     /// at most.
     pub(super) async fn pause(&mut self) {

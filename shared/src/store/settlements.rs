@@ -9,7 +9,7 @@
 use super::attribute::{self as attr, n, s, seconds};
 use super::claims::{Deferral, TaskChunk, is_claimed_as, take_fence};
 use super::guarded::{
-    Condition, Contention, GuardedUpdate, Part, Refused, Transacted, equals, exists, more_than,
+    Condition, Contention, GuardedUpdate, Part, Parts, Transacted, equals, exists, more_than,
     same_attempt, transact,
 };
 use super::item::{self, StoredTask};
@@ -197,8 +197,8 @@ impl TaskStore {
         open.sort_by_key(|one| one.what.chunk.number);
         let joint = Joint::of(&open, &read);
 
-        let refused = match self.write_together(&open, &joint, &read).await {
-            Ok(Transacted::Refused(refused)) => refused,
+        let parts = match self.write_together(&open, &joint, &read).await {
+            Ok(Transacted::NotApplied(parts)) => parts,
             Ok(Transacted::Applied) => return joint.recorded(&open, read),
             Ok(Transacted::Contended) => {
                 next.task = Some(read);
@@ -212,12 +212,12 @@ impl TaskStore {
                 return next;
             }
         };
-        let mut became = open.iter().zip(&refused.chunks);
+        let mut became = open.iter().zip(&parts.chunks);
         if became.all(|(one, part)| one.what.became(part) == Became::Settled) {
             // The SDK sent this write again after its response was lost; the first one was applied.
             return joint.recorded(&open, read);
         }
-        for ((one, part), end) in open.iter().zip(&refused.chunks).zip(&joint.ends) {
+        for ((one, part), end) in open.iter().zip(&parts.chunks).zip(&joint.ends) {
             match one.what.became(part) {
                 Became::Open => {}
                 Became::Superseded => one.respond(Ok(Written::NotApplied(()))),
@@ -229,7 +229,7 @@ impl TaskStore {
                 }))),
             }
         }
-        next.task = match refused.task {
+        next.task = match parts.task {
             Part::Held => Some(read),
             // Other chunks moved the counters, or the task was canceled or restarted.
             Part::Failed(found) => match found.map(StoredTask::from_item).transpose() {
@@ -280,7 +280,7 @@ impl TaskStore {
         };
         Ok(match update.send(client, table, task_key).await? {
             Written::Applied(()) => Transacted::Applied,
-            Written::NotApplied(found) => Transacted::Refused(Refused {
+            Written::NotApplied(found) => Transacted::NotApplied(Parts {
                 task: Part::Failed(found.clone()),
                 chunks: vec![Part::Failed(found)],
             }),
@@ -403,7 +403,7 @@ impl Unsettled {
             .set(attr::DUE_AT, seconds(due_at))
     }
 
-    /// What became of the claim, by its chunk's part of a write that was refused.
+    /// What became of the claim, by its chunk's part of a write that was not applied.
     fn became(&self, part: &Part) -> Became {
         let token = match &self.guard {
             Guard::Claimed(token) => token,

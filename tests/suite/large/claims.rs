@@ -6,7 +6,7 @@ use shared::task::TaskId;
 use std::time::Duration;
 use tests::wire::{
     DENIED, FAILING, Fault,
-    call::{CHECK, DELETE, SETTLE_CHUNKS, WRITE_TASK},
+    call::{CHECK, DELETE, PUT_TASK, SETTLE_CHUNKS, WRITE_TASK},
 };
 
 #[tokio::test]
@@ -104,6 +104,20 @@ async fn a_conflict_that_does_not_end_is_an_outage() {
     let conflict = Fault::Refused(400, "TransactionConflictException");
     service.wire.next_times(usize::MAX, WRITE_TASK, conflict);
     service.cancel("task_id=large").await.problem(503);
+}
+
+#[tokio::test]
+async fn a_call_of_the_api_that_meets_a_settlement_waits_for_it() {
+    let service = with_large_task().await;
+    let conflict = Fault::Refused(400, "TransactionConflictException");
+    for write in [PUT_TASK, WRITE_TASK] {
+        service.wire.next_times(2, write, conflict.clone());
+    }
+    let body = run_body("big", "large", &ids("o", 7));
+    let again = service.run(&body).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    let canceled = service.cancel("task_id=large").await.ok();
+    assert_eq!(canceled["status"], "canceled");
 }
 
 #[tokio::test]
