@@ -84,7 +84,7 @@ impl Default for Options {
             allow_hosts: Vec::new(),
             data: None,
             worker_timeout: Duration::from_secs(30),
-            worker_concurrency: 2,
+            worker_concurrency: 10,
             batch_size: 10,
             visibility_timeout: None,
             max_receive_count: 1_000,

@@ -1,13 +1,19 @@
 //! Messages in SQS.
+//!
+//! Each message says which group it belongs to: that of its embedding model. SQS then keeps the messages of a model that has many
+//! from delaying those of others ("Amazon SQS fair queues", Amazon SQS Developer Guide).
 
 use crate::aws::error_code;
-use crate::task::Message;
+use crate::task::{Message, ModelId};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sqs::types::{
     ChangeMessageVisibilityBatchRequestEntry, QueueAttributeName, SendMessageBatchRequestEntry,
 };
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::FutureExt;
+use sha2::{Digest, Sha256};
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::sync::{Arc, LazyLock};
@@ -81,34 +87,39 @@ impl TaskQueue {
         LazyLock::force(&self.client);
     }
 
-    /// Sends one message.
+    /// Sends the message of a task for `model`.
     ///
     /// # Errors
     /// When SQS does not take the message, or does not respond: then it may be on the queue nevertheless.
-    pub async fn send(&self, message: &Message) -> Result<(), QueueError> {
+    pub async fn send(&self, model: &ModelId, message: &Message) -> Result<(), QueueError> {
         let body = body_of(message)?;
         let sent = self
             .client
             .send_message()
             .queue_url(&self.url)
             .message_body(body)
+            .message_group_id(group_of(model))
             .send()
             .boxed()
             .await;
         Ok(sent.map(drop)?)
     }
 
-    /// Sends up to [`MAX_BATCH`] messages in one call and returns how many SQS took.
+    /// Sends up to [`MAX_BATCH`] messages in one call, each with its task's model, and returns how many SQS took.
     ///
     /// # Errors
     /// When SQS does not respond. Some of them may be on the queue nevertheless.
-    pub async fn send_batch(&self, messages: &[Message]) -> Result<usize, QueueError> {
-        let mut entries = Vec::with_capacity(messages.len());
-        for (number, message) in messages.iter().enumerate() {
+    pub async fn send_batch(
+        &self,
+        messages: impl IntoIterator<Item = (&ModelId, &Message)>,
+    ) -> Result<usize, QueueError> {
+        let mut entries = Vec::with_capacity(MAX_BATCH);
+        for (number, (model, message)) in messages.into_iter().enumerate() {
             let body = body_of(message)?;
             let entry = SendMessageBatchRequestEntry::builder()
                 .id(number.to_string())
                 .message_body(body)
+                .message_group_id(group_of(model))
                 .build()
                 .map_err(QueueError::not_built)?;
             entries.push(entry);
@@ -190,6 +201,12 @@ impl TaskQueue {
     }
 }
 
+/// The group of a model's messages: a hash, so that no caller's text leaves, and since a group has fewer characters than a model
+/// id may have.
+fn group_of(model: &ModelId) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(model.as_str()))
+}
+
 /// The URL of the queue that a redrive policy names. It is in the same account and Region as the queue at `url` ("Using
 /// dead-letter queues in Amazon SQS", Amazon SQS Developer Guide), so only the name differs.
 fn dead_letter_url(url: &str, redrive_policy: &str) -> Option<String> {
@@ -240,6 +257,20 @@ mod tests {
             assert!(body.is_ascii(), "{body}");
             assert_eq!(serde_json::from_str::<Message>(&body).unwrap(), message);
         }
+    }
+
+    #[test]
+    fn a_model_has_one_group_whatever_it_is_called() {
+        let longest = "m".repeat(128);
+        for model in ["embed-456", "模型", longest.as_str()] {
+            let group = group_of(&ModelId::new(model).unwrap());
+            assert_eq!(group, group_of(&ModelId::new(model).unwrap()));
+            // "Using the message group ID": up to 128 characters, alphanumeric or punctuation.
+            assert!(group.len() <= 128 && group.chars().all(|c| c.is_ascii_graphic()));
+            assert!(!group.contains(model), "{group}");
+        }
+        let others = ["a", "b"].map(|model| group_of(&ModelId::new(model).unwrap()));
+        assert_ne!(others[0], others[1]);
     }
 
     #[test]

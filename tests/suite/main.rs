@@ -20,6 +20,7 @@ mod large;
 mod lifecycle;
 mod lists;
 mod metrics;
+mod neighbours;
 mod openapi;
 mod races;
 mod redelivery;

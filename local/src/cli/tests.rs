@@ -31,7 +31,7 @@ fn without_flags_the_api_has_port_9000_and_state_is_in_memory() {
     assert_eq!(options.visibility_timeout(), Duration::from_secs(180));
     assert_eq!(options.sweep_interval, Some(Duration::from_secs(60)));
     assert_eq!(options.max_receive_count, 1_000);
-    assert_eq!(options.worker_concurrency, 2);
+    assert_eq!(options.worker_concurrency, 10);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use rustack_sqs_http::body::SqsResponseBody;
 use rustack_sqs_http::dispatch::{SqsHandler, dispatch_operation};
 use rustack_sqs_http::response::error_to_response;
 use rustack_sqs_http::router::resolve_operation;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +72,7 @@ impl Sqs {
 async fn respond(handler: &impl SqsHandler, request: Request<Bytes>) -> Reply {
     let (parts, body) = request.into_parts();
     let request_id = uuid::Uuid::new_v4().to_string();
+    let body = without_groups(body);
     let response = match resolve_operation(&parts.headers) {
         Ok(operation) => dispatch_operation(handler, operation, body).await,
         Err(error) => Err(error),
@@ -84,6 +85,31 @@ async fn respond(handler: &impl SqsHandler, request: Request<Bytes>) -> Reply {
     let kind = HeaderValue::from_static("application/x-amz-json-1.0");
     parts.headers.entry(CONTENT_TYPE).or_insert(kind);
     Response::from_parts(parts, Full::new(whole(body).await))
+}
+
+/// A request without its messages' groups. On a standard queue they are what SQS is fair by; rustack knows them only on FIFO queues,
+/// and refuses them elsewhere.
+fn without_groups(body: Bytes) -> Bytes {
+    let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
+        return body;
+    };
+    let Some(fields) = request.as_object_mut() else {
+        return body;
+    };
+    let mut had_some = fields.remove("MessageGroupId").is_some();
+    let entries = fields.get_mut("Entries").and_then(Value::as_array_mut);
+    for entry in entries
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        had_some |= entry.remove("MessageGroupId").is_some();
+    }
+    if had_some {
+        request.to_string().into()
+    } else {
+        body
+    }
 }
 
 async fn whole(body: SqsResponseBody) -> Bytes {

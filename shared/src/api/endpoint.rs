@@ -48,7 +48,7 @@ pub async fn serve(endpoint: impl Endpoint) -> Result<(), Error> {
 
 /// Puts a stored task on the queue. The task is durable: if its message cannot be sent, the sweeper sends it later.
 pub(super) async fn dispatch(queue: &TaskQueue, task: &Task, log: &mut RequestLog) {
-    if let Err(error) = queue.send(&Message::whole(task)).await {
+    if let Err(error) = queue.send(&task.model, &Message::whole(task)).await {
         log.not_dispatched(&error);
     }
 }

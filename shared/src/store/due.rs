@@ -8,7 +8,7 @@ use super::list::{Position, position_of};
 use super::{
     INDEX_NAME, KEY, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
 };
-use crate::task::{ChunkState, Event, TaskId, TaskStatus};
+use crate::task::{ChunkState, Event, ModelId, TaskId, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
@@ -23,6 +23,8 @@ const OLDEST_ROWS: i32 = 100;
 pub struct DueTask {
     /// The task's name.
     pub id: TaskId,
+    /// Its embedding model, whose messages are a group on the queue.
+    pub model: ModelId,
     /// Its attempt, as the index has it.
     pub attempt: u32,
     /// Its place in its partition.
@@ -452,6 +454,7 @@ fn due_task(item: Item) -> Result<DueTask, StoreError> {
     let task = item::read_task(&mut item)?;
     Ok(DueTask {
         id: task.id,
+        model: task.model,
         attempt: task.attempt,
         position: position.ok_or_else(|| item.damaged(attr::INDEX_RANGE_KEY))?,
         status: task.status,

@@ -292,6 +292,11 @@ impl Turn {
         self.at.saturating_sub(since_epoch(now))
     }
 
+    /// Whether it came so long ago that it is lost.
+    pub fn has_passed(&self, now: DateTime<Utc>) -> bool {
+        self.at + LATE < since_epoch(now)
+    }
+
     /// Uses it, for a delete of so many objects.
     pub fn use_for(mut self, objects: usize) {
         self.used = objects;

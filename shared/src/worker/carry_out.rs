@@ -226,7 +226,7 @@ impl Worker {
             TaskStatus::Processing => Message::of_chunk(task, number),
             TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled => return,
         };
-        if let Err(error) = self.queue.send(&message).await {
+        if let Err(error) = self.queue.send(&task.model, &message).await {
             log.cause(error);
         }
     }

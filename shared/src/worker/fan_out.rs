@@ -6,7 +6,7 @@ use super::log::MessageLog;
 use super::{Verdict, Worker};
 use crate::queue::{MAX_BATCH, QueueError};
 use crate::store::{StoreError, StoredTask, Written};
-use crate::task::{Message, TaskStatus};
+use crate::task::{Message, ModelId, TaskStatus};
 use futures_util::{StreamExt, stream};
 
 /// Batches of messages that are sent at once.
@@ -68,7 +68,7 @@ impl Worker {
             .collect();
         let batches: Vec<_> = messages.chunks(MAX_BATCH).map(<[_]>::to_vec).collect();
         let results: Vec<_> = stream::iter(batches)
-            .map(|batch| self.send_chunks(batch, budget))
+            .map(|batch| self.send_chunks(&read.task.model, batch, budget))
             .buffer_unordered(CONCURRENT_SENDS)
             .collect()
             .await;
@@ -87,9 +87,15 @@ impl Worker {
 
     /// Sends a batch and returns how many were taken. Those that were not are sent again when the sweeper finds the task
     /// due.
-    async fn send_chunks(&self, batch: Vec<Message>, budget: &Budget) -> Result<usize, QueueError> {
+    async fn send_chunks(
+        &self,
+        model: &ModelId,
+        batch: Vec<Message>,
+        budget: &Budget,
+    ) -> Result<usize, QueueError> {
         if budget.allows_a_call() {
-            self.queue.send_batch(&batch).await
+            let messages = batch.iter().map(|message| (model, message));
+            self.queue.send_batch(messages).await
         } else {
             Ok(0)
         }

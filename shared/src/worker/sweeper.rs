@@ -196,11 +196,14 @@ impl Sweeper {
         let mut messages = Vec::with_capacity(taken.len());
         for (result, due) in taken {
             match result {
-                Ok(Written::Applied(())) => messages.push(Message {
-                    task_id: due.id.to_string(),
-                    attempt: due.attempt,
-                    chunk: None,
-                }),
+                Ok(Written::Applied(())) => messages.push((
+                    due.model,
+                    Message {
+                        task_id: due.id.to_string(),
+                        attempt: due.attempt,
+                        chunk: None,
+                    },
+                )),
                 Ok(Written::NotApplied(())) => {}
                 Err(error) => log.failed(report, error),
             }
@@ -208,7 +211,8 @@ impl Sweeper {
         if messages.is_empty() {
             return;
         }
-        match self.queue.send_batch(&messages).await {
+        let with_models = messages.iter().map(|(model, message)| (model, message));
+        match self.queue.send_batch(with_models).await {
             Ok(sent) => {
                 report.sent += sent;
                 report.errors += messages.len() - sent;

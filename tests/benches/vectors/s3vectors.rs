@@ -74,6 +74,59 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     rows
 }
 
+/// Measures tasks of one object, alone and beside a task of 60,000 objects of another index, in the local runner as
+/// `cargo run -- --throttle` starts it.
+pub(crate) async fn neighbours() -> Vec<Row> {
+    let throttle = Throttle::default();
+    throttle.turn(true);
+    let options = Options {
+        throttle: throttle.clone(),
+        ..Options::default()
+    };
+    let running = bench::start(options).await;
+    let count = 60_000;
+    let all: Vec<_> = seed::object_ids(1, count).collect();
+    throttle.turn(false);
+    seed::index(&running.clients.s3vectors, INDEX, &all).await;
+    throttle.turn(true);
+    let one = async |number: usize| {
+        let (id, object) = (format!("one-{number}"), format!("obj-{}", number + 1));
+        let body = seed::run_body(seed::DEMO_INDEX, &id, &[object]).to_string();
+        let began = Instant::now();
+        bench::run(&running, body).await;
+        let client = &running.clients.dynamodb;
+        bench::until(began, async || bench::has_ended(client, &id).await).await;
+        began.elapsed().as_secs_f64()
+    };
+    let mut alone = Vec::new();
+    for number in 0..10 {
+        alone.push(one(number).await);
+    }
+    bench::run(&running, seed::run_text(INDEX, "many", 1, count)).await;
+    let mut beside = Vec::new();
+    while !bench::has_ended(&running.clients.dynamodb, "many").await {
+        beside.push(one(10 + beside.len()).await);
+        sleep(Duration::from_millis(300)).await;
+    }
+    running.shutdown().await;
+    let row = |what: &str, mut seconds: Vec<f64>| {
+        seconds.sort_unstable_by(f64::total_cmp);
+        row([
+            ("tasks of one object", what.into()),
+            ("tasks", seconds.len().into()),
+            (
+                "median s",
+                format!("{:.2}", seconds[seconds.len() / 2]).into(),
+            ),
+            (
+                "most s",
+                format!("{:.2}", seconds[seconds.len() - 1]).into(),
+            ),
+        ])
+    };
+    vec![row("alone", alone), row("beside 60,000", beside)]
+}
+
 async fn run(workers: usize, objects: usize, pace: Pace) -> Row {
     let throttle = Throttle::default();
     let options = Options {

@@ -131,7 +131,7 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
             rows: Some(1),
         };
         let stage = Stage {
-            service: Service::new(&world, limits, 1, trust).sweeping(one_row),
+            service: Service::new(&world, limits, 1, trust, None).sweeping(one_row),
             model: match scenario {
                 Scenario::WorkWithoutStore => "nowhere",
                 _ => "embed",

@@ -51,7 +51,7 @@ pub fn play(overload: Overload) -> Outcome {
             objects: overload.chunk,
             ..ChunkLimits::default()
         };
-        let service = Service::new(&world, limits, 4, Trust::Acknowledgement);
+        let service = Service::new(&world, limits, 4, Trust::Acknowledgement, None);
         world.with(|state| {
             state.index.rate = Some(Rate::new(overload.per_second, state.now()));
         });

@@ -93,7 +93,13 @@ pub(super) fn report(seed: u64, world: &World) -> Report {
 }
 
 async fn play(world: &World, shape: Shape, trust: Trust) {
-    let service = Service::new(world, shape.chunk_limits, shape.shards, trust);
+    let service = Service::new(
+        world,
+        shape.chunk_limits,
+        shape.shards,
+        trust,
+        shape.objects_per_second,
+    );
     let service = service.sweeping(shape.sweep_bounds);
     let (meddler, mut deletes) = mpsc::unbounded_channel();
     world.with(|state| {

@@ -62,6 +62,7 @@ impl Service {
         chunk_limits: ChunkLimits,
         list_shards: u32,
         trust: Trust,
+        objects_per_second: Option<u32>,
     ) -> Self {
         let config = aws::local_config("http://simulation", Some(http_client(world)))
             .into_builder()
@@ -88,7 +89,7 @@ impl Service {
             aws: config,
             password: None,
         };
-        let vectors = stores(world, services, trust);
+        let vectors = stores(world, services, trust, objects_per_second);
         let api = ApiConfig {
             retention: TimeDelta::days(90),
             task_id_reuse: TaskIdReuse::Return,
@@ -255,12 +256,19 @@ impl Service {
 }
 
 /// The stores of the service.
-fn stores(world: &World, services: Services, trust: Trust) -> VectorStores {
-    let parameters = match trust {
+fn stores(
+    world: &World,
+    services: Services,
+    trust: Trust,
+    objects_per_second: Option<u32>,
+) -> VectorStores {
+    let reads_back = match trust {
         Trust::Acknowledgement => "",
-        Trust::ReadBack | Trust::Anything => "?confirm=read-back",
+        Trust::ReadBack | Trust::Anything => "&confirm=read-back",
     };
-    let url = format!("s3vectors://bucket/{{embedding_model_id}}{parameters}");
+    let limit = objects_per_second.map(|limit| format!("&objects_per_second={limit}"));
+    let limit = limit.unwrap_or_default();
+    let url = format!("s3vectors://bucket/{{embedding_model_id}}?{reads_back}{limit}");
     let setting = json!({ "embed*": url }).to_string();
     let world = world.clone();
     handlers::stores(&setting, services).wrapped(move |store| {

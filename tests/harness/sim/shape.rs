@@ -43,6 +43,8 @@ pub(crate) struct Shape {
     pub(crate) shards: u32,
     /// How much a sweep reads: often too little for all tasks.
     pub(crate) sweep_bounds: SweepBounds,
+    /// The limit of an index, so low that workers take turns.
+    pub(crate) objects_per_second: Option<u32>,
     /// Objects that are in the index at first.
     pub(crate) present: Vec<String>,
     pub(crate) bad: Vec<(String, Bad)>,
@@ -140,6 +142,7 @@ impl Shape {
                 ..ChunkLimits::default()
             },
             shards: rng.u32(1..=2),
+            objects_per_second: rng.bool().then(|| rng.u32(1..=3)),
             present,
             bad,
             reads_back: !unsound.is_empty() || rng.u8(0..4) == 0,
