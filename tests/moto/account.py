@@ -24,7 +24,7 @@ from processes import ROOT, Failed
 REGION = "us-east-1"
 BUCKET = "vectors"
 # What of the template moto makes.
-MADE = ["TaskTable", "TaskQueue", "TaskDeadLetterQueue"]
+MADE = ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
 START_SECONDS = 60
 
 # CloudFormation's short forms, such as `!Ref`.
@@ -69,7 +69,7 @@ class Account:
 
     def make(self):
         """Has moto's CloudFormation make the table and the queues as the template has them, and makes the bucket."""
-        resources = {name: self.template["Resources"][name] for name in MADE}
+        resources = {name: made for name, made in self.template["Resources"].items() if made["Type"] in MADE}
         stack = self.client("cloudformation")
         stack.create_stack(StackName="deletion-tasks", TemplateBody=json.dumps({"Resources": resources}))
         made = stack.describe_stack_resources(StackName="deletion-tasks")["StackResources"]
@@ -93,7 +93,6 @@ class Account:
         named = {name: value for where in given for name, value in where["Environment"]["Variables"].items()}
         computed = {
             "VECTOR_STORES": json.dumps({"*": f"s3vectors://{BUCKET}/{{embedding_model_id}}"}),
-            "VECTOR_STORE_PASSWORD_SECRET_ARN": "",
             "METRICS_NAMESPACE": "DeletionTasks/moto",
         }
         variables = {}
@@ -101,13 +100,10 @@ class Account:
             if name in computed:
                 variables[name] = computed[name]
             elif isinstance(value, dict) and set(value) == {"Ref"}:
-                variables[name] = self.value_of(value["Ref"])
+                variables[name] = self.made.get(value["Ref"]) or str(self.template["Parameters"][value["Ref"]]["Default"])
             else:
                 raise Failed(f"template.yaml computes {name} of {function}: say in {__file__} what it is here")
-        return {name: value for name, value in variables.items() if value != ""}
-
-    def value_of(self, name):
-        return self.made.get(name) or str(self.template["Parameters"][name]["Default"])
+        return variables
 
     # The table, as an operator sees it.
 

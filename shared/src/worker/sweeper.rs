@@ -18,8 +18,8 @@ use tracing::Level;
 
 /// Tasks that are taken over at once.
 const CONCURRENT_TASKS: usize = 10;
-/// With less time than this nothing further is begun: three calls at their slowest.
-const MARGIN: TimeDelta = TimeDelta::seconds(25);
+/// With less time than this nothing further is begun: four calls at their slowest, the last of which stores where it stopped.
+const MARGIN: TimeDelta = TimeDelta::seconds(33);
 
 /// Sends due work again.
 #[derive(Clone, Debug)]

@@ -10,11 +10,9 @@ use tokio::time::Instant;
 
 /// How long a sweep may take, as `template.yaml` has it.
 const SWEEP: TimeDelta = TimeDelta::seconds(60);
-/// The newest tasks are found long before.
-const MOST_SWEEPS: usize = 200;
-
-/// Stores so many pending tasks, and sweeps, one sweep after the other, until the newest of each shard, which alone are due, are sent.
-pub(crate) async fn measure(tasks: usize) -> Value {
+/// Stores so many pending tasks, and sweeps, one sweep after the other and so often at most, until the newest of each shard, which
+/// alone are due, are sent.
+pub(crate) async fn measure(tasks: usize, most_sweeps: usize) -> Value {
     let meter = Meter::default();
     let options = local::Options {
         http_client: Some(meter.http_client()),
@@ -26,7 +24,7 @@ pub(crate) async fn measure(tasks: usize) -> Value {
     let (mut queries, mut rows, mut writes) = (0, 0, 0.0);
     let (mut sent, mut errors) = (0, 0);
     let processor = process::processor_seconds();
-    while sent < SHARDS && seconds.len() < MOST_SWEEPS {
+    while sent < SHARDS && seconds.len() < most_sweeps {
         meter.turn_on();
         let began = Instant::now();
         let deadline = Clock::System.now() + SWEEP;

@@ -95,6 +95,8 @@ enum Part {
     Backlog {
         #[arg(long, default_value_t = 1_000_000)]
         tasks: usize,
+        #[arg(long, default_value_t = 20)]
+        sweeps: usize,
     },
 }
 
@@ -118,7 +120,7 @@ async fn measure(part: Part) -> Value {
             objects,
             services,
         } => alone::run(half, objects, &services).await,
-        Part::Backlog { tasks } => backlog::measure(tasks).await,
+        Part::Backlog { tasks, sweeps } => backlog::measure(tasks, sweeps).await,
         Part::Pages { tasks, times } => pages::measure(tasks, times).await.into(),
     }
 }
