@@ -516,11 +516,11 @@ impl Contention {
         in_time
     }
 
-    /// Waits before the next send, with full jitter: up to 20 ms at first, twice as long after each further one, and 640 ms
+    /// Waits before the next send, with full jitter: up to 20 ms at first, twice as long after each further one, and 160 ms
     /// at most.
     pub(super) async fn pause(&mut self) {
         self.sent += 1;
-        let most = Duration::from_millis(10 << self.sent.min(6));
+        let most = Duration::from_millis(10 << self.sent.min(4));
         tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
     }
 }

@@ -24,9 +24,9 @@ use std::time::Duration;
 /// The most chunks that one transaction settles. It may have 100 items ("Amazon DynamoDB Transactions: How it works"); the more
 /// there are, the longer it takes.
 const MOST_TOGETHER: usize = 24;
-/// How long a settlement waits at most for others of its task that are under way in this process. Each that it shares saves 3 write
-/// units, and a meeting with the transactions of other processes.
-pub(super) const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a settlement waits at most for others of its task that are under way in this process: about as long as the messages of
+/// one batch come apart. Each that it shares saves 3 write units, and a meeting with the transactions of other processes.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// How often in a row settlements are worked out again because the task has moved. Each time needs another write in between: a
 /// cancel, a restart, or the settlement of another chunk that was the last but this one.
 const MAX_ROUNDS: u32 = 20;
