@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `create.rs` | the create |
 //! | `control.rs` | restart and cancel |
-//! | `claims.rs` | the worker's: claim, defer, settle |
+//! | `claims.rs`, `settlements.rs` | the worker's: claim or defer, and settle |
 //! | `due.rs` | what is due to be sent: the sweeper's tasks, a fan-out's chunks |
 //! | `grants.rs` | the time of a vector index, which all workers share |
 //! | `chunks.rs` | chunks' ids and states, many at a time |
@@ -26,17 +26,20 @@ mod item;
 mod list;
 mod outcomes;
 mod settings;
+mod settlements;
+mod together;
 
 pub use attribute::{INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
-pub use claims::{Deferral, Settled, TaskChunk};
+pub use claims::{Deferral, TaskChunk};
 pub use control::Scope;
 pub use create::NewTask;
-pub use due::{DuePage, DueTask, OpenChunks, PageStart};
+pub use due::{DuePage, DueTask, OpenChunks, Partition, SweepPositions};
 pub use grants::{Grant, GrantRequest};
 pub use item::{InlineChunk, Objects, StoredTask};
 pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{Failures, ObjectOutcome, OutcomePage, Place};
 pub use settings::StoreConfig;
+pub use settlements::Settled;
 
 use crate::aws::error_code;
 use crate::task::{ChunkLimits, TaskId, TaskStatus};
@@ -44,8 +47,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
+use settlements::Settlements;
 use std::error::Error;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use together::{Asked, Together};
 
 /// The one index, for lists and for the sweeper.
 pub const INDEX_NAME: &str = "by_status";
@@ -111,7 +118,7 @@ pub enum Written<T, F = ()> {
 }
 
 /// Why a call of the store failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB is throttling or out of reach: the same call may succeed later.
     #[error("DynamoDB is throttling or out of reach: {code}")]
@@ -120,16 +127,16 @@ pub enum StoreError {
         code: String,
         /// The SDK's error.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// The table is missing, access is denied, or the call is wrong: an operator must act.
-    #[error("DynamoDB refused the call: {code}")]
-    Refused {
+    #[error("DynamoDB rejected the call: {code}")]
+    Rejected {
         /// DynamoDB's error code, such as `ResourceNotFoundException`.
         code: String,
         /// The SDK's error.
         #[source]
-        source: Box<dyn Error + Send + Sync>,
+        source: Arc<dyn Error + Send + Sync>,
     },
     /// An item is not as this service writes it.
     #[error("a stored item is damaged: {0}")]
@@ -137,6 +144,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// DynamoDB cannot do it now, though no call of the SDK failed.
+    fn unavailable(code: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unavailable {
+            code: code.to_owned(),
+            source: why.into().into(),
+        }
+    }
+
     /// An attribute of the item with this key is not as it should be.
     fn damaged(attribute: &str, key: &str) -> Self {
         Self::Damaged(format!("attribute `{attribute}` of `{key}`"))
@@ -174,20 +189,20 @@ where
             _ => true,
         };
         let code = error_code(&error).to_owned();
-        let source = error.into();
+        let source = Arc::new(error);
         if transient {
             Self::Unavailable { code, source }
         } else {
-            Self::Refused { code, source }
+            Self::Rejected { code, source }
         }
     }
 }
 
 /// A request lacks what the SDK requires. This service always gives it.
 fn not_built(error: BuildError) -> StoreError {
-    StoreError::Refused {
+    StoreError::Rejected {
         code: "not built".to_owned(),
-        source: error.into(),
+        source: Arc::new(error),
     }
 }
 
@@ -198,6 +213,8 @@ pub struct TaskStore {
     table: String,
     shards: u32,
     chunk_limits: ChunkLimits,
+    reads: Together<(), Result<Option<StoredTask>, StoreError>, ()>,
+    settlements: Settlements,
 }
 
 impl TaskStore {
@@ -208,14 +225,25 @@ impl TaskStore {
             table: config.table_name,
             shards: config.list_shards,
             chunk_limits: config.chunk_limits,
+            reads: Together::with_patience(Duration::ZERO),
+            settlements: Together::with_patience(settlements::PATIENCE),
         }
     }
 
-    /// Reads a task, strongly consistent. An expired one may still be there: ask [`crate::task::Task::is_expired`].
+    /// Reads a task, strongly consistent. An expired one may still be there: ask [`crate::task::Task::is_expired`]. The messages of a
+    /// batch that read the same task share reads; each begins after it was asked for.
     ///
     /// # Errors
     /// When DynamoDB does not answer or the item is damaged.
     pub async fn load(&self, id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
+        let read = async |waiting: Vec<Arc<Asked<_, _>>>, ()| {
+            let task = self.read(id).await;
+            waiting.iter().for_each(|one| one.respond(task.clone()));
+        };
+        self.reads.ask(id.as_str(), (), None, read).await
+    }
+
+    async fn read(&self, id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
         let response = self
             .client
             .get_item()

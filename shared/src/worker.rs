@@ -18,7 +18,7 @@ mod sweeper;
 mod turn;
 
 pub use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
-pub use sweeper::{SweepReport, Sweeper, Tick};
+pub use sweeper::{SweepBounds, SweepReport, Sweeper, Tick};
 
 use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};

@@ -10,6 +10,7 @@
 //! | `size.rs` | a task begun, of one chunk or of several, for what must hold for both | suite |
 //! | `http.rs` | a small HTTP client, and what is asserted of a response | suite, benches |
 //! | `wire.rs` | the one interceptor between the SDK's clients and the network, with the suite's faults and holds | all |
+//! | `contention.rs` | items held by transactions, as DynamoDB holds them | suite, benches |
 //! | `queue.rs` | the one pump: receive a batch, have it carried out, delete what did not fail | all |
 //! | `seed.rs` | the one seeder: ids, requests, indexes, tables full of tasks | all |
 //! | `handlers.rs` | the one wiring of the handlers, where the local runner's does not do | simulation, benches |
@@ -33,6 +34,7 @@
 )]
 
 pub mod bench;
+pub mod contention;
 mod files;
 pub mod handlers;
 pub mod http;

@@ -13,7 +13,7 @@ use shared::aws;
 use shared::clock::{Clock, ManualClock};
 use shared::task::ChunkLimits;
 use shared::vector::{Services, VectorStore};
-use shared::worker::{SweepReport, Worker};
+use shared::worker::{SweepBounds, SweepReport, Sweeper, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -96,6 +96,15 @@ impl Service {
         let (tasks, queue) = (handlers.store.clone(), handlers.queue.clone());
         let clock = Clock::Manual(self.clock.clone());
         handlers.worker = Arc::new(Worker::new(tasks, queue, stores, clock));
+    }
+
+    /// From now on a sweep reads so many pages of so many rows.
+    pub fn bound_sweeps(&mut self, pages: usize, rows: i32) {
+        let handlers = &mut self.running.handlers;
+        let (tasks, queue) = (handlers.store.clone(), handlers.queue.clone());
+        let sweeper = Sweeper::new(tasks, queue, Clock::Manual(self.clock.clone()));
+        let rows = Some(rows);
+        handlers.sweeper = Arc::new(sweeper.bounded(SweepBounds { pages, rows }));
     }
 
     /// The handlers' time.
@@ -224,7 +233,9 @@ impl Service {
 
     async fn carry_out_within(&self, time: TimeDelta, event: SqsEvent) -> SqsBatchResponse {
         let deadline = self.now() + time;
-        self.running.handlers.worker.handle(event, deadline).await
+        // A clone shares no calls with others, like the worker of another process.
+        let worker = Worker::clone(&self.running.handlers.worker);
+        worker.handle(event, deadline).await
     }
 
     fn queue(&self) -> Queue {

@@ -1,7 +1,7 @@
 //! Tasks of one chunk and of several: what must hold for both is tested on both.
 
 use crate::service::Service;
-use crate::wire::call::{GET_TASK, READ_CHUNKS, WRITE_CHUNK, WRITE_TASK};
+use crate::wire::call::{GET_TASK, READ_CHUNKS, SETTLE_CHUNKS, WRITE_TASK};
 use crate::{ids, run_body};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -43,11 +43,11 @@ impl Size {
         }
     }
 
-    /// The call that claims and settles.
-    pub fn write(self) -> &'static str {
+    /// The call that settles.
+    pub fn settle(self) -> &'static str {
         match self {
             Self::Small => WRITE_TASK,
-            Self::Large => WRITE_CHUNK,
+            Self::Large => SETTLE_CHUNKS,
         }
     }
 
@@ -130,9 +130,9 @@ impl Begun {
         }
     }
 
-    /// The call that claims and settles.
-    pub fn write(&self) -> &'static str {
-        self.size.write()
+    /// The call that settles.
+    pub fn settle(&self) -> &'static str {
+        self.size.settle()
     }
 
     /// Has a worker carry out the message of the first two objects. Returns whether it comes back.

@@ -8,6 +8,7 @@
 //! A worker in a process of its own is out of reach of a hook, so the kill tests have a proxy on a socket instead
 //! (`kills/line.rs`).
 
+use crate::contention::{self, Items};
 use aws_sdk_dynamodb::config::{HttpClient, SharedHttpClient};
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
@@ -119,14 +120,16 @@ pub mod call {
     pub const PUT_TASK: &str = "DynamoDB.PutItem";
     /// Reads a task.
     pub const GET_TASK: &str = "DynamoDB.GetItem";
-    /// Changes a task; for a small one also its claim and its settlement.
+    /// Changes a task; for a small one also its settlement.
     pub const WRITE_TASK: &str = "DynamoDB.UpdateItem";
+    /// Claims a task or a chunk, or defers it.
+    pub const CLAIM: &str = WRITE_TASK;
     /// Writes the ids of a large task's chunks.
     pub const PUT_IDS: &str = "DynamoDB.BatchWriteItem";
     /// Reads the ids and states of a large task's chunks.
     pub const READ_CHUNKS: &str = "DynamoDB.BatchGetItem";
-    /// Claims or settles a chunk of a large task.
-    pub const WRITE_CHUNK: &str = "DynamoDB.TransactWriteItems";
+    /// Settles chunks of a large task.
+    pub const SETTLE_CHUNKS: &str = "DynamoDB.TransactWriteItems";
     /// Reads a page of a list.
     pub const QUERY: &str = "DynamoDB.Query";
     /// Sends the message of a task.
@@ -163,8 +166,8 @@ pub enum Fault {
     Paged(u32),
     /// SQS takes the first message of a batch and none of the others.
     OnlyFirst,
-    /// DynamoDB refuses it because a transaction on the same item is under way.
-    Conflict,
+    /// DynamoDB cancels the transaction, with this code as the reason of its first part.
+    Canceled(&'static str),
     /// S3 Vectors refuses it as a call that names an invalid key.
     InvalidKeys,
     /// S3 Vectors acknowledges it and keeps these keys.
@@ -211,6 +214,7 @@ struct State {
     calls: Vec<String>,
     delays: Vec<i64>,
     faults: Vec<(String, usize, Fault)>,
+    items: Option<Items>,
 }
 
 impl fmt::Debug for Wire {
@@ -224,8 +228,8 @@ impl Wire {
     pub fn http_client(&self) -> SharedHttpClient {
         let wire = self.clone();
         intercept(move |request, network| {
-            let fault = wire.observe(&request);
-            carry(request, network, fault)
+            let (fault, items) = wire.observe(&request);
+            carry(request, network, fault, items)
         })
     }
 
@@ -281,7 +285,14 @@ impl Wire {
         hold
     }
 
-    fn observe(&self, request: &HttpRequest) -> Option<Fault> {
+    /// From now on DynamoDB's transactions hold their items for so long.
+    pub fn hold_items(&self, time: Duration) -> Items {
+        let items = Items::held_for(time);
+        self.0.lock().expect("not poisoned").items = Some(items.clone());
+        items
+    }
+
+    fn observe(&self, request: &HttpRequest) -> (Option<Fault>, Option<Items>) {
         let call = name_of(request);
         let mut state = self.0.lock().expect("not poisoned");
         let found = state
@@ -299,13 +310,21 @@ impl Wire {
             state.delays.extend(seconds);
         }
         state.calls.push(call);
-        fault
+        (fault, state.items.clone())
     }
 }
 
-async fn carry(mut request: HttpRequest, network: Network, fault: Option<Fault>) -> Outcome {
+async fn carry(
+    mut request: HttpRequest,
+    network: Network,
+    fault: Option<Fault>,
+    items: Option<Items>,
+) -> Outcome {
     match fault {
-        None => network.send(request).await,
+        None => match items {
+            None => network.send(request).await,
+            Some(items) => items.carry(request, network).await,
+        },
         Some(Fault::Unsent) => Err(lost("the request was lost")),
         Some(Fault::ResponseLost) => {
             network.send(request).await?;
@@ -313,7 +332,10 @@ async fn carry(mut request: HttpRequest, network: Network, fault: Option<Fault>)
         }
         Some(Fault::Refused(status, kind)) => Ok(refusal(status, kind, "[]")),
         Some(Fault::Unprocessed) => Ok(unprocessed(&request)),
-        Some(Fault::Conflict) => Ok(conflict(&request)),
+        Some(Fault::Canceled(code)) => Ok(response(
+            400,
+            contention::canceled([code, "None"]).to_string(),
+        )),
         Some(Fault::InvalidKeys) => {
             let fields = r#"[{"path":"keys","message":"refused by the test"}]"#;
             Ok(refusal(400, "ValidationException", fields))
@@ -366,16 +388,6 @@ fn unprocessed(request: &HttpRequest) -> HttpResponse {
     };
     let body = json!({ field: body_of(request)["RequestItems"] });
     response(200, body.to_string())
-}
-
-/// A conflict as DynamoDB words it: of a transaction it gives the reason of each of its parts.
-fn conflict(request: &HttpRequest) -> HttpResponse {
-    if name_of(request) != "DynamoDB.TransactWriteItems" {
-        return refusal(400, "TransactionConflictException", "[]");
-    }
-    let body = r#"{"__type":"com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-        "Message":"Transaction cancelled","CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]}"#;
-    response(400, body.to_owned())
 }
 
 fn refusal(status: u16, kind: &str, fields: &str) -> HttpResponse {

@@ -36,6 +36,7 @@ fn assert_is_rich(stats: &Stats) {
         "invalid keys",
         "TransactionCanceledException",
         "TransactionConflictException",
+        "met a transaction",
         "ProvisionedThroughputExceededException",
         "TooManyRequestsException",
         "NotFoundException",

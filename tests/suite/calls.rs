@@ -133,7 +133,7 @@ async fn five_hundred_objects_cost_five_gets_one_delete_and_a_grant() {
 }
 
 #[tokio::test]
-async fn a_chunk_costs_two_reads_and_two_transactions_and_the_first_fan_out_reads_none_of_them() {
+async fn a_chunk_alone_costs_three_reads_two_writes_and_the_first_fan_out_reads_none_of_them() {
     let service = Service::start_with_chunks_of(100).await;
     let objects = ids("object", 300);
     service.seed("big", &objects).await;
@@ -165,7 +165,8 @@ async fn a_chunk_costs_two_reads_and_two_transactions_and_the_first_fan_out_read
             "DynamoDB.GetItem",
             "DynamoDB.BatchGetItem",
             "S3Vectors.GetVectors",
-            "DynamoDB.TransactWriteItems",
+            "DynamoDB.UpdateItem",
+            "DynamoDB.GetItem",
             "S3Vectors.DeleteVectors",
             "DynamoDB.TransactWriteItems"
         ]

@@ -3,14 +3,17 @@
 use chrono::TimeDelta;
 use shared::store::{Deferral, Written};
 use shared::task::{Outcome, Reason, TaskStatus};
-use tests::wire::{FAILING, Fault, call::DELETE};
+use tests::wire::{
+    FAILING, Fault,
+    call::{CLAIM, DELETE},
+};
 use tests::{Begun, Size, run_body};
 
 #[tokio::test]
 async fn two_workers_with_one_message_claim_once_and_delete_once() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
-        let claims = begun.service.wire.hold_times(2, begun.write());
+        let claims = begun.service.wire.hold_times(2, CLAIM);
         let works = [begun.start(1), begun.start(1)];
         for _ in &works {
             claims.reached().await; // both have read, made the existence check, and are about to claim
@@ -55,7 +58,7 @@ async fn a_stale_worker_changes_nothing() {
         let deleted = service.wire.hold_response(DELETE);
         let work = begun.start(1);
         deleted.reached().await;
-        let settle = service.wire.hold(begun.write());
+        let settle = service.wire.hold(begun.settle());
         deleted.release();
         settle.reached().await; // it has deleted and stands still before it settles
         service.pass(TimeDelta::seconds(41));
@@ -73,7 +76,7 @@ async fn a_claim_on_what_was_read_before_another_claim_came_and_went_is_lost() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
-        let claim = service.wire.hold(begun.write());
+        let claim = service.wire.hold(CLAIM);
         let work = begun.start(1);
         claim.reached().await; // its existence check has found o-0
         assert!(!begun.deliver(1).await, "{size:?}");
@@ -100,7 +103,7 @@ async fn a_claim_on_what_was_read_before_another_worker_tried_and_gave_back_is_l
             for _ in 0..claims_before {
                 fail().await;
             }
-            let claim = service.wire.hold(begun.write());
+            let claim = service.wire.hold(CLAIM);
             let work = begun.start(1);
             claim.reached().await; // it has made its existence check
             fail().await; // another claims, fails, and hands back
@@ -123,14 +126,14 @@ async fn a_claim_on_a_lease_that_was_over_is_lost_if_its_holder_settles_first() 
         let begun = Begun::begin(size).await;
         let service = &begun.service;
         service.wire.next_times(4, DELETE, FAILING);
-        let claimed = service.wire.hold(begun.write());
+        let claimed = service.wire.hold(CLAIM);
         let slow = begun.start(1);
         claimed.reached().await;
-        let settle = service.wire.hold(begun.write());
+        let settle = service.wire.hold(begun.settle());
         claimed.release();
         settle.reached().await; // its deletes have failed; it stands still before it hands back
         service.pass(TimeDelta::seconds(41));
-        let claim = service.wire.hold(begun.write());
+        let claim = service.wire.hold(CLAIM);
         let next = begun.start(1);
         claim.reached().await; // the lease was over, so the next worker has made its existence check
         settle.release();
@@ -149,7 +152,7 @@ async fn a_claim_on_a_task_that_expired_and_was_created_anew_is_lost() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
-        let claim = service.wire.hold(begun.write());
+        let claim = service.wire.hold(CLAIM);
         let work = begun.start(1);
         claim.reached().await; // its existence check has found o-0
         service.pass(TimeDelta::days(91));
@@ -171,7 +174,7 @@ async fn a_settlement_of_a_task_that_expired_and_was_created_anew_is_dropped_aft
         let delete = service.wire.hold(DELETE);
         let work = begun.start(1);
         delete.reached().await;
-        let settle = service.wire.hold(begun.write());
+        let settle = service.wire.hold(begun.settle());
         delete.release();
         settle.reached().await;
         service.pass(TimeDelta::days(91));
@@ -179,7 +182,7 @@ async fn a_settlement_of_a_task_that_expired_and_was_created_anew_is_dropped_aft
         service.wire.calls();
         settle.release();
         assert_eq!(work.await.unwrap(), 0, "{size:?}: acknowledged");
-        let again = service.wire.count(begun.write());
+        let again = service.wire.count(begun.settle());
         assert_eq!(again, 0, "{size:?}: the write is not made again");
         assert_eq!(begun.task().await, created, "{size:?}");
     }
@@ -211,7 +214,7 @@ async fn a_stale_settlement_does_not_end_the_work_of_a_newer_claim() {
         let deleted = service.wire.hold_response(DELETE);
         let stale = begun.start(1);
         deleted.reached().await;
-        let settle = service.wire.hold(begun.write());
+        let settle = service.wire.hold(begun.settle());
         deleted.release();
         settle.reached().await;
         service.pass(TimeDelta::seconds(41));
@@ -240,17 +243,17 @@ async fn a_claim_and_a_settlement_sent_again_by_the_sdk_are_recognized_as_their_
                 begun.carry_out_rest(1).await;
                 service.wire.calls();
             }
-            let write = begun.write();
-            service.wire.next(write, Fault::ResponseLost); // the claim's
+            service.wire.next(CLAIM, Fault::ResponseLost);
             let delete = service.wire.hold(DELETE);
             let work = begun.start(1);
             delete.reached().await;
-            service.wire.next(write, Fault::ResponseLost); // the settlement's
+            let settle = begun.settle();
+            service.wire.next(settle, Fault::ResponseLost);
             delete.release();
             assert_eq!(work.await.unwrap(), 0, "{size:?}: acknowledged");
             let mut calls = service.wire.calls();
-            calls.retain(|call| call == write || call == DELETE);
-            assert_eq!(calls, [write, write, DELETE, write, write], "{size:?}");
+            calls.retain(|call| [CLAIM, DELETE, settle].contains(&call.as_str()));
+            assert_eq!(calls, [CLAIM, CLAIM, DELETE, settle, settle], "{size:?}");
             if !is_last {
                 assert_eq!(begun.progress().await, (1, 1, 0), "{size:?}");
                 begun.carry_out_rest(1).await;
@@ -266,14 +269,16 @@ async fn a_settlement_of_a_part_sent_again_by_the_sdk_counts_once() {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
         service.wire.next_times(4, DELETE, FAILING);
-        let claim = service.wire.hold(begun.write());
+        let claim = service.wire.hold(CLAIM);
         let work = begun.start(1);
         claim.reached().await;
-        service.wire.next(begun.write(), Fault::ResponseLost); // the settlement's
+        service.wire.next(begun.settle(), Fault::ResponseLost); // the settlement's
         claim.release();
         assert_eq!(work.await.unwrap(), 0, "{size:?}");
-        let writes = service.wire.count(begun.write());
-        assert_eq!(writes, 3, "{size:?}: a claim, a settlement sent twice");
+        let mut calls = service.wire.calls();
+        calls.retain(|call| [CLAIM, begun.settle()].contains(&call.as_str()));
+        let sent_twice = [CLAIM, begun.settle(), begun.settle()];
+        assert_eq!(calls, sent_twice, "{size:?}");
         let progress = begun.progress().await;
         assert_eq!(progress, (0, 1, 1), "{size:?}: o-1 is absent, o-0 remains");
     }
@@ -292,17 +297,17 @@ async fn the_store_says_that_a_settlement_sent_again_was_applied() {
         let Written::Applied(claimed) = claimed.unwrap() else {
             panic!("{size:?}: nothing has moved");
         };
-        begun.service.wire.next(begun.write(), Fault::ResponseLost);
-        let results = [
+        begun.service.wire.next(begun.settle(), Fault::ResponseLost);
+        let results = vec![
             (0, Outcome::Deleted),
             (1, Outcome::Failed(Reason::NotFound)),
         ];
-        let settled = store.settle_if_newest(claimed, &results, Deferral::Failed, now);
+        let settled = store.settle_if_newest(claimed, results, Deferral::Failed, now);
         let settled = settled.await;
         let Written::Applied(settled) = settled.unwrap() else {
             panic!("{size:?}: its own settlement is refused");
         };
-        assert_eq!(settled.chunk.task.status, TaskStatus::Done, "{size:?}");
+        assert_eq!(settled.task.status, TaskStatus::Done, "{size:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tests::lines::Lines;
 use tests::wire::{
     DENIED, Fault,
-    call::{CHECK, DELETE, GET_TASK, PUT_TASK, QUERY, WRITE_TASK},
+    call::{CHECK, CLAIM, DELETE, GET_TASK, PUT_TASK, QUERY, SETTLE_CHUNKS, WRITE_TASK},
 };
 use tests::{Begun, DEMO_INDEX, Service, Size, example, kill};
 
@@ -26,9 +26,15 @@ async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice()
 
 /// Lets a worker die before, or after, each of the calls that it makes for a chunk.
 async fn dies_at_each_call(size: Size, after: bool) {
-    let write = size.write();
+    let (read_again, settle) = match size {
+        Size::Small => (None, (WRITE_TASK, 2)),
+        Size::Large => (Some((GET_TASK, 2)), (SETTLE_CHUNKS, 1)),
+    };
     let reads = size.reads().iter().map(|read| (*read, 1));
-    let calls = reads.chain([(CHECK, 1), (write, 1), (DELETE, 1), (write, 2)]);
+    let calls = reads
+        .chain([(CHECK, 1), (CLAIM, 1)])
+        .chain(read_again)
+        .chain([(DELETE, 1), settle]);
     for (call, time) in calls {
         let story = format!("{size:?}: dies at call {time} of {call}, after it: {after}");
         let begun = Begun::begin(size).await;
@@ -48,7 +54,7 @@ async fn dies_at_each_call(size: Size, after: bool) {
         kill(work).await;
         let writes = match call {
             DELETE => 1,
-            _ if call == write => time - 1 + i32::from(after),
+            CLAIM => time - 1 + i32::from(after),
             _ => 0,
         };
         match (size, writes) {

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use std::sync::Arc;
 use tests::wire::{
     FAILING, Fault,
-    call::{DELETE, GET_TASK, WRITE_TASK},
+    call::{CLAIM, DELETE, GET_TASK, WRITE_TASK},
 };
 use tests::{Begun, Service, Size, example, ids, run_body};
 
@@ -23,7 +23,7 @@ async fn a_cancel_before_the_claim_stops_every_delete() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
-        let claim = service.wire.hold(begun.write());
+        let claim = service.wire.hold(CLAIM);
         let work = begun.start(1);
         claim.reached().await; // it has read that the task is open, and made its existence check
         service.cancel("task_id=t").await.ok();
@@ -81,11 +81,15 @@ async fn after_a_cancel_the_worker_makes_no_second_delete_call() {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
         service.wire.next(DELETE, FAILING);
-        let claimed = service.wire.hold_response(begun.write());
+        let claimed = service.wire.hold_response(CLAIM);
         let work = begun.start(1);
         claimed.reached().await;
-        let read = service.wire.hold(GET_TASK);
+        let read = service.wire.hold_times(2, GET_TASK);
         claimed.release();
+        if size == Size::Large {
+            read.reached().await; // after the claim
+            read.release();
+        }
         read.reached().await; // before the delete is tried again
         service.cancel("task_id=t").await.ok();
         read.release();
@@ -139,7 +143,7 @@ async fn a_restart_between_read_and_claim_leaves_the_work_to_the_new_attempt() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
-        let claim = service.wire.hold(begun.write());
+        let claim = service.wire.hold(CLAIM);
         let work = begun.start(1);
         claim.reached().await;
         service.cancel("task_id=t").await.ok();

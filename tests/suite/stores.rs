@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use std::sync::Arc;
 use tests::wire::{
     FAILING, Fault, THROTTLING,
-    call::{CHECK, DELETE},
+    call::{CHECK, CLAIM, DELETE},
 };
 use tests::{Begun, Service, Size, example, ids, kill, run_body};
 
@@ -52,7 +52,7 @@ impl Stuck {
                 service.wire.heal();
             }
             Trouble::NoTime => {
-                let claimed = service.wire.hold_response(self.begun.write());
+                let claimed = service.wire.hold_response(CLAIM);
                 let work = self.begun.start(self.attempt);
                 claimed.reached().await;
                 service.pass(TimeDelta::seconds(29)); // of the invocation's 30

@@ -1,10 +1,14 @@
 //! The sweeper: messages that were lost, work that waits, sweeps in which calls fail or time runs out, sweepers that meet.
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
+use local::NAME;
+use serde_json::Value;
 use std::sync::Arc;
+use tests::queue::{Queue, Receive};
 use tests::wire::{
     DENIED, Fault, THROTTLING,
-    call::{CHECK, DELETE, QUERY, SEND, SEND_BATCH, WRITE_TASK},
+    call::{CHECK, DELETE, GET_TASK, QUERY, SEND, SEND_BATCH, WRITE_TASK},
 };
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
 
@@ -31,6 +35,18 @@ async fn leave_processing(service: &Service, task_ids: &[impl AsRef<str>]) {
     service.wire.next_times(usize::MAX, DELETE, THROTTLING);
     service.work().await;
     service.wire.heal();
+}
+
+/// Takes the messages off the queue. Returns whose tasks' they are, in order.
+async fn take_sent(service: &Service) -> Vec<String> {
+    let queue = Queue::of(&service.running);
+    let messages = queue.receive(Receive::default()).await;
+    queue.delete(&messages).await;
+    let bodies = messages.iter().map(|message| message.body().unwrap());
+    let bodies = bodies.map(|body| serde_json::from_str::<Value>(body).unwrap());
+    bodies
+        .map(|body| body["task_id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -250,7 +266,7 @@ async fn a_task_whose_sweeper_dies_before_it_sends_is_due_again_two_minutes_late
 }
 
 #[tokio::test]
-async fn with_less_than_25_seconds_left_a_sweep_begins_no_further_batch() {
+async fn with_less_than_33_seconds_left_a_sweep_begins_no_further_batch() {
     let service = with_one_shard().await;
     leave_processing(&service, &ids("t", 21)).await;
     service.pass(TimeDelta::seconds(60));
@@ -258,25 +274,198 @@ async fn with_less_than_25_seconds_left_a_sweep_begins_no_further_batch() {
         let report = service.sweep_within(TimeDelta::seconds(seconds)).await;
         report.sent
     };
-    assert_eq!(sweep(24).await, 10);
-    assert_eq!(sweep(25).await, 11);
+    assert_eq!(sweep(32).await, 10);
+    assert_eq!(sweep(33).await, 11);
 }
 
 #[tokio::test]
-async fn sweeps_that_come_through_one_partition_only_take_another_each_minute() {
-    let service = Service::start().await;
-    let tasks = ids("t", 24);
-    leave_processing(&service, &tasks).await;
+async fn a_partition_with_much_to_send_leaves_half_of_the_time_to_the_other() {
+    let service = with_one_shard().await;
+    leave_processing(&service, &ids("a", 21)).await;
+    leave_pending(&service, &ids("b", 5)).await;
     service.pass(TimeDelta::seconds(60));
-    let mut sent = 0;
-    for minute in 0..4 {
-        let report = service.sweep_within(TimeDelta::seconds(24)).await;
-        assert!(report.sent > 0, "minute {minute}: a shard that was swept");
-        sent += report.sent;
-        service.lose_messages().await;
-        service.pass(TimeDelta::seconds(60));
+    let sending = service.wire.hold(SEND_BATCH);
+    let sweep = service.start_sweep();
+    sending.reached().await;
+    // More than half of the 27 seconds in which it may begin something.
+    service.pass(TimeDelta::seconds(18));
+    sending.release();
+    assert_eq!(sweep.await.unwrap(), 10 + 5);
+    service.lose_messages().await;
+    service.pass(TimeDelta::hours(1)); // what was sent is due again
+    assert_eq!(service.sweep().await, 11 + 5, "it goes on where it stopped");
+}
+
+/// A service with one shard whose sweeps read one row of what is processing, and one of what is pending.
+async fn that_reads_one_row() -> Arc<Service> {
+    let mut service = Service::start_with(vec![("LIST_SHARDS", "1")]).await;
+    service.bound_sweeps(2, 1);
+    Arc::new(service)
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_where_the_last_one_stopped_until_the_newest_is_sent_though_the_oldest_is_due_again()
+ {
+    let service = that_reads_one_row().await;
+    leave_pending(&service, &ids("t", 4)).await;
+    for task in ids("t", 4) {
+        // The tasks that were sent before are due again.
+        service.pass(TimeDelta::hours(1));
+        assert_eq!(service.sweep().await, 1);
+        assert_eq!(take_sent(&service).await, [task]);
     }
-    assert_eq!(sent, tasks.len(), "of all four shards");
+    service.pass(TimeDelta::hours(1));
+    assert_eq!(service.sweep().await, 0, "it comes to the end");
+    assert_eq!(service.sweep().await, 1, "and begins anew");
+}
+
+#[tokio::test]
+async fn neither_what_is_processing_nor_what_is_pending_waits_for_the_other() {
+    let service = that_reads_one_row().await;
+    leave_processing(&service, &ids("a", 3)).await;
+    leave_pending(&service, &ids("b", 3)).await;
+    service.pass(TimeDelta::seconds(60));
+    for sweep in 0..3 {
+        assert_eq!(service.sweep().await, 2, "one of each in sweep {sweep}");
+        service.pass(TimeDelta::seconds(1));
+    }
+}
+
+#[tokio::test]
+async fn what_one_partition_does_not_read_is_for_those_after_it() {
+    let mut service = Service::start_with(vec![("LIST_SHARDS", "1")]).await;
+    service.bound_sweeps(6, 1);
+    leave_pending(&service, &ids("t", 7)).await;
+    service.pass(TimeDelta::seconds(60));
+    // Nothing is processing, so five pages are left.
+    assert_eq!(service.sweep().await, 5);
+    assert_eq!(service.sweep().await, 2);
+
+    // At first it is not known that nothing is pending.
+    leave_processing(&service, &ids("p", 8)).await;
+    service.pass(TimeDelta::seconds(60));
+    service.lose_messages().await;
+    assert_eq!(service.sweep().await, 3);
+    assert_eq!(service.sweep().await, 5);
+}
+
+#[tokio::test]
+async fn a_sweep_that_comes_to_the_end_of_every_partition_stores_nothing() {
+    let service = Service::start().await;
+    leave_pending(&service, &["t"]).await;
+    service.pass(TimeDelta::seconds(60));
+    service.wire.calls();
+    assert_eq!(service.sweep().await, 1);
+    assert_eq!(service.wire.count(WRITE_TASK), 1, "the task is taken over");
+    assert_eq!(service.stored_items().await, 1);
+}
+
+#[tokio::test]
+async fn a_sweeper_that_dies_before_it_stores_where_it_stopped_loses_nothing() {
+    let service = that_reads_one_row().await;
+    leave_pending(&service, &ids("t", 3)).await;
+    service.pass(TimeDelta::seconds(60));
+    let writes = service.wire.hold_times(2, WRITE_TASK);
+    let sweep = service.start_sweep();
+    writes.reached().await;
+    writes.release(); // the task is taken over, and sent
+    writes.reached().await;
+    sweep.abort();
+    let _ = sweep.await;
+    service.wire.heal();
+    for sent in [0, 1, 1, 0] {
+        assert_eq!(service.sweep().await, sent);
+    }
+    assert_eq!(service.lose_messages().await, 3);
+}
+
+#[tokio::test]
+async fn a_sweep_comes_back_to_a_page_that_was_throttled_and_does_not_keep_the_others_from_moving_on()
+ {
+    let service = that_reads_one_row().await;
+    leave_processing(&service, &ids("a", 4)).await;
+    leave_pending(&service, &ids("b", 4)).await;
+    service.pass(TimeDelta::seconds(60));
+    assert_eq!(service.sweep().await, 2);
+    let oldest = service.wire.hold(QUERY);
+    oldest.release();
+    let throttled = Fault::Refused(400, "ProvisionedThroughputExceededException");
+    service.wire.next_times(3, QUERY, throttled); // the SDK's tries
+    let report = service.sweep_within(TimeDelta::seconds(60)).await;
+    assert_eq!((report.errors, report.sent), (1, 2));
+    service.lose_messages().await;
+    assert_eq!(service.sweep().await, 2);
+    let sent = take_sent(&service).await;
+    assert_eq!(sent, ["a-1", "b-3"], "the page that was throttled, too");
+}
+
+#[tokio::test]
+async fn a_slow_sweep_does_not_move_back_where_later_ones_have_stopped() {
+    let service = that_reads_one_row().await;
+    leave_pending(&service, &ids("t", 3)).await;
+    service.pass(TimeDelta::seconds(60));
+    let writes = service.wire.hold_times(2, WRITE_TASK);
+    let slow = service.start_sweep();
+    writes.reached().await;
+    writes.release();
+    writes.reached().await; // it is about to store that it stopped after the first task
+    service.wire.heal();
+    assert_eq!(service.sweep().await, 0, "the first was sent");
+    assert_eq!(service.sweep().await, 1, "the second");
+    writes.release();
+    assert_eq!(slow.await.unwrap(), 1);
+    assert_eq!(service.sweep().await, 1, "the third");
+}
+
+#[tokio::test]
+async fn a_sweep_whose_place_cannot_be_read_begins_in_every_partition_and_leaves_the_place_as_it_is()
+ {
+    let service = that_reads_one_row().await;
+    leave_pending(&service, &ids("t", 3)).await;
+    service.pass(TimeDelta::seconds(60));
+    assert_eq!(service.sweep().await, 1);
+    service.pass(TimeDelta::minutes(2)); // the first is due again
+    service.wire.next(GET_TASK, DENIED);
+    let report = service.sweep_within(TimeDelta::seconds(60)).await;
+    assert_eq!((report.errors, report.sent), (1, 1), "the first");
+    service.lose_messages().await;
+    assert_eq!(service.sweep().await, 1);
+    assert_eq!(take_sent(&service).await, ["t-1"]);
+}
+
+#[tokio::test]
+async fn a_place_that_is_damaged_or_of_no_partition_is_begun_anew_and_one_of_a_deleted_task_is_gone_on_after()
+ {
+    let list = |entries: &[&str]| {
+        let entries = entries.iter().map(|&entry| AttributeValue::S(entry.into()));
+        AttributeValue::L(entries.collect())
+    };
+    let too_long = format!("pending#0 2024-05-21T12:00:00Z#{}", "x".repeat(2000));
+    let cases = [
+        (list(&["pending#7 2024-05-21T12:00:00Z#t-0"]), 3),
+        (list(&["done#0 2024-05-21T12:00:00Z#t-0"]), 3),
+        (list(&["pending#0 noon"]), 3),
+        (list(&["pending#0"]), 3),
+        (list(&[&too_long]), 3),
+        (AttributeValue::S("pending#0".to_owned()), 3),
+        (
+            AttributeValue::L(vec![AttributeValue::N("7".to_owned())]),
+            3,
+        ),
+        (list(&["pending#0 2024-05-21T12:00:00Z#t-00"]), 2),
+    ];
+    for (stored, sent) in cases {
+        let story = format!("{stored:?}");
+        let service = with_one_shard().await;
+        leave_pending(&service, &ids("t", 3)).await;
+        service.pass(TimeDelta::seconds(60));
+        let put = service.running.clients.dynamodb.put_item();
+        let put = put.table_name(NAME).item("positions", stored);
+        let put = put.item("pk", AttributeValue::S("SWEEP".to_owned()));
+        put.send().await.unwrap();
+        assert_eq!(service.sweep().await, sent, "{story}");
+        assert_eq!(service.sweep().await, 3 - sent, "{story}");
+    }
 }
 
 #[tokio::test]

@@ -205,7 +205,7 @@ impl From<StoreError> for Problem {
                 )
                 .because(error)
             },
-            StoreError::Refused { .. } | StoreError::Damaged(_) => Self::internal(error),
+            StoreError::Rejected { .. } | StoreError::Damaged(_) => Self::internal(error),
         }
     }
 }

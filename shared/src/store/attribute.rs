@@ -61,6 +61,8 @@ names! {
     OUTCOMES = "outcomes",
     OUTCOMES_ATTEMPT = "outcomes_attempt",
     REASONS = "reasons",
+    // The sweep.
+    POSITIONS = "positions",
     // The grants of an index's time.
     PAID_UNTIL = "paid_until",
 }

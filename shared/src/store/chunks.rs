@@ -155,6 +155,7 @@ impl TaskStore {
             baseline: task.baseline,
             number,
             chunk,
+            announced: number.map(|_| self.settlements.announce(&nonce)),
             nonce,
         }))
     }
@@ -177,16 +178,6 @@ impl TaskStore {
             item.map(item::state_from_item).transpose()
         });
         states.collect()
-    }
-
-    /// How far the work on one chunk has come.
-    pub(super) async fn chunk_state(
-        &self,
-        task: &StoredTask,
-        number: u32,
-    ) -> Result<Option<ChunkState>, StoreError> {
-        let states = self.chunk_states(task, number..number + 1).await?;
-        Ok(states.into_iter().next().flatten())
     }
 
     /// The ids of the chunks `numbers` of `task`.
@@ -213,10 +204,8 @@ fn take(items: &mut HashMap<String, Item>, key: &AttributeValue) -> Option<Item>
 
 /// DynamoDB processed part of a batch, again and again.
 fn unprocessed() -> StoreError {
-    StoreError::Unavailable {
-        code: "unprocessed items".to_owned(),
-        source: "DynamoDB did not process all items of a batch".into(),
-    }
+    let why = "DynamoDB did not process all items of a batch";
+    StoreError::unavailable("unprocessed items", why)
 }
 
 /// Waits with full jitter, up to 100 ms at first and twice as long after each further response ("Error handling with

@@ -1,7 +1,7 @@
 //! Creating a task: one conditional put, after the ids of its chunks where it has several.
 
 use super::attribute::{self as attr, seconds};
-use super::guarded::{Condition, absent, at_most};
+use super::guarded::{Condition, Contention, absent, at_most};
 use super::item::{FanOut, InlineChunk, Objects, StoredTask};
 use super::{DISPATCH_GRACE, StoreError, TaskStore, Written, new_token};
 use crate::task::{Fingerprint, ModelId, ObjectIds, Progress, Task, TaskId, TaskStatus};
@@ -83,23 +83,32 @@ impl TaskStore {
         };
         let task = &stored.task;
         let partition = self.list_partition(task.status, &task.id);
-        let item = stored.to_new_item(partition, task.created_at + DISPATCH_GRACE);
-        let guard = id_is_free(now).into_expressions();
-        let result = self
-            .client
-            .put_item()
-            .table_name(&self.table)
-            .set_item(Some(item))
-            .condition_expression(guard.condition)
-            .set_expression_attribute_names(Some(guard.names))
-            .set_expression_attribute_values(Some(guard.values))
-            .return_values_on_condition_check_failure(OnFailure::AllOld)
-            .send()
-            .boxed()
-            .await;
-        let error = match result {
-            Ok(_) => return Ok(Written::Applied(stored)),
-            Err(error) => error,
+        let due_at = task.created_at + DISPATCH_GRACE;
+        let mut contention = Contention::default();
+        let error = loop {
+            let guard = id_is_free(now).into_expressions();
+            let result = self
+                .client
+                .put_item()
+                .table_name(&self.table)
+                .set_item(Some(stored.to_new_item(partition.clone(), due_at)))
+                .condition_expression(guard.condition)
+                .set_expression_attribute_names(Some(guard.names))
+                .set_expression_attribute_values(Some(guard.values))
+                .return_values_on_condition_check_failure(OnFailure::AllOld)
+                .send()
+                .boxed()
+                .await;
+            match result {
+                Ok(_) => return Ok(Written::Applied(stored)),
+                // The winner's chunks are being settled.
+                Err(error)
+                    if error
+                        .as_service_error()
+                        .is_some_and(PutItemError::is_transaction_conflict_exception)
+                        && contention.allows_another().await => {}
+                Err(error) => break error,
+            }
         };
         let is_refused = error
             .as_service_error()

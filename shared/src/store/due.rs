@@ -4,13 +4,16 @@
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
 use super::guarded::{Condition, GuardedUpdate, absent, equals, same_attempt, status_moved_by};
 use super::item::{self, Objects, StoredTask};
+use super::list::{Position, position_of};
 use super::{
-    INDEX_NAME, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
+    INDEX_NAME, KEY, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
 };
 use crate::task::{ChunkState, Event, ModelId, TaskId, TaskStatus};
+use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
+use std::collections::BTreeMap;
 
 /// The rows of a partition among which the oldest pending task is looked for.
 const OLDEST_ROWS: i32 = 100;
@@ -24,6 +27,8 @@ pub struct DueTask {
     pub model: ModelId,
     /// Its attempt, as the index has it.
     pub attempt: u32,
+    /// Its place in its partition.
+    pub position: Position,
     status: TaskStatus,
     due_at: DateTime<Utc>,
     sends: u32,
@@ -34,13 +39,66 @@ pub struct DueTask {
 pub struct DuePage {
     /// The due tasks, oldest first.
     pub tasks: Vec<DueTask>,
-    /// Where the next page begins; `None` at the end of the partition.
-    pub next: Option<PageStart>,
+    /// The last row that was read; `None` at the end of the partition.
+    pub next: Option<Position>,
 }
 
-/// Where a page of due tasks begins.
-#[derive(Debug)]
-pub struct PageStart(Item);
+/// A partition of the index that the sweeper goes through: a status that has not ended, and a shard.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Partition(String);
+
+/// Where the next sweep goes on, in each partition that the last one left before its end: after this row.
+#[derive(Clone, Debug, Default)]
+pub struct SweepPositions {
+    after: BTreeMap<Partition, Position>,
+    /// The attribute as it was read.
+    stored: Option<AttributeValue>,
+}
+
+impl SweepPositions {
+    /// After which row a sweep goes on in `partition`; `None`: it begins there.
+    pub fn get(&self, partition: &Partition) -> Option<Position> {
+        self.after.get(partition).cloned()
+    }
+
+    /// Records after which row a sweep left `partition`; `None`: at its end.
+    pub fn set(&mut self, partition: Partition, after: Option<Position>) {
+        match after {
+            Some(position) => self.after.insert(partition, position),
+            None => self.after.remove(&partition),
+        };
+    }
+
+    /// Whether the next sweep begins in every partition.
+    pub fn is_empty(&self) -> bool {
+        self.after.is_empty()
+    }
+
+    /// What of the attribute names one of `partitions` and a place where a row could be. In the others a sweep begins anew.
+    fn read(stored: Option<AttributeValue>, partitions: &[Partition]) -> Self {
+        let entries = match &stored {
+            Some(AttributeValue::L(entries)) => entries.as_slice(),
+            _ => &[],
+        };
+        let after = entries.iter().filter_map(|entry| {
+            let (partition, position) = entry.as_s().ok()?.split_once(' ')?;
+            let partition = partitions.iter().find(|known| known.0 == partition)?;
+            let position = Position(position.to_owned());
+            let place = (partition.clone(), position);
+            place.1.is_well_formed().then_some(place)
+        });
+        Self {
+            after: after.collect(),
+            stored,
+        }
+    }
+
+    fn to_attribute(&self) -> AttributeValue {
+        let entries = self.after.iter();
+        let entries = entries.map(|(partition, after)| s([&partition.0, " ", &after.0].concat()));
+        AttributeValue::L(entries.collect())
+    }
+}
 
 /// The chunks that a fan-out sends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,53 +115,97 @@ pub struct OpenChunks {
 }
 
 impl TaskStore {
-    /// The partitions the sweeper walks: every shard of what is processing, then of what is pending. Each minute begins
-    /// with another shard, so that a backlog too long for one sweep starves none.
-    pub fn open_partitions(&self, now: DateTime<Utc>) -> Vec<(TaskStatus, u32)> {
-        let shards = self.shards.max(1);
-        let minute = now.timestamp().div_euclid(60).rem_euclid(shards.into());
-        let first = u32::try_from(minute).unwrap_or_default();
+    /// The partitions that the sweeper goes through: every shard of what is processing, then of what is pending.
+    pub fn open_partitions(&self) -> Vec<Partition> {
         [TaskStatus::Processing, TaskStatus::Pending]
             .into_iter()
-            .flat_map(|status| (0..shards).map(move |n| (status, (first + n) % shards)))
+            .flat_map(|status| (0..self.shards).map(move |n| item::list_partition(status, n)))
+            .map(Partition)
             .collect()
     }
 
-    /// One page of the tasks in a partition that are due at `now`, oldest first. The index may lag.
+    /// Where a sweep goes on, strongly consistent.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// When DynamoDB does not respond.
+    pub async fn sweep_positions(&self) -> Result<SweepPositions, StoreError> {
+        let response = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key(KEY, s(item::SWEEP_KEY))
+            .consistent_read(true)
+            .send()
+            .boxed()
+            .await?;
+        let item = response.item.unwrap_or_default();
+        let stored = item.get(attr::POSITIONS).cloned();
+        Ok(SweepPositions::read(stored, &self.open_partitions()))
+    }
+
+    /// Stores where the next sweep goes on, unless another sweep has moved it since it was read. Writes nothing where it has not
+    /// changed.
+    ///
+    /// Sweeps at once do each other no harm, so it does not matter which of them is heard.
+    ///
+    /// # Errors
+    /// When DynamoDB does not respond.
+    pub async fn move_sweep_if_unmoved(
+        &self,
+        positions: &SweepPositions,
+    ) -> Result<(), StoreError> {
+        let moved = positions.to_attribute();
+        let guard = match &positions.stored {
+            Some(stored) if *stored == moved => return Ok(()),
+            None if positions.is_empty() => return Ok(()),
+            Some(stored) => equals(attr::POSITIONS, stored.clone()),
+            None => absent(attr::POSITIONS),
+        };
+        let update = GuardedUpdate::when(guard).set(attr::POSITIONS, moved);
+        let key = s(item::SWEEP_KEY);
+        match update.send(&self.client, &self.table, key).await? {
+            Written::Applied(()) | Written::NotApplied(_) => Ok(()),
+        }
+    }
+
+    /// One page of the tasks in a partition that are due at `now`, oldest first: of the rows after `after`, as many as DynamoDB
+    /// reads in one query (1 MB), or `rows` if that is less. The index may lag.
+    ///
+    /// # Errors
+    /// When DynamoDB does not respond.
     pub async fn due_tasks(
         &self,
-        (status, shard): (TaskStatus, u32),
-        from: Option<PageStart>,
+        partition: &Partition,
+        after: Option<&Position>,
+        rows: Option<i32>,
         now: DateTime<Utc>,
     ) -> Result<DuePage, StoreError> {
-        let response = self
+        let mut query = self
             .client
             .query()
             .table_name(&self.table)
             .index_name(INDEX_NAME)
-            .key_condition_expression("#list_pk = :list_pk")
+            .set_limit(rows)
             .filter_expression("#due_at <= :now AND #expires_at > :now")
             .expression_attribute_names("#list_pk", attr::INDEX_HASH_KEY)
             .expression_attribute_names("#due_at", attr::DUE_AT)
             .expression_attribute_names("#expires_at", attr::EXPIRES_AT)
-            .expression_attribute_values(":list_pk", s(item::list_partition(status, shard)))
-            .expression_attribute_values(":now", seconds(now))
-            .set_exclusive_start_key(from.map(|start| start.0))
-            .send()
-            .boxed()
-            .await?;
+            .expression_attribute_values(":list_pk", s(&partition.0))
+            .expression_attribute_values(":now", seconds(now));
+        query = match after {
+            None => query.key_condition_expression("#list_pk = :list_pk"),
+            Some(after) => query
+                .key_condition_expression("#list_pk = :list_pk AND #list_sk > :after")
+                .expression_attribute_names("#list_sk", attr::INDEX_RANGE_KEY)
+                .expression_attribute_values(":after", s(&after.0)),
+        };
+        let response = query.send().boxed().await?;
         let tasks = response.items.unwrap_or_default().into_iter();
         Ok(DuePage {
             tasks: tasks
                 .filter_map(|row| item::or_skip(due_task(row)))
                 .collect(),
-            next: response
-                .last_evaluated_key
-                .filter(|key| !key.is_empty())
-                .map(PageStart),
+            next: response.last_evaluated_key.as_ref().and_then(position_of),
         })
     }
 
@@ -118,7 +220,7 @@ impl TaskStore {
         &self,
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let shards = (0..self.shards.max(1)).map(|shard| self.oldest_pending_in(shard, now));
+        let shards = (0..self.shards).map(|shard| self.oldest_pending_in(shard, now));
         let oldest = try_join_all(shards).await?;
         Ok(oldest.into_iter().flatten().min())
     }
@@ -347,12 +449,14 @@ fn due_chunk(task: &StoredTask, state: &ChunkState, now: DateTime<Utc>) -> Due {
 }
 
 fn due_task(item: Item) -> Result<DueTask, StoreError> {
+    let position = position_of(&item);
     let mut item = Attributes::of(item);
     let task = item::read_task(&mut item)?;
     Ok(DueTask {
         id: task.id,
         model: task.model,
         attempt: task.attempt,
+        position: position.ok_or_else(|| item.damaged(attr::INDEX_RANGE_KEY))?,
         status: task.status,
         due_at: item.required(attr::DUE_AT)?,
         sends: item.required(attr::SENDS)?,

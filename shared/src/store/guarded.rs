@@ -5,18 +5,21 @@
 
 use super::attribute::{self as attr, Item, n, s};
 use super::{StoreError, Written, not_built};
+use crate::aws::CALL_TIMEOUT;
 use crate::task::{Event, TaskStatus};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, CancellationReason, ConditionCheck, ReturnValue,
+    AttributeValue, CancellationReason, ReturnValue,
     ReturnValuesOnConditionCheckFailure as OnFailure, TransactWriteItem, Update,
 };
 use futures_util::FutureExt;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What must hold of an item for a write to be made. The default is no condition: it always holds.
 #[derive(Clone, Default)]
@@ -351,7 +354,7 @@ impl GuardedUpdate {
         key: AttributeValue,
         returned: ReturnValue,
     ) -> Result<Written<Option<Item>, Option<Item>>, StoreError> {
-        let mut sent = 1;
+        let mut contention = Contention::default();
         loop {
             let with = self.clone().into_expressions();
             let request = client
@@ -369,15 +372,13 @@ impl GuardedUpdate {
                 Err(error) => error,
             };
             match error.as_service_error() {
-                Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                    return Ok(Written::NotApplied(refused.item.clone()));
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    return Ok(Written::NotApplied(failed.item.clone()));
                 }
-                // A transaction on the same item was under way.
-                Some(UpdateItemError::TransactionConflictException(_)) if sent < MAX_SENDS => {}
+                Some(UpdateItemError::TransactionConflictException(_))
+                    if contention.allows_another().await => {}
                 _ => return Err(error.into()),
             }
-            pause_after_conflict(sent).await;
-            sent += 1;
         }
     }
 
@@ -386,19 +387,7 @@ impl GuardedUpdate {
         table: &str,
         key: AttributeValue,
     ) -> Result<TransactWriteItem, BuildError> {
-        let writes_nothing = self.sets.0.is_empty();
         let with = self.into_expressions();
-        let part = TransactWriteItem::builder();
-        if writes_nothing {
-            let check = ConditionCheck::builder()
-                .table_name(table)
-                .key(attr::KEY, key)
-                .set_expression_attribute_names(Some(with.names))
-                .condition_expression(with.condition)
-                .set_expression_attribute_values(Some(with.values))
-                .return_values_on_condition_check_failure(OnFailure::AllOld);
-            return Ok(part.condition_check(check.build()?).build());
-        }
         let update = Update::builder()
             .table_name(table)
             .key(attr::KEY, key)
@@ -407,7 +396,7 @@ impl GuardedUpdate {
             .set_expression_attribute_names(Some(with.names))
             .set_expression_attribute_values(Some(with.values))
             .return_values_on_condition_check_failure(OnFailure::AllOld);
-        Ok(part.update(update.build()?).build())
+        Ok(TransactWriteItem::builder().update(update.build()?).build())
     }
 }
 
@@ -419,59 +408,80 @@ pub(super) struct Expressions {
     pub(super) values: HashMap<String, AttributeValue>,
 }
 
-/// Updates two items in one transaction. A part that writes nothing only checks its item. If a condition fails, nothing is
-/// written, and for each part whose condition failed the item found is returned.
+/// What became of a transaction.
+pub(super) enum Transacted {
+    /// All of it was written.
+    Applied,
+    /// Nothing was written, since conditions failed.
+    NotApplied(Parts),
+    /// Nothing was written, since a transaction or write on one of its items was under way, or DynamoDB throttled. The same
+    /// transaction may succeed after a pause.
+    Contended,
+}
+
+/// What became of the parts of a transaction that was not applied.
+pub(super) struct Parts {
+    pub(super) task: Part,
+    /// In the order in which they were given.
+    pub(super) chunks: Vec<Part>,
+}
+
+/// A part of a transaction that was not applied.
+pub(super) enum Part {
+    /// Its condition held, or was not tried.
+    Held,
+    /// Its condition did not hold. The item that was found.
+    Failed(Option<Item>),
+}
+
+/// Updates a task and some of its chunks in one transaction, of which it makes one try.
 pub(super) async fn transact(
     client: &Client,
     table: &str,
-    parts: [(AttributeValue, GuardedUpdate); 2],
-) -> Result<Written<(), [Option<Item>; 2]>, StoreError> {
-    let parts = parts
-        .into_iter()
+    task: (AttributeValue, GuardedUpdate),
+    chunks: Vec<(AttributeValue, GuardedUpdate)>,
+) -> Result<Transacted, StoreError> {
+    let parts = std::iter::once(task)
+        .chain(chunks)
         .map(|(key, part)| part.into_transaction_part(table, key))
         .collect::<Result<Vec<_>, _>>()
         .map_err(not_built)?;
     let request = client
         .transact_write_items()
         .set_transact_items(Some(parts));
-    let mut sent = 1;
-    loop {
-        let error = match request.clone().send().boxed().await {
-            Ok(_) => return Ok(Written::Applied(())),
-            Err(error) => error,
-        };
-        let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
-            error.as_service_error()
-        else {
-            return Err(error.into());
-        };
-        let reasons = canceled.cancellation_reasons();
-        if reasons.iter().any(is_condition_failed) {
-            let mut found = reasons
-                .iter()
-                .map(|why| why.item.clone().filter(|_| is_condition_failed(why)));
-            return Ok(Written::NotApplied([
-                found.next().flatten(),
-                found.next().flatten(),
-            ]));
-        }
-        let mut codes = reasons.iter().filter_map(|why| why.code());
-        let code = codes
-            .find(|code| *code != "None")
-            .unwrap_or_default()
-            .to_owned();
-        // Another transaction on one of the items was under way.
-        if code != "TransactionConflict" || sent == MAX_SENDS {
-            let source = error.into();
-            return Err(match code.as_str() {
-                "ValidationError" | "ItemCollectionSizeLimitExceeded" => {
-                    StoreError::Refused { code, source }
-                }
-                _ => StoreError::Unavailable { code, source },
-            });
-        }
-        pause_after_conflict(sent).await;
-        sent += 1;
+    let error = match request.send().boxed().await {
+        Ok(_) => return Ok(Transacted::Applied),
+        Err(error) => error,
+    };
+    let Some(TransactWriteItemsError::TransactionCanceledException(canceled)) =
+        error.as_service_error()
+    else {
+        return Err(error.into());
+    };
+    let reasons = canceled.cancellation_reasons();
+    if reasons.iter().any(is_condition_failed) {
+        let mut parts = reasons.iter().map(|why| {
+            if is_condition_failed(why) {
+                Part::Failed(why.item.clone())
+            } else {
+                Part::Held
+            }
+        });
+        return Ok(Transacted::NotApplied(Parts {
+            task: parts.next().unwrap_or(Part::Held),
+            chunks: parts.collect(),
+        }));
+    }
+    let mut codes = reasons.iter().filter_map(|why| why.code());
+    let code = codes.find(|code| *code != "None").unwrap_or_default();
+    match code {
+        "ValidationError" | "ItemCollectionSizeLimitExceeded" => Err(StoreError::Rejected {
+            code: code.to_owned(),
+            source: Arc::new(error),
+        }),
+        // `TransactionConflict`, `ThrottlingError`, `ProvisionedThroughputExceeded` ("TransactWriteItems", Amazon DynamoDB
+        // API Reference).
+        _ => Ok(Transacted::Contended),
     }
 }
 
@@ -480,12 +490,37 @@ fn is_condition_failed(why: &CancellationReason) -> bool {
     why.code() == Some("ConditionalCheckFailed")
 }
 
-/// How often a write is sent that meets a transaction under way on its item. DynamoDB refuses it at once in that case, and
-/// the SDK does not retry by itself.
-const MAX_SENDS: u32 = 8;
+/// Sends of one write that met others on its item, or were throttled. DynamoDB refuses them at once, and the SDK does not
+/// send them again by itself.
+pub(super) struct Contention {
+    began: Instant,
+    sent: u32,
+}
 
-/// Waits with full jitter, up to 20 ms at first and twice as long after each further conflict.
-async fn pause_after_conflict(sent: u32) {
-    let most = Duration::from_millis(10 << sent.min(6));
-    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+impl Default for Contention {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            sent: 0,
+        }
+    }
+}
+
+impl Contention {
+    /// Whether a write that is no transaction may be sent once more. If so, it is time to.
+    pub(super) async fn allows_another(&mut self) -> bool {
+        let in_time = self.began.elapsed() < CALL_TIMEOUT;
+        if in_time {
+            self.pause().await;
+        }
+        in_time
+    }
+
+    /// Waits before the next send, with full jitter: up to 20 ms at first, twice as long after each further one, and 160 ms
+    /// at most.
+    pub(super) async fn pause(&mut self) {
+        self.sent += 1;
+        let most = Duration::from_millis(10 << self.sent.min(4));
+        tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+    }
 }

@@ -8,6 +8,7 @@
 //! | the task | `T#<task id>` | the create, last: it is the commit point |
 //! | a chunk's ids | `I#<nonce>#<number>` | the create, first: nobody else can have the name |
 //! | a chunk's state | `S#<nonce>#<number>` | the first claim, or what else is recorded first |
+//! | where the next sweep goes on | `SWEEP` | the first sweep that leaves a part to the next |
 //! | an index's grants | `P#<hash of its address>` | the first grant: `paid_until`, as `grants.rs` has it, and `expires_at` |
 //!
 //! A task has these attributes:
@@ -36,6 +37,9 @@
 //! | `due_at` | N | from when on it is to be sent again, seconds since 1970 |
 //! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
 //! | `size`, `expires_at` | N N | in an item of its own: the number of objects; a week after the task expires, for Time to Live |
+//!
+//! The item of the sweeps has `positions` (L of S), for each index partition that a sweep left before its end `<partition> <list_sk>`:
+//! the last row that it came to. It is in no index and does not expire.
 
 use super::StoreError;
 use super::attribute::{self as attr, Attributes, Item, b, n, s, seconds};
@@ -112,6 +116,9 @@ pub(super) struct FanOut {
     /// When chunks that nobody has taken up are sent again.
     pub(super) due_at: Option<DateTime<Utc>>,
 }
+
+/// The key of where the next sweep goes on.
+pub(super) const SWEEP_KEY: &str = "SWEEP";
 
 pub(super) fn key_of(id: &TaskId) -> AttributeValue {
     s(format!("T#{id}"))

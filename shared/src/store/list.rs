@@ -227,7 +227,8 @@ impl Run {
     }
 }
 
-fn position_of(item: &Item) -> Option<Position> {
+/// The place of an index row, or of where a page of them ended.
+pub(super) fn position_of(item: &Item) -> Option<Position> {
     match item.get(attr::INDEX_RANGE_KEY) {
         Some(AttributeValue::S(key)) => Some(Position(key.clone())),
         _ => None,

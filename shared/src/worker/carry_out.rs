@@ -9,7 +9,7 @@ use super::log::MessageLog;
 use super::turn::{NEAR, turn};
 use super::{LEASE_MARGIN, MAX_TRIES, Verdict, Worker, give_up};
 use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, TaskChunk, Written};
-use crate::task::{Message, Outcome, Reason, TaskId, TaskStatus};
+use crate::task::{Message, Outcome, Reason, Task, TaskId, TaskStatus};
 use crate::vector::{Index, VectorError, VectorErrorKind};
 use chrono::{DateTime, Utc};
 
@@ -139,9 +139,20 @@ impl Worker {
         let present = existence.present.iter().copied();
         let claim = read.claim(present, deadline + LEASE_MARGIN);
         let claim = self.tasks.claim_if_unmoved(read, claim, self.clock.now());
-        let Written::Applied(claimed) = claim.await? else {
+        let Written::Applied(mut claimed) = claim.await? else {
             return Ok(MOVED);
         };
+        if claimed.number.is_some() {
+            // The claim on a chunk of a larger task does not tell of the task.
+            match self.tasks.task_at_work(&claimed).await? {
+                Some(task) => claimed.task = task,
+                None => {
+                    let release = self.settle(claimed, Vec::new(), Deferral::NoTime, log);
+                    let _ = release.await?;
+                    return Ok(MOVED);
+                }
+            }
+        }
         let mut results = existence.results(&open, |at| absent(&claimed, at));
         let has_tries_left = claimed.chunk.state.tries <= MAX_TRIES;
 
@@ -175,36 +186,44 @@ impl Worker {
         let is_last_try = claimed.chunk.state.tries >= MAX_TRIES && !has_progress;
         results.append(&mut deleted.results);
         results.extend(deleted.given_up(is_last_try));
-        let claimed_attempt = claimed.task.attempt;
-        let (rest, now) = (deleted.deferral(), self.clock.now());
-        let settle = self.tasks.settle_if_newest(claimed, &results, rest, now);
-        let settled = match settle.await? {
+        let rest = deleted.deferral();
+        let settled = match self.settle(claimed, results, rest, log).await? {
             Written::Applied(settled) => settled,
             Written::NotApplied(()) => return Ok(Verdict::Dropped("superseded")),
         };
-        log.settled(&settled);
-        self.wake_new_attempt(&settled, claimed_attempt, log).await;
         Ok(Verdict::Recorded {
-            status: settled.chunk.task.status,
+            status: settled.task.status,
             has_more_to_do: deleted.used_up_its_calls && has_progress,
         })
     }
 
+    /// Settles a claim, and sees to an attempt that began while it was in force.
+    async fn settle(
+        &self,
+        claimed: TaskChunk,
+        results: Vec<(usize, Outcome)>,
+        rest: Deferral,
+        log: &mut MessageLog,
+    ) -> Result<Written<Settled>, StoreError> {
+        let (attempt, number) = (claimed.task.attempt, claimed.number);
+        let now = self.clock.now();
+        let settle = self.tasks.settle_if_newest(claimed, results, rest, now);
+        let settled = settle.await?;
+        if let Written::Applied(settled) = &settled {
+            log.settled(settled);
+            if settled.task.attempt != attempt {
+                self.wake_new_attempt(&settled.task, number, log).await;
+            }
+        }
+        Ok(settled)
+    }
+
     /// Sends the message of an attempt that began while this claim was in force: its own message met the claim and was
     /// dropped. Should this one be lost too, the sweeper sends the next.
-    async fn wake_new_attempt(
-        &self,
-        settled: &Settled,
-        claimed_attempt: u32,
-        log: &mut MessageLog,
-    ) {
-        let task = &settled.chunk.task;
-        if task.attempt == claimed_attempt {
-            return;
-        }
+    async fn wake_new_attempt(&self, task: &Task, number: Option<u32>, log: &mut MessageLog) {
         let message = match task.status {
             TaskStatus::Pending => Message::whole(task),
-            TaskStatus::Processing => Message::of_chunk(task, settled.chunk.number),
+            TaskStatus::Processing => Message::of_chunk(task, number),
             TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled => return,
         };
         if let Err(error) = self.queue.send(&task.model, &message).await {
@@ -258,15 +277,15 @@ impl Worker {
     ) -> Result<Verdict, StoreError> {
         let failed = Outcome::Failed(Reason::GaveUp(detail));
         let open = read.open().into_iter();
-        let results: Vec<_> = open.map(|at| (at, failed.clone())).collect();
+        let results = open.map(|at| (at, failed.clone())).collect();
         let claim = read.claim([], deadline + LEASE_MARGIN);
         let now = self.clock.now();
-        let fail = self.tasks.fail_if_unmoved(read, &claim, &results, now);
+        let fail = self.tasks.fail_if_unmoved(read, claim, results, now);
         Ok(match fail.await? {
             Written::Applied(settled) => {
                 log.settled(&settled);
                 Verdict::Recorded {
-                    status: settled.chunk.task.status,
+                    status: settled.task.status,
                     has_more_to_do: false,
                 }
             }

@@ -299,8 +299,8 @@ impl Deletion<'_> {
     }
 
     async fn is_still_ours(&self) -> bool {
-        let still = self.tasks.is_still_claimed(self.claimed).await;
-        still.unwrap_or(false)
+        let task = self.tasks.task_at_work(self.claimed).await;
+        task.is_ok_and(|task| task.is_some())
     }
 
     /// A delete that failed may have been carried out: of its objects, what is gone was deleted.

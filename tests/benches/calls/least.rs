@@ -12,9 +12,9 @@
 //! | cancel, restart | 1 update, and 2 units for the row | the status is the index's partition, so the row is removed and written |
 //! | a task of one item | create; 1 read; claim and settlement, each an update and 2 units for the row | what was seen must be durable before the first delete, what came of it after, and lists show `processing`. A message is acknowledged on what the read says, so it is strongly consistent |
 //! | fan-out | 1 read; 1 update, and 2 units for the row; a send for ten chunks | before the first one no chunk has a state, so none is read |
-//! | a chunk: claim | a transaction of two small items, 4 units | after a cancel commits no chunk is claimed: the task is checked together with the claim's write. A claim alone with a read of the task after it would cost 1 write and 1 read unit, and let a canceled task's chunk be claimed |
-//! | a chunk: settlement | a transaction of two small items, 4 units, and 1 for the row | outcomes and counters move together, and the row shows them. The last moves the row: 1 more |
-//! | a chunk: reads | the task, its state; its ids at half price | ids never change, so an eventually consistent read would do |
+//! | a chunk: claim | an update of its small item; a read of the task after it, which all chunks of a batch of messages share | after a cancel commits no claim makes a delete call. A transaction with a condition on the task would need no read, cost 4 units instead of 1, and be refused while another one is under way on the task |
+//! | a chunk: settlement | a transaction of its small item and the task's, 2 units each, and 1 for the row; all chunks of a batch of messages share the task's part | outcomes and counters move together, and the row shows them. The last moves the row: 1 more |
+//! | a chunk: reads | the task and the states, which all chunks of a batch of messages share; its ids at half price | ids never change, so an eventually consistent read would do |
 //! | a list page | a query for each partition (four shards a status); the rows shown, by partition, at half price | the newest row of a partition is not known before it was asked |
 //!
 //! # What is left above it
@@ -22,7 +22,9 @@
 //!   the item is a little over 8 KB, so each of its three writes takes 9 units instead of 8, and the read 3 instead of 2. As a
 //!   large task of one chunk it would take 23 write units instead of 32, with a message, an invocation and six calls more: some
 //!   $3.50 a million less at 500 objects, nothing below 300, and each task would wait for one more message. It was not done.
-//! - The last chunk's settlement is worked out twice where it has read the task before the others settled: 4 units a task. And a
+//! - Chunks of a batch share reads of the task and settlements only where they come to them at the same time, and each reads its
+//!   ids and state by itself: nobody waits for the others.
+//! - The last chunk's settlement is worked out twice where others have settled since it read the task: 4 units a task. And a
 //!   create of many chunks asks first whether there is such a task (1 read unit), so that a repeated one does not write all ids
 //!   again.
 //! - A chunk's ids are read strongly consistent, with its state in one call: 1 read unit a chunk, $0.13 a million chunks, against
@@ -158,36 +160,41 @@ pub(crate) fn whole_task(objects: usize, present: usize) -> Least {
         .and(vectors(objects, present))
 }
 
-/// A chunk of a large task, but for its ids' write: the reads of the task, of the ids (which never change, so eventually
-/// consistent) and of the state; the claim, a transaction with a condition on the task; the settlement, a transaction with the
-/// task's counters and their row.
-fn chunk(objects: usize, present: usize) -> Least {
-    Least {
+/// A batch of messages, each of a chunk of one task: the reads of the task, of the ids (which never change, so eventually
+/// consistent) and of the states; the claims, and a read of the task after them; the settlement, a transaction with the task's
+/// counters and their row.
+fn delivered_chunks(sizes: &[usize], present: impl Fn(usize) -> usize) -> Least {
+    let shared = Least {
         dynamodb: 4,
-        read: SMALL_ITEM + read_units(ID * objects) * EVENTUAL + SMALL_ITEM,
-        write: 2.0 * IN_TRANSACTION + 2.0 * IN_TRANSACTION + ROW,
-        ..vectors(objects, present)
-    }
+        read: 2.0 * SMALL_ITEM,
+        write: IN_TRANSACTION + ROW,
+        ..Least::default()
+    };
+    sizes.iter().fold(delivery().and(shared), |sum, size| {
+        let chunk = Least {
+            dynamodb: 1,
+            read: read_units(ID * size) * EVENTUAL + SMALL_ITEM,
+            write: SMALL_ITEM + IN_TRANSACTION,
+            ..vectors(*size, present(*size))
+        };
+        sum.and(chunk)
+    })
 }
 
-/// The same, with a message of its own.
+/// The message of one chunk, by itself.
 pub(crate) fn delivered_chunk(objects: usize, present: usize) -> Least {
-    delivery().and(chunk(objects, present))
+    delivered_chunks(&[objects], |_| present)
 }
 
 /// A task of chunks from the create to its end. The last settlement moves the row.
 pub(crate) fn large_task(objects: usize, present: usize) -> Least {
     let chunks = objects.div_ceil(CHUNK);
     let sizes = (0..chunks).map(|number| (objects - number * CHUNK).min(CHUNK));
+    let sizes: Vec<_> = sizes.collect();
     let create = Least {
         dynamodb: chunks.div_ceil(ITEMS) + 1,
         sqs: 1,
-        write: sizes
-            .clone()
-            .map(|size| write_units(ID * size))
-            .sum::<f64>()
-            + SMALL_ITEM
-            + ROW,
+        write: sizes.iter().map(|size| write_units(ID * size)).sum::<f64>() + SMALL_ITEM + ROW,
         ..Least::default()
     };
     let fan_out = Least {
@@ -201,10 +208,8 @@ pub(crate) fn large_task(objects: usize, present: usize) -> Least {
         write: MOVED_ROW - ROW,
         ..Least::default()
     };
-    let deliveries = 1 + chunks.div_ceil(MESSAGES);
-    let delivered = (0..deliveries).fold(ended, |sum, _| sum.and(delivery()));
-    let fixed = create.and(fan_out).and(delivered);
-    sizes.fold(fixed, |sum, size| {
-        sum.and(chunk(size, present * size / objects))
+    let fixed = create.and(delivery()).and(fan_out).and(ended);
+    sizes.chunks(MESSAGES).fold(fixed, |sum, sizes| {
+        sum.and(delivered_chunks(sizes, |size| present * size / objects))
     })
 }

@@ -37,6 +37,7 @@
 )]
 
 mod alone;
+mod backlog;
 mod bare;
 mod pages;
 mod report;
@@ -91,6 +92,12 @@ enum Part {
         #[arg(long)]
         times: usize,
     },
+    Backlog {
+        #[arg(long, default_value_t = 1_000_000)]
+        tasks: usize,
+        #[arg(long, default_value_t = 20)]
+        sweeps: usize,
+    },
 }
 
 #[tokio::main]
@@ -113,6 +120,7 @@ async fn measure(part: Part) -> Value {
             objects,
             services,
         } => alone::run(half, objects, &services).await,
+        Part::Backlog { tasks, sweeps } => backlog::measure(tasks, sweeps).await,
         Part::Pages { tasks, times } => pages::measure(tasks, times).await.into(),
     }
 }

@@ -2,13 +2,14 @@
 //! that must be the newest. Else it could remove an object that was inserted again.
 
 use super::World;
+use crate::bench::attribute;
 use serde_json::Value;
 use shared::store::KEY;
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
-/// The newest claim's worker, by task and chunk.
-pub(super) type Holders = BTreeMap<(String, usize), u64>;
+/// The newest claim's worker, by the key of the item that was claimed: a task, or a chunk of one.
+pub(super) type Holders = BTreeMap<String, u64>;
 
 /// How many objects a chunk has; the ids are too short for its other limit.
 const CHUNK: usize = shared::task::MAX_CHUNK_OBJECTS;
@@ -16,22 +17,23 @@ const CHUNK: usize = shared::task::MAX_CHUNK_OBJECTS;
 impl World {
     /// Takes note of a claim that DynamoDB made for this worker.
     pub(super) fn claimed(&self, worker: u64, call: &[u8]) {
-        let Some(chunk) = claimed_chunk(call) else {
+        let Some(key) = claimed_key(call) else {
             return self.fault(format!("a claim of nothing: {}", text(call)));
         };
-        self.holders().insert(chunk, worker);
+        self.holders().insert(key, worker);
     }
 
     /// Takes note of this worker's delete, as it arrives at S3 Vectors.
-    pub(super) fn deletes(&self, worker: u64, call: &[u8]) {
-        let Some(chunk) = deleted_chunk(call) else {
+    pub(super) async fn deletes(&self, worker: u64, call: &[u8]) {
+        let Some((task, chunk)) = deleted_chunk(call) else {
             return self.fault(format!("a delete of nothing: {}", text(call)));
         };
-        let holder = self.holders().get(&chunk).copied();
+        let nonce = attribute(&self.service.running.clients.dynamodb, &task, "nonce").await;
+        let keys = [format!("S#{nonce}#{chunk}"), format!("T#{task}")];
+        let holder = keys.iter().find_map(|key| self.holders().get(key).copied());
         if holder != Some(worker) {
-            let (task, number) = chunk;
             let what = "a delete arrived that was not under the newest claim";
-            self.fault(format!("{task}, chunk {number}: {what}"));
+            self.fault(format!("{task}, chunk {chunk}: {what}"));
         }
     }
 
@@ -56,24 +58,8 @@ fn deleted_chunk(call: &[u8]) -> Option<(String, usize)> {
     Some((index, position / CHUNK))
 }
 
-/// The task and the chunk that a claim is for: an update of the task's only item, or a transaction on the task's item and
-/// the chunk's.
-fn claimed_chunk(call: &[u8]) -> Option<(String, usize)> {
+/// The key of the item that a claim is for: the update of a task, or of a chunk.
+fn claimed_key(call: &[u8]) -> Option<String> {
     let call: Value = serde_json::from_slice(call).ok()?;
-    let parts: Vec<_> = match call["TransactItems"].as_array() {
-        Some(parts) => parts
-            .iter()
-            .flat_map(|part| part.as_object().into_iter().flatten())
-            .map(|(_, part)| part)
-            .collect(),
-        None => vec![&call],
-    };
-    let (mut task, mut chunk) = (None, 0);
-    for part in parts {
-        match part["Key"][KEY]["S"].as_str()?.split_once('#')? {
-            ("T", id) => task = Some(id.to_owned()),
-            (_, state) => chunk = state.rsplit('#').next()?.parse().ok()?,
-        }
-    }
-    Some((task?, chunk))
+    Some(call["Key"][KEY]["S"].as_str()?.to_owned())
 }

@@ -232,7 +232,7 @@ impl State {
             Step::Claim | Step::PutOff | Step::Settle => running.dynamodb,
         };
         if step == Step::Delete {
-            self.world.deletes(self.worker, &body);
+            self.world.deletes(self.worker, &body).await;
         }
         let response = pass_on(address, parts, body.clone()).await?;
         if step == Step::Claim && response.status().is_success() {

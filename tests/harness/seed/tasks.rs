@@ -1,4 +1,4 @@
-//! A table full of tasks, for list pages.
+//! A table full of tasks, for list pages and for sweeps.
 
 use super::{half_index, object_ids, run_body};
 use crate::bench::{has_ended, run, until};
@@ -21,7 +21,7 @@ const MIX: [(&str, usize); 5] = [
     ("processing", 1),
 ];
 /// Index partitions a status.
-const SHARDS: usize = 4;
+pub const SHARDS: usize = 4;
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -41,24 +41,59 @@ pub async fn fill(running: &Running, tasks: usize) {
         let mut item = originals.get(*status).expect("an original").clone();
         // A task a minute.
         let created_at = now - 60 * i64::try_from(number).expect("it fits");
-        let time = chrono::DateTime::from_timestamp_secs(created_at).expect("a time");
-        let time = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let id = ids.next().expect("an id");
         let model = match number % RARE {
             0 => "rare",
             _ => "common",
         };
-        let mut set = |name: &str, value| item.insert(name.to_owned(), value);
-        set(KEY, AttributeValue::S(format!("T#{id}")));
-        set("model", AttributeValue::S(model.to_owned()));
-        set("created_at", AttributeValue::N(created_at.to_string()));
         let partition = format!("{status}#{}", random.usize(..SHARDS));
-        set("list_pk", AttributeValue::S(partition));
-        set("list_sk", AttributeValue::S(format!("{time}#{id}")));
-        let put = PutRequest::builder().set_item(Some(item)).build();
-        let put = put.expect("a put");
-        WriteRequest::builder().put_request(put).build()
+        item.extend(named(&id, created_at, partition));
+        item.insert("model".to_owned(), AttributeValue::S(model.to_owned()));
+        put(item)
     });
+    write(running, &mut items).await;
+}
+
+/// Writes so many pending tasks, a second apart: copies, in all but names and times, of one that the service itself made. Only the
+/// newest of each of the [`SHARDS`] is due; the others are in an hour.
+pub async fn leave_pending(running: &Running, tasks: usize) {
+    let objects: Vec<_> = object_ids(1, 10).collect();
+    run(running, run_body("common", "pending", &objects).to_string()).await;
+    let original = take_out(running, "pending").await;
+    let now = Clock::System.now().timestamp();
+    let mut items = object_ids(2, tasks).enumerate().map(|(number, id)| {
+        let created_at = now - 60 - i64::try_from(number).expect("it fits");
+        let due_at = if number < SHARDS { now } else { now + 3600 };
+        let mut item = original.clone();
+        let partition = format!("pending#{}", number % SHARDS);
+        item.extend(named(&id, created_at, partition));
+        item.insert("due_at".to_owned(), AttributeValue::N(due_at.to_string()));
+        put(item)
+    });
+    write(running, &mut items).await;
+}
+
+/// What tells a copy from its original.
+fn named(id: &str, created_at: i64, partition: String) -> [(String, AttributeValue); 4] {
+    let time = chrono::DateTime::from_timestamp_secs(created_at).expect("a time");
+    let time = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    [
+        (KEY, AttributeValue::S(format!("T#{id}"))),
+        ("created_at", AttributeValue::N(created_at.to_string())),
+        ("list_pk", AttributeValue::S(partition)),
+        ("list_sk", AttributeValue::S(format!("{time}#{id}"))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+}
+
+fn put(item: Item) -> WriteRequest {
+    let put = PutRequest::builder().set_item(Some(item)).build();
+    WriteRequest::builder()
+        .put_request(put.expect("a put"))
+        .build()
+}
+
+async fn write(running: &Running, items: &mut impl Iterator<Item = WriteRequest>) {
     let batches = std::iter::from_fn(|| {
         let batch: Vec<_> = items.by_ref().take(25).collect();
         (!batch.is_empty()).then_some(batch)
@@ -91,13 +126,7 @@ async fn originals(running: &Running) -> HashMap<&'static str, Item> {
         post(model, status).await;
         let ended = async || has_ended(&running.clients.dynamodb, status).await;
         until(Instant::now(), ended).await;
-        let key = HashMap::from([(KEY.to_owned(), AttributeValue::S(format!("T#{status}")))]);
-        let client = &running.clients.dynamodb;
-        let get = client.get_item().table_name(NAME).consistent_read(true);
-        let got = get.set_key(Some(key.clone())).send().await;
-        let mut item = got.expect("DynamoDB responds").item.expect("the task");
-        let delete = client.delete_item().table_name(NAME).set_key(Some(key));
-        delete.send().await.expect("DynamoDB responds");
+        let mut item = take_out(running, status).await;
         // The other three differ from an ended one by their status, and by what an ended one has to show.
         item.insert("status".to_owned(), AttributeValue::S(status.to_owned()));
         if !["done", "failed"].contains(&status) {
@@ -107,4 +136,16 @@ async fn originals(running: &Running) -> HashMap<&'static str, Item> {
         found.insert(status, item);
     }
     found
+}
+
+/// Takes a task's item out of the table.
+async fn take_out(running: &Running, id: &str) -> Item {
+    let key = HashMap::from([(KEY.to_owned(), AttributeValue::S(format!("T#{id}")))]);
+    let client = &running.clients.dynamodb;
+    let get = client.get_item().table_name(NAME).consistent_read(true);
+    let got = get.set_key(Some(key.clone())).send().await;
+    let item = got.expect("DynamoDB responds").item.expect("the task");
+    let delete = client.delete_item().table_name(NAME).set_key(Some(key));
+    delete.send().await.expect("DynamoDB responds");
+    item
 }

@@ -8,6 +8,7 @@ use super::unsound::{Unsound, UnsoundKey};
 use super::world::World;
 use chrono::TimeDelta;
 use shared::task::{ChunkLimits, TaskStatus};
+use shared::worker::SweepBounds;
 
 /// What is done. All of it is repeated until there is a response, as a caller would.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,8 +125,13 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
             Scenario::WorkOnUnsoundDeletes => Trust::ReadBack,
             _ => Trust::Acknowledgement,
         };
+        // A sweep reads one row, so it stores where it stopped.
+        let one_row = SweepBounds {
+            pages: 1,
+            rows: Some(1),
+        };
         let stage = Stage {
-            service: Service::new(&world, limits, 1, trust, None),
+            service: Service::new(&world, limits, 1, trust, None).sweeping(one_row),
             model: match scenario {
                 Scenario::WorkWithoutStore => "nowhere",
                 _ => "embed",

@@ -62,6 +62,8 @@ struct ChunkTruth {
     image: ChunkImage,
     /// Who made the newest claim.
     owner: ProcessId,
+    /// The task was no longer at work when the newest claim was made, which must make no delete call.
+    is_late: bool,
     /// When its last delete call started, or ended with a response.
     last_delete: Option<u64>,
     /// The objects that the newest claim tried to delete.

@@ -200,7 +200,7 @@ impl State {
         let response = match fate {
             Fate::Refused(status, "TransactionCanceledException") => Response {
                 status,
-                body: super::dynamodb::conflict(&call.body, &mut self.rng).to_string(),
+                body: super::dynamodb::canceled(&call.body, &mut self.rng).to_string(),
             },
             Fate::Refused(status, kind) => Response::refusal(status, kind),
             Fate::Served | Fate::ResponseLost { .. } | Fate::Unsent { .. } | Fate::Partly => {

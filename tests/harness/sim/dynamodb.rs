@@ -3,6 +3,7 @@
 
 use super::connector::{Call, Response};
 use super::world::{ProcessId, State};
+use crate::contention;
 use chrono::{DateTime, TimeDelta, Utc};
 use dynoxide::{Database, DynoxideError};
 use fastrand::Rng;
@@ -25,6 +26,9 @@ pub(crate) struct Table {
     copy: Option<Copy>,
     /// Whether requests keep their idempotency token. The service must not rely on it.
     pub(crate) keep_tokens: bool,
+    /// How long a transaction holds its items, and until when each is held. Whoever comes meanwhile is refused.
+    pub(crate) hold: TimeDelta,
+    held: BTreeMap<String, DateTime<Utc>>,
 }
 
 /// What the index and weak reads show.
@@ -50,6 +54,8 @@ impl Table {
             items: BTreeMap::new(),
             copy: None,
             keep_tokens: true,
+            hold: TimeDelta::zero(),
+            held: BTreeMap::new(),
         }
     }
 
@@ -66,6 +72,37 @@ impl Table {
     pub(crate) fn stop_lagging(&mut self) {
         if let Some(copy) = &mut self.copy {
             copy.most = TimeDelta::milliseconds(20);
+        }
+    }
+
+    fn hold(&mut self, keys: &[String], now: DateTime<Utc>) {
+        let until = now + self.hold;
+        self.held
+            .extend(keys.iter().map(|key| (key.clone(), until)));
+    }
+
+    /// The refusal of a write that comes while a transaction holds one of its items.
+    fn meets_a_transaction(
+        &mut self,
+        name: &str,
+        body: &Value,
+        now: DateTime<Utc>,
+    ) -> Option<Value> {
+        self.held.retain(|_, until| now < *until);
+        let met: Vec<_> = match name {
+            "UpdateItem" | "PutItem" | "TransactWriteItems" => keys_of(name, body)
+                .iter()
+                .map(|key| self.held.contains_key(key))
+                .collect(),
+            _ => return None,
+        };
+        if !met.contains(&true) {
+            None
+        } else if name == "TransactWriteItems" {
+            let code = |met| if met { "TransactionConflict" } else { "None" };
+            Some(contention::canceled(met.into_iter().map(code)))
+        } else {
+            Some(contention::refused())
         }
     }
 
@@ -132,6 +169,13 @@ impl State {
             None
         };
         let now = self.now();
+        if let Some(conflict) = self.table.meets_a_transaction(&call.name, &body, now) {
+            self.fault("met a transaction");
+            return Response {
+                status: 400,
+                body: conflict.to_string(),
+            };
+        }
         let is_weak = is_weak(&call.name, &body);
         let database = match &mut self.table.copy {
             Some(copy) if is_weak => {
@@ -166,6 +210,9 @@ impl State {
             }
             "Query" => {}
             _ => {
+                if call.name == "TransactWriteItems" {
+                    self.table.hold(&keys, now);
+                }
                 let changes = self.table.written(keys, &mut self.rng);
                 let checked = self.checks.written(process, changes, now);
                 self.expect(checked);
@@ -178,25 +225,23 @@ impl State {
     }
 }
 
-/// A transaction canceled because another one is under way on some of its items.
-pub(super) fn conflict(body: &Value, rng: &mut Rng) -> Value {
+/// A transaction canceled because another one is under way on some of its items, or because they are throttled.
+pub(super) fn canceled(body: &Value, rng: &mut Rng) -> Value {
     let parts = body["TransactItems"].as_array().map_or(1, Vec::len);
     let certain = rng.usize(0..parts.max(1));
-    let reasons: Vec<Value> = (0..parts)
-        .map(|part| {
-            if part == certain || rng.bool() {
-                let message = "Transaction is ongoing for the item";
-                json!({"Code": "TransactionConflict", "Message": message})
-            } else {
-                json!({"Code": "None"})
-            }
-        })
-        .collect();
-    json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-        "Message": "Transaction cancelled",
-        "CancellationReasons": reasons,
-    })
+    let code = match rng.u8(0..4) {
+        0 => "ThrottlingError",
+        1 => "ProvisionedThroughputExceeded",
+        _ => "TransactionConflict",
+    };
+    let codes = (0..parts).map(|part| {
+        if part == certain || rng.bool() {
+            code
+        } else {
+            "None"
+        }
+    });
+    contention::canceled(codes)
 }
 
 /// The keys of the items a call is about.

@@ -100,6 +100,7 @@ async fn play(world: &World, shape: Shape, trust: Trust) {
         trust,
         shape.objects_per_second,
     );
+    let service = service.sweeping(shape.sweep_bounds);
     let (meddler, mut deletes) = mpsc::unbounded_channel();
     world.with(|state| {
         state.note(0, &format!("{shape:?}"));
@@ -120,6 +121,7 @@ async fn play(world: &World, shape: Shape, trust: Trust) {
         state.queue.repeated = shape.messages_repeated;
         state.queue.late = shape.messages_late;
         state.table.keep_tokens = shape.keep_tokens;
+        state.table.hold = shape.hold;
         if let Some(lag) = shape.lag {
             state.table.lag(lag);
         }

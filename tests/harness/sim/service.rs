@@ -20,7 +20,7 @@ use shared::aws;
 use shared::store::StoreConfig;
 use shared::task::ChunkLimits;
 use shared::vector::{Services, VectorStores};
-use shared::worker::{Sweeper, Worker};
+use shared::worker::{SweepBounds, Sweeper, Worker};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,6 +107,14 @@ impl Service {
             api: wiring.api(),
             worker: wiring.worker(vectors),
             sweeper: wiring.sweeper(),
+        }
+    }
+
+    /// The same with sweeps of so many pages and rows.
+    pub(crate) fn sweeping(self, bounds: SweepBounds) -> Self {
+        Self {
+            sweeper: self.sweeper.bounded(bounds),
+            ..self
         }
     }
 

@@ -6,6 +6,7 @@ use super::unsound::Unsound;
 use chrono::TimeDelta;
 use fastrand::Rng;
 use shared::task::ChunkLimits;
+use shared::worker::SweepBounds;
 
 /// A task that callers ask for.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub(crate) struct Shape {
     pub(crate) tasks: Vec<TaskShape>,
     pub(crate) chunk_limits: ChunkLimits,
     pub(crate) shards: u32,
+    /// How much a sweep reads: often too little for all tasks.
+    pub(crate) sweep_bounds: SweepBounds,
     /// The limit of an index, so low that workers take turns.
     pub(crate) objects_per_second: Option<u32>,
     /// Objects that are in the index at first.
@@ -54,6 +57,8 @@ pub(crate) struct Shape {
     pub(crate) missed_sweeps: f64,
     pub(crate) lag: Option<TimeDelta>,
     pub(crate) keep_tokens: bool,
+    /// How long DynamoDB's transactions hold their items.
+    pub(crate) hold: TimeDelta,
     pub(crate) inserted_again: f64,
     pub(crate) inserted_at_once: f64,
     pub(crate) meddlings: u32,
@@ -147,6 +152,7 @@ impl Shape {
             missed_sweeps: level(rng, &[0.1, 0.5]),
             lag: rng.bool().then(|| TimeDelta::seconds(rng.i64(1..=300))),
             keep_tokens: rng.u8(0..5) == 0,
+            hold: TimeDelta::milliseconds(*rng.choice(&[0, 5, 20, 200]).unwrap_or(&0)),
             inserted_again: level(rng, &[0.1, 0.5]),
             // An object that is there again after each of two deletes is given up.
             inserted_at_once: if is_gentle {
@@ -162,6 +168,14 @@ impl Shape {
                 1 => 60_000,
                 _ => 10,
             }),
+            sweep_bounds: if rng.bool() {
+                SweepBounds::default()
+            } else {
+                SweepBounds {
+                    pages: 1,
+                    rows: Some(1),
+                }
+            },
             tasks,
         }
         .with_small_tasks_whole(is_large)

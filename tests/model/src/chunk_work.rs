@@ -1,4 +1,4 @@
-//! A worker on a chunk, up to its claim: read, look, and one guarded write.
+//! A worker on a chunk, up to its claim and the read of the task that follows it: read, look, one guarded write, read.
 
 use crate::invariants::Invariant;
 use crate::process::{Claim, Finding, Job, Sight, Stage, Worker};
@@ -93,17 +93,14 @@ fn is_as_read(chunk: &Chunk, job: Job) -> bool {
 fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
     let stored = *state.chunks.at(job.chunk);
-    let task_is_as_read = state.task.is_some_and(|task| {
-        (task.attempt == job.attempt || model.variant == Variant::NoAttemptCheck)
-            && (task.status == Status::Processing || model.variant == Variant::ClaimIgnoresStatus)
-    });
+    let newer = stored.claim_attempt > job.attempt && model.variant != Variant::EarlierAttempt;
     let chunk_is_as_read = match model.variant {
         Variant::NoFence => stored.lease == job.lease,
         Variant::LeaseIgnoredByRestart => stored.fence == job.fence && stored.lease == job.lease,
         _ => is_as_read(&stored, job),
     };
     let mut next = *state;
-    if !task_is_as_read || !chunk_is_as_read {
+    if newer || !chunk_is_as_read {
         *next.workers.at_mut(side) = Worker::Idle;
         steps.add(who, "cannot claim: it has moved", about, next);
         return;
@@ -124,18 +121,16 @@ fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps
         Sight::Present => "claims the chunk and records that it saw the object",
         _ => "claims the chunk",
     };
-    let canceled = !state
-        .task
-        .is_some_and(|task| task.status == Status::Processing);
+    let late = !state.is_processing(job.attempt);
     let rival = state.workers.at(side.other());
     let held = match rival {
         Worker::Holds(claim, stage) => claim.chunk == job.chunk && is_unsettled(*stage),
         Worker::ClaimAgain(rival, ..) => rival.chunk == job.chunk,
         _ => false,
     };
-    let mut outcomes = vec![held_after(model, job, sight, token)];
+    let mut outcomes = vec![held_after(model, job, sight, token, late)];
     if model.scenario.lost_answers {
-        outcomes.push(Worker::ClaimAgain(job, sight, token));
+        outcomes.push(Worker::ClaimAgain(job, sight, token, late));
     }
     for worker in outcomes {
         *next.workers.at_mut(side) = worker;
@@ -146,14 +141,14 @@ fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps
             }
             _ => steps.add(who, what, about, next),
         }
-        steps.breaks(Invariant::Cancel, canceled);
         steps.breaks(Invariant::LateDelete, held);
     }
 }
 
 fn is_unsettled(stage: Stage) -> bool {
     match stage {
-        Stage::Claimed
+        Stage::Claimed(_)
+        | Stage::AtWork
         | Stage::OnWire
         | Stage::Confirming
         | Stage::Throttled
@@ -169,16 +164,14 @@ pub fn claim_again(
     model: &Model,
     state: &State,
     side: Side,
-    job: Job,
-    sight: Sight,
-    token: u8,
+    (job, sight, token, late): (Job, Sight, u8, bool),
     steps: &mut Steps,
 ) {
     let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
     let is_ours = state.chunks.at(job.chunk).claim == token;
     let mut next = *state;
     if is_ours && model.variant != Variant::RetryTakenForRival {
-        *next.workers.at_mut(side) = held_after(model, job, sight, token);
+        *next.workers.at_mut(side) = held_after(model, job, sight, token, late);
         steps.add(who, "claims again, and finds its own name", about, next);
     } else {
         *next.workers.at_mut(side) = Worker::Idle;
@@ -187,26 +180,53 @@ pub fn claim_again(
     }
 }
 
-/// Where a claim leads: to a delete call, or to what is known already.
-fn held_after(model: &Model, job: Job, sight: Sight, token: u8) -> Worker {
-    let stage = match sight {
-        Sight::Present if job.tries >= MAX_TRIES => Stage::Settling(Finding::Is(Outcome::GaveUp)),
-        Sight::Present => Stage::Claimed,
-        _ if job.seen && model.variant != Variant::LooksAgain => {
-            Stage::Settling(Finding::Is(Outcome::Deleted))
-        }
-        _ => Stage::Settling(Finding::Is(Outcome::NotFound)),
+fn held_after(model: &Model, job: Job, sight: Sight, token: u8, late: bool) -> Worker {
+    let known = match sight {
+        Sight::Present if job.tries >= MAX_TRIES => Some(Outcome::GaveUp),
+        Sight::Present => None,
+        _ if job.seen && model.variant != Variant::LooksAgain => Some(Outcome::Deleted),
+        _ => Some(Outcome::NotFound),
     };
     let claim = Claim {
         chunk: job.chunk,
         attempt: job.attempt,
         token,
+        late,
         last_try: job.tries + 1 >= MAX_TRIES,
         calls: 0,
         kept: false,
         in_part: false,
     };
-    Worker::Holds(claim, stage)
+    Worker::Holds(claim, Stage::Claimed(known.map(Finding::Is)))
+}
+
+/// It reads the task after its claim. If the task is still at work, the claim leads to a delete call, or to what is known already;
+/// else it is released.
+pub fn read_task(
+    model: &Model,
+    state: &State,
+    side: Side,
+    claim: Claim,
+    known: Option<Finding>,
+    steps: &mut Steps,
+) {
+    let is_at_work = match model.variant {
+        Variant::NoReadAfterClaim => true,
+        Variant::NoAttemptCheck => state
+            .task
+            .is_some_and(|task| task.status == Status::Processing),
+        _ => state.is_processing(claim.attempt),
+    };
+    let (what, stage) = if is_at_work {
+        let stage = known.map_or(Stage::AtWork, Stage::Settling);
+        ("reads the task, which is at work", stage)
+    } else {
+        let stage = Stage::Settling(Finding::NoTry);
+        ("reads the task, which has moved", stage)
+    };
+    let mut next = *state;
+    *next.workers.at_mut(side) = Worker::Holds(claim, stage);
+    steps.add(Who::Worker(side), what, About::Chunk(claim.chunk), next);
 }
 
 /// Could not look: the chunk is due again later. An answer that is lost here changes nothing: there is no more to do.
@@ -215,7 +235,7 @@ fn put_off(model: &Model, state: &State, side: Side, job: Job, sight: Sight, ste
     let stored = *state.chunks.at(job.chunk);
     let mut next = *state;
     *next.workers.at_mut(side) = Worker::Idle;
-    let newer = stored.claim_attempt > job.attempt && model.variant != Variant::StalePutOff;
+    let newer = stored.claim_attempt > job.attempt && model.variant != Variant::EarlierAttempt;
     if newer || !is_as_read(&stored, job) {
         steps.add(who, "cannot put it off: it has moved", about, next);
         return;

@@ -37,7 +37,6 @@ fn on_message(model: &Model, state: &State, (attempt, chunk): Message) -> Worker
     let pending = match task.status {
         Status::Pending => true,
         Status::Processing => false,
-        Status::Canceled if model.variant == Variant::ClaimIgnoresStatus => false,
         Status::Done | Status::Failed | Status::Canceled => return Worker::Idle,
     };
     match chunk {

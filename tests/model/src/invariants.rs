@@ -24,7 +24,7 @@ pub enum Invariant {
     Done,
     /// 6: only the newest claim writes; the fence never decreases; what is stale changes nothing.
     Fence,
-    /// 7: after a cancel no claim, and at most a claim's first delete call.
+    /// 7: a claim made after a cancel makes no delete call, and one made before at most its first.
     Cancel,
     /// 8: no delete call of a claim that is settled or superseded, no two claims in force.
     LateDelete,

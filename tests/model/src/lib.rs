@@ -31,7 +31,7 @@
 //!   killed, without a settlement; [`AbandonedCall`](variant::Variant::AbandonedCall) shows why.
 //!
 //! Where the protocol was first written down otherwise, the model has it as it has to be, and the first version is a variant:
-//! [`PendingToDone`](variant::Variant::PendingToDone), [`StalePutOff`](variant::Variant::StalePutOff).
+//! [`PendingToDone`](variant::Variant::PendingToDone), [`EarlierAttempt`](variant::Variant::EarlierAttempt).
 
 pub mod chunk_work;
 pub mod control;

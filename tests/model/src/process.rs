@@ -41,6 +41,8 @@ pub struct Claim {
     pub attempt: u8,
     /// Its name.
     pub token: u8,
+    /// The task was no longer at work when the claim was made. No process knows that.
+    pub late: bool,
     /// It is the last try.
     pub last_try: bool,
     /// How many delete calls it has begun, counted as far as [`MAX_CALLS`](crate::state::MAX_CALLS).
@@ -65,8 +67,11 @@ pub enum Finding {
 /// How far a claim's holder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// The object was there, and no delete call has been made.
-    Claimed,
+    /// The claim is made, and what it comes to may be known already. The task is to be read, which may have been canceled or
+    /// restarted before.
+    Claimed(Option<Finding>),
+    /// The object was there and the task is at work. No delete call has been made.
+    AtWork,
     /// A delete call is under way.
     OnWire,
     /// The store acknowledged the delete. The confirming read is to come.
@@ -103,8 +108,8 @@ pub enum Worker {
     ChunkRead(Job),
     /// It has looked.
     Looked(Job, Sight),
-    /// It has claimed the chunk, by this name, and the answer was lost: the claim is sent again.
-    ClaimAgain(Job, Sight, u8),
+    /// It has claimed the chunk, by this name (too late, see [`Claim::late`]), and the answer was lost: the claim is sent again.
+    ClaimAgain(Job, Sight, u8, bool),
     /// It holds a claim.
     Holds(Claim, Stage),
 }
@@ -114,7 +119,7 @@ impl Worker {
     pub fn claim(&self) -> Option<(Side, u8)> {
         match self {
             Self::Holds(claim, _) => Some((claim.chunk, claim.token)),
-            Self::ClaimAgain(job, _, token) => Some((job.chunk, *token)),
+            Self::ClaimAgain(job, _, token, _) => Some((job.chunk, *token)),
             Self::Idle
             | Self::FanOut(_)
             | Self::FanOutWrite(..)

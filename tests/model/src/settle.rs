@@ -1,5 +1,6 @@
 //! A worker that holds a claim: its delete calls, each with a confirming read, and its settlement.
 
+use crate::chunk_work;
 use crate::invariants::Invariant;
 use crate::process::{Claim, Finding, Stage, Worker};
 use crate::state::{Chunk, Lease, MAX_CALLS, Outcome, Side, State, Status, Store, Task};
@@ -17,7 +18,10 @@ pub fn steps(
 ) {
     let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
     match stage {
-        Stage::Claimed => call(state, side, claim, "begins its delete call", steps),
+        Stage::Claimed(known) => {
+            chunk_work::read_task(model, state, side, claim, known, steps);
+        }
+        Stage::AtWork => call(state, side, claim, "begins its delete call", steps),
         Stage::OnWire => answers(model, state, side, claim, steps),
         Stage::Confirming => confirm(model, state, side, claim, steps),
         Stage::Throttled | Stage::Unsure => {
@@ -72,7 +76,7 @@ fn call(state: &State, side: Side, claim: Claim, what: &'static str, steps: &mut
     let next = holding(state, side, Claim { calls, ..claim }, Stage::OnWire);
     steps.add(Who::Worker(side), what, About::Chunk(claim.chunk), next);
     let further = claim.calls > 0 && !state.is_processing(claim.attempt);
-    steps.breaks(Invariant::Cancel, further);
+    steps.breaks(Invariant::Cancel, claim.late || further);
     steps.breaks(
         Invariant::LateDelete,
         !is_unsettled(state, claim.chunk, claim.token),

@@ -137,8 +137,9 @@ impl Model {
                 Worker::Looked(job, sight) => {
                     chunk_work::write(self, state, side, job, sight, steps);
                 }
-                Worker::ClaimAgain(job, sight, token) => {
-                    chunk_work::claim_again(self, state, side, job, sight, token, steps);
+                Worker::ClaimAgain(job, sight, token, late) => {
+                    let claim = (job, sight, token, late);
+                    chunk_work::claim_again(self, state, side, claim, steps);
                 }
                 Worker::Holds(claim, stage) => {
                     settle::steps(self, state, side, claim, stage, steps);
@@ -166,7 +167,7 @@ impl Model {
                     Worker::ChunkRead(job) | Worker::Looked(job, _) if job.chunk == side => {
                         job.fence = newest(job.fence, chunk.fence);
                     }
-                    Worker::ClaimAgain(job, _, token) if job.chunk == side => {
+                    Worker::ClaimAgain(job, _, token, _) if job.chunk == side => {
                         job.fence = newest(job.fence, chunk.fence);
                         *token = newest(*token, chunk.claim);
                     }

@@ -37,16 +37,16 @@ pub enum Variant {
     RetryTakenForRival,
     /// There is no sweeper.
     NoSweeper,
-    /// A claim does not ask for the task's status.
-    ClaimIgnoresStatus,
+    /// After its claim a worker does not read the task.
+    NoReadAfterClaim,
     /// Before a further delete call a worker does not read the task, whatever asks for that call.
     NoReadBetweenCalls,
     /// A delete call that did not answer is not waited for as long as it may still arrive.
     AbandonedCall,
     /// A claim that ended because of throttling counts as a try.
     ThrottlingCounts,
-    /// A worker that could not look puts a chunk off without asking in which attempt it was last claimed.
-    StalePutOff,
+    /// A worker claims a chunk, or puts it off, without asking in which attempt it was last claimed.
+    EarlierAttempt,
     /// A task that nothing remains of when its whole message arrives goes straight from `pending` to `done`.
     PendingToDone,
     /// A look that the store does not answer counts as one that finds nothing.
@@ -82,11 +82,11 @@ impl Variant {
         Self::LooksAgain,
         Self::RetryTakenForRival,
         Self::NoSweeper,
-        Self::ClaimIgnoresStatus,
+        Self::NoReadAfterClaim,
         Self::NoReadBetweenCalls,
         Self::AbandonedCall,
         Self::ThrottlingCounts,
-        Self::StalePutOff,
+        Self::EarlierAttempt,
         Self::PendingToDone,
         Self::ErrorTakenForAbsence,
         Self::RestartForgetsSeen,
@@ -105,11 +105,11 @@ impl Variant {
             Self::RestartKeepsAttempt => Invariant::Attempt,
             Self::UnconditionalCancel | Self::PendingToDone => Invariant::Status,
             Self::ErrorTakenForAbsence => Invariant::Done,
-            Self::NoAttemptCheck | Self::NoFence | Self::CounterWithoutGuard | Self::TwoWrites => {
-                Invariant::Counters
+            Self::CounterWithoutGuard | Self::TwoWrites => Invariant::Counters,
+            Self::NoFence | Self::FenceResetByRestart | Self::EarlierAttempt => Invariant::Fence,
+            Self::NoAttemptCheck | Self::NoReadAfterClaim | Self::NoReadBetweenCalls => {
+                Invariant::Cancel
             }
-            Self::FenceResetByRestart | Self::StalePutOff => Invariant::Fence,
-            Self::ClaimIgnoresStatus | Self::NoReadBetweenCalls => Invariant::Cancel,
             Self::LeaseRunsOut
             | Self::LeaseWithoutMargin
             | Self::LeaseIgnoredByRestart
@@ -141,10 +141,10 @@ impl Variant {
             | Self::UnconditionalCancel
             | Self::RestartKeepsAttempt
             | Self::LooksAgain
-            | Self::ClaimIgnoresStatus
+            | Self::NoReadAfterClaim
             | Self::NoReadBetweenCalls
             | Self::AbandonedCall
-            | Self::StalePutOff
+            | Self::EarlierAttempt
             | Self::PendingToDone
             | Self::ErrorTakenForAbsence
             | Self::RestartForgetsSeen => Scenario::ONE_CHUNK,
@@ -177,11 +177,11 @@ impl fmt::Display for Variant {
             Self::LooksAgain => "looking again after a crash",
             Self::RetryTakenForRival => "a retried write taken for a rival's",
             Self::NoSweeper => "no sweeper",
-            Self::ClaimIgnoresStatus => "a claim that ignores the status",
+            Self::NoReadAfterClaim => "no read of the task after a claim",
             Self::NoReadBetweenCalls => "no read before a further delete call",
             Self::AbandonedCall => "a delete call not waited for",
             Self::ThrottlingCounts => "throttling counts as a try",
-            Self::StalePutOff => "a chunk put off by an earlier attempt",
+            Self::EarlierAttempt => "a chunk claimed or put off by an earlier attempt",
             Self::PendingToDone => "straight from pending to done",
             Self::ErrorTakenForAbsence => "a failed look taken for absence",
             Self::RestartForgetsSeen => "a restart of everything forgets what was seen",

@@ -1,10 +1,12 @@
 //! Fan-out, claims and settlements of chunks.
 
 use super::*;
+use chrono::TimeDelta;
 use shared::task::TaskId;
+use std::time::Duration;
 use tests::wire::{
-    FAILING, Fault,
-    call::{CHECK, DELETE, WRITE_CHUNK, WRITE_TASK},
+    DENIED, FAILING, Fault,
+    call::{CHECK, DELETE, PUT_TASK, SETTLE_CHUNKS, WRITE_TASK},
 };
 
 #[tokio::test]
@@ -64,7 +66,7 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
     let deleted = service.wire.hold_times(1, DELETE);
     let one = service.start_delivery(CHUNKS[2]);
     deleted.reached().await;
-    let settle = service.wire.hold(WRITE_CHUNK);
+    let settle = service.wire.hold(SETTLE_CHUNKS);
     deleted.release();
     settle.reached().await; // it has read that more than its own objects remain
     assert_eq!(service.deliver(&[CHUNKS[3]]).await, 0);
@@ -75,22 +77,59 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
 }
 
 #[tokio::test]
-async fn transactions_that_conflict_are_sent_again() {
+async fn a_transaction_that_is_canceled_by_others_or_by_throttling_is_sent_again() {
     let service = with_large_task().await;
-    service.wire.next_times(3, WRITE_CHUNK, Fault::Conflict);
-    service.wire.next_times(2, WRITE_TASK, Fault::Conflict);
+    for code in [
+        "TransactionConflict",
+        "ThrottlingError",
+        "ProvisionedThroughputExceeded",
+    ] {
+        let canceled = Fault::Canceled(code);
+        service.wire.next_times(2, SETTLE_CHUNKS, canceled);
+    }
+    let conflict = Fault::Refused(400, "TransactionConflictException");
+    service.wire.next_times(2, WRITE_TASK, conflict);
     service.work().await;
-    assert_exact(&service, "conflicts").await;
-    // A conflict that does not end is an outage, not a verdict.
+    assert_exact(&service, "canceled").await;
+}
+
+#[tokio::test]
+async fn a_conflict_that_does_not_end_is_an_outage() {
     let service = fanned_out().await;
-    service
-        .wire
-        .next_times(usize::MAX, WRITE_CHUNK, Fault::Conflict);
-    assert_eq!(service.deliver(&[CHUNKS[0]]).await, 1, "it comes back");
-    service
-        .wire
-        .next_times(usize::MAX, WRITE_TASK, Fault::Conflict);
+    let conflict = Fault::Canceled("TransactionConflict");
+    service.wire.next_times(usize::MAX, SETTLE_CHUNKS, conflict);
+    let time = TimeDelta::seconds(3);
+    let back = service.deliver_within(time, &[CHUNKS[0]]).await;
+    assert_eq!(back, 1, "the time was up before the conflict was over");
+    let conflict = Fault::Refused(400, "TransactionConflictException");
+    service.wire.next_times(usize::MAX, WRITE_TASK, conflict);
     service.cancel("task_id=large").await.problem(503);
+}
+
+#[tokio::test]
+async fn a_call_of_the_api_that_meets_a_settlement_waits_for_it() {
+    let service = with_large_task().await;
+    let conflict = Fault::Refused(400, "TransactionConflictException");
+    for write in [PUT_TASK, WRITE_TASK] {
+        service.wire.next_times(2, write, conflict.clone());
+    }
+    let body = run_body("big", "large", &ids("o", 7));
+    let again = service.run(&body).await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    let canceled = service.cancel("task_id=large").await.ok();
+    assert_eq!(canceled["status"], "canceled");
+}
+
+#[tokio::test]
+async fn workers_whose_transactions_hold_the_task_lose_no_message_to_conflicts() {
+    let service = fanned_out().await;
+    let items = service.wire.hold_items(Duration::from_millis(20));
+    let works = CHUNKS.map(|chunk| service.start_delivery(chunk));
+    for work in works {
+        assert_eq!(work.await.unwrap(), 0, "acknowledged");
+    }
+    assert!(items.refused() > 0, "they have met");
+    assert_exact(&service, "under contention").await;
 }
 
 #[tokio::test]
@@ -116,6 +155,23 @@ async fn a_reason_given_by_one_chunk_fails_the_task_though_another_is_the_last()
 }
 
 #[tokio::test]
+async fn a_reason_given_by_one_chunk_fails_the_task_whose_other_chunks_are_settled_in_the_same_process()
+ {
+    let service = fanned_out().await;
+    let delete = service.wire.hold(DELETE);
+    service.wire.next(DELETE, DENIED);
+    let batch = Arc::clone(&service);
+    let batch = tokio::spawn(async move { batch.deliver(&CHUNKS).await });
+    delete.reached().await; // it has read the task before the others settle
+    while progress(&service.task("large").await).2 > 2 {
+        tokio::task::yield_now().await;
+    }
+    delete.release();
+    assert_eq!(batch.await.unwrap(), 0);
+    assert_eq!(service.task("large").await["status"], "failed");
+}
+
+#[tokio::test]
 async fn a_worker_of_an_earlier_attempt_that_finds_no_index_records_nothing() {
     let service = Service::start_with_chunks_of(2).await;
     let body = run_body("nowhere", "large", &ids("o", 7));
@@ -123,7 +179,7 @@ async fn a_worker_of_an_earlier_attempt_that_finds_no_index_records_nothing() {
     service.work_once().await;
     service.lose_messages().await;
     let service = Arc::new(service);
-    let failure = service.wire.hold(WRITE_CHUNK);
+    let failure = service.wire.hold(SETTLE_CHUNKS);
     let work = service.start_delivery(CHUNKS[0]);
     failure.reached().await; // the index is missing, and it is about to say so
     service.cancel("task_id=large").await.ok();

@@ -53,6 +53,11 @@ impl Checks {
                 chunk.owner
             ));
         }
+        if chunk.is_late {
+            return Err(format!(
+                "{place} starts under a claim made after its task had moved"
+            ));
+        }
         match image.lease_until {
             None => return Err(format!("{place} starts after its claim is settled")),
             Some(until) if until <= now => return Err(format!("{place} starts after its lease")),

@@ -1,0 +1,533 @@
+//! A worker settles a claim: it records what happened to the objects, and the task's counters move with it.
+//!
+//! For a task of one chunk that is one update of its item. A chunk of a larger task is an item of its own, and chunk and task are
+//! written in one transaction. DynamoDB refuses a transaction while another one is under way on the same task, so the settlements of
+//! one process share them ([`Together`]): one is under way, and those that arrive meanwhile share the next.
+//!
+//! [`Together`]: super::together::Together
+
+use super::attribute::{self as attr, n, s, seconds};
+use super::claims::{Deferral, TaskChunk, is_claimed_as, take_fence};
+use super::guarded::{
+    Condition, Contention, GuardedUpdate, Part, Parts, Transacted, equals, exists, more_than,
+    same_attempt, transact,
+};
+use super::item::{self, StoredTask};
+use super::together::{self, Asked, Together};
+use super::{DISPATCH_GRACE, StoreError, TaskStore, Written};
+use crate::task::{Claim, Counts, Outcome, Settlement, Task, TaskStatus};
+use chrono::{DateTime, Utc};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most chunks that one transaction settles. It may have 100 items ("Amazon DynamoDB Transactions: How it works"); the more
+/// there are, the longer it takes.
+const MOST_TOGETHER: usize = 24;
+/// How long a settlement waits at most for others of its task that are under way in this process: about as long as the messages of
+/// one batch come apart. Each that it shares saves 3 write units, and a meeting with the transactions of other processes.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
+/// How often in a row settlements are worked out again because the task has moved. Each time needs another write in between: a
+/// cancel, a restart, or the settlement of another chunk that was the last but this one.
+const MAX_ROUNDS: u32 = 20;
+
+/// What a settlement recorded.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// The task as it was recorded.
+    pub task: Task,
+    /// Objects that have an outcome now and had none before.
+    pub newly: Counts,
+    /// How the task ended, if this settlement ended it.
+    pub ended: Option<TaskStatus>,
+}
+
+/// The settlements that wait, by their task's nonce.
+pub(super) type Settlements = Together<Unsettled, Response, Round>;
+
+/// A settlement that is under way in this process.
+pub(super) type Announced = together::Announced<Unsettled, Response, Round>;
+
+type Response = Result<Written<Settled>, StoreError>;
+type Waiting = Arc<Asked<Unsettled, Response>>;
+
+/// A claim that is to be settled.
+pub(super) struct Unsettled {
+    chunk: TaskChunk,
+    guard: Guard,
+    results: Vec<(usize, Outcome)>,
+    /// Why the chunk has objects left, if it has.
+    rest: Deferral,
+    now: DateTime<Utc>,
+}
+
+/// What a settlement assumes of the chunk.
+enum Guard {
+    /// The claim of this token is the newest, and not settled.
+    Claimed(String),
+    /// Nothing has moved since the chunk was read; this claim is made and settled at once.
+    Unmoved(Claim),
+}
+
+/// What one write leaves to the next.
+#[derive(Default)]
+pub(super) struct Round {
+    /// The task as it was found or written last.
+    task: Option<TaskAsRead>,
+    /// How often in a row the task had moved.
+    moved: u32,
+    contention: Contention,
+}
+
+/// A task as far as a settlement depends on it.
+#[derive(Clone)]
+struct TaskAsRead {
+    task: Task,
+    baseline: u32,
+}
+
+/// What several claims come to together.
+struct Joint {
+    /// What each comes to.
+    ends: Vec<Settlement>,
+    /// The sum over all of them.
+    newly: Counts,
+    /// The task's status after it.
+    status: TaskStatus,
+    now: DateTime<Utc>,
+}
+
+impl TaskStore {
+    /// Records the outcomes of a claim, even if the task was canceled or restarted meanwhile, unless a newer claim exists.
+    ///
+    /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest`: why it has objects left, if it has.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn settle_if_newest(
+        &self,
+        claimed: TaskChunk,
+        results: Vec<(usize, Outcome)>,
+        rest: Deferral,
+        now: DateTime<Utc>,
+    ) -> Result<Written<Settled>, StoreError> {
+        let token = claimed.chunk.state.claim.clone().unwrap_or_default();
+        self.settle(Unsettled {
+            chunk: claimed,
+            guard: Guard::Claimed(token),
+            results,
+            rest,
+            now,
+        })
+        .await
+    }
+
+    /// Settles, without a delete, a chunk whose existence check cannot succeed, if nothing has moved since it was read. What
+    /// earlier claims saw stays on record.
+    ///
+    /// # Errors
+    /// When DynamoDB does not answer.
+    pub async fn fail_if_unmoved(
+        &self,
+        read: TaskChunk,
+        claim: Claim,
+        results: Vec<(usize, Outcome)>,
+        now: DateTime<Utc>,
+    ) -> Result<Written<Settled>, StoreError> {
+        self.settle(Unsettled {
+            chunk: read,
+            guard: Guard::Unmoved(claim),
+            results,
+            rest: Deferral::Failed,
+            now,
+        })
+        .await
+    }
+
+    async fn settle(&self, mut unsettled: Unsettled) -> Result<Written<Settled>, StoreError> {
+        let end = unsettled.end(&unsettled.task_as_read());
+        if unsettled.has_own_item() && end.newly == Counts::default() {
+            return self.end_claim(&unsettled, &end).await;
+        }
+        let key = unsettled.chunk.nonce.clone();
+        let announced = unsettled.chunk.announced.take();
+        let settle = |waiting, round| self.settle_together(waiting, round);
+        let settled = self.settlements.ask(&key, unsettled, announced, settle);
+        settled.await
+    }
+
+    /// Only ends a claim, of which nothing counts for the task.
+    async fn end_claim(
+        &self,
+        unsettled: &Unsettled,
+        end: &Settlement,
+    ) -> Result<Written<Settled>, StoreError> {
+        let task = unsettled.chunk.task.clone();
+        let update = unsettled.chunk_part(end, task.status);
+        let key = unsettled.chunk.key();
+        let became = match update.send(&self.client, &self.table, key).await? {
+            Written::Applied(()) => Became::Settled,
+            Written::NotApplied(found) => unsettled.became(&Part::Failed(found)),
+        };
+        Ok(match became {
+            Became::Settled => Written::Applied(Settled {
+                task,
+                newly: Counts::default(),
+                ended: None,
+            }),
+            Became::Open | Became::Superseded => Written::NotApplied(()),
+        })
+    }
+
+    /// Makes one try to settle all that wait. Those that it does not decide go again, for the task as it is then.
+    async fn settle_together(&self, waiting: Vec<Waiting>, round: Round) -> Round {
+        let mut next = Round::default();
+        let reads = waiting.iter().map(|one| one.what.task_as_read());
+        let Some(read) = reads.chain(round.task).max_by_key(TaskAsRead::age) else {
+            return next;
+        };
+        let still_counts = |one: &Waiting| one.what.still_counts(&read.task);
+        let (mut open, too_late): (Vec<_>, Vec<_>) = waiting.into_iter().partition(still_counts);
+        respond(&too_late, || Ok(Written::NotApplied(())));
+        // A write names each item once.
+        let mut numbers = BTreeSet::new();
+        open.retain(|one| numbers.insert(one.what.chunk.number));
+        open.truncate(MOST_TOGETHER);
+        // The first failures, which a list row shows, are those of the first of these chunks.
+        open.sort_by_key(|one| one.what.chunk.number);
+        let joint = Joint::of(&open, &read);
+
+        let parts = match self.write_together(&open, &joint, &read).await {
+            Ok(Transacted::NotApplied(parts)) => parts,
+            Ok(Transacted::Applied) => return joint.recorded(&open, read),
+            Ok(Transacted::Contended) => {
+                next.task = Some(read);
+                next.moved = round.moved;
+                next.contention = round.contention;
+                next.contention.pause().await;
+                return next;
+            }
+            Err(error) => {
+                respond(&open, || Err(error.clone()));
+                return next;
+            }
+        };
+        let mut became = open.iter().zip(&parts.chunks);
+        if became.all(|(one, part)| one.what.became(part) == Became::Settled) {
+            // The SDK sent this write again after its response was lost; the first one was applied.
+            return joint.recorded(&open, read);
+        }
+        for ((one, part), end) in open.iter().zip(&parts.chunks).zip(&joint.ends) {
+            match one.what.became(part) {
+                Became::Open => {}
+                Became::Superseded => one.respond(Ok(Written::NotApplied(()))),
+                // By a request of this process that was not waited for.
+                Became::Settled => one.respond(Ok(Written::Applied(Settled {
+                    task: read.task.clone(),
+                    newly: end.newly,
+                    ended: None,
+                }))),
+            }
+        }
+        next.task = match parts.task {
+            Part::Held => Some(read),
+            // Other chunks moved the counters, or the task was canceled or restarted.
+            Part::Failed(found) => match found.map(StoredTask::from_item).transpose() {
+                Ok(found) => found
+                    .filter(|found| open.iter().all(|one| one.what.chunk.nonce == found.nonce))
+                    .map(|StoredTask { task, baseline, .. }| TaskAsRead { task, baseline }),
+                Err(error) => {
+                    respond(&open, || Err(error.clone()));
+                    return next;
+                }
+            },
+        };
+        if next.task.is_none() {
+            respond(&open, || Ok(Written::NotApplied(())));
+        }
+        next.moved = round.moved + 1;
+        if next.moved >= MAX_ROUNDS {
+            let why = format!("a settlement was worked out {MAX_ROUNDS} times");
+            let error = StoreError::unavailable("the task keeps changing", why);
+            respond(&open, || Err(error.clone()));
+        }
+        next
+    }
+
+    async fn write_together(
+        &self,
+        open: &[Waiting],
+        joint: &Joint,
+        read: &TaskAsRead,
+    ) -> Result<Transacted, StoreError> {
+        let (client, table) = (&self.client, self.table.as_str());
+        let Some(first) = open.first() else {
+            return Ok(Transacted::Applied);
+        };
+        let task_key = item::key_of(&read.task.id);
+        let task_part = self.task_part(&first.what, joint, &read.task);
+        let chunks = open.iter().zip(&joint.ends);
+        let mut chunks = chunks.map(|(one, end)| {
+            let part = one.what.chunk_part(end, joint.status);
+            (one.what.chunk.key(), part)
+        });
+        if first.what.has_own_item() {
+            return transact(client, table, (task_key, task_part), chunks.collect()).await;
+        }
+        let update = match chunks.next() {
+            Some((_, part)) => task_part.and(part),
+            None => task_part,
+        };
+        Ok(match update.send(client, table, task_key).await? {
+            Written::Applied(()) => Transacted::Applied,
+            Written::NotApplied(found) => Transacted::NotApplied(Parts {
+                task: Part::Failed(found.clone()),
+                chunks: vec![Part::Failed(found)],
+            }),
+        })
+    }
+
+    /// The task's part: its counters and, where no object of the task remains, its status.
+    fn task_part(&self, first: &Unsettled, joint: &Joint, task: &Task) -> GuardedUpdate {
+        let (newly, status, now) = (joint.newly, joint.status, joint.now);
+        let guard = same_attempt(&first.chunk.nonce, task.attempt).and(status_as_read(task));
+        let mut part = GuardedUpdate::when(guard)
+            .set(attr::UPDATED_AT, seconds(now))
+            .set_sum(attr::DELETED, attr::DELETED, n(newly.deleted))
+            .set_sum(attr::FAILED, attr::FAILED, n(newly.failed))
+            .subtract(attr::REMAINING, n(newly.sum()));
+        if status != task.status {
+            let partition = self.list_partition(status, &task.id);
+            part = part
+                .set(attr::STATUS, s(status.as_str()))
+                .set(attr::INDEX_HASH_KEY, s(partition))
+                .remove(attr::DUE_AT);
+        }
+        part = match status {
+            // These were the last chunks. Within an attempt `remaining` only shrinks, and it includes their objects. If it
+            // equals them, every other chunk is settled, so no condition on it is needed.
+            TaskStatus::Done | TaskStatus::Failed => part,
+            TaskStatus::Processing if first.has_own_item() => part
+                .and_when(more_remain_than(newly))
+                // The other chunks are on the queue; the sweeper looks at the task again if no progress follows.
+                .set(attr::SENDS, n(0))
+                .set(attr::DUE_AT, seconds(now + DISPATCH_GRACE)),
+            TaskStatus::Processing if newly.sum() > 0 => part.set(attr::SENDS, n(0)),
+            TaskStatus::Processing | TaskStatus::Pending | TaskStatus::Canceled => part,
+        };
+        let heads = joint.ends.iter().map(|end| &end.failed_head);
+        let head = heads.filter_map(item::head_to_attribute).next();
+        let detail = joint.gave_up().map(s);
+        if first.has_own_item() {
+            part.set_if_absent(attr::FAILED_HEAD, head)
+                .set_if_absent(attr::DETAIL, detail)
+        } else {
+            part.set_or_remove(attr::FAILED_HEAD, head)
+                .set_or_remove(attr::DETAIL, detail)
+        }
+    }
+}
+
+impl Unsettled {
+    /// Whether the chunk is an item beside its task's.
+    fn has_own_item(&self) -> bool {
+        self.chunk.number.is_some()
+    }
+
+    fn task_as_read(&self) -> TaskAsRead {
+        TaskAsRead {
+            task: self.chunk.task.clone(),
+            baseline: self.chunk.baseline,
+        }
+    }
+
+    /// What it comes to for the task as it is now.
+    fn end(&self, now: &TaskAsRead) -> Settlement {
+        let claimed_attempt = self.chunk.task.attempt;
+        self.chunk.chunk.settle(
+            &self.results,
+            now.task.status,
+            claimed_attempt,
+            now.task.attempt,
+            now.baseline,
+        )
+    }
+
+    /// Without an earlier claim, nothing is recorded for a task that is no longer at work on the same attempt.
+    fn still_counts(&self, task: &Task) -> bool {
+        match self.guard {
+            Guard::Claimed(_) => true,
+            Guard::Unmoved(_) => {
+                task.attempt == self.chunk.task.attempt && !task.status.is_terminal()
+            }
+        }
+    }
+
+    /// The chunk's part: its outcomes, the claim's end, and when what remains is due again. `status`: the task's after it.
+    fn chunk_part(&self, end: &Settlement, status: TaskStatus) -> GuardedUpdate {
+        let part = match &self.guard {
+            Guard::Claimed(token) => {
+                GuardedUpdate::when(claim_is_newest(token).and(claim_is_not_settled()))
+            }
+            Guard::Unmoved(claim) => take_fence(&self.chunk, claim),
+        };
+        let mut part = part
+            .set_or_remove(attr::SEEN, item::seen_to_attribute(&end.seen))
+            .remove(attr::LEASE_UNTIL);
+        for (name, value) in item::outcomes_to_attributes(&end.outcomes) {
+            part = part.set_or_remove(name, value);
+        }
+        if end.is_complete && self.has_own_item() {
+            return part.remove(attr::DUE_AT);
+        }
+        if end.is_complete || (!self.has_own_item() && status != TaskStatus::Processing) {
+            return part; // the task's part says when the task is due, if it is
+        }
+        // Objects remain. They are due again at once where there was progress, and ever later where there was none.
+        let state = &self.chunk.chunk.state;
+        let has_progress = end.newly.sum() > 0 || self.rest == Deferral::Progress;
+        let (tries, put_offs, due_at) = if has_progress {
+            (0, 0, self.now)
+        } else {
+            let tries = match self.rest {
+                Deferral::Throttled | Deferral::NoTime | Deferral::Progress => {
+                    state.tries.saturating_sub(1)
+                }
+                Deferral::Failed => state.tries,
+            };
+            let delay = self.rest.delay(state.put_offs);
+            (tries, state.put_offs + 1, self.now + delay)
+        };
+        part.set(attr::TRIES, n(tries))
+            .set(attr::PUT_OFFS, n(put_offs))
+            .set(attr::DUE_AT, seconds(due_at))
+    }
+
+    /// What became of the claim, by its chunk's part of a write that was not applied.
+    fn became(&self, part: &Part) -> Became {
+        let token = match &self.guard {
+            Guard::Claimed(token) => token,
+            Guard::Unmoved(claim) => &claim.token,
+        };
+        match part {
+            Part::Held => Became::Open,
+            Part::Failed(Some(chunk)) if is_claimed_as(chunk, token) => {
+                // In the item of a task of one chunk it was the task that failed the condition.
+                if chunk.contains_key(attr::LEASE_UNTIL) {
+                    Became::Open
+                } else {
+                    Became::Settled
+                }
+            }
+            Part::Failed(_) => Became::Superseded,
+        }
+    }
+}
+
+/// What became of a claim that was to be settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Became {
+    /// It is still to be settled.
+    Open,
+    /// It was settled by an earlier write.
+    Settled,
+    /// There is a newer claim.
+    Superseded,
+}
+
+impl TaskAsRead {
+    /// Grows with each write to a task that a settlement depends on.
+    fn age(&self) -> (u32, bool, bool, u32) {
+        let Task {
+            status, progress, ..
+        } = &self.task;
+        (
+            self.task.attempt,
+            status.is_terminal(),
+            *status != TaskStatus::Pending,
+            progress.deleted + progress.failed,
+        )
+    }
+}
+
+impl Joint {
+    fn of(open: &[Waiting], read: &TaskAsRead) -> Self {
+        let ends: Vec<_> = open.iter().map(|one| one.what.end(read)).collect();
+        let newly = ends.iter().map(|end| end.newly);
+        let mut joint = Self {
+            newly: newly.fold(Counts::default(), Counts::and),
+            ends,
+            status: read.task.status,
+            now: open
+                .iter()
+                .map(|one| one.what.now)
+                .max()
+                .unwrap_or_default(),
+        };
+        let is_unmoved = |one: &Waiting| matches!(one.what.guard, Guard::Unmoved(_));
+        let is_at_work = match read.task.status {
+            TaskStatus::Processing => true,
+            // One that was claimed was restarted meanwhile: the results are recorded, the status stays.
+            TaskStatus::Pending => open.iter().any(is_unmoved),
+            TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled => false,
+        };
+        if is_at_work && read.task.progress.remaining() == joint.newly.sum() {
+            joint.status = if joint.gave_up().is_some() || read.task.detail.is_some() {
+                TaskStatus::Failed
+            } else {
+                TaskStatus::Done
+            };
+        }
+        joint
+    }
+
+    /// Why objects were given up, if any were.
+    fn gave_up(&self) -> Option<&String> {
+        self.ends.iter().find_map(|end| end.gave_up.as_ref())
+    }
+
+    /// Tells all what was recorded. One of them ended the task, if it has ended.
+    fn recorded(self, open: &[Waiting], read: TaskAsRead) -> Round {
+        let mut ended = (self.status != read.task.status).then_some(self.status);
+        let mut after = read;
+        let gave_up = self.gave_up().cloned();
+        after.task.detail = after.task.detail.or(gave_up);
+        after.task.status = self.status;
+        after.task.progress.deleted += self.newly.deleted;
+        after.task.progress.failed += self.newly.failed;
+        for (one, end) in open.iter().zip(self.ends) {
+            one.respond(Ok(Written::Applied(Settled {
+                task: after.task.clone(),
+                newly: end.newly,
+                ended: ended.take(),
+            })));
+        }
+        Round {
+            task: Some(after),
+            ..Round::default()
+        }
+    }
+}
+
+fn respond(all: &[Waiting], response: impl Fn() -> Result<Written<Settled>, StoreError>) {
+    for one in all {
+        one.respond(response());
+    }
+}
+
+fn status_as_read(task: &Task) -> Condition {
+    equals(attr::STATUS, s(task.status.as_str()))
+}
+
+/// This settlement is not the last: more objects remain than it settles.
+fn more_remain_than(newly: Counts) -> Condition {
+    more_than(attr::REMAINING, n(newly.sum()))
+}
+
+fn claim_is_newest(token: &str) -> Condition {
+    equals(attr::CLAIM, s(token))
+}
+
+fn claim_is_not_settled() -> Condition {
+    exists(attr::LEASE_UNTIL)
+}

@@ -1,0 +1,157 @@
+"""The account: moto's server, with the table and the queues of template.yaml and a bucket of vectors.
+
+Where moto differs from what AWS documents:
+
+- It makes a table without the Time to Live that its CloudFormation properties ask for. Nothing here waits for that.
+- The URL of a queue that its CloudFormation returns names AWS's host. The functions send it as it is to the endpoint that they are
+  given, as they would to AWS.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import boto3
+import yaml
+from moto.cloudformation.utils import yaml_tag_constructor
+
+from processes import ROOT, Failed
+
+REGION = "us-east-1"
+BUCKET = "vectors"
+# What of the template moto makes.
+MADE = ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
+START_SECONDS = 60
+
+# CloudFormation's short forms, such as `!Ref`.
+yaml.add_multi_constructor("", yaml_tag_constructor, Loader=yaml.SafeLoader)
+
+
+class Account:
+    """The running server and what is in it. It stops at the end of a `with`."""
+
+    def __init__(self, folder):
+        self.template = yaml.safe_load((ROOT / "template.yaml").read_text())
+        self.log = folder / "moto"
+
+    def __enter__(self):
+        port = free_port()
+        self.endpoint = f"http://127.0.0.1:{port}"
+        server = Path(sys.executable).with_name("moto_server")
+        with open(self.log, "w") as output:
+            self.server = subprocess.Popen([server, "-H", "127.0.0.1", "-p", str(port)], stdout=output, stderr=subprocess.STDOUT)
+        try:
+            self.await_server()
+            self.make()
+        except BaseException:
+            self.server.kill()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.server.terminate()
+        self.server.wait(20)
+
+    def await_server(self):
+        for _ in range(START_SECONDS * 10):
+            try:
+                urllib.request.urlopen(f"{self.endpoint}/moto-api/data.json", timeout=5).close()
+                return
+            except OSError:
+                if self.server.poll() is not None:
+                    break
+                time.sleep(0.1)
+        raise Failed(f"moto's server does not start:\n{self.log.read_text()}")
+
+    def make(self):
+        """Has moto's CloudFormation make the table and the queues as the template has them, and makes the bucket."""
+        resources = {name: made for name, made in self.template["Resources"].items() if made["Type"] in MADE}
+        stack = self.client("cloudformation")
+        stack.create_stack(StackName="deletion-tasks", TemplateBody=json.dumps({"Resources": resources}))
+        made = stack.describe_stack_resources(StackName="deletion-tasks")["StackResources"]
+        self.made = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in made}
+        self.table, self.queue_url = self.made["TaskTable"], self.made["TaskQueue"]
+        self.dynamodb, self.sqs, self.vectors = map(self.client, ["dynamodb", "sqs", "s3vectors"])
+        self.vectors.create_vector_bucket(vectorBucketName=BUCKET)
+
+    def client(self, service):
+        keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
+        return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION, **keys)
+
+    def variables(self, function):
+        """The variables that the template gives a function: a resource's name, a parameter's default, or what is said here."""
+        own = next(
+            resource["Properties"]
+            for resource in self.template["Resources"].values()
+            if resource.get("Metadata", {}).get("BuildProperties", {}).get("Binary") == function
+        )
+        given = [self.template["Globals"]["Function"], own]
+        named = {name: value for where in given for name, value in where["Environment"]["Variables"].items()}
+        computed = {
+            "VECTOR_STORES": json.dumps({"*": f"s3vectors://{BUCKET}/{{embedding_model_id}}"}),
+            "METRICS_NAMESPACE": "DeletionTasks/moto",
+        }
+        variables = {}
+        for name, value in named.items():
+            if name in computed:
+                variables[name] = computed[name]
+            elif isinstance(value, dict) and set(value) == {"Ref"}:
+                variables[name] = self.made.get(value["Ref"]) or str(self.template["Parameters"][value["Ref"]]["Default"])
+            else:
+                raise Failed(f"template.yaml computes {name} of {function}: say in {__file__} what it is here")
+        return variables
+
+    # The table, as an operator sees it.
+
+    def task(self, name):
+        """A task's item."""
+        return self.item(f"T#{name}")
+
+    def item(self, key):
+        return self.dynamodb.get_item(TableName=self.table, Key={"pk": {"S": key}}, ConsistentRead=True).get("Item")
+
+    def put_item(self, item):
+        self.dynamodb.put_item(TableName=self.table, Item=item)
+
+    def change_task(self, name, update, values):
+        self.dynamodb.update_item(
+            TableName=self.table,
+            Key={"pk": {"S": f"T#{name}"}},
+            UpdateExpression=update,
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeValues=values,
+        )
+
+    # The vectors, as their owner sees them.
+
+    def index(self, name, keys):
+        """Makes an index that holds these objects."""
+        self.vectors.create_index(
+            vectorBucketName=BUCKET, indexName=name, dataType="float32", dimension=2, distanceMetric="cosine"
+        )
+        self.put(name, keys)
+
+    def put(self, index, keys):
+        """Inserts objects."""
+        for start in range(0, len(keys), 500):
+            vectors = [{"key": key, "data": {"float32": [0.5, 1.0]}} for key in keys[start : start + 500]]
+            self.vectors.put_vectors(vectorBucketName=BUCKET, indexName=index, vectors=vectors)
+
+    def present(self, index, keys):
+        """Which of these objects the index holds."""
+        found = set()
+        for start in range(0, len(keys), 100):
+            got = self.vectors.get_vectors(vectorBucketName=BUCKET, indexName=index, keys=keys[start : start + 100])
+            found |= {vector["key"] for vector in got["vectors"]}
+        return found
+
+
+def free_port():
+    """A free port on loopback."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
