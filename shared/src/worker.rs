@@ -163,9 +163,16 @@ impl Worker {
             receipt_handle: record.receipt_handle,
             after: Duration::ZERO,
         };
+        let time = (deadline - MARGIN - began)
+            .to_std()
+            .unwrap_or(Duration::ZERO);
         let body = record.body.unwrap_or_default();
         let Some((id, message)) = parse(&body) else {
-            let cause = self.queue.send_to_dead_letters(&body).await.err();
+            let sent = tokio::time::timeout(time, self.queue.send_to_dead_letters(&body));
+            let cause = match sent.await {
+                Ok(sent) => sent.err().map(|error| error.to_string()),
+                Err(_) => Some("no time was left for the call".to_owned()),
+            };
             let line = RefusedLine::new(&unfinished.message_id, cause.as_ref());
             telemetry::log(Level::WARN, line);
             unfinished.after = delay(Redelivery::AfterPause, Duration::ZERO, receives);
@@ -173,9 +180,6 @@ impl Worker {
         };
         let mut log = MessageLog::default();
         let work = self.carry_out(&id, &message, deadline, &mut log);
-        let time = (deadline - MARGIN - began)
-            .to_std()
-            .unwrap_or(Duration::ZERO);
         let verdict = match tokio::time::timeout(time, work).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(error)) => Verdict::StoreFailed(error),

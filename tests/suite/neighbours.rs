@@ -1,12 +1,13 @@
 //! Tasks beside each other: what one index takes does not delay the work on another.
 
+use chrono::TimeDelta;
 use local::{Options, Running};
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::task::ChunkLimits;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tests::wire::call::{CHECK, GET_TASK, SEND, SEND_BATCH};
+use tests::wire::call::{CHECK, DELETE, GET_TASK, SEND, SEND_BATCH, WRITE_TASK};
 use tests::wire::{body_of, intercept, name_of};
 use tests::{DEMO_INDEX, Service, http, ids, run_body, seed};
 
@@ -111,6 +112,40 @@ async fn a_process_makes_five_calls_to_vector_stores_at_once() {
     }
     work.await.unwrap();
     assert_eq!(done(&service).await, 10);
+}
+
+#[tokio::test]
+async fn a_task_that_is_canceled_while_it_waits_for_a_call_of_another_is_not_deleted_from() {
+    let service = ten_tasks().await;
+    let message =
+        |number: u32| json!({"task_id": format!("task-{number}"), "attempt": 1}).to_string();
+    let claimed = service.wire.hold_response(WRITE_TASK);
+    let waiting = service.start_delivery(&message(0));
+    claimed.reached().await;
+    let checks = service.wire.hold_times(5, CHECK);
+    let others: Vec<_> = (1..=5)
+        .map(|number| service.start_delivery(&message(number)))
+        .collect();
+    for _ in 0..5 {
+        checks.reached().await;
+    }
+    service.wire.calls();
+    claimed.release();
+    // It has its claim, and waits while the others take up all calls.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(service.wire.calls(), [""; 0]);
+    service.pass(TimeDelta::seconds(2));
+    service.cancel("task_id=task-0").await.ok();
+    for _ in 0..5 {
+        checks.release();
+    }
+    waiting.await.unwrap();
+    for other in others {
+        other.await.unwrap();
+    }
+    assert_eq!(service.wire.count(DELETE), 5, "those of the others");
+    assert_eq!(service.task("task-0").await["status"], "canceled");
+    assert_eq!(service.present(DEMO_INDEX, &["obj-3"]).await, ["obj-3"]);
 }
 
 #[tokio::test]

@@ -27,6 +27,7 @@ pub(super) struct Quota {
 
 impl Quota {
     /// A limit of units a second, and one of calls.
+    #[cfg(any(feature = "s3vectors", feature = "postgres"))]
     pub(super) const fn new(units: u32, requests: u32) -> Self {
         Self { requests, units }
     }

@@ -7,7 +7,7 @@
 //! second, of which it keeps one second's worth when they were not used. *Quota used* is what was deleted between the first and
 //! the last delete, against that; the second's worth at the start can take it above 100 %. *End / ideal* is the time from the first
 //! delete until the last one has had its time, against that of all objects at the quota. The pace is *shared*, as deployed, by
-//! grants from the table; or each worker's *own*, as before there were grants and as without DynamoDB's response; or *none*: they
+//! grants from the table; or each worker's *own*, as without DynamoDB's response; or *none*: they
 //! only back off when they are refused.
 //!
 //! Neighbours (`s3vectors.rs`): the local runner with its defaults, whose S3 Vectors keeps these rates. Ten tasks of one object each, one

@@ -176,6 +176,20 @@ async fn without_the_tables_response_a_worker_keeps_to_its_own_pace() {
 }
 
 #[tokio::test]
+async fn small_deletes_of_one_batch_share_a_grant() {
+    let service = with_a_chunk(2_500).await;
+    service.work_once().await;
+    for number in 0..10 {
+        let body = run_body("slow", &format!("task-{number}"), &ids("other", 10));
+        service.run(&body).await.ok();
+    }
+    service.wire.calls();
+    assert_eq!(service.work_once().await, 10);
+    // Each has a claim and a settlement. The grant is a quarter of what the chunk took: 50 ms, and each of these takes 4 ms.
+    assert_eq!(service.wire.count(GRANT), 10 * 2 + 1);
+}
+
+#[tokio::test]
 async fn a_slow_index_gets_deletes_of_a_second_each() {
     let service = with_a_chunk(100).await;
     let began = service.now();

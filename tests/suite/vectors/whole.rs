@@ -87,6 +87,22 @@ async fn a_task_over_several_stores_chooses_by_model_and_says_what_became_of_eac
 }
 
 #[tokio::test]
+async fn a_database_is_not_asked_for_more_objects_a_second_than_its_url_says() {
+    let rows = table("text").await;
+    let parameters = "table=items&id_column=object_id&objects_per_second=100";
+    let service = over(&[("*", &rows.database.url(parameters))]).await;
+    let here = ids("object", 500);
+    rows.seed(&here).await;
+    service.run(&run_body("items", "rows", &here)).await.ok();
+    let began = service.now();
+    service.work_once().await;
+    assert_eq!(service.task("rows").await["progress"]["deleted"], 500);
+    // Five deletes of a second each. The first begins at once, and an idle database has saved a fifth of a second.
+    let took = (service.now() - began).num_milliseconds();
+    assert!((3_800..4_100).contains(&took), "{took}");
+}
+
+#[tokio::test]
 async fn a_missing_table_and_denied_access_fail_the_task_and_say_why() {
     let rows = table("text").await;
     let url = rows

@@ -24,6 +24,23 @@ fn a_url_names_a_table_or_a_layout() {
 }
 
 #[test]
+fn a_limit_is_of_a_table() {
+    let limit = |url: &str, model: &str| {
+        let factory = Factory::parse(&Url::parse(url).unwrap()).unwrap();
+        factory.limit(&ModelId::new(model).unwrap())
+    };
+    let url = "postgres://ann:hunter2@db/v?table={embedding_model_id}&id_column=id";
+    assert_eq!(limit(url, "a"), None);
+    let limited = format!("{url}&objects_per_second=100");
+    let address = "postgres://db:5432/v/\"a\"".to_owned();
+    assert_eq!(
+        limit(&limited, "a"),
+        Some((address, Quota::new(100, u32::MAX)))
+    );
+    assert_ne!(limit(&limited, "a"), limit(&limited, "b"));
+}
+
+#[test]
 fn every_error_of_a_url_is_named_at_once() {
     let all = errors(
         "postgres:///?id_column=a{x}&schema={model}&sslmode=maybe&layuot=x&password_secret=p",
