@@ -100,6 +100,8 @@ impl<A, R, S: Default> Together<A, R, S> {
                 biased;
                 Ok(response) = &mut response => return response,
                 mut turn = line.turn.lock() => {
+                    // Whoever asks in the same moment, as the messages of a batch do, is served too.
+                    tokio::task::yield_now().await;
                     let _ = tokio::time::timeout(self.patience, line.until_all_arrived()).await;
                     *turn = serve(line.waiting(), std::mem::take(&mut *turn)).await;
                 }
@@ -262,14 +264,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_that_arrive_while_a_call_is_under_way_share_the_next() {
+    async fn requests_that_arrive_in_one_moment_share_a_call_and_those_that_arrive_during_it_the_next()
+     {
         let calls = Calls::new();
-        let mut all = pin!(join_all([calls.ask(1), calls.ask(2), calls.ask(3)]));
-        assert!(poll!(&mut all).is_pending());
-        assert_eq!(calls.served(), [vec![1]], "one call is under way");
+        let mut first = pin!(join_all([calls.ask(1), calls.ask(2)]));
+        while calls.served().is_empty() {
+            assert!(poll!(&mut first).is_pending());
+        }
+        let mut next = pin!(join_all([calls.ask(3), calls.ask(4)]));
+        assert!(poll!(&mut next).is_pending());
+        assert_eq!(calls.served(), [vec![1, 2]], "one call is under way");
         calls.gate.add_permits(2);
-        assert_eq!(all.await, [1, 2, 2]);
-        assert_eq!(calls.served(), [vec![1], vec![2, 3]]);
+        let (first, next) = tokio::join!(first, next);
+        assert_eq!((first, next), (vec![1, 1], vec![2, 2]));
+        assert_eq!(calls.served(), [vec![1, 2], vec![3, 4]]);
     }
 
     #[tokio::test]
@@ -277,7 +285,9 @@ mod tests {
         let calls = Calls::new();
         let mut first = Box::pin(calls.ask(1));
         let mut second = pin!(calls.ask(2));
-        assert!(poll!(&mut first).is_pending());
+        while calls.served().is_empty() {
+            assert!(poll!(&mut first).is_pending());
+        }
         assert!(poll!(&mut second).is_pending());
         drop(first);
         calls.gate.add_permits(1);
