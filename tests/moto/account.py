@@ -2,6 +2,7 @@
 
 Where moto differs from what AWS documents:
 
+- A canceled transaction undoes what other calls wrote meanwhile. So it serves one call at a time (`server.py`).
 - It makes a table without the Time to Live that its CloudFormation properties ask for. Nothing here waits for that.
 - The URL of a queue that its CloudFormation returns names AWS's host. The functions send it as it is to the endpoint that they are
   given, as they would to AWS.
@@ -41,9 +42,9 @@ class Account:
     def __enter__(self):
         port = free_port()
         self.endpoint = f"http://127.0.0.1:{port}"
-        server = Path(sys.executable).with_name("moto_server")
+        command = [sys.executable, Path(__file__).with_name("server.py"), str(port)]
         with open(self.log, "w") as output:
-            self.server = subprocess.Popen([server, "-H", "127.0.0.1", "-p", str(port)], stdout=output, stderr=subprocess.STDOUT)
+            self.server = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
         try:
             self.await_server()
             self.make()

@@ -193,7 +193,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder, Account(Path(folder)) as account, Service(account, Path(folder)) as service:
         for number, step in zip(itertools.count(1), STORY):
             print(f"\n{number}. {step.__doc__}")
-            step(service, account)
+            try:
+                step(service, account)
+            except Failed as failed:
+                raise Failed(f"{failed}\n{service.logs()}") from None
     print(f"\n{len(STORY)} steps went as expected over moto's server.")
 
 

@@ -51,6 +51,10 @@ class Service:
         endpoint = {"AWS_ENDPOINT_URL": self.account.endpoint}
         return Function(name, binary, {**self.account.variables(name), **aws, **endpoint}, self.folder / name)
 
+    def logs(self):
+        """What the worker and the sweeper have logged."""
+        return "\n".join(self.functions[name].log.read_text() for name in [WORKER, SWEEPER])
+
     def invoke(self, function, event):
         return self.functions[function].invoke(event)
 
