@@ -24,6 +24,7 @@ struct State {
     hold: Duration,
     held: HashMap<String, By>,
     refused: usize,
+    transactions: usize,
 }
 
 /// What an item is held by.
@@ -45,6 +46,11 @@ impl Items {
     /// How many requests were refused.
     pub fn refused(&self) -> usize {
         self.state().refused
+    }
+
+    /// How many transactions were carried out.
+    pub fn transactions(&self) -> usize {
+        self.state().transactions
     }
 
     /// Carries a request out, or refuses it.
@@ -77,6 +83,7 @@ impl Items {
             state.refused += 1;
             return Err(conflict(by, &met));
         }
+        state.transactions += usize::from(by == By::Transaction);
         for key in keys {
             match state.held.entry(key.clone()).or_insert(By::Writes(0)) {
                 held if by == By::Transaction => *held = By::Transaction,
