@@ -66,7 +66,7 @@ async fn a_stale_worker_changes_nothing() {
         let task = begun.task().await;
         assert_eq!(begun.progress().await, (1, 1, 0), "{size:?}");
         settle.release();
-        work.await.unwrap();
+        assert_eq!(work.await.unwrap(), 0, "{size:?}: acknowledged");
         assert_eq!(begun.task().await, task, "{size:?}");
     }
 }
@@ -156,9 +156,10 @@ async fn a_claim_on_a_task_that_expired_and_was_created_anew_is_lost() {
         let work = begun.start(1);
         claim.reached().await; // its existence check has found o-0
         service.pass(TimeDelta::days(91));
-        let created = service.run(&run_body("index", "t", &["o-0"])).await;
+        let created = service.run(&size.body()).await;
         assert_eq!(created.header("idempotent-replayed"), None);
-        let created = created.ok();
+        begun.fan_out(1).await; // as far as the attempt of the first had come
+        let created = begun.task().await;
         claim.release();
         work.await.unwrap();
         assert_eq!(service.wire.count(DELETE), 0, "{size:?}");
