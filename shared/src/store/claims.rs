@@ -136,16 +136,14 @@ impl TaskStore {
     }
 
     /// The task of a claim as it is now, by a strongly consistent read, if it is still at work on the same attempt. While the lease
-    /// lasts nobody else can have claimed the chunk.
+    /// lasts nobody else can have claimed the chunk, and the task cannot have expired and been created anew.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
     pub async fn task_at_work(&self, claimed: &TaskChunk) -> Result<Option<Task>, StoreError> {
         let task = self.load(&claimed.task.id).await?;
         let task = task.filter(|read| {
-            read.nonce == claimed.nonce
-                && read.task.attempt == claimed.task.attempt
-                && read.task.status == TaskStatus::Processing
+            read.task.attempt == claimed.task.attempt && read.task.status == TaskStatus::Processing
         });
         Ok(task.map(|read| read.task))
     }
