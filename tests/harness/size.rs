@@ -1,7 +1,8 @@
 //! Tasks of one chunk and of several: what must hold for both is tested on both.
 
 use crate::service::Service;
-use crate::wire::call::{GET_TASK, READ_CHUNKS, SETTLE_CHUNKS, WRITE_TASK};
+use crate::wire::Hold;
+use crate::wire::call::{DELETE, GET_TASK, READ_CHUNKS, SETTLE_CHUNKS, WRITE_TASK};
 use crate::{ids, run_body};
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -143,6 +144,17 @@ impl Begun {
     /// Starts a worker on that message, to be held or killed half-way.
     pub fn start(&self, attempt: u32) -> JoinHandle<usize> {
         self.service.start_delivery(&self.message(attempt))
+    }
+
+    /// As [`Self::start`], and the worker has deleted and stands still before it settles, until it is released.
+    pub async fn start_to_settlement(&self, attempt: u32) -> (JoinHandle<usize>, Hold) {
+        let deleted = self.service.wire.hold_response(DELETE);
+        let work = self.start(attempt);
+        deleted.reached().await;
+        let settle = self.service.wire.hold(self.settle());
+        deleted.release();
+        settle.reached().await;
+        (work, settle)
     }
 
     /// Carries out the other chunk of a large task.

@@ -55,12 +55,7 @@ async fn a_stale_worker_changes_nothing() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
-        let deleted = service.wire.hold_response(DELETE);
-        let work = begun.start(1);
-        deleted.reached().await;
-        let settle = service.wire.hold(begun.settle());
-        deleted.release();
-        settle.reached().await; // it has deleted and stands still before it settles
+        let (work, settle) = begun.start_to_settlement(1).await;
         service.pass(TimeDelta::seconds(41));
         assert!(!begun.deliver(1).await, "{size:?}");
         let task = begun.task().await;
@@ -172,12 +167,7 @@ async fn a_settlement_of_a_task_that_expired_and_was_created_anew_is_dropped_aft
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
-        let delete = service.wire.hold(DELETE);
-        let work = begun.start(1);
-        delete.reached().await;
-        let settle = service.wire.hold(begun.settle());
-        delete.release();
-        settle.reached().await;
+        let (work, settle) = begun.start_to_settlement(1).await;
         service.pass(TimeDelta::days(91));
         let created = service.run(&run_body("index", "t", &["o-0"])).await.ok();
         service.wire.calls();
@@ -212,12 +202,7 @@ async fn a_stale_settlement_does_not_end_the_work_of_a_newer_claim() {
     for size in Size::BOTH {
         let begun = Begun::begin(size).await;
         let service = &begun.service;
-        let deleted = service.wire.hold_response(DELETE);
-        let stale = begun.start(1);
-        deleted.reached().await;
-        let settle = service.wire.hold(begun.settle());
-        deleted.release();
-        settle.reached().await;
+        let (stale, settle) = begun.start_to_settlement(1).await;
         service.pass(TimeDelta::seconds(41));
         service.insert("index", &["o-0"]).await;
         let delete = service.wire.hold(DELETE);
