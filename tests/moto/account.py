@@ -20,10 +20,10 @@ import boto3
 import yaml
 from moto.cloudformation.utils import yaml_tag_constructor
 
+from indexes import BUCKET, Indexes
 from processes import ROOT, Failed
 
 REGION = "us-east-1"
-BUCKET = "vectors"
 # What of the template moto makes.
 MADE = ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
 START_SECONDS = 60
@@ -76,8 +76,9 @@ class Account:
         made = stack.describe_stack_resources(StackName="deletion-tasks")["StackResources"]
         self.made = {resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in made}
         self.table, self.queue_url = self.made["TaskTable"], self.made["TaskQueue"]
-        self.dynamodb, self.sqs, self.vectors = map(self.client, ["dynamodb", "sqs", "s3vectors"])
-        self.vectors.create_vector_bucket(vectorBucketName=BUCKET)
+        self.dynamodb, self.sqs, vectors = map(self.client, ["dynamodb", "sqs", "s3vectors"])
+        vectors.create_vector_bucket(vectorBucketName=BUCKET)
+        self.vectors = Indexes(vectors)
 
     def client(self, service):
         keys = {"aws_access_key_id": "any", "aws_secret_access_key": "any"}
@@ -126,29 +127,6 @@ class Account:
             ConditionExpression="attribute_exists(pk)",
             ExpressionAttributeValues=values,
         )
-
-    # The vectors, as their owner sees them.
-
-    def index(self, name, keys):
-        """Makes an index that holds these objects."""
-        self.vectors.create_index(
-            vectorBucketName=BUCKET, indexName=name, dataType="float32", dimension=2, distanceMetric="cosine"
-        )
-        self.put(name, keys)
-
-    def put(self, index, keys):
-        """Inserts objects."""
-        for start in range(0, len(keys), 500):
-            vectors = [{"key": key, "data": {"float32": [0.5, 1.0]}} for key in keys[start : start + 500]]
-            self.vectors.put_vectors(vectorBucketName=BUCKET, indexName=index, vectors=vectors)
-
-    def present(self, index, keys):
-        """Which of these objects the index holds."""
-        found = set()
-        for start in range(0, len(keys), 100):
-            got = self.vectors.get_vectors(vectorBucketName=BUCKET, indexName=index, keys=keys[start : start + 100])
-            found |= {vector["key"] for vector in got["vectors"]}
-        return found
 
 
 def free_port():

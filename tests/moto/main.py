@@ -35,14 +35,14 @@ def progress(total, deleted, failed):
 
 def example(service, account):
     """The first example of README.md: one object is there, one is not."""
-    account.index("embed-456", [f"obj-{n}" for n in range(1, 1001) if n != 2])
+    account.vectors.index("embed-456", [f"obj-{n}" for n in range(1, 1001) if n != 2])
     task = service.run("embed-456", ["obj-1", "obj-2"], "delete-xyz").json
     expect("a new task", (task["status"], task["attempt"], task["progress"]), ("pending", 1, progress(2, 0, 0)))
     service.work()
     task = service.info("delete-xyz").json
     expect("the example's status and counters", (task["status"], task["progress"]), ("done", progress(2, 1, 1)))
     expect("its failures", task["failed_item_ids"], [{"object_id": "obj-2", "detail": ABSENT}])
-    expect("what is left in the index", account.present("embed-456", ["obj-1", "obj-2", "obj-3"]), {"obj-3"})
+    expect("what is left in the index", account.vectors.present("embed-456", ["obj-1", "obj-2", "obj-3"]), {"obj-3"})
 
 
 def replay_and_mismatch(service, _account):
@@ -58,14 +58,14 @@ def replay_and_mismatch(service, _account):
 
 def restart_and_cancel(service, account):
     """A restart tries what was not deleted. A cancel stops the task, and its message then does nothing."""
-    account.put("embed-456", ["obj-2"])
+    account.vectors.put("embed-456", ["obj-2"])
     task = service.restart("delete-xyz", attempt=1).json
     expect("a restarted task", (task["status"], task["attempt"], task["progress"]), ("pending", 2, progress(2, 1, 0)))
     expect("a restart of an older attempt", service.restart("delete-xyz", attempt=1, status=409).json["status"], 409)
     task = service.cancel("delete-xyz").json
     expect("a canceled task", (task["status"], task["progress"]), ("canceled", progress(2, 1, 0)))
     service.work()
-    expect("its object", account.present("embed-456", ["obj-2"]), {"obj-2"})
+    expect("its object", account.vectors.present("embed-456", ["obj-2"]), {"obj-2"})
     service.restart("delete-xyz")
     service.work()
     task = service.info("delete-xyz").json
@@ -77,7 +77,7 @@ def several_chunks(service, account):
     """1,200 objects are three chunks; absent ones are in each. Their outcomes are in the request's order, over two pages."""
     keys = [f"key-{n}" for n in range(1200)]
     asked = [f"absent-{n}" if n % 50 == 7 else keys[n] for n in range(1200)]
-    account.index("large", keys)
+    account.vectors.index("large", keys)
     service.run("large", asked, "large")
     messages = service.work()
     expect("messages: one for the task, one for each chunk", messages, 4)
@@ -85,7 +85,7 @@ def several_chunks(service, account):
     expect("a large task", (task["status"], task["progress"]), ("done", progress(1200, 1176, 24)))
     expected = [(key, "failed" if key.startswith("absent") else "deleted") for key in asked]
     expect("its outcomes", len(service.outcomes("large")) == 1200 and service.outcomes("large") == expected, True)
-    expect("what is left of its index", account.present("large", keys), set(keys) - set(asked))
+    expect("what is left of its index", account.vectors.present("large", keys), set(keys) - set(asked))
     again = service.run("large", asked, "large").json
     expect("the failures that a repeated create shows", len(again["failed_item_ids"]), 24)
 
@@ -93,14 +93,14 @@ def several_chunks(service, account):
 def cancel_half_way(service, account):
     """A large task that is canceled after one of its chunks keeps what was deleted; a restart does the rest."""
     keys = [f"key-{n}" for n in range(1200)]
-    account.index("half", keys)
+    account.vectors.index("half", keys)
     service.run("half", keys, "half")
     service.work_once()  # it fans out
     service.deliver({"task_id": "half", "attempt": 1, "chunk": 1})
     task = service.cancel("half").json
     expect("canceled after a chunk", (task["status"], task["progress"]), ("canceled", progress(1200, 500, 0)))
     service.work()
-    expect("the other chunks", account.present("half", keys), set(keys[:500] + keys[1000:]))
+    expect("the other chunks", account.vectors.present("half", keys), set(keys[:500] + keys[1000:]))
     service.restart("half")
     service.work()
     task = service.info("half").json

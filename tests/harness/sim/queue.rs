@@ -105,56 +105,52 @@ impl State {
     pub(super) fn serve_sqs(&mut self, call: &Call, partly: bool) -> Response {
         let now = self.now();
         match call.name.as_str() {
-            "SendMessage" => {
-                let body = text(&call.body["MessageBody"]);
-                let fault = self.queue.send(&body, now, &mut self.rng);
-                self.count_message_fault(fault);
-                self.note(0, &format!("on the queue: {body}"));
-                Response::ok(&json!({"MessageId": self.queue.made.to_string()}))
-            }
-            "SendMessageBatch" => {
-                let (mut successful, mut failed) = (Vec::new(), Vec::new());
-                for entry in call.body["Entries"].as_array().into_iter().flatten() {
-                    let id = text(&entry["Id"]);
-                    if partly && self.rng.bool() {
-                        failed
-                            .push(json!({"Id": id, "Code": "InternalError", "SenderFault": false}));
-                        continue;
-                    }
-                    let body = text(&entry["MessageBody"]);
-                    let fault = self.queue.send(&body, now, &mut self.rng);
-                    self.count_message_fault(fault);
-                    self.note(0, &format!("on the queue: {body}"));
-                    successful.push(json!({"Id": id, "MessageId": self.queue.made.to_string()}));
-                }
-                Response::ok(&json!({"Successful": successful, "Failed": failed}))
-            }
-            "ChangeMessageVisibilityBatch" => {
-                let (mut successful, mut failed) = (Vec::new(), Vec::new());
-                for entry in call.body["Entries"].as_array().into_iter().flatten() {
-                    let id = text(&entry["Id"]);
-                    if partly && self.rng.bool() {
-                        failed
-                            .push(json!({"Id": id, "Code": "InternalError", "SenderFault": false}));
-                        continue;
-                    }
-                    let handle = text(&entry["ReceiptHandle"]);
-                    let seconds = entry["VisibilityTimeout"].as_i64().unwrap_or_default();
-                    self.queue
-                        .change_visibility(&handle, now + TimeDelta::seconds(seconds));
-                    self.note(0, &format!("message {handle} comes back in {seconds} s"));
-                    successful.push(json!({"Id": id}));
-                }
-                Response::ok(&json!({"Successful": successful, "Failed": failed}))
-            }
+            "SendMessage" => Response::ok(&json!({"MessageId": self.send(&call.body, now)})),
+            "SendMessageBatch" => self.serve_entries(call, partly, |state, entry| {
+                let sent = state.send(entry, now);
+                json!({"Id": entry["Id"], "MessageId": sent})
+            }),
+            "ChangeMessageVisibilityBatch" => self.serve_entries(call, partly, |state, entry| {
+                let handle = text(&entry["ReceiptHandle"]);
+                let seconds = entry["VisibilityTimeout"].as_i64().unwrap_or_default();
+                let comes_back = now + TimeDelta::seconds(seconds);
+                state.queue.change_visibility(&handle, comes_back);
+                state.note(0, &format!("message {handle} comes back in {seconds} s"));
+                json!({"Id": entry["Id"]})
+            }),
             other => panic!("the simulation does not know SQS's {other}"),
         }
     }
 
-    fn count_message_fault(&mut self, fault: &'static str) {
+    /// Puts a message on the queue and returns its id.
+    fn send(&mut self, request: &Value, now: DateTime<Utc>) -> String {
+        let body = text(&request["MessageBody"]);
+        let fault = self.queue.send(&body, now, &mut self.rng);
         if !fault.is_empty() {
             self.fault(fault);
         }
+        self.note(0, &format!("on the queue: {body}"));
+        self.queue.made.to_string()
+    }
+
+    /// Serves the entries of a batch, or only some of them.
+    fn serve_entries(
+        &mut self,
+        call: &Call,
+        partly: bool,
+        serve: impl Fn(&mut Self, &Value) -> Value,
+    ) -> Response {
+        let (mut successful, mut failed) = (Vec::new(), Vec::new());
+        for entry in call.body["Entries"].as_array().into_iter().flatten() {
+            if partly && self.rng.bool() {
+                failed.push(
+                    json!({"Id": entry["Id"], "Code": "InternalError", "SenderFault": false}),
+                );
+            } else {
+                successful.push(serve(self, entry));
+            }
+        }
+        Response::ok(&json!({"Successful": successful, "Failed": failed}))
     }
 }
 
