@@ -1,7 +1,7 @@
 //! Certificates, and servers behind TLS.
 
 use crate::files::in_target;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,6 +23,17 @@ pub struct Certificate {
 impl Certificate {
     /// One for these host names, signed by an authority of its own.
     pub fn of(names: &[&str]) -> Self {
+        Self::made(names, |_| {})
+    }
+
+    /// The same, no longer valid.
+    pub fn that_has_expired(names: &[&str]) -> Self {
+        Self::made(names, |certificate| {
+            certificate.not_after = date_time_ymd(2020, 1, 1);
+        })
+    }
+
+    fn made(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
         let authority_key = KeyPair::generate().expect("a key");
         let mut authority = CertificateParams::new(Vec::new()).expect("no names");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,7 +44,8 @@ impl Certificate {
         let issuer = Issuer::new(authority, authority_key);
         let key = KeyPair::generate().expect("a key");
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).expect("host names");
+        let mut certificate = CertificateParams::new(names).expect("host names");
+        change(&mut certificate);
         let certificate = certificate.signed_by(&key, &issuer).expect("a certificate");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))

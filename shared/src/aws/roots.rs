@@ -28,7 +28,8 @@ impl TlsRoots {
     /// The values of the setting, for a person.
     pub const CHOICES: &str = "`amazon` or `system`";
 
-    pub(super) fn load(self) -> RootCertStore {
+    /// The certificates.
+    pub(crate) fn load(self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         match self {
             Self::Amazon => roots.add_parsable_certificates(AMAZON.map(CertificateDer::from)),

@@ -53,16 +53,28 @@ async fn tls_is_verified_in_full_against_the_authority_that_the_url_names() {
     let full = format!("{ours}&sslmode=verify-full");
     assert_eq!(check_at(&fixture, "localhost", &front, &full).await, Ok(()));
 
-    let why =
-        "The vector store's certificate is not trusted, or the TLS handshake failed".to_owned();
-    for (host, parameters) in [
-        ("localhost", another.as_str()),      // another authority
-        ("127.0.0.1", ours.as_str()),         // another name
-        ("localhost", "sslmode=verify-full"), // not known to the system
+    let of_an_unknown_authority = "The vector store's certificate is signed by an authority that is not trusted: add sslrootcert to the store's URL, with a file of the authority's certificate";
+    let of_another_host = "The vector store's certificate is for another host: write a host that it names in the store's URL";
+    for (host, parameters, why) in [
+        ("localhost", another.as_str(), of_an_unknown_authority),
+        ("127.0.0.1", ours.as_str(), of_another_host),
+        // Not known to the system.
+        ("localhost", "sslmode=verify-full", of_an_unknown_authority),
     ] {
         let refused = check_at(&fixture, host, &front, parameters).await;
-        assert_eq!(refused, Err((Denied, why.clone())), "{host} {parameters}");
+        assert_eq!(
+            refused,
+            Err((Denied, why.to_owned())),
+            "{host} {parameters}"
+        );
     }
+    let expired = Certificate::that_has_expired(&["localhost"]);
+    let roots = roots(&expired, "expired");
+    let front_of_the_expired = Front::before(fixture.database.server, Some(&expired)).await;
+    let refused = check_at(&fixture, "localhost", &front_of_the_expired, &roots).await;
+    let why =
+        "The vector store's certificate has expired or is not valid yet: renew it at the server";
+    assert_eq!(refused, Err((Denied, why.to_owned())));
     let unverified = check_at(&fixture, "127.0.0.1", &front, "sslmode=require").await;
     assert_eq!(unverified, Ok(()));
 }

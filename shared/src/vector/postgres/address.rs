@@ -1,11 +1,10 @@
 //! The URL of a PostgreSQL database, parsed.
 
 use super::names::Identifier;
-use super::tls::Trust;
+use super::tls::{Trust, is_loopback};
 use crate::vector::password::Password;
 use crate::vector::url_parts::{Parameters, Template};
 use percent_encoding::percent_decode_str;
-use std::net::IpAddr;
 use url::{Host, Url};
 
 /// Where a database is, and how to log in.
@@ -115,7 +114,7 @@ impl Address {
         let trust = Trust::read(
             mode.as_deref(),
             roots.as_deref(),
-            is_loopback(host.as_deref().unwrap_or_default()),
+            host.as_deref().unwrap_or_default(),
         );
         let trust = trust.map_err(|error| parameters.errors.push(error)).ok();
         Some(Self {
@@ -180,9 +179,4 @@ fn password_source(
             parameters.keep_error("password_secret", error)
         }
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let ip = host.parse::<IpAddr>();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }

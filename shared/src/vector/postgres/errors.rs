@@ -439,9 +439,8 @@ fn acting_table(context: &str) -> Option<&str> {
 /// The kind and the sentence for an error without a response of the server. `lost`: the kind if the connection was lost.
 fn without_code(error: &tokio_postgres::Error, lost: VectorErrorKind) -> (VectorErrorKind, String) {
     use VectorErrorKind::Denied;
-    if cause::<rustls::Error>(error).is_some() {
-        let detail = "The vector store's certificate is not trusted, or the TLS handshake failed";
-        return (Denied, detail.to_owned());
+    if let Some(error) = cause::<rustls::Error>(error) {
+        return (Denied, of_the_handshake(error).to_owned());
     }
     if cause::<std::io::Error>(error).is_some() || error.is_closed() {
         let detail = "The vector store is out of reach, or closed the connection";
@@ -460,6 +459,33 @@ fn without_code(error: &tokio_postgres::Error, lost: VectorErrorKind) -> (Vector
         }
     };
     (Denied, detail.to_owned())
+}
+
+/// The sentence for a TLS handshake that failed.
+fn of_the_handshake(error: &rustls::Error) -> &'static str {
+    use rustls::CertificateError as Bad;
+    match error {
+        // A bad signature: an authority of that name is trusted, but with another key.
+        rustls::Error::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => {
+            "The vector store's certificate is signed by an authority that is not trusted: add sslrootcert to the store's URL, with a file of the authority's certificate"
+        }
+        rustls::Error::InvalidCertificate(
+            Bad::NotValidForName | Bad::NotValidForNameContext { .. },
+        ) => {
+            "The vector store's certificate is for another host: write a host that it names in the store's URL"
+        }
+        rustls::Error::InvalidCertificate(
+            Bad::Expired
+            | Bad::ExpiredContext { .. }
+            | Bad::NotValidYet
+            | Bad::NotValidYetContext { .. },
+        ) => {
+            "The vector store's certificate has expired or is not valid yet: renew it at the server"
+        }
+        _ => {
+            "The TLS handshake with the vector store failed: check its certificate and its versions of TLS (1.2 or 1.3)"
+        }
+    }
 }
 
 /// The first cause of this type. The error inside an I/O error is not its `source`.

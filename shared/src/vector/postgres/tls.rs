@@ -1,7 +1,9 @@
 //! TLS by rustls with ring, under tokio-postgres.
 
+use crate::aws::TlsRoots;
 use std::future::Future;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -19,25 +21,56 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{Connect, TlsConnector, client};
 
-/// The trust that `sslmode` and `sslrootcert` set.
+/// The certificate authorities of Amazon RDS, which no system trusts.
+const RDS: &[u8] = include_bytes!("rds.pem");
+/// What the name of each endpoint of Amazon RDS ends with, and each certificate of its authorities is for.
+const RDS_HOST: &str = ".rds.amazonaws.com";
+
+/// The trust that `sslmode`, `sslrootcert` and the host set.
 #[derive(Clone, Debug)]
 pub(super) enum Trust {
     /// No TLS.
     Disable,
     /// TLS with any certificate: the connection is encrypted, but any server could be at its other end.
     Require,
-    /// TLS with a certificate for the host, signed by one of these authorities, or by one that the system trusts.
-    VerifyFull(Option<Arc<RootCertStore>>),
+    /// TLS with a certificate for the host, signed by one of these authorities.
+    VerifyFull(Authorities),
+}
+
+/// Certificate authorities.
+#[derive(Clone, Debug)]
+pub(super) enum Authorities {
+    /// Those that the system trusts.
+    System,
+    /// Those of Amazon RDS, and Amazon Trust Services, which signs the certificates of RDS Proxy.
+    Rds,
+    /// Those in the file that the URL names.
+    Named(Arc<RootCertStore>),
+}
+
+impl Authorities {
+    /// Those of the system take some milliseconds to read.
+    fn load(&self) -> Arc<RootCertStore> {
+        Arc::new(match self {
+            Self::System => TlsRoots::System.load(),
+            Self::Rds => {
+                let mut roots = TlsRoots::Amazon.load();
+                roots.add_parsable_certificates(CertificateDer::pem_slice_iter(RDS).flatten());
+                roots
+            }
+            Self::Named(roots) => return Arc::clone(roots),
+        })
+    }
 }
 
 impl Trust {
     pub(super) fn read(
         mode: Option<&str>,
         roots: Option<&str>,
-        is_loopback: bool,
+        host: &str,
     ) -> Result<Self, String> {
-        let default = match (is_loopback, roots) {
-            (true, None) => "disable",
+        let default = match roots {
+            None if is_loopback(host) => "disable",
             _ => "verify-full",
         };
         match (mode.unwrap_or(default), roots) {
@@ -47,8 +80,9 @@ impl Trust {
                 "sslmode `{mode}` does not verify certificates: leave `sslrootcert` out, or use `verify-full`"
             )),
             ("verify-full", roots) => Ok(Self::VerifyFull(match roots {
-                Some(path) => Some(Arc::new(read_roots(path)?)),
-                None => None,
+                Some(path) => Authorities::Named(Arc::new(read_roots(path)?)),
+                None if host.ends_with(RDS_HOST) => Authorities::Rds,
+                None => Authorities::System,
             })),
             (other, _) => Err(format!(
                 "sslmode `{other}` is not known: use `disable`, `require` or `verify-full`"
@@ -63,7 +97,7 @@ impl Trust {
         }
     }
 
-    /// The TLS of this trust. Without roots of its own it reads the system's, which takes some milliseconds.
+    /// The TLS of this trust.
     pub(super) fn connector(&self) -> Result<Option<Tls>, Error> {
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -73,10 +107,7 @@ impl Trust {
             Self::Require => config
                 .dangerous()
                 .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider))),
-            Self::VerifyFull(roots) => {
-                let roots = roots.clone().unwrap_or_else(|| Arc::new(system_roots()));
-                config.with_root_certificates(roots)
-            }
+            Self::VerifyFull(authorities) => config.with_root_certificates(authorities.load()),
         };
         let config = config.with_no_client_auth();
         Ok(Some(Tls(TlsConnector::from(Arc::new(config)))))
@@ -97,10 +128,10 @@ fn read_roots(path: &str) -> Result<RootCertStore, String> {
     }
 }
 
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
+/// Whether a host is this machine.
+pub(super) fn is_loopback(host: &str) -> bool {
+    let ip = host.parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Accepts any certificate, but verifies that the server has its key.
@@ -224,5 +255,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut *self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The common names of the authorities that are trusted for this host. They stand in the subject as text.
+    fn trusted(host: &str) -> Vec<String> {
+        let Ok(Trust::VerifyFull(authorities)) = Trust::read(None, None, host) else {
+            panic!("{host} is not verified");
+        };
+        let roots = authorities.load().subjects();
+        let names = roots
+            .iter()
+            .map(|name| String::from_utf8_lossy(name.as_ref()).into_owned());
+        names.collect()
+    }
+
+    #[test]
+    fn the_authorities_of_rds_are_trusted_for_its_hosts_and_for_no_other() {
+        let names = trusted("db.c1.eu-west-1.rds.amazonaws.com");
+        // Three for each of 27 regions, and five of Amazon Trust Services. One that cannot be parsed would be missing.
+        assert_eq!(names.len(), 27 * 3 + 5);
+        for kind in ["RSA2048", "RSA4096", "ECC384"] {
+            let name = format!("Amazon RDS eu-west-1 Root CA {kind} G1");
+            assert!(names.iter().any(|one| one.contains(&name)), "{name}");
+        }
+        assert!(names.iter().any(|one| one.contains("Amazon Root CA 1")));
+        for host in [
+            "db.example.com",
+            "rds.amazonaws.com.example.com",
+            "xrds.amazonaws.com",
+        ] {
+            let names = trusted(host);
+            assert!(
+                !names.iter().any(|one| one.contains("Amazon RDS")),
+                "{host}"
+            );
+        }
     }
 }
