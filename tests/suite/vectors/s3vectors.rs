@@ -3,6 +3,7 @@
 use super::contract::Fixture;
 use super::{kept, of, open};
 use shared::aws;
+use shared::vector::VectorErrorKind::Denied;
 use shared::vector::{AfterDelete, Services, VectorError, VectorStore, VectorStores};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -117,5 +118,35 @@ async fn a_delete_is_one_call_and_is_read_back_where_the_url_says_so() {
         fixture.service.wire.calls();
         assert_eq!(kept(&*fixture.store(), &["a", "b"]).await, [""; 0]);
         assert_eq!(fixture.service.wire.calls(), calls, "{parameters}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_decrypt_is_not_retried_and_the_error_says_what_is_wrong_with_it() {
+    let fixture = s3vectors("").await;
+    for (code, says) in [
+        ("KmsDisabledException", "is disabled"),
+        ("KmsNotFoundException", "cannot be found"),
+        (
+            "KmsInvalidStateException",
+            "in a state in which it cannot decrypt",
+        ),
+        ("KmsInvalidKeyUsageException", "not a key that can decrypt"),
+    ] {
+        fixture.break_all(&Fault::Refused(400, code));
+        let store = fixture.store();
+        let errors = [
+            store.present(&["a"]).await.unwrap_err(),
+            store.delete(&["a"]).await.unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!((error.kind, error.code.as_str()), (Denied, code));
+            assert!(error.detail.contains(says), "{error}");
+            assert!(
+                error.detail.contains("KMS key of vector index `index`"),
+                "{error}"
+            );
+        }
+        fixture.heal().await;
     }
 }

@@ -33,6 +33,30 @@ where
             VectorErrorKind::Denied,
             format!("Access to vector index `{index}` is denied"),
         ),
+        // The key of an encrypted index ("Data protection and encryption in S3 Vectors", Amazon S3 User Guide). It stays in its state until
+        // somebody acts.
+        Some("KmsDisabledException") => (
+            VectorErrorKind::Denied,
+            format!("The KMS key of vector index `{index}` is disabled: enable it"),
+        ),
+        Some("KmsNotFoundException") => (
+            VectorErrorKind::Denied,
+            format!(
+                "The KMS key of vector index `{index}` cannot be found: it was deleted, or is in another region"
+            ),
+        ),
+        Some("KmsInvalidStateException") => (
+            VectorErrorKind::Denied,
+            format!(
+                "The KMS key of vector index `{index}` is in a state in which it cannot decrypt: if it is pending deletion, cancel that and enable it"
+            ),
+        ),
+        Some("KmsInvalidKeyUsageException") => (
+            VectorErrorKind::Denied,
+            format!(
+                "The KMS key of vector index `{index}` is not a key that can decrypt: check its usage and its type"
+            ),
+        ),
         Some("TooManyRequestsException" | "ThrottlingException") => (
             VectorErrorKind::Throttled,
             "The vector store is throttling requests".to_owned(),
