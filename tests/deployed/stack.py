@@ -76,7 +76,7 @@ class Stack:
 
     def deploy(self, *further_changes, **parameters):
         """Deploys the built template, adjusted for MiniStack and with further changes, with these parameters."""
-        parameters = {"Architecture": ARCHITECTURE, **parameters}
+        parameters = {"Architecture": ARCHITECTURE, "VectorBucketName": "demo", **parameters}
         adjusted = self.built.with_name("adjusted.yaml")
         adjust(self.built, adjusted, parameters, further_changes)
         sam(

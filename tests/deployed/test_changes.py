@@ -70,6 +70,7 @@ class Changes(DeployedTest):
         group = ec2.create_security_group(VpcId=vpc, GroupName="worker", Description="worker")["GroupId"]
         topic = sns.create_topic(Name="alarms")["TopicArn"]
         secret = account.client("secretsmanager").create_secret(Name="password", SecretString="x")["ARN"]
+        key = "arn:aws:kms:eu-west-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
         index = "arn:aws:s3vectors:eu-west-1:000000000000:bucket/others/index/*"
         stack = self.service.stack.beside("every-choice")
         stack.deploy(
@@ -77,6 +78,7 @@ class Changes(DeployedTest):
             WorkerSubnetIds=subnet,
             WorkerSecurityGroupIds=group,
             VectorIndexArns=index,
+            VectorKmsKeyArns=key,
             VectorStorePasswordSecretArn=secret,
             Tracing="Active",
             AccessLogs="new-role",
@@ -87,6 +89,8 @@ class Changes(DeployedTest):
         policy = account.client("iam").get_role_policy(RoleName=role, PolicyName="deletion-worker")["PolicyDocument"]
         statements = {statement["Sid"]: statement for statement in policy["Statement"]}
         self.assertEqual(statements["FurtherVectors"]["Resource"], [index])
+        self.assertEqual(statements["VectorKeys"]["Resource"], [key])
+        self.assertEqual(statements["VectorKeys"]["Condition"]["StringEquals"], {"kms:ViaService": "s3vectors.eu-west-1.amazonaws.com"})
         self.assertEqual(statements["VectorStorePassword"]["Resource"], secret)
         self.assertIn("AttachToVpc", statements)
         alarms = account.client("cloudwatch").describe_alarms(AlarmNamePrefix=stack.name)["MetricAlarms"]

@@ -49,6 +49,27 @@ class Parameters(unittest.TestCase):
                     self.assertIn("ConstraintDescription", parameter)
                     self.assertRegex(parameter["Default"], parameter["AllowedPattern"])
 
+    def test_a_deployment_without_a_vector_store_is_refused(self):
+        # With the defaults alone every task would fail.
+        (condition,) = template["Rules"]["SomeVectorStore"]["Assertions"]
+        self.assertEqual(condition["Assert"], {"Fn::Not": [{"Fn::Equals": [{"Ref": "VectorBucketName"}, ""]}]})
+        self.assertEqual(template["Rules"]["SomeVectorStore"]["RuleCondition"], {"Fn::Equals": [{"Ref": "VectorStores"}, ""]})
+        for name in ("VectorBucketName", "VectorStores"):
+            self.assertEqual(template["Parameters"][name]["Default"], "")
+
+    def test_an_arn_names_one_thing_but_for_the_indexes_of_one_bucket(self):
+        index = "arn:aws:s3vectors:eu-west-1:123456789012:bucket/vectors/index/"
+        key = "arn:aws:kms:eu-west-1:123456789012:key/"
+        for name, good, bad in [
+            ("VectorIndexArns", [index + "a", index + "*"], [index, index.replace("vectors/", "*/") + "a", index.replace("eu-west-1", "*") + "a"]),
+            ("VectorKmsKeyArns", [key + "1234abcd-12ab-34cd-56ef-1234567890ab"], [key + "*", key.replace("key/", "alias/") + "a"]),
+        ]:
+            pattern = template["Parameters"][name]["AllowedPattern"]
+            for arn in good:
+                self.assertRegex(arn, pattern)
+            for arn in bad:
+                self.assertNotRegex(arn, pattern)
+
     def test_each_stands_in_one_group(self):
         groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
         grouped = [name for group in groups for name in group["Parameters"]]
@@ -85,6 +106,14 @@ class Roles(unittest.TestCase):
                         self.assertEqual(wildcard, statement["Sid"] in WITHOUT_RESOURCE)
                         if statement["Effect"] == "Allow":
                             self.assertFalse([action for action in listed(statement["Action"]) if "*" in action])
+
+
+    def test_the_worker_decrypts_through_s3_vectors_only(self):
+        (policy,) = resources["DeletionWorkerRole"]["Properties"]["Policies"]
+        (keys,) = [statement for statement in statements(policy) if statement["Sid"] == "VectorKeys"]
+        self.assertEqual((keys["Action"], keys["Resource"]), ("kms:Decrypt", {"Ref": "VectorKmsKeyArns"}))
+        service = {"Fn::Sub": "s3vectors.${AWS::Region}.${AWS::URLSuffix}"}
+        self.assertEqual(keys["Condition"], {"StringEquals": {"kms:ViaService": service}})
 
 
 class Data(unittest.TestCase):
