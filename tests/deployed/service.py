@@ -21,6 +21,7 @@ class Service:
         allowed = stack.outputs["ApiInvokeArn"]
         self.caller = Caller(stack.api_base, account.user("caller", allowed))
         self.reader = Caller(stack.api_base, account.user("reader", allowed.replace("/*/", "/GET/", 1)))
+        self.anywhere = Caller(stack.api_base, account.user("anywhere", allowed.split("/live/")[0] + "/live/*"))
         self.stranger = Caller(stack.api_base, account.user("stranger"))
         self.unsigned = Caller(stack.api_base)
         # How many seconds a task may take: enough for a slow machine, but less than the sweeper needs to hide a lost message.

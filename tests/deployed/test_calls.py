@@ -80,6 +80,14 @@ class Calls(DeployedTest):
             self.assert_problem(response, 405)
             self.assertEqual(response.headers["allow"], allowed)
         self.assert_problem(self.caller.call("GET", "/nowhere"), 404)
+        # A caller that may make any call of this API learns of other paths, too.
+        for path in ("//", "//elsewhere/deep"):
+            self.assert_problem(self.service.anywhere.call("GET", path), 404)
+        # Whatever curl sends by default, and what a form sends.
+        for content_type in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain; charset=utf-8"):
+            self.assert_problem(self.caller.call("POST", "/nowhere", body="a=b", content_type=content_type), 404)
+            self.assert_problem(self.caller.call("POST", "/info", body="a=b", content_type=content_type), 405)
+        self.assert_problem(self.caller.call("POST", "/nowhere", body="a", content_type="image/png"), 415)
 
 
 class Permissions(DeployedTest):

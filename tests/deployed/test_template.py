@@ -161,6 +161,20 @@ class Data(unittest.TestCase):
         self.assertEqual(given, read - {"VECTOR_STORE_PASSWORD"})
 
 
+def mock_status(operation, content_type):
+    """The status of a mock integration's response, as "Method request behavior for payloads without mapping templates" and "Mock
+    integrations for REST APIs" in the API Gateway Developer Guide say."""
+    integration = operation["x-amazon-apigateway-integration"]
+    template = integration["requestTemplates"].get(content_type or "application/json")
+    if template is None:
+        # Passed through, the body would have to name the status itself.
+        return "500" if integration["passthroughBehavior"] == "when_no_match" else "415"
+    status = str(json.loads(template)["statusCode"])
+    response = integration["responses"]["default"]
+    assert response["statusCode"] == status and status in operation["responses"]
+    return status
+
+
 class Api(unittest.TestCase):
     """API Gateway."""
 
@@ -180,14 +194,23 @@ class Api(unittest.TestCase):
             if event:
                 calls[event["Properties"]["Path"]] = event["Properties"]["Method"].upper()
         paths = dict(api["DefinitionBody"]["paths"])
-        self.assertIn("/{path+}", paths)
-        del paths["/{path+}"]
+        for unknown in ("/", "/{path+}"):
+            del paths[unknown]
         told = {}
         for path, methods in paths.items():
             response = methods["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]["responses"]["default"]
             self.assertIn(f"takes {calls[path]}", response["responseTemplates"]["application/json"])
             told[path] = response["responseParameters"]["method.response.header.Allow"].strip("'")
         self.assertEqual(told, calls)
+
+    def test_a_wrong_call_is_told_so_whatever_text_it_sends(self):
+        statuses = {path: "404" if path in ("/", "/{path+}") else "405" for path in api["DefinitionBody"]["paths"]}
+        for content_type in (None, "application/json", "application/x-www-form-urlencoded", "multipart/form-data", "text/plain"):
+            told = {
+                path: mock_status(methods["x-amazon-apigateway-any-method"], content_type)
+                for path, methods in api["DefinitionBody"]["paths"].items()
+            }
+            self.assertEqual(told, statuses, content_type)
 
     def test_every_call_is_signed(self):
         self.assertEqual(api["Auth"]["DefaultAuthorizer"], "AWS_IAM")
