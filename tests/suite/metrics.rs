@@ -176,7 +176,11 @@ async fn a_sweep_tells_how_long_the_oldest_pending_task_has_been_pending() {
     let lines = Lines::capture();
     let service = Service::start().await;
     let idle = sweep(&service, &lines).await;
-    assert_eq!(metrics(&idle), ["OldestPendingTaskAge", "SweeperResends"]);
+    assert_eq!(
+        metrics(&idle),
+        ["OldestPendingTaskAge", "SweeperResends", "TasksDone"]
+    );
+    assert_eq!(idle["TasksDone"], 0);
     assert_eq!(
         idle["_aws"]["CloudWatchMetrics"][0]["Metrics"][0]["Unit"],
         "Seconds"
@@ -219,7 +223,7 @@ async fn an_age_that_could_not_be_asked_for_is_not_told() {
     let report = service.running.handlers.sweeper.sweep(deadline).await;
     assert!(report.errors > 0);
     let line = lines.take().remove(0);
-    assert_eq!(metrics(&line), ["SweeperResends"]);
+    assert_eq!(metrics(&line), ["SweeperResends", "TasksDone"]);
     assert_eq!(
         line["cause"],
         "DynamoDB is throttling or out of reach: InternalServerError"

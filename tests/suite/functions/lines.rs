@@ -236,7 +236,7 @@ async fn every_sweep_has_one_line() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(
         metrics(&lines[0]),
-        ["OldestPendingTaskAge", "SweeperResends"]
+        ["OldestPendingTaskAge", "SweeperResends", "TasksDone"]
     );
     assert_eq!(lines[0]["SweeperResends"], 1);
     assert!((3600..3700).contains(&lines[0]["OldestPendingTaskAge"].as_u64().unwrap()));
@@ -251,5 +251,5 @@ async fn every_sweep_has_one_line() {
         .collect();
     assert_eq!(swept.len(), 1, "{lines:?}");
     assert_eq!(swept[0]["level"], "WARN");
-    assert_eq!(metrics(swept[0]), ["SweeperResends"]);
+    assert_eq!(metrics(swept[0]), ["SweeperResends", "TasksDone"]);
 }
