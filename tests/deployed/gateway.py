@@ -4,6 +4,8 @@ This module takes them from the template, sets them by API Gateway's own calls, 
 response with its body, but do not show that API Gateway reads it from the definition.
 """
 
+import json
+
 STAGE = "live"
 ANY = "x-amazon-apigateway-any-method"
 
@@ -26,6 +28,13 @@ def complete(client, api_id, template):
             created = client.create_resource(restApiId=api_id, parentId=resources["/"], pathPart=path[1:])
             resources[path] = created["id"]
         mock(client, {"restApiId": api_id, "resourceId": resources[path], "httpMethod": "ANY"}, methods[ANY])
+    client.create_deployment(restApiId=api_id, stageName=STAGE)
+
+
+def set_policy(client, api_id, policy):
+    """Sets the API's resource policy, which MiniStack drops when it imports the definition."""
+    operation = {"op": "replace", "path": "/policy", "value": json.dumps(policy) if policy else ""}
+    client.update_rest_api(restApiId=api_id, patchOperations=[operation])
     client.create_deployment(restApiId=api_id, stageName=STAGE)
 
 

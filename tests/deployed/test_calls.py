@@ -3,8 +3,10 @@
 import json
 import re
 
+import gateway
 from service import DeployedTest
 from stack import ROOT
+from test_template import api_policy
 
 
 def documented_example():
@@ -102,6 +104,19 @@ class Permissions(DeployedTest):
     def test_a_caller_without_the_permission_is_refused(self):
         for response in [self.service.stranger.list(), self.service.stranger.run("embed-456", ["obj-3"])]:
             self.assertEqual(response.status, 403, response.text)
+
+    def test_with_named_callers_only_these_may_call_and_only_what_their_own_policies_allow(self):
+        client = self.service.account.client("apigateway")
+        named = [f"arn:aws:iam::000000000000:user/{name}" for name in ("reader", "stran*")]
+        gateway.set_policy(client, self.service.stack.api_id, api_policy(ApiCallers=named))
+        self.addCleanup(gateway.set_policy, client, self.service.stack.api_id, None)
+        self.assertEqual(self.service.reader.list().status, 200)
+        for refused in [
+            self.service.reader.run("embed-456", ["obj-3"]),
+            self.service.stranger.list(),  # named, without a policy of its own
+            self.caller.list(),  # not named
+        ]:
+            self.assertEqual(refused.status, 403, refused.text)
 
     def test_a_caller_that_may_only_read_cannot_create_restart_or_cancel(self):
         name = self.created("embed-456", ["absent"])["id"]

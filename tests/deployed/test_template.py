@@ -161,6 +161,42 @@ class Data(unittest.TestCase):
         self.assertEqual(given, read - {"VECTOR_STORE_PASSWORD"})
 
 
+def api_policy(**given):
+    """The API's resource policy with these parameters, as CloudFormation makes it; None if there is none."""
+    parameters = {
+        **{name: [""] if p["Type"] == "CommaDelimitedList" else p["Default"] for name, p in template["Parameters"].items()},
+        "AWS::AccountId": "000000000000",
+        "AWS::Partition": "aws",
+        "AWS::NoValue": None,
+        **given,
+    }
+    functions_of = {
+        "Ref": lambda name: parameters[name],
+        "Condition": lambda name: of(template["Conditions"][name]),
+        "Fn::Equals": lambda pair: pair[0] == pair[1],
+        "Fn::Not": lambda one: not one[0],
+        "Fn::Or": any,
+        "Fn::Select": lambda pair: pair[1][int(pair[0])],
+        "Fn::Sub": lambda text: re.sub(r"\$\{([\w:]+)\}", lambda name: parameters[name[1]], text),
+    }
+
+    def of(value):
+        if isinstance(value, list):
+            return [one for one in map(of, value) if one is not None]
+        if not isinstance(value, dict):
+            return value
+        name, *others = value
+        # In an IAM policy "Condition" is a member like any other, beside others.
+        if not others and name == "Fn::If":
+            condition, then, otherwise = value[name]
+            return of(then if of(template["Conditions"][condition]) else otherwise)
+        if not others and name in functions_of:
+            return functions_of[name](of(value[name]))
+        return {name: of(one) for name, one in value.items()}
+
+    return of(api["DefinitionBody"]["x-amazon-apigateway-policy"])
+
+
 def mock_status(operation, content_type):
     """The status of a mock integration's response, as "Method request behavior for payloads without mapping templates" and "Mock
     integrations for REST APIs" in the API Gateway Developer Guide say."""
@@ -221,13 +257,46 @@ class Api(unittest.TestCase):
         endpoint = api["EndpointConfiguration"]
         self.assertEqual(endpoint["Type"], {"Fn::If": ["IsPrivate", "PRIVATE", "REGIONAL"]})
         self.assertEqual(endpoint["VPCEndpointIds"], {"Fn::If": ["IsPrivate", [{"Ref": "VpcEndpointId"}], NO_VALUE]})
-        condition, policy, otherwise = api["DefinitionBody"]["x-amazon-apigateway-policy"]["Fn::If"]
-        self.assertEqual((condition, otherwise), ("IsPrivate", NO_VALUE))
+        policy = api_policy(VpcEndpointId="vpce-1")
         allow, deny = policy["Statement"]
         self.assertEqual((deny["Effect"], deny["Principal"], deny["Resource"]), ("Deny", "*", "execute-api:/*"))
-        self.assertEqual(deny["Condition"], {"StringNotEquals": {"aws:SourceVpce": {"Ref": "VpcEndpointId"}}})
+        self.assertEqual(deny["Condition"], {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}})
         # Not "*": that would let in callers of the account who have no permission of their own.
-        self.assertEqual(list(allow["Principal"]), ["AWS"])
+        self.assertEqual(allow["Principal"], {"AWS": "arn:aws:iam::000000000000:root"})
+
+    def test_named_callers_are_the_only_ones_through_the_endpoint_too(self):
+        self.assertIsNone(api_policy())
+        named = ["arn:aws:iam::111111111111:role/eraser"]
+        for more in ({}, {"VpcEndpointId": "vpce-1"}):
+            policy = api_policy(ApiCallers=named, **more)
+            statements = {statement["Sid"]: statement for statement in policy["Statement"]}
+            allowed = {sid for sid, statement in statements.items() if statement["Effect"] == "Allow"}
+            self.assertEqual(allowed, {"AccountDecides", "NamedCallersOfOtherAccounts"})
+            # `test_calls` shows the effect of these two.
+            conditions = {
+                "ArnLike": {"aws:PrincipalArn": named},
+                "StringNotEquals": {"aws:PrincipalAccount": "000000000000"},
+            }
+            self.assertEqual(statements["NamedCallersOfOtherAccounts"]["Condition"], conditions)
+            self.assertEqual(statements["NamedCallersOnly"]["Condition"], {"ArnNotLike": {"aws:PrincipalArn": named}})
+            self.assertEqual("ThroughTheEndpointOnly" in statements, bool(more))
+
+
+class DataPoint:
+    """A data point of a metric with the arithmetic of CloudWatch: one that would be divided by zero is dropped, and a missing one counts
+    as 0 ("Using metric math"). What a metric gives that never had a value is not documented: here its quotient has none."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __add__(self, other):
+        return DataPoint((self.value or 0) + (other.value or 0))
+
+    def __rmul__(self, factor):
+        return DataPoint(self.value and factor * self.value)
+
+    def __truediv__(self, other):
+        return DataPoint((self.value or 0) / other.value if other.value else None)
 
 
 def own_metrics():
@@ -246,7 +315,7 @@ class Watching(unittest.TestCase):
 
     def test_every_alarm_says_what_to_do_and_notifies_the_topic(self):
         topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
-        self.assertEqual(len(of_type("AWS::CloudWatch::Alarm")), 9)
+        self.assertEqual(len(of_type("AWS::CloudWatch::Alarm")), 11)
         for logical, alarm in of_type("AWS::CloudWatch::Alarm").items():
             with self.subTest(logical):
                 properties = alarm["Properties"]
@@ -254,10 +323,27 @@ class Watching(unittest.TestCase):
                 self.assertGreater(len(properties["AlarmDescription"]), 120)
                 self.assertLess(len(properties["AlarmDescription"]), 1024)
 
+    def test_the_alarm_on_failed_tasks_goes_off_in_any_stack(self):
+        alarm = resources["FailedTasksAlarm"]["Properties"]
+        (expression,) = [metric["Expression"] for metric in alarm["Metrics"] if "Expression" in metric]
+
+        def goes_off(done, failed):
+            point = eval(expression, {"done": DataPoint(done), "failed": DataPoint(failed)}).value  # noqa: S307
+            return point is not None and point >= template["Parameters"]["FailedTasksAlarmPercent"]["Default"]
+
+        self.assertEqual((alarm["ComparisonOperator"], alarm["TreatMissingData"]), ("GreaterThanOrEqualToThreshold", "notBreaching"))
+        # Not even a metric that never had a value: the sweeper counts zeros (`cargo test -p tests --test suite a_sweep_tells`).
+        self.assertTrue(goes_off(done=0, failed=3))
+        self.assertTrue(goes_off(done=9, failed=1))
+        self.assertFalse(goes_off(done=10, failed=1))
+        self.assertFalse(goes_off(done=5, failed=None))
+        self.assertFalse(goes_off(done=0, failed=None))
+
     def test_the_dashboard_is_json_and_shows_every_alarm(self):
         body = resources["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
         widgets = json.loads(body)["widgets"]
         alarms = [name[2:-5] for name in widgets[0]["properties"]["alarms"]]
-        self.assertEqual(sorted(alarms), sorted(of_type("AWS::CloudWatch::Alarm")))
+        always = [name for name, alarm in of_type("AWS::CloudWatch::Alarm").items() if "Condition" not in alarm]
+        self.assertEqual(sorted(alarms), sorted(always))
         for name in re.findall(r"\$\{(\w+)[.}]", body):
             self.assertIn(name, resources)
