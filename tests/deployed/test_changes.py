@@ -1,7 +1,9 @@
 """A new version on a running stack, and the stack's removal. These tests come last, in this order."""
 
+import io
 import itertools
 import threading
+import zipfile
 
 from processes import until
 from service import DeployedTest
@@ -72,9 +74,19 @@ class Changes(DeployedTest):
         secret = account.client("secretsmanager").create_secret(Name="password", SecretString="x")["ARN"]
         key = "arn:aws:kms:eu-west-1:000000000000:key/1234abcd-12ab-34cd-56ef-1234567890ab"
         index = "arn:aws:s3vectors:eu-west-1:000000000000:bucket/others/index/*"
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as layer:
+            layer.writestr("authority.pem", "x")
+        published = self.service.functions.publish_layer_version(LayerName="authority", Content={"ZipFile": archive.getvalue()})
         stack = self.service.stack.beside("every-choice")
         stack.deploy(
+            ApiCallers="arn:aws:iam::000000000000:role/eraser,arn:aws:iam::111111111111:role/eraser",
             VpcEndpointId="vpce-0123456789abcdef0",
+            WorkerLayerArns=published["LayerVersionArn"],
+            MaxReadUnits="200",
+            MaxWriteUnits="100",
+            CreatedTasksAlarmPerHour="5000",
+            WriteUnitsAlarmPerHour="100000",
             WorkerSubnetIds=subnet,
             WorkerSecurityGroupIds=group,
             VectorIndexArns=index,
@@ -93,8 +105,15 @@ class Changes(DeployedTest):
         self.assertEqual(statements["VectorKeys"]["Condition"]["StringEquals"], {"kms:ViaService": "s3vectors.eu-west-1.amazonaws.com"})
         self.assertEqual(statements["VectorStorePassword"]["Resource"], secret)
         self.assertIn("AttachToVpc", statements)
+        worker = self.service.functions.get_function_configuration(FunctionName=stack.function("deletion-worker"))
+        self.assertEqual([layer["Arn"] for layer in worker["Layers"]], [published["LayerVersionArn"]])
+        table = self.service.dynamodb.describe_table(TableName=stack.outputs["TableName"])["Table"]
+        for limited in (table, *table["GlobalSecondaryIndexes"]):
+            self.assertEqual(limited["OnDemandThroughput"], {"MaxReadRequestUnits": 200, "MaxWriteRequestUnits": 100})
         alarms = account.client("cloudwatch").describe_alarms(AlarmNamePrefix=stack.name)["MetricAlarms"]
         self.assertEqual({tuple(alarm["AlarmActions"]) for alarm in alarms}, {(topic,)})
+        thresholds = {alarm["AlarmName"]: alarm["Threshold"] for alarm in alarms}
+        self.assertEqual(thresholds["every-choice-created-tasks"], 5000)
         stack.delete()
 
     def test_3_removing_the_stack_keeps_the_tasks(self):
