@@ -107,9 +107,6 @@ class Changes(DeployedTest):
         self.assertIn("AttachToVpc", statements)
         worker = self.service.functions.get_function_configuration(FunctionName=stack.function("deletion-worker"))
         self.assertEqual([layer["Arn"] for layer in worker["Layers"]], [published["LayerVersionArn"]])
-        table = self.service.dynamodb.describe_table(TableName=stack.outputs["TableName"])["Table"]
-        for limited in (table, *table["GlobalSecondaryIndexes"]):
-            self.assertEqual(limited["OnDemandThroughput"], {"MaxReadRequestUnits": 200, "MaxWriteRequestUnits": 100})
         alarms = account.client("cloudwatch").describe_alarms(AlarmNamePrefix=stack.name)["MetricAlarms"]
         self.assertEqual({tuple(alarm["AlarmActions"]) for alarm in alarms}, {(topic,)})
         thresholds = {alarm["AlarmName"]: alarm["Threshold"] for alarm in alarms}

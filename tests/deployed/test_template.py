@@ -128,6 +128,16 @@ class Data(unittest.TestCase):
         self.assertTrue(properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"])
         self.assertEqual(properties["TimeToLiveSpecification"], {"AttributeName": "expires_at", "Enabled": True})
 
+    def test_the_table_and_its_index_have_the_limits_that_are_given(self):
+        table = resources["TaskTable"]["Properties"]
+        for given, expected in [
+            ({}, None),
+            ({"MaxReadUnits": "200", "MaxWriteUnits": "100"}, {"MaxReadRequestUnits": "200", "MaxWriteRequestUnits": "100"}),
+            ({"MaxWriteUnits": "-1"}, {"MaxWriteRequestUnits": "-1"}),
+        ]:
+            for limited in (table, *table["GlobalSecondaryIndexes"]):
+                self.assertEqual(resolved(limited["OnDemandThroughput"], **given), expected)
+
     def test_the_queues_are_encrypted_and_take_calls_over_tls_only(self):
         policies = of_type("AWS::SQS::QueuePolicy").values()
         queues = of_type("AWS::SQS::Queue")
@@ -162,7 +172,12 @@ class Data(unittest.TestCase):
 
 
 def api_policy(**given):
-    """The API's resource policy with these parameters, as CloudFormation makes it; None if there is none."""
+    """The API's resource policy with these parameters; None if there is none."""
+    return resolved(api["DefinitionBody"]["x-amazon-apigateway-policy"], **given)
+
+
+def resolved(part, **given):
+    """A part of the template with these parameters, as CloudFormation makes it."""
     parameters = {
         **{name: [""] if p["Type"] == "CommaDelimitedList" else p["Default"] for name, p in template["Parameters"].items()},
         "AWS::AccountId": "000000000000",
@@ -192,9 +207,10 @@ def api_policy(**given):
             return of(then if of(template["Conditions"][condition]) else otherwise)
         if not others and name in functions_of:
             return functions_of[name](of(value[name]))
-        return {name: of(one) for name, one in value.items()}
+        members = {name: of(one) for name, one in value.items()}
+        return {name: one for name, one in members.items() if one is not None}
 
-    return of(api["DefinitionBody"]["x-amazon-apigateway-policy"])
+    return of(part)
 
 
 def mock_status(operation, content_type):
