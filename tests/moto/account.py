@@ -4,6 +4,7 @@ Where moto differs from what AWS documents:
 
 - A canceled transaction undoes what other calls wrote meanwhile. So it serves one call at a time (`server.py`).
 - It makes a table without the Time to Live that its CloudFormation properties ask for. Nothing here waits for that.
+- It has no limits of a table's throughput. The template has none by default.
 - The URL of a queue that its CloudFormation returns names AWS's host. The functions send it as it is to the endpoint that they are
   given, as they would to AWS.
 """
@@ -71,6 +72,9 @@ class Account:
     def make(self):
         """Has moto's CloudFormation make the table and the queues as the template has them, and makes the bucket."""
         resources = {name: made for name, made in self.template["Resources"].items() if made["Type"] in MADE}
+        table = resources["TaskTable"]["Properties"]
+        for limited in (table, *table["GlobalSecondaryIndexes"]):
+            del limited["OnDemandThroughput"]
         stack = self.client("cloudformation")
         stack.create_stack(StackName="deletion-tasks", TemplateBody=json.dumps({"Resources": resources}))
         made = stack.describe_stack_resources(StackName="deletion-tasks")["StackResources"]
