@@ -53,5 +53,5 @@ pub mod tls;
 pub mod wire;
 
 pub use seed::{DEMO_INDEX, example, ids, run_body};
-pub use service::{Service, kill};
+pub use service::{Service, as_listed, kill};
 pub use size::{Begun, Size};

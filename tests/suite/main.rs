@@ -7,6 +7,7 @@
     reason = "a test that cannot go on fails there"
 )]
 
+mod attribution;
 mod bad_input;
 mod calls;
 mod claims;
