@@ -15,6 +15,7 @@ use shared::clock::Clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tests::DEMO_INDEX;
+use tests::bus::Bus;
 use tests::queue::{Queue, Receive};
 use tests::runtime_api::{Function, SECRET, event, event_names, function_names, reply};
 use tests::{as_listed, seed};
@@ -126,13 +127,15 @@ fn timeless(mut task: Value) -> Value {
 /// The functions over one set of services, and the events they were fed.
 struct Stage {
     running: Running,
+    bus: Bus,
     played: BTreeSet<String>,
 }
 
 impl Stage {
     /// Puts the event of this name through the function of this name.
     async fn play(&mut self, name: &str) -> Value {
-        let mut function = Function::start(name, &self.running).await;
+        let bus = [("AWS_ENDPOINT_URL_EVENTBRIDGE", self.bus.url())];
+        let mut function = Function::start_changed(name, &self.running, &bus).await;
         let response = function.invoke(&event(name)).await.unwrap();
         self.played.insert(name.to_owned());
         let logged = function.end().await.stdout;
@@ -158,6 +161,7 @@ fn every_function_has_an_event_and_every_event_a_function() {
 async fn the_events_tell_the_whole_story() {
     let mut stage = Stage {
         running: services().await,
+        bus: Bus::start().await,
         played: BTreeSet::new(),
     };
 
@@ -193,6 +197,18 @@ async fn the_events_tell_the_whole_story() {
     // Nothing is open, so nothing is sent.
     assert_eq!(stage.play("task-sweeper").await, Value::Null);
     assert_eq!(bodies(&stage.running).await, Vec::<Value>::new());
+
+    assert_eq!(stage.play("task-events").await, nothing_failed);
+    let details = stage.bus.details(1).await;
+    let mut told = example("done", 1, &[], [1, 1, 0]);
+    told.as_object_mut().unwrap().remove("failed_item_ids");
+    told["reason"] = "Ticket 4711".into();
+    told["previous_status"] = "processing".into();
+    told["sequence"] = 1_716_292_800_000_005_u64.into();
+    assert_eq!(
+        details.into_iter().map(timeless).collect::<Vec<_>>(),
+        [told]
+    );
 
     let all = event_names();
     assert_eq!(

@@ -11,6 +11,7 @@ mod attribution;
 mod bad_input;
 mod calls;
 mod claims;
+mod events;
 mod faults;
 mod functions;
 mod idempotency;
