@@ -1,13 +1,15 @@
 //! The command line.
 
-use crate::options::{Options, Ports, Throttle};
+use crate::options::{Events, Options, Ports, Throttle};
 use crate::output;
 use clap::error::ErrorKind;
 use clap::{Parser, value_parser};
+use shared::events::TaskEvent;
 use shared::telemetry::LogLevel;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The exit code for a wrong command line, the same as clap's own.
@@ -25,6 +27,8 @@ const EXAMPLE: &str = r#"Example:
     aws dynamodb scan --table-name deletion-tasks
     aws sqs get-queue-url --queue-name deletion-tasks-dlq --endpoint-url "$AWS_ENDPOINT_URL_SQS"
     aws s3vectors get-vectors --vector-bucket-name demo --index-name embed-456 --keys obj-1 obj-2 obj-3
+
+  Each change of a task's status is printed: in a terminal as a line to read, else as the JSON that EventBridge has.
 
   Ctrl-C stops it. Logs go to standard error."#;
 
@@ -70,6 +74,29 @@ pub struct Arguments {
     /// The queue and the vectors are always in memory. At the next start the sweeper finds the unfinished tasks.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+
+    /// Print no event for each change of a task's status
+    #[arg(long)]
+    no_events: bool,
+
+    /// Send the events to EventBridge at this URL instead of printing them
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "AWS_ENDPOINT_URL_EVENTBRIDGE",
+        hide_env_values = true
+    )]
+    eventbridge: Option<String>,
+
+    /// The event bus, with --eventbridge
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "EVENT_BUS",
+        hide_env_values = true,
+        default_value = "default"
+    )]
+    event_bus: String,
 
     /// Which vector store holds which model's objects
     ///
@@ -161,8 +188,16 @@ impl Arguments {
         self.log_level.unwrap_or_default()
     }
 
-    /// What to start.
-    pub fn options(self) -> Options {
+    /// What to start. `print`: prints an event.
+    pub fn options(self, print: impl Fn(&TaskEvent) + Send + Sync + 'static) -> Options {
+        let events = match self.eventbridge.filter(|url| !url.trim().is_empty()) {
+            _ if self.no_events => None,
+            None => Some(Events::Told(Arc::new(print))),
+            Some(endpoint) => Some(Events::Bus {
+                endpoint,
+                name: self.event_bus,
+            }),
+        };
         let settings = [
             ("VECTOR_STORES", self.vector_stores),
             ("VECTOR_STORE_PASSWORD", self.vector_store_password),
@@ -179,6 +214,7 @@ impl Arguments {
         let throttle = Throttle::default();
         throttle.turn(self.throttle);
         Options {
+            events,
             throttle,
             ports: Ports {
                 api: self.port,

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `http.rs` | API Gateway and the five functions |
 //! | `event_source.rs` | Lambda's event source mapping from SQS to the worker |
+//! | `stream_source.rs` | the one from the table's stream to the function that tells of changes |
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
 //! | `server.rs` | their HTTP servers, with the guard in front |
@@ -27,7 +28,8 @@ mod schedule;
 mod server;
 pub mod signals;
 mod stop;
+mod stream_source;
 
 pub use error::StartError;
-pub use options::{DEFAULT_VECTOR_STORES, Options, Ports, Throttle};
+pub use options::{DEFAULT_VECTOR_STORES, Events, Options, Ports, Throttle};
 pub use running::{Clients, Handlers, NAME, Running, start};

@@ -15,7 +15,8 @@ async fn main() -> ExitCode {
         Err(code) => return code,
     };
     let _logs = logs::init(arguments.log_level());
-    match run(arguments.options()).await {
+    let (print, _events) = output::events();
+    match run(arguments.options(print)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::fail(error);

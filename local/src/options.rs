@@ -2,7 +2,9 @@
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::clock::Clock;
+use shared::events::TaskEvent;
 use shared::task::ChunkLimits;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,11 +44,36 @@ pub struct Options {
     /// Settings by the names of their environment variables, such as `VECTOR_STORES`. The process's environment is not
     /// read.
     pub settings: Vec<(String, String)>,
+    /// Who is told of each change of a task's status. If absent the table has no stream.
+    pub events: Option<Events>,
     /// Whether the embedded S3 Vectors throttles calls above the real service's rates.
     pub throttle: Throttle,
     /// The HTTP client of the handlers' SDK clients, for tests that count or break calls on the wire. The runner's own
     /// calls (setup, the event source) and [`crate::Running::clients`] do not use it.
     pub http_client: Option<SharedHttpClient>,
+}
+
+/// Who is told of each change of a task's status.
+#[derive(Clone)]
+pub enum Events {
+    /// This function, which must not block.
+    Told(Arc<dyn Fn(&TaskEvent) + Send + Sync>),
+    /// An event bus of EventBridge.
+    Bus {
+        /// The URL of EventBridge.
+        endpoint: String,
+        /// The bus's name.
+        name: String,
+    },
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Told(_) => f.write_str("Told"),
+            Self::Bus { endpoint, name } => write!(f, "Bus({endpoint}, {name})"),
+        }
+    }
 }
 
 /// A switch, off at first. Its clones share their state, so it can be turned on while everything runs.
@@ -92,6 +119,7 @@ impl Default for Options {
             clock: Clock::System,
             chunk_limits: ChunkLimits::default(),
             settings: Vec::new(),
+            events: None,
             throttle: Throttle::default(),
             http_client: None,
         }

@@ -2,11 +2,17 @@
 
 use crate::docs;
 use crate::running::{Running, url};
+use chrono::SecondsFormat;
+use serde_json::{Value, json};
+use shared::events::{DETAIL_TYPE, SOURCE, TaskEvent};
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 
 const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
+/// The most events that wait to be printed.
+const MAX_WAITING_EVENTS: usize = 10_000;
 
 /// Prints where everything is, line by line: `API <url>`, `Docs <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` command,
 /// `Ready`.
@@ -30,6 +36,44 @@ fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()>
     )?;
     writeln!(out, "{GREEN}Ready{PLAIN}")?;
     out.flush()
+}
+
+/// What prints an event, until the guard is dropped. It writes from a thread of its own, so that an unread standard output blocks
+/// nothing; of more than [`MAX_WAITING_EVENTS`] the rest is dropped.
+pub fn events() -> (impl Fn(&TaskEvent) + Send + Sync + 'static, WorkerGuard) {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MAX_WAITING_EVENTS)
+        .finish(io::stdout());
+    let is_terminal = io::stdout().is_terminal();
+    let print = move |event: &TaskEvent| {
+        let line = if is_terminal {
+            to_read(event)
+        } else {
+            as_eventbridge_has_it(event)
+        };
+        let _ = writer.clone().write_all(line.as_bytes());
+    };
+    (print, guard)
+}
+
+/// A line for a person.
+fn to_read(event: &TaskEvent) -> String {
+    let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
+    let at = |pointer: &str| detail.pointer(pointer).unwrap_or(&Value::Null);
+    let text = |pointer: &str| at(pointer).as_str().unwrap_or_default();
+    let (time, id, status) = (event.time.format("%H:%M:%S"), text("/id"), text("/status"));
+    let (deleted, failed) = (at("/progress/deleted"), at("/progress/failed"));
+    format!("{time}  {id}: {status}, {deleted} deleted, {failed} failed\n")
+}
+
+/// The event in JSON, as far as it does not depend on the account.
+fn as_eventbridge_has_it(event: &TaskEvent) -> String {
+    let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
+    let time = event.time.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let event =
+        json!({"source": SOURCE, "detail-type": DETAIL_TYPE, "time": time, "detail": detail});
+    format!("{event}\n")
 }
 
 /// Prints requested text, such as the help.

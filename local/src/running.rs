@@ -8,14 +8,17 @@ use crate::embedded::sqs::{self, Queues, Sqs};
 use crate::error::StartError;
 use crate::event_source::EventSource;
 use crate::http::ApiServer;
-use crate::options::{DEFAULT_VECTOR_STORES, Options};
+use crate::options::{DEFAULT_VECTOR_STORES, Events, Options};
 use crate::schedule;
 use crate::server::{Guard, listen};
 use crate::stop::{self, Stop, Stopper};
+use crate::stream_source::StreamSource;
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::api::{Api, ApiConfig};
 use shared::aws;
+use shared::clock::Clock;
 use shared::config::Environment;
+use shared::events::{EventBus, StreamResponse, TaskEvents, events_of};
 use shared::queue::TaskQueue;
 use shared::store::{StoreConfig, TaskStore};
 use shared::vector::{Password, Services, VectorStoreRules, VectorStores};
@@ -132,6 +135,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let data = options.data.as_deref();
     dynamodb::create_table(&clients.dynamodb, &settings.store.table_name, data).await?;
     embedded.dynamodb.mark_created()?;
+    let stream = match options.events.clone() {
+        None => None,
+        Some(events) => Some((embedded.stream(&clients.dynamodb, &settings).await?, events)),
+    };
     let visible = options.visibility_timeout();
     let queues = sqs::create_queues(&clients.sqs, NAME, visible, options.max_receive_count).await?;
     demo::seed(&clients.s3vectors).await?;
@@ -141,6 +148,9 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let server = serve(listener, guard, &handlers).map_err(StartError::setup("API"))?;
     let (stopper, stop) = stop::signal();
     let mut background = JoinSet::new();
+    if let Some((stream, events)) = stream {
+        background.spawn(tell(stream, events, options.clock.clone(), stop.clone()));
+    }
     if options.worker_concurrency > 0 {
         background.spawn(worker(&clients, &queues, &handlers, &options, stop.clone()));
     }
@@ -221,6 +231,26 @@ fn worker(
     )
 }
 
+/// Tells of each change of a task's status.
+async fn tell(stream: StreamSource, events: Events, clock: Clock, stop: Stop) {
+    match events {
+        Events::Told(tell) => {
+            let tell = async |batch| {
+                events_of(batch).iter().for_each(|event| tell(event));
+                StreamResponse::default()
+            };
+            stream.run(tell, stop).await;
+        }
+        Events::Bus { endpoint, name } => {
+            let client = aws::eventbridge_client(&aws::local_config(&endpoint, None));
+            let events = TaskEvents::new(EventBus::new(client, name), clock);
+            stream
+                .run(async |batch| events.handle(batch).await, stop)
+                .await;
+        }
+    }
+}
+
 fn sweeper(
     first: Duration,
     interval: Duration,
@@ -257,6 +287,17 @@ impl Embedded {
             sqs: Sqs::start(sqs, guard.clone())?,
             s3vectors: S3Vectors::start(s3vectors, guard, options.throttle.clone())?,
         })
+    }
+
+    /// The stream of the table.
+    async fn stream(
+        &self,
+        dynamodb: &aws_sdk_dynamodb::Client,
+        settings: &Settings,
+    ) -> Result<StreamSource, StartError> {
+        let config = aws::local_config(&url(self.dynamodb.address()), None);
+        let client = aws_sdk_dynamodbstreams::Client::new(&config);
+        StreamSource::begin(&settings.store.table_name, dynamodb, client).await
     }
 
     /// Clients that use `http_client`, or else each its own.

@@ -8,9 +8,9 @@
 )]
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 /// A generous limit for steps that take milliseconds.
@@ -19,6 +19,8 @@ const LONG: Duration = Duration::from_secs(20);
 /// A runner and the addresses of its four listeners. Dropping this kills it.
 struct Runner {
     child: Child,
+    /// What it prints after that it is ready. Nobody reads it, unless a test does.
+    said: Lines<BufReader<ChildStdout>>,
     api: SocketAddr,
     others: Vec<SocketAddr>,
 }
@@ -33,9 +35,9 @@ impl Runner {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the runner can be run");
-        let said = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut said = BufReader::new(child.stdout.take().expect("a pipe")).lines();
         let mut addresses = Vec::new();
-        for line in said.lines() {
+        for line in said.by_ref() {
             let line = line.expect("a line");
             if line.contains("Ready") {
                 break;
@@ -50,6 +52,7 @@ impl Runner {
         };
         Self {
             child,
+            said,
             api: *api,
             others: others.to_vec(),
         }
@@ -152,7 +155,23 @@ fn ten_thousand_unfinished_connections_stop_no_caller() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_neither_a_caller_nor_the_end() {
+fn each_change_of_a_tasks_status_is_printed_as_the_event_that_eventbridge_has() {
+    let mut runner = Runner::start(&[]);
+    runner.create("task-1");
+    for status in ["pending", "processing", "done"] {
+        let line = runner.said.next().expect("a line").expect("UTF-8");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(
+            event["detail-type"], "Deletion Task Status Change",
+            "{line}"
+        );
+        assert_eq!(event["detail"]["id"], "task-1", "{line}");
+        assert_eq!(event["detail"]["status"], status, "{line}");
+    }
+}
+
+#[test]
+fn what_it_says_and_nobody_reads_stops_neither_a_caller_nor_the_end() {
     let mut runner = Runner::start(&["--log-level", "debug"]);
     // More than a pipe holds, which is 64 KB.
     for number in 0..400 {

@@ -8,6 +8,7 @@
 //! place of API Gateway, for the one-machine server.
 
 mod body;
+mod caller;
 mod cancel;
 mod cursor;
 mod endpoint;
@@ -18,7 +19,6 @@ mod log;
 mod not_applied;
 mod problem;
 mod query;
-
 mod response;
 mod restart;
 mod route;
@@ -27,6 +27,8 @@ mod run_request;
 mod settings;
 mod validation;
 
+#[cfg(feature = "events")]
+pub(crate) use body::TaskBody;
 pub use cancel::Cancel;
 pub use endpoint::{Endpoint, serve};
 pub use info::Info;

@@ -94,6 +94,16 @@ pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config)
 }
 
+/// EventBridge, with three tries. What was not told is told by the next invocation.
+#[cfg(feature = "events")]
+pub fn eventbridge_client(config: &SdkConfig) -> aws_sdk_eventbridge::Client {
+    let config = aws_sdk_eventbridge::config::Builder::from(config)
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .timeout_config(timeouts(CALL_TIMEOUT, CALL_TIMEOUT / 2))
+        .build();
+    aws_sdk_eventbridge::Client::from_conf(config)
+}
+
 /// S3 Vectors, with one try. The worker decides about a second one.
 #[cfg(feature = "s3vectors")]
 pub fn s3vectors_client(config: &SdkConfig) -> aws_sdk_s3vectors::Client {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `TABLE_NAME` | the DynamoDB table | required where used |
 //! | `QUEUE_URL` | the SQS queue | required where used |
+//! | `EVENT_BUS` | the name or ARN of the EventBridge bus | required where used |
 //! | `VECTOR_STORES` | JSON object: model id pattern → store URL | required where used |
 //! | `VECTOR_STORE_PASSWORD` | the password for stores whose URL names none | none |
 //! | `RETENTION_DAYS` | days a task is kept, 1 to 3,650 | 90 |
@@ -98,6 +99,11 @@ impl Environment {
     /// `QUEUE_URL`.
     pub fn queue_url(&mut self) -> String {
         self.required("QUEUE_URL", "the URL of the SQS queue")
+    }
+
+    /// `EVENT_BUS`.
+    pub fn event_bus(&mut self) -> String {
+        self.required("EVENT_BUS", "the name or ARN of the EventBridge bus")
     }
 
     /// `RETENTION_DAYS` and `TASK_ID_REUSE`.

@@ -8,12 +8,15 @@
 //! | [`vector`] | the vector store port and its adapters |
 //! | [`api`] | the five endpoints |
 //! | [`worker`] | carrying out messages, and the sweeper |
+//! | [`events`] | telling of each change of a status |
 //! | [`config`], [`clock`], [`aws`], [`telemetry`] | the environment, time, SDK clients, logs |
 
 pub mod api;
 pub mod aws;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "events")]
+pub mod events;
 pub mod queue;
 pub mod store;
 pub mod task;

@@ -27,6 +27,7 @@ mod list;
 mod outcomes;
 mod settings;
 mod settlements;
+mod status_change;
 mod together;
 
 pub use attribute::{INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
@@ -40,13 +41,16 @@ pub use list::{ListFilter, ListPage, ListRow, MAX_ROWS_READ, Position};
 pub use outcomes::{Failures, ObjectOutcome, OutcomePage, Place};
 pub use settings::StoreConfig;
 pub use settlements::Settled;
+pub use status_change::StatusChange;
 
 use crate::aws::error_code;
 use crate::task::{ChunkLimits, TaskId, TaskStatus};
+use attribute::{self as attr, s};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata, SdkError};
 use chrono::TimeDelta;
 use futures_util::FutureExt;
+use guarded::GuardedUpdate;
 use settlements::Settlements;
 use std::error::Error;
 use std::ops::Range;
@@ -254,6 +258,26 @@ impl TaskStore {
             .boxed()
             .await?;
         response.item.map(StoredTask::from_item).transpose()
+    }
+
+    /// Puts a task into `status`, with an update of its item. `was`: its status as the update's condition has it; `None`: another.
+    ///
+    /// Every update of a task's item does this, so that whoever reads the table's stream finds `previous_status` in an item exactly
+    /// where that write changed the status.
+    fn in_status(
+        &self,
+        update: GuardedUpdate,
+        id: &TaskId,
+        was: Option<TaskStatus>,
+        status: TaskStatus,
+    ) -> GuardedUpdate {
+        if was == Some(status) {
+            return update.remove(attr::PREVIOUS_STATUS);
+        }
+        update
+            .copy(attr::PREVIOUS_STATUS, &[attr::STATUS])
+            .set(attr::STATUS, s(status.as_str()))
+            .set(attr::INDEX_HASH_KEY, s(self.list_partition(status, id)))
     }
 
     /// The index partition of a task in `status`.

@@ -20,7 +20,8 @@ pub use chunk::{Chunk, ChunkState, Claim, Counts, Settlement};
 pub use failed_head::{FailedHead, MAX_HEAD_ITEMS};
 pub use fingerprint::Fingerprint;
 pub use id::{
-    InvalidName, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_TASK_ID_BYTES, ModelId, TaskId,
+    InvalidName, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_REQUEST_REASON_BYTES,
+    MAX_TASK_ID_BYTES, ModelId, RequestReason, TaskId,
 };
 pub use message::Message;
 pub use object_ids::encoding::Undecodable;
@@ -60,6 +61,17 @@ impl Task {
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at <= now
     }
+}
+
+/// Why a task exists, and who asked for it. Callers are IAM ARNs, as API Gateway authenticated them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Attribution {
+    /// Why the objects are to be deleted, in the words of the caller who created the task.
+    pub reason: Option<RequestReason>,
+    /// Who created the task. `None`: a caller without an identity, as on one machine.
+    pub created_by: Option<String>,
+    /// Who last restarted or canceled it. `None`: nobody, or a caller without an identity.
+    pub changed_by: Option<String>,
 }
 
 /// How many objects of a task stand where. `deleted + failed + remaining = total`.

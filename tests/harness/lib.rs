@@ -34,6 +34,7 @@
 )]
 
 pub mod bench;
+pub mod bus;
 pub mod contention;
 mod files;
 pub mod handlers;
@@ -53,5 +54,5 @@ pub mod tls;
 pub mod wire;
 
 pub use seed::{DEMO_INDEX, example, ids, run_body};
-pub use service::{Service, kill};
+pub use service::{Service, as_listed, kill};
 pub use size::{Begun, Size};

@@ -87,12 +87,13 @@ pub fn metrics(line: &Value) -> Vec<&str> {
 #[track_caller]
 pub fn checked(line: &str) -> Value {
     let fields: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-    // As it is written in the line, with escapes.
-    let id = match &fields["task_id"] {
-        Value::String(_) => fields["task_id"].to_string().len() - 2,
+    // As they are written in the line, with escapes.
+    let names = ["task_id", "request_id", "caller"].map(|name| match &fields[name] {
+        Value::String(_) => fields[name].to_string().len() - 2,
         _ => 0,
-    };
-    assert!(line.len() - id <= MAX_LINE_BYTES, "too long: {line}");
+    });
+    let own = line.len() - names.iter().sum::<usize>();
+    assert!(own <= MAX_LINE_BYTES, "too long: {line}");
     if let Some(metadata) = fields.get("_aws") {
         assert!(is_valid(metadata, &fields), "not the format: {line}");
     }

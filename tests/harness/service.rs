@@ -372,3 +372,15 @@ pub async fn kill(work: JoinHandle<usize>) {
     let end = work.await;
     assert!(end.is_err_and(|error| error.is_cancelled()), "it has ended");
 }
+
+/// A task, as `/info` shows it, in the form in which a list shows it: without who asked for it.
+///
+/// # Panics
+/// If it is not a task.
+pub fn as_listed(mut task: Value) -> Value {
+    for name in ["reason", "created_by", "changed_by"] {
+        let removed = task.as_object_mut().and_then(|task| task.remove(name));
+        assert!(removed.is_some(), "no {name}: {task}");
+    }
+    task
+}

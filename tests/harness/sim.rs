@@ -10,6 +10,7 @@
 //! | `faults.rs` | what befalls a call, by chance or by plan |
 //! | `connector.rs` | the way of a call from the SDK to its service and back |
 //! | `dynamodb.rs`, `queue.rs`, `index.rs` | the services |
+//! | `stream.rs` | the table's stream, the event bus, and who tells the one of the other |
 //! | `unsound.rs` | deletes that are acknowledged and not done, and the store that says so |
 //! | `images.rs` | what is stored, as the checks read it |
 //! | `checks/` | what must hold at every write, at every delete, of every response, and at the end |
@@ -32,6 +33,7 @@ mod recovery;
 pub mod schedule;
 mod service;
 mod shape;
+mod stream;
 mod unsound;
 mod world;
 

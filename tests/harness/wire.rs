@@ -81,6 +81,7 @@ pub fn name_of(request: &HttpRequest) -> String {
         Some((target, operation)) if target.starts_with("DynamoDB") => {
             format!("DynamoDB.{operation}")
         }
+        Some(("AWSEvents", operation)) => format!("EventBridge.{operation}"),
         Some((_, operation)) => format!("SQS.{operation}"),
         None => {
             let path = request.uri().rsplit('/').next().unwrap_or_default();
@@ -92,7 +93,7 @@ pub fn name_of(request: &HttpRequest) -> String {
 /// The body of a request.
 ///
 /// # Panics
-/// When it is not JSON, which all three services speak.
+/// When it is not JSON, which all of the services speak.
 pub fn body_of(request: &HttpRequest) -> Value {
     let body = request.body().bytes().unwrap_or_default();
     serde_json::from_slice(body).expect("the SDK sends JSON")

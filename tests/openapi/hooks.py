@@ -3,9 +3,13 @@
 Requests that are meant to be refused stay as they were generated.
 """
 
+import datetime
+
 import schemathesis
 from schemathesis.specs.openapi import stateful
 
+# What a cursor is bound to.
+LISTING = ("task_id", "outcome", "status", "embedding_model_id", "created_after", "created_before")
 # The cursors of earlier responses, by their listing.
 GIVEN = {}
 
@@ -29,7 +33,12 @@ def before_call(context, case, kwargs):
     # A cursor cannot be generated: it comes from the last response to the same query.
     if "cursor" in query and query["cursor"] not in GIVEN.get(listing(case), ()):
         del query["cursor"]
-    limits = {"task_id": 255, "embedding_model_id": 128}
+    # The second time must be later.
+    times = [seconds(query[name]) for name in ("created_after", "created_before") if name in query]
+    if None in times or (len(times) == 2 and times[0] + 1 > times[1]):
+        query.pop("created_after", None)
+        query.pop("created_before", None)
+    limits = {"task_id": 255, "embedding_model_id": 128, "reason": 256}
     for container in (query, case.body if isinstance(case.body, dict) else {}):
         for name, limit in limits.items():
             if isinstance(container.get(name), str):
@@ -49,7 +58,15 @@ def after_call(context, case, response):
 
 def listing(case):
     query = case.query or {}
-    return (case.path, *(query.get(name) for name in ("task_id", "outcome", "status", "embedding_model_id")))
+    return (case.path, *(query.get(name) for name in LISTING))
+
+
+def seconds(text):
+    """A time in seconds since 1970; None of a year that Python does not know, or of a leap second."""
+    try:
+        return datetime.datetime.fromisoformat(text.upper()).timestamp()
+    except (OverflowError, ValueError):
+        return None
 
 
 def shortened(text, limit):

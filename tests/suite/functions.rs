@@ -15,9 +15,15 @@ use shared::clock::Clock;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tests::DEMO_INDEX;
+use tests::bus::Bus;
 use tests::queue::{Queue, Receive};
 use tests::runtime_api::{Function, SECRET, event, event_names, function_names, reply};
-use tests::seed;
+use tests::{as_listed, seed};
+
+/// Who calls, in the events of a request to create, show, list or cancel.
+const CREATOR: &str = "arn:aws:sts::123456789012:assumed-role/deletion-client/deletion-client";
+/// Who calls, in the event of a restart.
+const OPERATOR: &str = "arn:aws:sts::123456789012:assumed-role/operator/jane";
 
 /// How long a service may take to respond.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,6 +78,17 @@ async fn present(running: &Running) -> BTreeSet<String> {
     response_of(present).await.into_iter().collect()
 }
 
+/// Fails the test unless this line of log is in order and shows nothing that no line may show. The caller's own ARN it may.
+fn assert_nothing_secret(line: &str) {
+    let mut fields = tests::lines::checked(line);
+    let caller = fields.as_object_mut().expect("a line").remove("caller");
+    assert!(caller.is_none_or(|caller| caller.is_string()), "{line}");
+    let fields = fields.to_string();
+    for never in ["obj-", "arn:", "AKIA", SECRET] {
+        assert!(!fields.contains(never), "{line}");
+    }
+}
+
 /// The task of the example, without its times, in this state.
 fn example(status: &str, attempt: u32, failed: &[&str], counts: [u32; 3]) -> Value {
     let [deleted, failed_count, remaining] = counts;
@@ -86,6 +103,9 @@ fn example(status: &str, attempt: u32, failed: &[&str], counts: [u32; 3]) -> Val
         "detail": null,
         "attempt": attempt,
         "progress": {"total": 2, "deleted": deleted, "failed": failed_count, "remaining": remaining},
+        "reason": null,
+        "created_by": CREATOR,
+        "changed_by": null,
     })
 }
 
@@ -107,25 +127,21 @@ fn timeless(mut task: Value) -> Value {
 /// The functions over one set of services, and the events they were fed.
 struct Stage {
     running: Running,
+    bus: Bus,
     played: BTreeSet<String>,
 }
 
 impl Stage {
     /// Puts the event of this name through the function of this name.
     async fn play(&mut self, name: &str) -> Value {
-        let mut function = Function::start(name, &self.running).await;
+        let bus = [("AWS_ENDPOINT_URL_EVENTBRIDGE", self.bus.url())];
+        let mut function = Function::start_changed(name, &self.running, &bus).await;
         let response = function.invoke(&event(name)).await.unwrap();
         self.played.insert(name.to_owned());
         let logged = function.end().await.stdout;
         assert!(!logged.is_empty(), "{name} logs what it did");
         for line in logged.lines() {
-            let fields: Value =
-                serde_json::from_str(line).unwrap_or_else(|_| panic!("{name} logs {line}"));
-            let id = fields["task_id"].as_str().unwrap_or_default();
-            assert!(line.len() - id.len() <= 400, "{name} logs {line}");
-            for never in ["obj-", "arn:", "AKIA", SECRET] {
-                assert!(!line.contains(never), "{name} logs {line}");
-            }
+            assert_nothing_secret(line);
         }
         response
     }
@@ -145,6 +161,7 @@ fn every_function_has_an_event_and_every_event_a_function() {
 async fn the_events_tell_the_whole_story() {
     let mut stage = Stage {
         running: services().await,
+        bus: Bus::start().await,
         played: BTreeSet::new(),
     };
 
@@ -163,18 +180,35 @@ async fn the_events_tell_the_whole_story() {
     let listed = reply(&stage.play("list-deletion-tasks").await).ok();
     assert_eq!(listed["next_cursor"], Value::Null);
     let tasks = listed["tasks"].as_array().unwrap().iter().cloned();
-    assert_eq!(tasks.map(timeless).collect::<Vec<_>>(), [done]);
+    let listed: Vec<_> = tasks.map(timeless).collect();
+    assert_eq!(listed, [as_listed(done)]);
 
     let restarted = stage.task("restart-deletion-task").await;
-    assert_eq!(restarted, example("pending", 2, &[], [1, 0, 1]));
+    let mut expected = example("pending", 2, &[], [1, 0, 1]);
+    expected["changed_by"] = OPERATOR.into();
+    assert_eq!(restarted, expected);
     let sent = json!({"task_id": "delete-xyz", "attempt": 2});
     assert_eq!(bodies(&stage.running).await, [sent]);
 
     let canceled = stage.task("cancel-deletion-task").await;
-    assert_eq!(canceled, example("canceled", 2, &[], [1, 0, 1]));
+    let mut expected = example("canceled", 2, &[], [1, 0, 1]);
+    expected["changed_by"] = CREATOR.into();
+    assert_eq!(canceled, expected);
     // Nothing is open, so nothing is sent.
     assert_eq!(stage.play("task-sweeper").await, Value::Null);
     assert_eq!(bodies(&stage.running).await, Vec::<Value>::new());
+
+    assert_eq!(stage.play("task-events").await, nothing_failed);
+    let details = stage.bus.details(1).await;
+    let mut told = example("done", 1, &[], [1, 1, 0]);
+    told.as_object_mut().unwrap().remove("failed_item_ids");
+    told["reason"] = "Ticket 4711".into();
+    told["previous_status"] = "processing".into();
+    told["sequence"] = 1_716_292_800_000_005_u64.into();
+    assert_eq!(
+        details.into_iter().map(timeless).collect::<Vec<_>>(),
+        [told]
+    );
 
     let all = event_names();
     assert_eq!(
@@ -196,10 +230,12 @@ async fn the_create_event_stores_a_task_sends_a_message_and_is_idempotent() {
     let published = concat!(
         r#"{"id":"delete-xyz","embedding_model_id":"embed-456","status":"pending","#,
         r#""created_at":"NOW","updated_at":"NOW","failed_item_ids":[],"detail":null,"#,
-        r#""attempt":1,"progress":{"total":2,"deleted":0,"failed":0,"remaining":2}}"#,
+        r#""attempt":1,"progress":{"total":2,"deleted":0,"failed":0,"remaining":2},"#,
+        r#""reason":null,"created_by":"WHO","changed_by":null}"#,
         "\n"
     );
-    assert_eq!(first.text, published.replace("NOW", created_at));
+    let published = published.replace("NOW", created_at);
+    assert_eq!(first.text, published.replace("WHO", CREATOR));
 
     let again = create.call(&event).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));

@@ -263,7 +263,10 @@ async fn a_repeated_create_after_the_task_has_expired_creates_anew() {
         "failed_item_ids": [],
         "detail": null,
         "attempt": 1,
-        "progress": {"total": 1, "deleted": 0, "failed": 0, "remaining": 1}
+        "progress": {"total": 1, "deleted": 0, "failed": 0, "remaining": 1},
+        "reason": null,
+        "created_by": null,
+        "changed_by": null,
     });
     assert_eq!(reply.ok(), anew);
     assert_eq!(service.stored_items().await, 1);

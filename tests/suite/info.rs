@@ -107,7 +107,7 @@ async fn every_field_has_its_type_in_every_status() {
         assert_eq!(failed.len() as u64, sum[1], "{task}");
         assert_eq!(
             (task.as_object().unwrap().len(), progress.len()),
-            (9, 4),
+            (12, 4),
             "{task}"
         );
     }
@@ -365,4 +365,23 @@ async fn an_expired_task_is_absent_to_every_call_and_its_id_is_free() {
             assert_eq!(remaining, size.objects(), "{size:?} {status}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_task_that_has_not_ended_says_when_to_ask_again() {
+    let service = Service::start().await;
+    let body = run_body(DEMO_INDEX, "t", &["obj-1"]);
+    service.run(&body).await.ok();
+    for (age, seconds) in [(0, "1"), (10, "1"), (11, "2"), (200, "20"), (9_000, "30")] {
+        let since = service.task("t").await["created_at"].clone();
+        let since = chrono::DateTime::parse_from_rfc3339(since.as_str().unwrap()).unwrap();
+        let passed = service.now() - since.to_utc();
+        service.clock.advance(TimeDelta::seconds(age) - passed);
+        let shown = service.info("task_id=t").await;
+        assert_eq!(shown.header("retry-after"), Some(seconds), "{age} s");
+    }
+    service.work().await;
+    let shown = service.info("task_id=t").await;
+    assert_eq!(shown.json["status"], "done");
+    assert_eq!(shown.header("retry-after"), None);
 }

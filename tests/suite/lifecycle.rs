@@ -63,7 +63,10 @@ async fn the_documented_example_gives_the_documented_response() {
         "failed_item_ids": [{"object_id": "obj-2", "detail": "Object not found in index"}],
         "detail": null,
         "attempt": 1,
-        "progress": {"total": 2, "deleted": 1, "failed": 1, "remaining": 0}
+        "progress": {"total": 2, "deleted": 1, "failed": 1, "remaining": 0},
+        "reason": null,
+        "created_by": null,
+        "changed_by": null,
     });
     assert_eq!(service.task("delete-xyz").await, expected);
     assert_eq!(

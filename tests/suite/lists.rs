@@ -4,6 +4,7 @@ mod changes;
 mod many;
 mod paging;
 mod rows;
+mod times;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ async fn store(service: &Service, id: &str, model: &str, object: &str, seconds_a
         fingerprint: Fingerprint::of(&model, &object_ids),
         model,
         object_ids: object_ids.into_ids(),
+        reason: None,
+        created_by: None,
         retention: TimeDelta::days(90),
     };
     let created_at = service.now() - TimeDelta::seconds(seconds_ago);
@@ -37,7 +40,7 @@ async fn store(service: &Service, id: &str, model: &str, object: &str, seconds_a
 async fn cancel(service: &Service, id: &str) {
     let id = TaskId::new(id).unwrap();
     let store = &service.running.handlers.store;
-    let canceled = store.cancel_if_open(&id, None, service.now());
+    let canceled = store.cancel_if_open(&id, None, None, service.now());
     assert!(matches!(canceled.await.unwrap(), Written::Applied(_)));
 }
 

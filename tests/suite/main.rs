@@ -7,9 +7,11 @@
     reason = "a test that cannot go on fails there"
 )]
 
+mod attribution;
 mod bad_input;
 mod calls;
 mod claims;
+mod events;
 mod faults;
 mod functions;
 mod idempotency;

@@ -16,7 +16,7 @@ fn the_definition_is_consistent() {
 
 #[test]
 fn without_flags_the_api_has_port_9000_and_state_is_in_memory() {
-    let options = arguments(&[]).unwrap().options();
+    let options = arguments(&[]).unwrap().options(|_| {});
     assert_eq!(options.ports.api, 9000);
     assert_eq!(
         (
@@ -41,7 +41,7 @@ fn every_flag_reaches_its_option() {
                  --log-level debug";
     let arguments = arguments(&words.split_whitespace().collect::<Vec<_>>()).unwrap();
     assert_eq!(arguments.log_level(), "debug".parse().unwrap());
-    let options = arguments.options();
+    let options = arguments.options(|_| {});
     let Ports {
         api,
         dynamodb,

@@ -2,7 +2,7 @@
 
 use crate::clock::rfc3339;
 use crate::store::{ListRow, ObjectOutcome, StoreError, StoredTask, TaskStore};
-use crate::task::{FailedItem, ModelId, Outcome, Progress, Task, TaskId, TaskStatus};
+use crate::task::{Attribution, FailedItem, ModelId, Outcome, Progress, Task, TaskId, TaskStatus};
 use serde::Serialize;
 
 /// The most objects in `failed_item_ids`, other than in a list.
@@ -12,16 +12,21 @@ pub const MAX_ITEMS: usize = 1000;
 
 /// A task as every call shows it.
 #[derive(Serialize)]
-pub(super) struct TaskBody {
+pub(crate) struct TaskBody {
     id: TaskId,
     embedding_model_id: ModelId,
     status: &'static str,
     created_at: String,
     updated_at: String,
-    failed_item_ids: Vec<FailedItem>,
+    /// In every response, but in no event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failed_item_ids: Option<Vec<FailedItem>>,
     detail: Option<String>,
     attempt: u32,
     progress: ProgressBody,
+    /// In every response but a list's.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    attribution: Option<Attribution>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     items: Option<ItemsBody>,
 }
@@ -60,22 +65,40 @@ impl TaskBody {
     /// of two attempts in one response; only `/info` reads again.
     pub(super) async fn load(store: &TaskStore, stored: StoredTask) -> Result<Self, StoreError> {
         let failures = store.failures(&stored, MAX_FAILURES).await?;
-        Ok(Self::new(stored.task, failures.items))
+        Ok(Self::new(stored, failures.items))
     }
 
     /// A task with its first failures.
-    pub(super) fn new(task: Task, failures: Vec<FailedItem>) -> Self {
+    pub(super) fn new(stored: StoredTask, failures: Vec<FailedItem>) -> Self {
+        Self {
+            failed_item_ids: Some(failures),
+            ..Self::without_objects(stored.task, stored.attribution)
+        }
+    }
+
+    /// A task that shows no object's id.
+    pub(crate) fn without_objects(task: Task, attribution: Attribution) -> Self {
+        Self {
+            failed_item_ids: None,
+            attribution: Some(attribution),
+            ..Self::row(task, Vec::new())
+        }
+    }
+
+    /// A task in a list.
+    fn row(task: Task, failures: Vec<FailedItem>) -> Self {
         Self {
             id: task.id,
             embedding_model_id: task.model,
             status: task.status.as_str(),
             created_at: rfc3339(task.created_at),
             updated_at: rfc3339(task.updated_at),
-            failed_item_ids: failures,
+            failed_item_ids: Some(failures),
             // The reason is stored with the first object that is given up, before the task itself has failed.
             detail: task.detail.filter(|_| task.status == TaskStatus::Failed),
             attempt: task.attempt,
             progress: ProgressBody::new(task.progress),
+            attribution: None,
             items: None,
         }
     }
@@ -120,7 +143,7 @@ impl ListBody {
         let tasks = rows.into_iter();
         Self {
             tasks: tasks
-                .map(|row| TaskBody::new(row.task, row.failed_head))
+                .map(|row| TaskBody::row(row.task, row.failed_head))
                 .collect(),
             next_cursor,
         }

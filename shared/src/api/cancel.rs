@@ -44,7 +44,8 @@ impl Endpoint for Cancel {
         log.about(&id);
 
         let now = self.clock.now();
-        let stored = match self.store.cancel_if_open(&id, attempt, now).await? {
+        let cancel = self.store.cancel_if_open(&id, attempt, log.caller(), now);
+        let stored = match cancel.await? {
             Written::Applied(stored) => {
                 log.canceled();
                 stored

@@ -1,5 +1,6 @@
 //! How every endpoint handles a request.
 
+use super::caller::Caller;
 use super::log::RequestLog;
 use super::problem::Problem;
 use super::response;
@@ -29,7 +30,8 @@ pub trait Endpoint: Sync {
     /// Carries out a request, writes its one line of log, and makes an error into a response.
     fn handle(&self, request: Request) -> impl Future<Output = Response<Body>> + Send {
         async move {
-            let mut log = RequestLog::begin(Self::ROUTE.name(), self.clock().now());
+            let caller = Caller::of(&request);
+            let mut log = RequestLog::begin(Self::ROUTE.name(), caller, self.clock().now());
             let result = self.respond(request, &mut log).await;
             log.write(result.as_ref().err(), self.clock().now());
             result.unwrap_or_else(|problem| response::error(&problem))

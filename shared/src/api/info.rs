@@ -10,11 +10,16 @@ use super::response;
 use super::route::Route;
 use crate::clock::Clock;
 use crate::store::{OutcomePage, Place, StoredTask, TaskStore};
-use crate::task::{FailedItem, OutcomeFilter, TaskId};
+use crate::task::{FailedItem, OutcomeFilter, Task, TaskId};
+use chrono::{DateTime, Utc};
+use lambda_http::http::{HeaderValue, header};
 use lambda_http::{Body, Request, Response};
 
 /// The most reads of a task for one response, if a restart overtakes each.
 const MAX_READS: u32 = 3;
+
+/// The longest time after which `/info` says that it is worth asking again, in seconds.
+const LONGEST_WAIT: u64 = 30;
 
 /// Shows one deletion task.
 #[derive(Clone, Debug)]
@@ -89,13 +94,25 @@ impl Endpoint for Info {
         let (stored, failures, page) = self.read(&id, items.as_ref()).await?;
         log.task(&stored.task);
 
-        let mut body = TaskBody::new(stored.task, failures);
+        let retry_after = retry_after(&stored.task, self.clock.now());
+        let mut body = TaskBody::new(stored, failures);
         if let (Some(items), Some(page)) = (items, page) {
             let next = page.next.map(|place| items.cursor(place));
             body = body.with_items(page.items, next);
         }
-        response::success(&body)
+        let mut response = response::success(&body)?;
+        if let Some(seconds) = retry_after {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        Ok(response)
     }
+}
+
+/// After how many seconds it is worth asking again, as long as the task has not ended: a tenth of its age, from 1 to 30.
+fn retry_after(task: &Task, now: DateTime<Utc>) -> Option<u64> {
+    let age = (now - task.created_at).num_seconds().max(0);
+    (!task.status.is_terminal()).then(|| age.unsigned_abs().div_ceil(10).clamp(1, LONGEST_WAIT))
 }
 
 impl Items {

@@ -8,9 +8,18 @@ use super::problem::Problem;
 use super::query::Query;
 use super::response;
 use super::route::Route;
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::store::{ListFilter, Position, TaskStore};
 use lambda_http::{Body, Request, Response};
+
+const PARAMETERS: [&str; 6] = [
+    "status",
+    "embedding_model_id",
+    "created_after",
+    "created_before",
+    "limit",
+    "cursor",
+];
 
 /// Lists deletion tasks.
 #[derive(Clone, Debug)]
@@ -38,11 +47,13 @@ impl Endpoint for List {
         request: Request,
         log: &mut RequestLog,
     ) -> Result<Response<Body>, Problem> {
-        let known = ["status", "embedding_model_id", "limit", "cursor"];
-        let mut query = Query::of(&request, &known);
+        let mut query = Query::of(&request, &PARAMETERS);
+        let (created_after, created_before) = query.created();
         let filter = ListFilter {
             status: query.status(),
             model: query.model(),
+            created_after,
+            created_before,
         };
         let limit = query.limit() as usize;
         let listing = listing(&filter);
@@ -64,5 +75,7 @@ impl Endpoint for List {
 fn listing(filter: &ListFilter) -> String {
     let status = filter.status.map_or("", |status| status.as_str());
     let model = filter.model.as_ref().map_or("", |model| model.as_str());
-    format!("tasks {status} {model}")
+    let time = |time: Option<_>| time.map_or_else(String::new, rfc3339);
+    let (after, before) = (time(filter.created_after), time(filter.created_before));
+    format!("tasks {status} {after} {before} {model}")
 }

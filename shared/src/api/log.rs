@@ -1,5 +1,6 @@
 //! The log line of a request.
 
+use super::caller::Caller;
 use super::problem::Problem;
 use crate::queue::QueueError;
 use crate::task::{Task, TaskId};
@@ -20,6 +21,12 @@ pub struct RequestLog {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_id: Option<String>,
+    /// API Gateway's id of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    /// The IAM ARN of who called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempt: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,8 +50,8 @@ impl Line for RequestLog {
         &self.metrics
     }
 
-    fn task_id(&self) -> Option<&str> {
-        self.task_id.as_deref()
+    fn names(&self) -> [Option<&str>; 3] {
+        [&self.task_id, &self.request_id, &self.caller].map(|name| name.as_deref())
     }
 
     fn shorten(&mut self) -> bool {
@@ -53,12 +60,14 @@ impl Line for RequestLog {
 }
 
 impl RequestLog {
-    pub(super) fn begin(endpoint: &'static str, now: DateTime<Utc>) -> Self {
+    pub(super) fn begin(endpoint: &'static str, caller: Caller, now: DateTime<Utc>) -> Self {
         Self {
             began: now,
             endpoint,
             status: StatusCode::OK.as_u16(),
             task_id: None,
+            request_id: caller.request_id,
+            caller: caller.arn,
             attempt: None,
             task_status: None,
             count: None,
@@ -68,6 +77,11 @@ impl RequestLog {
             metrics: Metrics::default(),
             duration_ms: None,
         }
+    }
+
+    /// The IAM ARN of who called.
+    pub(super) fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
     }
 
     /// Names the task.

@@ -4,6 +4,7 @@ use super::cursor;
 use super::validation::{ValidationErrors, describe_unknown};
 use crate::store::Scope;
 use crate::task::{ModelId, OutcomeFilter, TaskId, TaskStatus};
+use chrono::{DateTime, Datelike, Utc};
 use lambda_http::Request;
 use percent_encoding::percent_decode_str;
 
@@ -115,6 +116,18 @@ impl Query {
         })
     }
 
+    /// `created_after` and `created_before`: tasks created in this time, as far as it is bounded.
+    pub(super) fn created(&mut self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
+        let from = self.read("created_after", whole_second);
+        let until = self.read("created_before", whole_second);
+        if let (Some(from), Some(until)) = (from, until)
+            && from >= until
+        {
+            self.refuse("created_before", "must be later than `created_after`");
+        }
+        (from, until)
+    }
+
     /// `limit`: rows of a list page.
     pub(super) fn limit(&mut self) -> u32 {
         let limit = self.read("limit", |text| whole_number(text, MAX_LIMIT));
@@ -166,6 +179,24 @@ fn whole_number(text: &str, max: u32) -> Result<u32, String> {
     number
         .filter(|n| (1..=max).contains(n))
         .ok_or_else(|| format!("must be a whole number from 1 to {max}"))
+}
+
+/// The first whole second that is not before a time in RFC 3339. Tasks are created at whole seconds, so what is not before the one is
+/// not before the other.
+fn whole_second(text: &str) -> Result<DateTime<Utc>, String> {
+    let example = "must be a time in RFC 3339, such as 2024-05-21T12:00:00Z";
+    let time = DateTime::parse_from_rfc3339(text).map_err(|_| {
+        if text.contains(' ') {
+            format!("{example}; in a query write the `+` of an offset as `%2B`")
+        } else {
+            example.to_owned()
+        }
+    })?;
+    let second = time.timestamp() + i64::from(time.timestamp_subsec_nanos() > 0);
+    let second = DateTime::from_timestamp_secs(second);
+    second
+        .filter(|second| (0..=9999).contains(&second.year()))
+        .ok_or_else(|| "must be in the years 0000 to 9999 of UTC".to_owned())
 }
 
 fn must_be_one_of(words: &[&str]) -> String {

@@ -51,7 +51,9 @@ impl Endpoint for Restart {
         log.about(&id);
 
         let now = self.clock.now();
-        let restart = self.store.restart_if_terminal(&id, scope, attempt, now);
+        let restart = self
+            .store
+            .restart_if_terminal(&id, scope, attempt, log.caller(), now);
         let (restarted, ()) = tokio::join!(restart, self.queue.prepare());
         let stored = match restarted? {
             Written::Applied(stored) => stored,

@@ -59,6 +59,8 @@ impl Endpoint for Run {
             model: run.model,
             object_ids: run.object_ids.into_ids(),
             fingerprint,
+            reason: run.reason,
+            created_by: log.caller().map(str::to_owned),
             retention: self.config.retention,
         };
         log.about(&new.id);

@@ -5,12 +5,12 @@ use super::json::{Read, Reader, Skip};
 use super::problem::Problem;
 use super::query::Query;
 use super::validation::{ValidationErrors, describe_unknown};
-use crate::task::{DistinctIds, InvalidName, ModelId, ObjectIds, TaskId};
+use crate::task::{DistinctIds, InvalidName, ModelId, ObjectIds, RequestReason, TaskId};
 use lambda_http::Request;
 use lambda_http::http::header;
 use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 
-const FIELDS: &[&str] = &["embedding_model_id", "task_id", "object_ids"];
+const FIELDS: &[&str] = &["embedding_model_id", "task_id", "object_ids", "reason"];
 const REQUIRED: &[&str] = &["embedding_model_id", "object_ids"];
 
 /// A valid request of `/run`.
@@ -20,6 +20,7 @@ pub(super) struct RunRequest {
     pub(super) task_id: Option<TaskId>,
     /// Each once, in the order in which they are first named.
     pub(super) object_ids: DistinctIds,
+    pub(super) reason: Option<RequestReason>,
 }
 
 impl RunRequest {
@@ -58,6 +59,7 @@ impl RunRequest {
             model: draft.errors.finish_with(draft.model)?,
             task_id: draft.task_id,
             object_ids: draft.object_ids.distinct(),
+            reason: draft.reason,
         })
     }
 }
@@ -92,6 +94,7 @@ struct Draft {
     model: Option<ModelId>,
     task_id: Option<TaskId>,
     object_ids: ObjectIds,
+    reason: Option<RequestReason>,
 }
 
 /// The whole body.
@@ -125,20 +128,16 @@ impl<'de> Reader<'de> for Root<'_> {
             match *field {
                 "object_ids" => object.next_value_seed(Read(IdList(draft)))?,
                 "task_id" => {
-                    draft.task_id = object.next_value_seed(Read(Name {
-                        pointer: "/task_id",
-                        is_optional: true,
-                        new: TaskId::new,
-                        errors: &mut draft.errors,
-                    }))?;
+                    let name = Name::of(field, TaskId::new, &mut draft.errors);
+                    draft.task_id = object.next_value_seed(Read(name))?;
+                }
+                "reason" => {
+                    let name = Name::of(field, RequestReason::new, &mut draft.errors);
+                    draft.reason = object.next_value_seed(Read(name))?;
                 }
                 _ => {
-                    draft.model = object.next_value_seed(Read(Name {
-                        pointer: "/embedding_model_id",
-                        is_optional: false,
-                        new: ModelId::new,
-                        errors: &mut draft.errors,
-                    }))?;
+                    let name = Name::of(field, ModelId::new, &mut draft.errors);
+                    draft.model = object.next_value_seed(Read(name))?;
                 }
             }
         }
@@ -210,34 +209,48 @@ impl Reader<'_> for ObjectIdAt<'_> {
     }
 }
 
-/// A string that is the name of something. `None` beside a validation error, and for null where the name is optional.
+/// A string by a rule. `None` beside a validation error, and for null where the field is optional.
 struct Name<'a, T> {
-    pointer: &'static str,
-    is_optional: bool,
+    field: &'static str,
     new: fn(String) -> Result<T, InvalidName>,
     errors: &'a mut ValidationErrors,
+}
+
+impl<'a, T> Name<'a, T> {
+    fn of(
+        field: &'static str,
+        new: fn(String) -> Result<T, InvalidName>,
+        errors: &'a mut ValidationErrors,
+    ) -> Self {
+        Self { field, new, errors }
+    }
+
+    fn refuse(self, detail: String) -> Option<T> {
+        self.errors.in_body(pointer_to(self.field), detail);
+        None
+    }
 }
 
 impl<T> Reader<'_> for Name<'_, T> {
     type Output = Option<T>;
 
     fn string(self, text: &str) -> Option<T> {
-        (self.new)(text.to_owned())
-            .map_err(|invalid| self.errors.in_body(self.pointer, invalid.to_string()))
-            .ok()
+        match (self.new)(text.to_owned()) {
+            Ok(name) => Some(name),
+            Err(invalid) => self.refuse(invalid.to_string()),
+        }
     }
 
     fn null(self) -> Option<T> {
-        if self.is_optional {
-            None
-        } else {
+        if REQUIRED.contains(&self.field) {
             self.other("null")
+        } else {
+            None
         }
     }
 
     fn other(self, kind: &'static str) -> Option<T> {
-        self.errors.in_body(self.pointer, must_be_a_string(kind));
-        None
+        self.refuse(must_be_a_string(kind))
     }
 }
 

@@ -24,6 +24,7 @@ names! {
     // A task.
     MODEL = "model",
     STATUS = "status",
+    PREVIOUS_STATUS = "previous_status",
     DETAIL = "detail",
     ATTEMPT = "attempt",
     BASELINE = "baseline",
@@ -40,6 +41,9 @@ names! {
     SENDS = "sends",
     FAILED_HEAD = "failed_head",
     CHUNKS = "chunks",
+    REASON = "reason",
+    CREATED_BY = "created_by",
+    CHANGED_BY = "changed_by",
     // The tokens of guarded writes.
     RESTART_OP = "restart_op",
     CANCEL_OP = "cancel_op",

@@ -71,11 +71,9 @@ impl TaskStore {
             .set(attr::PUT_OFFS, n(put_offs))
             .set(attr::DUE_AT, n(claim.lease_until.timestamp() + 1));
         if read.number.is_none() {
-            let status = TaskStatus::Processing;
-            let partition = self.list_partition(status, &read.task.id);
-            update = update
-                .set(attr::STATUS, s(status.as_str()))
-                .set(attr::INDEX_HASH_KEY, s(partition))
+            let (task, status) = (&read.task, TaskStatus::Processing);
+            update = self
+                .in_status(update, &task.id, Some(task.status), status)
                 .set(attr::UPDATED_AT, seconds(now));
         }
         Ok(match self.take(&read, &claim, update).await? {
@@ -109,6 +107,12 @@ impl TaskStore {
             .set(attr::PUT_OFFS, n(put_offs + 1))
             .set(attr::DUE_AT, seconds(now + why.delay(put_offs)))
             .remove(attr::LEASE_UNTIL);
+        let update = if read.number.is_none() {
+            let task = &read.task;
+            self.in_status(update, &task.id, Some(task.status), task.status)
+        } else {
+            update
+        };
         self.take(read, claim, update).await
     }
 

@@ -23,7 +23,8 @@ pub enum Scope {
 }
 
 impl TaskStore {
-    /// Starts a terminal task again: `pending`, one attempt on. `attempt`: only if it is still this one.
+    /// Starts a terminal task again: `pending`, one attempt on. `attempt`: only if it is still this one. `caller`: who asks, an
+    /// IAM ARN.
     ///
     /// Returns the task as it is after the restart or, where it was refused, as it was found; `None` where there is none or
     /// it has expired. If the task returned is terminal and in the named attempt, it expires within a day.
@@ -35,6 +36,7 @@ impl TaskStore {
         id: &TaskId,
         scope: Scope,
         attempt: Option<u32>,
+        caller: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Written<StoredTask, Option<StoredTask>>, StoreError> {
         let op = new_token();
@@ -44,6 +46,7 @@ impl TaskStore {
             .and(expires_after(now + LAST_DAY));
         let update = GuardedUpdate::when(guard)
             .set(attr::RESTART_OP, s(&op))
+            .set_or_remove(attr::CHANGED_BY, caller.map(s))
             .set_sum(attr::ATTEMPT, attr::ATTEMPT, n(1))
             .set(attr::FAILED, n(0))
             .set(attr::SENDS, n(0))
@@ -64,7 +67,7 @@ impl TaskStore {
             .await
     }
 
-    /// Cancels a task that is pending or processing. `attempt`: only if it is still this one.
+    /// Cancels a task that is pending or processing. `attempt`: only if it is still this one. `caller`: who asks, an IAM ARN.
     ///
     /// Returns the task as it is after the cancel or, where it was refused, as it was found; `None` where there is none or
     /// it has expired.
@@ -75,6 +78,7 @@ impl TaskStore {
         &self,
         id: &TaskId,
         attempt: Option<u32>,
+        caller: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<Written<StoredTask, Option<StoredTask>>, StoreError> {
         let op = new_token();
@@ -84,6 +88,7 @@ impl TaskStore {
             .and(expires_after(now));
         let update = GuardedUpdate::when(guard)
             .set(attr::CANCEL_OP, s(&op))
+            .set_or_remove(attr::CHANGED_BY, caller.map(s))
             .remove(attr::DUE_AT);
         self.control(id, update, TaskStatus::Canceled, &op, now)
             .await
@@ -99,10 +104,8 @@ impl TaskStore {
         op: &str,
         now: DateTime<Utc>,
     ) -> Result<Written<StoredTask, Option<StoredTask>>, StoreError> {
-        let update = update
-            .and_when(exists(attr::KEY))
-            .set(attr::STATUS, s(status.as_str()))
-            .set(attr::INDEX_HASH_KEY, s(self.list_partition(status, id)))
+        let update = self
+            .in_status(update.and_when(exists(attr::KEY)), id, None, status)
             .set(attr::UPDATED_AT, seconds(now));
         let written = update
             .send_and_return(&self.client, &self.table, item::key_of(id))

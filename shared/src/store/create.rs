@@ -4,7 +4,9 @@ use super::attribute::{self as attr, seconds};
 use super::guarded::{Condition, Contention, absent, at_most};
 use super::item::{FanOut, InlineChunk, Objects, StoredTask};
 use super::{DISPATCH_GRACE, StoreError, TaskStore, Written, new_token};
-use crate::task::{Fingerprint, ModelId, ObjectIds, Progress, Task, TaskId, TaskStatus};
+use crate::task::{
+    Attribution, Fingerprint, ModelId, ObjectIds, Progress, RequestReason, Task, TaskId, TaskStatus,
+};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -21,6 +23,10 @@ pub struct NewTask {
     pub object_ids: ObjectIds,
     /// Of the model and the objects.
     pub fingerprint: Fingerprint,
+    /// Why the objects are to be deleted, in the caller's words.
+    pub reason: Option<RequestReason>,
+    /// Who asks: an IAM ARN.
+    pub created_by: Option<String>,
     /// How long the task is kept.
     pub retention: TimeDelta,
 }
@@ -58,6 +64,11 @@ impl TaskStore {
             }
         };
         let stored = StoredTask {
+            attribution: Attribution {
+                reason: new.reason,
+                created_by: new.created_by,
+                changed_by: None,
+            },
             baseline: 1,
             fingerprint: new.fingerprint,
             task: Task {

@@ -270,6 +270,7 @@ impl TaskStore {
             .set(attr::DUE_AT, seconds(now + resend_delay(sends)))
             .set(attr::SENDS, n(sends))
             .set(attr::DISPATCH, dispatch.clone());
+        let update = self.in_status(update, &due.id, Some(due.status), due.status);
         let key = item::key_of(&due.id);
         Ok(match update.send(&self.client, &self.table, key).await? {
             // The SDK sent the write again after its response was lost; the first one was applied.
@@ -359,12 +360,9 @@ impl TaskStore {
             .and(status_moved_by(event))
             .and(fan_out_as_read(read));
         let mut update = GuardedUpdate::when(guard).set(attr::FAN_OUT, token.clone());
+        update = self.in_status(update, &task.id, Some(task.status), status);
         if status != task.status {
-            let partition = self.list_partition(status, &task.id);
-            update = update
-                .set(attr::STATUS, s(status.as_str()))
-                .set(attr::INDEX_HASH_KEY, s(partition))
-                .set(attr::UPDATED_AT, seconds(now));
+            update = update.set(attr::UPDATED_AT, seconds(now));
         }
         if is_complete {
             update = update.and_when(none_remain()).remove(attr::DUE_AT);

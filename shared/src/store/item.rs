@@ -16,6 +16,7 @@
 //! | attribute | type | holds |
 //! |---|---|---|
 //! | `model`, `status`, `detail` | S | as in the API; `detail` from the first object given up on, shown once the task has failed |
+//! | `previous_status` | S | where the last write changed the status, the one before it; [`NO_STATUS`] where it created the task |
 //! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
 //! | `nonce`, `restart_op`, `cancel_op`, `dispatch`, `fan_out` | S | the tokens of the create, the newest restart, cancel, send by the sweeper, and fan-out |
 //! | `fingerprint` | B | of the model and the set of ids |
@@ -24,6 +25,7 @@
 //! | `sends` | N | how often the sweeper sent the work again since it last moved |
 //! | `failed_head` | B | the first failures, for a list row, as `task/failed_head.rs` has it |
 //! | `list_pk`, `list_sk` | S | the index's keys |
+//! | `reason`, `created_by`, `changed_by` | S | as in the API, where known |
 //! | `chunks` | N | the number of chunks, where they are items of their own |
 //! | `fan_outs`, `fan_out_due_at` | N | how often chunks that nobody has taken up were sent in this attempt, and when they are sent again |
 //!
@@ -44,19 +46,20 @@
 use super::StoreError;
 use super::attribute::{self as attr, Attributes, Item, b, n, s, seconds};
 use crate::task::{
-    Bitmap, ChunkState, FailedHead, FailedItem, Fingerprint, ModelId, ObjectIds, Outcomes,
-    Progress, Task, TaskId, TaskStatus,
+    Attribution, Bitmap, ChunkState, FailedHead, FailedItem, Fingerprint, ModelId, ObjectIds,
+    Outcomes, Progress, RequestReason, Task, TaskId, TaskStatus,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, SecondsFormat, Utc};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
 
 /// A task as it is stored.
 #[derive(Clone, Debug)]
 pub struct StoredTask {
     /// What a list row shows.
     pub task: Task,
+    /// Why it exists, and who asked for it.
+    pub attribution: Attribution,
     /// Outcomes recorded in attempts before this one no longer count: raised by a restart of everything.
     pub baseline: u32,
     /// What the request asked for.
@@ -117,6 +120,8 @@ pub(super) struct FanOut {
     pub(super) due_at: Option<DateTime<Utc>>,
 }
 
+/// What `previous_status` holds of a task that was just created.
+pub(super) const NO_STATUS: &str = "none";
 /// The key of where the next sweep goes on.
 pub(super) const SWEEP_KEY: &str = "SWEEP";
 
@@ -192,6 +197,7 @@ impl StoredTask {
             (attr::KEY, key_of(&task.id)),
             (attr::MODEL, s(task.model.as_str())),
             (attr::STATUS, s(task.status.as_str())),
+            (attr::PREVIOUS_STATUS, s(NO_STATUS)),
             (attr::ATTEMPT, n(task.attempt)),
             (attr::BASELINE, n(self.baseline)),
             (attr::NONCE, s(&self.nonce)),
@@ -212,7 +218,19 @@ impl StoredTask {
                 s(list_position(task.created_at, task.id.as_str())),
             ),
         ];
-        HashMap::from(attributes.map(|(name, value)| (name.to_owned(), value)))
+        let attribution = &self.attribution;
+        let reason = attribution.reason.as_ref().map(RequestReason::as_str);
+        let optional = [
+            (attr::REASON, reason),
+            (attr::CREATED_BY, attribution.created_by.as_deref()),
+        ];
+        let optional = optional
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, s(text?))));
+        let attributes = attributes.into_iter().chain(optional);
+        attributes
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
     }
 
     /// Reads a task from its item.
@@ -228,6 +246,7 @@ impl StoredTask {
             })),
         };
         Ok(Self {
+            attribution: read_attribution(&mut item)?,
             baseline: item.required(attr::BASELINE)?,
             fingerprint: Fingerprint::from_bytes(&fingerprint)
                 .ok_or_else(|| item.damaged(attr::FINGERPRINT))?,
@@ -266,6 +285,17 @@ pub(super) fn read_task(item: &mut Attributes) -> Result<Task, StoreError> {
             failed: item.required(attr::FAILED)?,
         },
         detail: item.optional(attr::DETAIL)?,
+    })
+}
+
+/// Reads why a task exists and who asked for it. Only the table holds it.
+pub(super) fn read_attribution(item: &mut Attributes) -> Result<Attribution, StoreError> {
+    let reason: Option<String> = item.optional(attr::REASON)?;
+    let reason = reason.map(RequestReason::new).transpose();
+    Ok(Attribution {
+        reason: reason.map_err(|_| item.damaged(attr::REASON))?,
+        created_by: item.optional(attr::CREATED_BY)?,
+        changed_by: item.optional(attr::CHANGED_BY)?,
     })
 }
 
@@ -323,6 +353,7 @@ pub(super) fn or_skip<T>(row: Result<T, StoreError>) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
 
     #[test]
     fn a_task_keeps_its_shard_and_shards_fill_evenly() {

@@ -22,6 +22,11 @@ const ROWS_A_READ_UNIT: usize = 8;
 pub struct Position(pub String);
 
 impl Position {
+    /// A place before that of every task created in this second, and after that of every task created earlier.
+    fn of_second(second: DateTime<Utc>) -> Self {
+        Self(item::list_position(second, ""))
+    }
+
     /// Whether a task could stand there: a creation time and an id. A cursor can be forged.
     pub fn is_well_formed(&self) -> bool {
         let parts = self.0.split_once('#');
@@ -40,9 +45,19 @@ pub struct ListFilter {
     pub status: Option<TaskStatus>,
     /// Only this model; all of them when absent.
     pub model: Option<ModelId>,
+    /// Only tasks created at this time or later.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Only tasks created before this time.
+    pub created_before: Option<DateTime<Utc>>,
 }
 
 impl ListFilter {
+    /// Where a list begins that continues after `from`: every row comes before that place.
+    fn before(&self, from: Option<Position>) -> Option<Position> {
+        let bound = self.created_before.map(Position::of_second);
+        bound.into_iter().chain(from).min()
+    }
+
     /// Whether a task of one of the partitions read is to be shown.
     fn wants(&self, task: &Task, now: DateTime<Utc>) -> bool {
         let model = self.model.as_ref();
@@ -84,12 +99,14 @@ impl TaskStore {
             Some(status) => vec![status],
             None => TaskStatus::ALL.to_vec(),
         };
+        let before = filter.before(from);
+        let end = filter.created_after.map(Position::of_second);
         let mut runs: Vec<Run> = statuses
             .into_iter()
             .flat_map(|status| {
                 (0..self.shards).map(move |shard| item::list_partition(status, shard))
             })
-            .map(|partition| Run::new(partition, from.clone()))
+            .map(|partition| Run::new(partition, before.clone(), end.clone()))
             .collect();
         // Small fetches: a page's rows are spread over the runs, and what is fetched beyond the page is read in vain.
         let most = MAX_ROWS_READ / runs.len();
@@ -155,17 +172,20 @@ struct Run {
     rows: VecDeque<(Position, Item)>,
     /// Rows before this one are still to be read.
     before: Option<Position>,
+    /// Rows before this one in the order of creation are not wanted.
+    end: Option<Position>,
     ended: bool,
     /// Rows that were taken out of it.
     taken: usize,
 }
 
 impl Run {
-    fn new(partition: String, before: Option<Position>) -> Self {
+    fn new(partition: String, before: Option<Position>, end: Option<Position>) -> Self {
         Self {
             partition,
             rows: VecDeque::new(),
             before,
+            end,
             ended: false,
             taken: 0,
         }
@@ -216,9 +236,14 @@ impl Run {
         self.ended = items.is_empty() || !more;
         let read = items.len();
         for item in items {
-            if let Some(position) = position_of(&item) {
-                self.rows.push_back((position, item));
+            let Some(position) = position_of(&item) else {
+                continue;
+            };
+            if self.end.as_ref().is_some_and(|end| position < *end) {
+                self.ended = true;
+                break;
             }
+            self.rows.push_back((position, item));
         }
         if let Some((last, _)) = self.rows.back() {
             self.before = Some(last.clone());

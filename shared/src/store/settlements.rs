@@ -296,12 +296,9 @@ impl TaskStore {
             .set_sum(attr::DELETED, attr::DELETED, n(newly.deleted))
             .set_sum(attr::FAILED, attr::FAILED, n(newly.failed))
             .subtract(attr::REMAINING, n(newly.sum()));
+        part = self.in_status(part, &task.id, Some(task.status), status);
         if status != task.status {
-            let partition = self.list_partition(status, &task.id);
-            part = part
-                .set(attr::STATUS, s(status.as_str()))
-                .set(attr::INDEX_HASH_KEY, s(partition))
-                .remove(attr::DUE_AT);
+            part = part.remove(attr::DUE_AT);
         }
         part = match status {
             // These were the last chunks. Within an attempt `remaining` only shrinks, and it includes their objects. If it

@@ -9,6 +9,8 @@ pub const MAX_TASK_ID_BYTES: usize = 255;
 pub const MAX_MODEL_ID_BYTES: usize = 128;
 /// The longest object id, in bytes of UTF-8.
 pub const MAX_OBJECT_ID_BYTES: usize = 1024;
+/// The longest reason of a request, in bytes of UTF-8.
+pub const MAX_REQUEST_REASON_BYTES: usize = 256;
 
 /// Why a text is not a valid name. The words follow "must …" or stand alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,6 +112,28 @@ impl ModelId {
     }
 
     /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a caller wants the objects deleted, such as a ticket or an article of a law: 1 to 256 bytes of UTF-8 without control
+/// characters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RequestReason(String);
+
+impl RequestReason {
+    /// Checks `text` and takes it as the reason of a request.
+    ///
+    /// # Errors
+    /// Says which rule the text breaks.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+        let text = text.into();
+        check(&text, MAX_REQUEST_REASON_BYTES)?;
+        Ok(Self(text))
+    }
+
+    /// The reason as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -89,6 +89,15 @@ impl TaskStatus {
         }
     }
 
+    /// How far within an attempt a task in this status has come: a change within an attempt always makes it grow.
+    pub const fn step(self) -> u64 {
+        match self {
+            Self::Pending => 0,
+            Self::Processing => 1,
+            Self::Done | Self::Failed | Self::Canceled => 2,
+        }
+    }
+
     /// What `event` does to a task in this status.
     pub const fn on(self, event: Event) -> Effect {
         use Effect::{Move, Nothing, Refuse};
@@ -180,6 +189,19 @@ mod tests {
         for (status, effects) in table {
             for (event, effect) in EVENTS.into_iter().zip(effects) {
                 assert_eq!(status.on(event), effect, "{status} on {event:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn within_an_attempt_every_move_is_a_step_on() {
+        for status in TaskStatus::ALL {
+            for event in EVENTS {
+                let Move(moved) = status.on(event) else {
+                    continue;
+                };
+                let is_on = moved.step() > status.step() || moved == status;
+                assert_eq!(is_on, event != Event::Restart, "{status} on {event:?}");
             }
         }
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::Level;
 
-/// The most bytes of a line beside its task's id.
+/// The most bytes of a line beside the [names](Line::names) in it.
 pub const MAX_LINE_BYTES: usize = 400;
 
 /// A kind of line. It serializes to its fields, in order, its [`Metrics`] flattened among them. Texts whose length nobody
@@ -18,9 +18,10 @@ pub trait Line: Serialize {
         &NONE
     }
 
-    /// The task that the line is about. Its id does not count towards [`MAX_LINE_BYTES`].
-    fn task_id(&self) -> Option<&str> {
-        None
+    /// The names in the line that others chose: of its task, its request, its caller. They do not count towards
+    /// [`MAX_LINE_BYTES`].
+    fn names(&self) -> [Option<&str>; 3] {
+        [None; 3]
     }
 
     /// Leaves out the field that is missed least, for a line that is too long. `false`: there is none left to leave out.
@@ -57,8 +58,9 @@ pub(super) fn to_json(
         };
         // Fields with names and plain values always serialize.
         let mut json = serde_json::to_string(&written).unwrap_or_default();
-        let is_short = json.len() <= MAX_LINE_BYTES
-            || json.len() - line.task_id().map_or(0, bytes_in_json) <= MAX_LINE_BYTES;
+        let names = || line.names().into_iter().flatten().map(bytes_in_json);
+        let is_short =
+            json.len() <= MAX_LINE_BYTES || json.len() - names().sum::<usize>() <= MAX_LINE_BYTES;
         if is_short || !(line.shorten() || level.take().is_some()) {
             json.push('\n');
             return json;

@@ -30,6 +30,10 @@ const LATE: Duration = Duration::from_millis(300);
 const MAX_BURST: Duration = Duration::from_millis(200);
 /// After no response to a request for a grant, none is asked for in this time.
 const UNSHARED_TIME: Duration = Duration::from_secs(5);
+/// About so many objects, those checked last, decide which part is likely to be present.
+const REMEMBERED: usize = 500;
+/// What is expected to be present is a little more than that: what a turn does not use is given back.
+const MARGIN: f64 = 1.1;
 /// The nearest that work comes back which was handed back: SQS counts in seconds.
 const SOONEST: Duration = Duration::from_secs(1);
 /// The latest that it does. How long a backlog lasts is an estimate.
@@ -43,6 +47,7 @@ pub struct Turns {
     burst: Duration,
     state: Mutex<State>,
     asking: tokio::sync::Mutex<()>,
+    first_check: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +62,8 @@ struct State {
     unshared_until: Time,
     /// Where the last message that was handed back has its place.
     line_until: Time,
+    /// The part of the objects checked lately that were present.
+    present: Option<f64>,
 }
 
 /// What a request for a turn comes to.
@@ -110,6 +117,7 @@ impl Turns {
             burst,
             state: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            first_check: tokio::sync::Mutex::default(),
         }
     }
 
@@ -126,6 +134,36 @@ impl Turns {
     /// Held by who asks for a grant, so that one process asks once at a time: others may find their time in the same grant.
     pub async fn asking(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.asking.lock().await
+    }
+
+    /// Held by who makes the first existence check in the index, so that the others of this process know what to expect. They wait
+    /// for it, but no longer than `longest`.
+    pub async fn first_check(&self, longest: Duration) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        if self.state().present.is_some() {
+            return None;
+        }
+        let first = tokio::time::timeout(longest, self.first_check.lock()).await;
+        first.ok().filter(|_| self.state().present.is_none())
+    }
+
+    /// How many of so many objects are likely to need a delete, by what was lately found present in the index; all of them before
+    /// the first check. At least one.
+    pub fn expected(&self, objects: usize) -> usize {
+        let present = self.state().present.unwrap_or(1.0);
+        let expected = (MARGIN * objects as f64 * present).ceil() as usize;
+        expected.clamp(1, objects.max(1))
+    }
+
+    /// An existence check found so many of so many objects present.
+    pub fn found(&self, present: usize, objects: usize) {
+        if objects == 0 {
+            return;
+        }
+        let mut state = self.state();
+        let found = present as f64 / objects as f64;
+        let before = state.present.unwrap_or(found);
+        let weight = objects as f64 / (objects + REMEMBERED) as f64;
+        state.present = Some(before + (found - before) * weight);
     }
 
     /// Reserves the next delete of so many objects, if its turn comes within `longest`.
@@ -292,9 +330,9 @@ impl Turn {
         self.at.saturating_sub(since_epoch(now))
     }
 
-    /// Whether it came so long ago that it is lost.
-    pub fn has_passed(&self, now: DateTime<Utc>) -> bool {
-        self.at + LATE < since_epoch(now)
+    /// Whether it still is one, and long enough for a delete of so many objects.
+    pub fn is_enough_for(&self, objects: usize, now: DateTime<Utc>) -> bool {
+        objects <= self.units && since_epoch(now) <= self.at + LATE
     }
 
     /// Uses it, for a delete of so many objects.

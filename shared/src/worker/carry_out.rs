@@ -10,8 +10,9 @@ use super::turn::{NEAR, turn};
 use super::{LEASE_MARGIN, MAX_TRIES, Verdict, Worker, give_up};
 use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, TaskChunk, Written};
 use crate::task::{Message, Outcome, Reason, Task, TaskId, TaskStatus};
-use crate::vector::{Index, VectorError, VectorErrorKind};
+use crate::vector::{Index, Turn, Turns, VectorError, VectorErrorKind};
 use chrono::{DateTime, Utc};
+use std::sync::Arc;
 
 /// Somebody else was first between this worker's read and its write.
 const MOVED: Verdict = Verdict::Dropped("moved before it was claimed");
@@ -47,7 +48,8 @@ impl Worker {
             if let Some(turns) = index.as_ref().and_then(|index| index.turns.as_ref())
                 && turns.is_far(NEAR, self.clock.now())
             {
-                let after = turns.come_back(objects_of_a_chunk(&task), NEAR, self.clock.now());
+                let expected = turns.expected(objects_of_a_chunk(&task));
+                let after = turns.come_back(expected, NEAR, self.clock.now());
                 return Ok(Verdict::TurnIsFar(after));
             }
             let Some(chunk) = self.tasks.load_chunk(task, message.chunk).await? else {
@@ -96,20 +98,21 @@ impl Worker {
             return Ok(Verdict::Dropped("ended already"));
         }
 
-        // The turn of the first delete. What is far is handed back before it is claimed, so it is no try.
         let (store, turns) = match index {
             Some(Index { store, turns }) => (Some(store), turns),
             None => (None, None),
         };
-        let mut first_turn = None;
-        if let Some(turns) = &turns
-            && !open.is_empty()
-        {
-            first_turn = turn(&self.tasks, &self.clock, turns, open.len(), NEAR).await;
-            if first_turn.is_none() {
-                let after = turns.come_back(open.len(), NEAR, self.clock.now());
-                return Ok(Verdict::TurnIsFar(after));
-            }
+        let turns = turns.filter(|_| !open.is_empty());
+
+        // The turn of the first delete, for as many objects as are likely to be there. What is far is handed back before it is
+        // claimed, so it is no try.
+        let (mut first_turn, mut first_check) = (None, None);
+        if let Some(turns) = &turns {
+            first_check = turns.first_check(NEAR).await;
+            first_turn = match self.near_turn(turns, turns.expected(open.len())).await {
+                Ok(turn) => Some(turn),
+                Err(verdict) => return Ok(verdict),
+            };
         }
 
         // Existence check.
@@ -130,6 +133,19 @@ impl Worker {
                 }
             }
         };
+        if let Some(turns) = &turns {
+            let (present, unknown) = (existence.present.len(), existence.unknown.len());
+            turns.found(present, open.len() - unknown);
+            drop(first_check);
+            let objects = present.min(turns.most());
+            first_turn = first_turn.filter(|turn| turn.is_enough_for(objects, self.clock.now()));
+            if first_turn.is_none() && objects > 0 {
+                first_turn = match self.near_turn(turns, objects).await {
+                    Ok(turn) => Some(turn),
+                    Err(verdict) => return Ok(verdict),
+                };
+            }
+        }
         if !budget.allows_a_call() && existence.failed.is_empty() {
             return Ok(Verdict::HandedBack);
         }
@@ -195,6 +211,15 @@ impl Worker {
             status: settled.task.status,
             has_more_to_do: deleted.used_up_its_calls && has_progress,
         })
+    }
+
+    /// Reserves the turn of a delete of so many objects, if it is near.
+    ///
+    /// # Errors
+    /// The verdict on work whose turn is far.
+    async fn near_turn(&self, turns: &Arc<Turns>, objects: usize) -> Result<Turn, Verdict> {
+        let turn = turn(&self.tasks, &self.clock, turns, objects, NEAR).await;
+        turn.ok_or_else(|| Verdict::TurnIsFar(turns.come_back(objects, NEAR, self.clock.now())))
     }
 
     /// Settles a claim, and sees to an attempt that began while it was in force.

@@ -151,8 +151,8 @@ impl Line for MessageLine<'_> {
         &self.metrics
     }
 
-    fn task_id(&self) -> Option<&str> {
-        Some(self.task_id)
+    fn names(&self) -> [Option<&str>; 3] {
+        [Some(self.task_id), None, None]
     }
 
     fn shorten(&mut self) -> bool {

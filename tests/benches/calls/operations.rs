@@ -7,6 +7,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use local::NAME;
 use serde_json::{Map, Value, json};
 use shared::store::{INDEX_ATTRIBUTES, INDEX_HASH_KEY, INDEX_RANGE_KEY, KEY};
+use shared::task::MAX_REQUEST_REASON_BYTES;
 use std::collections::BTreeMap;
 use tests::bench::attribute;
 use tests::bench::units::size_of;
@@ -70,6 +71,19 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     let cost = service.cost(whole).await;
     ended(service, &id(2), OBJECTS - 1).await;
     row(SMALL, cost, least::whole_task(OBJECTS, OBJECTS - 1));
+
+    seed_but_one(service, "reason", 6).await;
+    let whole = async {
+        let body = run_text("reason", &id(256), 6, OBJECTS);
+        let mut body: Value = serde_json::from_str(&body).expect("a body");
+        body["reason"] = "r".repeat(MAX_REQUEST_REASON_BYTES).into();
+        service.call("POST", "/run", body.to_string()).await;
+        (1, 1 + service.work(1).await)
+    };
+    let cost = service.cost(whole).await;
+    ended(service, &id(256), OBJECTS - 1).await;
+    let least = least::whole_task(OBJECTS, OBJECTS - 1);
+    row("a task of 10, with the longest reason", cost, least);
 
     for (name, objects) in [("a task of 20", 20), ("a task of 500", 500)] {
         let id = id(objects);

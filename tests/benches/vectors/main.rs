@@ -1,5 +1,5 @@
 //! How fast objects go from each vector store: `cargo bench -p tests --bench vectors`, or with `-- --quick` for fewer objects; one
-//! part alone with `-- s3vectors`, `-- neighbours` or `-- postgres`. Measuring takes about ten minutes.
+//! part alone with `-- s3vectors`, `-- neighbours`, `-- absent` or `-- postgres`. Measuring takes about ten minutes.
 //!
 //! # Method
 //! S3 Vectors (`s3vectors.rs`): a task of 100,000 objects, all of which are in one index, carried out by worker processes of which
@@ -12,6 +12,8 @@
 //!
 //! Neighbours (`s3vectors.rs`): the local runner with its defaults, whose S3 Vectors keeps these rates. Ten tasks of one object each, one
 //! after the other; then a task of 60,000 objects of another index, and until it ends further tasks of one object, one every 300 ms.
+//!
+//! Absent (`s3vectors.rs`): the same runner; a task of 30,000 objects of which 1,000 are there.
 //!
 //! PostgreSQL (`postgres.rs`): 200,000 rows with vectors of 128 numbers and an HNSW index, ids as text; 100,000 of them are deleted,
 //! all of which are there. Every deletion starts with a fresh copy of the same database (`data.rs`). *The service* is all of it
@@ -62,6 +64,8 @@ enum Part {
     S3vectors,
     /// Small tasks beside a large one of another index
     Neighbours,
+    /// A large task whose objects are mostly absent
+    Absent,
     /// PostgreSQL with pgvector
     Postgres,
     /// One worker process, for `s3vectors`
@@ -86,10 +90,12 @@ async fn main() {
         _ if !arguments.flags.is_bench("vectors") => return,
         Some(Part::S3vectors) => s3vectors::measure(quick).await,
         Some(Part::Neighbours) => s3vectors::neighbours().await,
+        Some(Part::Absent) => s3vectors::absent().await,
         Some(Part::Postgres) => postgres::measure(quick).await,
         None => {
             let mut rows = s3vectors::measure(quick).await;
             rows.extend(s3vectors::neighbours().await);
+            rows.extend(s3vectors::absent().await);
             rows.extend(postgres::measure(quick).await);
             rows
         }

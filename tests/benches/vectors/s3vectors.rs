@@ -127,6 +127,38 @@ pub(crate) async fn neighbours() -> Vec<Row> {
     vec![row("alone", alone), row("beside 60,000", beside)]
 }
 
+/// Measures tasks of 30,000 objects of which 1,000 are there, in the local runner as `cargo run -- --throttle` starts it: spread
+/// over the task, and at its start.
+pub(crate) async fn absent() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (place, apart) in [("spread", 30), ("at the start", 1)] {
+        let throttle = Throttle::default();
+        let options = Options {
+            throttle: throttle.clone(),
+            ..Options::default()
+        };
+        let running = bench::start(options).await;
+        let all: Vec<_> = seed::object_ids(1, 30_000).collect();
+        let there: Vec<_> = all.iter().step_by(apart).take(1_000).cloned().collect();
+        seed::index(&running.clients.s3vectors, INDEX, &there).await;
+        throttle.turn(true);
+        let began = Instant::now();
+        bench::run(&running, seed::run_body(INDEX, "task", &all).to_string()).await;
+        let client = &running.clients.dynamodb;
+        bench::until(began, async || bench::has_ended(client, "task").await).await;
+        let seconds = began.elapsed().as_secs_f64();
+        let deleted = bench::attribute(client, "task", "deleted").await;
+        running.shutdown().await;
+        rows.push(row([
+            ("objects", all.len().into()),
+            ("of these there", place.into()),
+            ("deleted", deleted.into()),
+            ("seconds", format!("{seconds:.1}").into()),
+        ]));
+    }
+    rows
+}
+
 async fn run(workers: usize, objects: usize, pace: Pace) -> Row {
     let throttle = Throttle::default();
     let options = Options {

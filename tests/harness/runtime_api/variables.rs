@@ -54,6 +54,7 @@ fn value_of(name: &str, running: &Running) -> String {
         "TABLE_NAME" => NAME,
         "QUEUE_URL" => &running.queue_url,
         "VECTOR_STORES" => DEFAULT_VECTOR_STORES,
+        "EVENT_BUS" => "default",
         "LIST_SHARDS" => "4",
         "RETENTION_DAYS" => "90",
         "TASK_ID_REUSE" => "return",

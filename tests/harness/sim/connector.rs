@@ -138,6 +138,7 @@ fn read(request: &HttpRequest) -> Call {
         target: match target {
             "DynamoDB" => Target::DynamoDb,
             "SQS" => Target::Sqs,
+            "EventBridge" => Target::EventBridge,
             _ => Target::S3Vectors,
         },
         name: operation.to_owned(),
@@ -208,6 +209,7 @@ impl State {
                 match call.target {
                     Target::DynamoDb => self.serve_dynamodb(process, call, partly),
                     Target::Sqs => self.serve_sqs(call, partly),
+                    Target::EventBridge => self.serve_event_bus(call, partly),
                     Target::S3Vectors => self.serve_s3vectors(process, call, partly),
                 }
             }
@@ -225,7 +227,7 @@ impl State {
                 let keys: Vec<_> = keys.iter().map(|key| self.checks.name_of(key)).collect();
                 format!("{} {}", call.name, keys.join(" "))
             }
-            Target::Sqs => call.name.clone(),
+            Target::Sqs | Target::EventBridge => call.name.clone(),
             Target::S3Vectors => {
                 let keys = super::index::keys_of(&call.body);
                 format!("{} {}", call.name, keys.join(" "))

@@ -214,6 +214,10 @@ impl State {
                     self.table.hold(&keys, now);
                 }
                 let changes = self.table.written(keys, &mut self.rng);
+                for change in &changes {
+                    let appended = self.stream.append(change);
+                    self.expect(appended);
+                }
                 let checked = self.checks.written(process, changes, now);
                 self.expect(checked);
             }

@@ -15,6 +15,7 @@ pub(crate) enum Target {
     DynamoDb,
     Sqs,
     S3Vectors,
+    EventBridge,
 }
 
 /// What becomes of a request and its response.
@@ -147,7 +148,7 @@ impl Chances {
         let is_write = matches!(name, "UpdateItem" | "PutItem" | "TransactWriteItems");
         let is_batch = matches!(
             name,
-            "DeleteVectors" | "BatchGetItem" | "BatchWriteItem" | "SendMessageBatch"
+            "DeleteVectors" | "BatchGetItem" | "BatchWriteItem" | "SendMessageBatch" | "PutEvents"
         );
         let refusals = refusals(target);
         let kinds = [
@@ -222,6 +223,16 @@ fn refusals(target: Target) -> Refusals {
             ],
             failed: [
                 Fate::Refused(500, "InternalError"),
+                Fate::Refused(503, "ServiceUnavailable"),
+            ],
+        },
+        Target::EventBridge => Refusals {
+            throttled: [
+                Fate::Refused(400, "ThrottlingException"),
+                Fate::Refused(400, "LimitExceededException"),
+            ],
+            failed: [
+                Fate::Refused(500, "InternalException"),
                 Fate::Refused(503, "ServiceUnavailable"),
             ],
         },

@@ -64,6 +64,7 @@ impl Service {
                 self.world.with(|state| state.violated(what));
             }
         }
+        self.tell_all().await;
         self.check_at_rest().await;
     }
 

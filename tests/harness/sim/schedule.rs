@@ -159,6 +159,14 @@ async fn play(world: &World, shape: Shape, trust: Trust) {
             }
         }
     });
+    let telling = service.clone();
+    actors.spawn(async move {
+        while telling.now() < end && !telling.is_violated() {
+            telling.tell().await;
+            let wait = telling.world.with(|state| state.rng.u64(100..=20_000));
+            tokio::time::sleep(Duration::from_millis(wait)).await;
+        }
+    });
     let meddling = service.clone();
     actors.spawn(async move {
         while let Some(task) = deletes.recv().await {

@@ -11,12 +11,14 @@ use crate::queue::{event, failed};
 use crate::stores::Believing;
 use aws_sdk_dynamodb::config::StalledStreamProtectionConfig;
 use aws_sdk_dynamodb::config::retry::{RetryPartition, TokenBucket};
+use aws_sdk_eventbridge::Client;
 use chrono::TimeDelta;
 use lambda_http::http::Request;
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
 use shared::api::{Api, ApiConfig, TaskIdReuse};
 use shared::aws;
+use shared::events::{EventBus, TaskEvents};
 use shared::store::StoreConfig;
 use shared::task::ChunkLimits;
 use shared::vector::{Services, VectorStores};
@@ -34,6 +36,7 @@ pub(crate) struct Service {
     api: Api,
     worker: Worker,
     sweeper: Sweeper,
+    pub(super) events: TaskEvents,
 }
 
 /// What confirms a delete to the service.
@@ -80,6 +83,10 @@ impl Service {
         let sqs = aws::sqs_client(&config).config().to_builder();
         let sqs = sqs.retry_partition(partition()).build();
         let clock = world.with(|state| state.clock.clone());
+        let bus = aws::eventbridge_client(&config).config().to_builder();
+        let bus = bus.retry_partition(partition()).build();
+        let bus = EventBus::new(Client::from_conf(bus), "default".to_owned());
+        let events = TaskEvents::new(bus, clock.clone());
         let store = StoreConfig {
             table_name: TABLE.to_owned(),
             list_shards,
@@ -107,6 +114,7 @@ impl Service {
             api: wiring.api(),
             worker: wiring.worker(vectors),
             sweeper: wiring.sweeper(),
+            events,
         }
     }
 
@@ -119,7 +127,7 @@ impl Service {
     }
 
     /// Runs `work` as a process of its own, which may be killed. `None` if it was.
-    async fn process<T: Send + 'static>(
+    pub(super) async fn process<T: Send + 'static>(
         &self,
         kind: &'static str,
         timeout: Duration,

@@ -5,6 +5,7 @@ use super::dynamodb::Table;
 use super::faults::Planner;
 use super::index::Index;
 use super::queue::Queue;
+use super::stream::Stream;
 use chrono::{DateTime, Utc};
 use shared::clock::{Clock, TokioClock};
 use std::collections::BTreeMap;
@@ -60,6 +61,7 @@ pub(crate) struct State {
     pub(crate) table: Table,
     pub(crate) queue: Queue,
     pub(crate) index: Index,
+    pub(crate) stream: Stream,
     pub(crate) checks: Checks,
     pub(crate) stats: Stats,
     /// How likely others insert an object again that the service has just deleted.
@@ -106,6 +108,7 @@ impl World {
             planner,
             queue: Queue::default(),
             index: Index::default(),
+            stream: Stream::default(),
             checks: Checks::default(),
             stats: Stats::default(),
             inserted_again: 0.0,

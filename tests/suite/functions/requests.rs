@@ -1,6 +1,6 @@
 //! Requests in the shapes that API Gateway gives them, good ones and bad ones.
 
-use super::{example, received, services, stored, timeless};
+use super::{CREATOR, example, received, services, stored, timeless};
 use serde_json::{Value, json};
 use tests::runtime_api::{Function, event};
 
@@ -47,6 +47,7 @@ fn of_http_api(event: &Value, raw_query: &str) -> Value {
         "requestContext": {
             "accountId": "123456789012",
             "apiId": "a1b2c3d4e5",
+            "authorizer": {"iam": {"userArn": event["requestContext"]["identity"]["userArn"]}},
             "domainName": "a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com",
             "domainPrefix": "a1b2c3d4e5",
             "http": {
@@ -103,6 +104,7 @@ async fn an_http_api_may_stand_in_for_the_rest_api() {
     for (name, query, status) in calls {
         let mut function = Function::start(name, &running).await;
         let task = function.call(&of_http_api(&event(name), query)).await.ok();
+        assert_eq!(task["created_by"], CREATOR);
         assert_eq!(
             (&task["id"], &task["status"]),
             (&json!("delete-xyz"), &json!(status))

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
-use tests::{DEMO_INDEX, Service, example, ids, run_body};
+use tests::{DEMO_INDEX, Service, as_listed, example, ids, run_body};
 
 /// The most bytes of JSON that a row's `failed_item_ids` takes.
 const MAX_FAILED_BYTES: usize = 1024;
@@ -18,10 +18,10 @@ async fn row(service: &Service, id: &str) -> Value {
     row.unwrap_or_else(|| panic!("{id} is not listed")).clone()
 }
 
-/// Fails the test unless a list shows the task as `/info` does. Returns its row.
+/// Fails the test unless a list shows the task as `/info` does, but for who asked for it. Returns its row.
 async fn assert_same(service: &Service, id: &str) -> Value {
     let row = row(service, id).await;
-    assert_eq!(row, service.task(id).await);
+    assert_eq!(row, as_listed(service.task(id).await));
     row
 }
 

@@ -147,6 +147,12 @@ fn assert_headers(reply: &Reply, example: &Example) {
         let known = example.known_headers.get(name);
         let known = known.unwrap_or_else(|| panic!("{place}: {name} is not documented"));
         let (schema, value) = (&known["schema"], reply.header(name).unwrap());
+        if let (Some(least), Some(most)) = (schema["minimum"].as_u64(), schema["maximum"].as_u64())
+        {
+            let value: u64 = value.parse().expect("a number");
+            assert!((least..=most).contains(&value), "{place}: {name}: {value}");
+            continue;
+        }
         let allowed = schema["enum"].as_array().cloned();
         let allowed = allowed.unwrap_or_else(|| vec![schema["const"].clone()]);
         // A header is a text, a number too.

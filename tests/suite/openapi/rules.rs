@@ -4,8 +4,8 @@ use regex::Regex;
 use serde_json::{Value, json};
 use shared::api::{MAX_BODY_BYTES, PROBLEM_TYPE, ProblemKind, Route, limits};
 use shared::task::{
-    MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_TASK_ID_BYTES, ModelId, NOT_FOUND, ObjectIds,
-    Outcome, Reason, TaskId, TaskStatus,
+    MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_REQUEST_REASON_BYTES, MAX_TASK_ID_BYTES, ModelId,
+    NOT_FOUND, ObjectIds, Outcome, Reason, TaskId, TaskStatus,
 };
 use std::collections::BTreeSet;
 use tests::Service;
@@ -131,8 +131,10 @@ fn every_problem_that_the_code_can_make_is_documented_and_no_other() {
 #[test]
 fn numbers_are_those_of_the_code() {
     let document = Document::read();
-    let task = &document.schema("Task")["properties"];
-    let list = document.at("/paths/~1internal~1deletion-tasks~1list/get/parameters/2/schema");
+    let task = &document.schema("ListedTask")["properties"];
+    let items = document.at("/components/schemas/TaskWithItems/allOf/1/properties/items");
+    let tasks = &document.schema("TaskList")["properties"]["tasks"];
+    let list = document.at("/paths/~1internal~1deletion-tasks~1list/get/parameters/4/schema");
     let problem = &document.schema("Problem")["properties"];
     let retry = document.at("/components/responses/ServiceUnavailable/headers/Retry-After/schema");
     for (documented, coded) in [
@@ -144,14 +146,16 @@ fn numbers_are_those_of_the_code() {
         (&document.schema("ObjectId")["maxLength"], MAX_OBJECT_ID_BYTES),
         (&list["maximum"], limits::MAX_LIMIT as usize),
         (&list["default"], limits::DEFAULT_LIMIT as usize),
-        (&document.schema("TaskList")["properties"]["tasks"]["maxItems"], limits::MAX_LIMIT as usize),
+        (&document.schema("Reason")["x-max-bytes"], MAX_REQUEST_REASON_BYTES),
+        (&document.schema("Reason")["maxLength"], MAX_REQUEST_REASON_BYTES),
+        (&tasks["maxItems"], limits::MAX_LIMIT as usize),
         (&task["failed_item_ids"]["maxItems"], limits::MAX_FAILURES),
         (
-            &document.schema("ListedTask")["properties"]["failed_item_ids"]["maxItems"],
+            &tasks["items"]["properties"]["failed_item_ids"]["maxItems"],
             limits::MAX_HEAD_ITEMS,
         ),
         (
-            &document.schema("TaskWithItems")["properties"]["items"]["maxItems"],
+            &items["maxItems"],
             limits::MAX_ITEMS,
         ),
         (&problem["errors"]["maxItems"], limits::MAX_VALIDATION_ERRORS),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::problem::Problem;
+use crate::clock::rfc3339;
 use lambda_http::{Body, http};
 
 fn query(text: &str, known: &[&str]) -> Query {
@@ -219,4 +220,52 @@ fn everything_wrong_is_listed_at_once() {
     let parameters: Vec<_> = errors.iter().map(|(name, _)| name.as_str()).collect();
     let expected = ["taskId", "attempt", "x", "task_id", "scope", "attempt"];
     assert_eq!(parameters, expected);
+}
+
+#[test]
+fn a_time_is_read_in_any_offset_and_rounded_up_to_the_second() {
+    for (text, expected) in [
+        ("2024-05-21T12:00:00Z", "2024-05-21T12:00:00Z"),
+        ("2024-05-21t12:00:00z", "2024-05-21T12:00:00Z"),
+        ("2024-05-21T14:30:00%2B02:30", "2024-05-21T12:00:00Z"),
+        ("2024-05-21T11:59:59-00:00", "2024-05-21T11:59:59Z"),
+        ("2024-05-21T11:59:59.000000001Z", "2024-05-21T12:00:00Z"),
+        ("2024-05-21T11:59:59.0Z", "2024-05-21T11:59:59Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
+    ] {
+        let mut query = query(&format!("created_after={text}"), &["created_after"]);
+        let (after, before) = query.created();
+        assert_eq!(after.map(rfc3339).as_deref(), Some(expected), "{text}");
+        assert_eq!(before, None);
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_refused_and_so_are_two_the_wrong_way_round() {
+    let example = "must be a time in RFC 3339, such as 2024-05-21T12:00:00Z";
+    let plus = format!("{example}; in a query write the `+` of an offset as `%2B`");
+    let years = "must be in the years 0000 to 9999 of UTC";
+    for (text, detail) in [
+        ("", example),
+        ("yesterday", example),
+        ("2024-05-21", example),
+        ("2024-05-21T12:00:00", example),
+        ("2024-02-30T12:00:00Z", example),
+        ("1716292800", example),
+        ("2024-05-21T12:00:00+02:00", &plus),
+        ("9999-12-31T23:59:59.5Z", years),
+        ("9999-12-31T23:59:59-00:01", years),
+        ("0000-01-01T00:00:00%2B00:01", years),
+    ] {
+        assert_refused("created_after", text, Query::created, detail);
+        assert_refused("created_before", text, Query::created, detail);
+    }
+    for before in ["2024-05-21T12:00:00Z", "2024-05-21T13:59:59%2B02:00"] {
+        let text = format!("created_after=2024-05-21T12:00:00Z&created_before={before}");
+        let mut query = query(&text, &["created_after", "created_before"]);
+        query.created();
+        let later = "must be later than `created_after`";
+        let expected = [("created_before".to_owned(), later.to_owned())];
+        assert_eq!(errors(query), expected);
+    }
 }

@@ -54,6 +54,28 @@ fn the_documented_request_is_taken() {
 }
 
 #[test]
+fn a_reason_is_any_text_of_up_to_256_bytes() {
+    for text in ["Art. 17 GDPR, ticket 4711", "🗑️ ", &"é".repeat(128)] {
+        let body = with(&format!(r#""reason":{}"#, serde_json::json!(text)));
+        let request = RunRequest::parse(body.as_bytes()).unwrap();
+        assert_eq!(request.reason.unwrap().as_str(), text);
+    }
+    for body in [objects(r#"["a"]"#), with(r#""reason":null"#)] {
+        let request = RunRequest::parse(body.as_bytes()).unwrap();
+        assert!(request.reason.is_none(), "{body}");
+    }
+    let long = "r".repeat(257);
+    for (text, detail) in [
+        ("", "must not be empty"),
+        (&long, "must be at most 256 bytes of UTF-8, got 257"),
+        ("a\nb", "must not contain control characters, got U+000A"),
+    ] {
+        let body = with(&format!(r#""reason":{}"#, serde_json::json!(text)));
+        assert_refused(&body, "/reason", detail);
+    }
+}
+
+#[test]
 fn an_absent_and_a_null_task_id_are_the_same() {
     for body in [objects(r#"["a"]"#), task("null")] {
         let request = RunRequest::parse(body.as_bytes()).unwrap();
@@ -145,6 +167,8 @@ fn names_are_strings() {
         );
         if value != "null" {
             assert_refused(&task(value), "/task_id", &detail);
+            let reason = with(&format!(r#""reason":{value}"#));
+            assert_refused(&reason, "/reason", &detail);
         }
     }
 }
@@ -210,7 +234,7 @@ fn object_ids_are_a_list_that_is_not_empty() {
 #[test]
 fn an_unknown_field_is_refused_with_the_known_ones() {
     let meant = "is not known; did you mean `task_id`?";
-    let known = "is not known; the known ones are embedding_model_id, task_id, object_ids";
+    let known = "is not known; the known ones are embedding_model_id, task_id, object_ids, reason";
     for (member, pointer, detail) in [
         (r#""taskId":"t""#, "/taskId", meant),
         (r#""TASK_ID":null"#, "/TASK_ID", meant),

@@ -28,8 +28,8 @@ impl Line for TestLine {
         &self.metrics
     }
 
-    fn task_id(&self) -> Option<&str> {
-        self.task_id.as_deref()
+    fn names(&self) -> [Option<&str>; 3] {
+        [self.task_id.as_deref(), None, None]
     }
 
     fn shorten(&mut self) -> bool {

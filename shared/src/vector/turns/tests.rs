@@ -289,6 +289,46 @@ fn what_a_turn_does_not_use_serves_the_next() {
 }
 
 #[test]
+fn what_is_expected_follows_what_was_lately_found_present() {
+    let turns = turns();
+    assert_eq!(turns.expected(CHUNK), CHUNK, "nothing is known yet");
+    let after_checks = |present| {
+        turns.found(present, CHUNK);
+        turns.expected(CHUNK)
+    };
+    assert_eq!(after_checks(10), 11);
+    let all: Vec<_> = (0..5).map(|_| after_checks(CHUNK)).collect();
+    assert_eq!(all, [281, 416, 483, 500, 500]);
+    let few: Vec<_> = (0..5).map(|_| after_checks(10)).collect();
+    assert_eq!(few, [273, 142, 77, 44, 28]);
+    // A small task changes little.
+    turns.found(1, 1);
+    assert_eq!(turns.expected(CHUNK), 29);
+    assert_eq!(turns.expected(1), 1);
+}
+
+#[tokio::test]
+async fn others_wait_for_the_first_check_but_no_longer_than_they_are_told() {
+    let turns = turns();
+    let first = turns.first_check(NEAR).await.expect("nobody is first yet");
+    assert!(turns.first_check(Duration::ZERO).await.is_none());
+    let (second, ()) = tokio::join!(turns.first_check(Duration::MAX), async {
+        turns.found(10, CHUNK);
+        drop(first);
+    });
+    assert!(second.is_none(), "it is known what to expect");
+    assert!(turns.first_check(NEAR).await.is_none());
+}
+
+#[tokio::test]
+async fn where_the_first_check_fails_the_next_is_the_first() {
+    let turns = turns();
+    let first = turns.first_check(NEAR).await.expect("nobody is first yet");
+    let (second, ()) = tokio::join!(turns.first_check(Duration::MAX), async { drop(first) });
+    assert!(second.is_some());
+}
+
+#[test]
 fn time_that_was_not_used_is_not_saved_for_later() {
     let (turns, mut table) = (turns(), Table::default());
     drop(table.turn(&turns, CHUNK, at(0)));

@@ -1,0 +1,203 @@
+//! Who is told: an event for EventBridge for each change of a task's status.
+//!
+//! The changes come from the table's stream, so nothing is told before it is durable, and nothing is written for it. A record is told at
+//! least once, in no order: Lambda hands a batch of records over again from the first one that was not told.
+
+pub use aws_lambda_events::dynamodb::Event as StreamEvent;
+pub use aws_lambda_events::streams::DynamoDbEventResponse as StreamResponse;
+
+use crate::api::TaskBody;
+use crate::aws::error_code;
+use crate::clock::Clock;
+use crate::store::StatusChange;
+use crate::telemetry::{self, Line, ShortText};
+use aws_lambda_events::dynamodb::EventRecord;
+use aws_lambda_events::streams::DynamoDbBatchItemFailure;
+use aws_sdk_eventbridge::Client;
+use aws_sdk_eventbridge::primitives::DateTime as Time;
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
+use serde::Serialize;
+use tracing::Level;
+
+/// The `source` of the events.
+pub const SOURCE: &str = "deletion-tasks";
+/// The `detail-type` of the events.
+pub const DETAIL_TYPE: &str = "Deletion Task Status Change";
+/// The most events of one call ("PutEvents", Amazon EventBridge API Reference).
+const MAX_ENTRIES: usize = 10;
+
+/// A change of a task's status, as it is told.
+#[derive(Debug)]
+pub struct TaskEvent {
+    /// The event's `detail`: the task as `/info` shows it, without its objects, with `previous_status` and `sequence`.
+    pub detail: String,
+    /// When the status changed, in whole seconds.
+    pub time: DateTime<Utc>,
+    /// The stream's number of the record that tells of it.
+    record: Option<String>,
+}
+
+/// The published shape of `detail`.
+#[derive(Serialize)]
+struct Detail {
+    #[serde(flatten)]
+    task: TaskBody,
+    previous_status: Option<&'static str>,
+    sequence: u64,
+}
+
+/// The events of a batch of records of the table's stream. A record of anything else but a change of a task's status has none. One that
+/// is damaged is logged and left out: it would be no better the next time, and hold up all others.
+pub fn events_of(batch: StreamEvent) -> Vec<TaskEvent> {
+    let records = batch.records.into_iter();
+    let events = records.filter_map(|record| {
+        let event = event_of(record);
+        event.unwrap_or_else(|cause| {
+            tracing::error!(cause, "left out");
+            None
+        })
+    });
+    events.collect()
+}
+
+fn event_of(record: EventRecord) -> Result<Option<TaskEvent>, String> {
+    let record = record.change;
+    let change = StatusChange::read(record.new_image.into()).map_err(|error| error.to_string())?;
+    let Some(change) = change else {
+        return Ok(None);
+    };
+    let (time, sequence) = (change.task.updated_at, change.sequence());
+    let detail = Detail {
+        previous_status: change.previous.map(|status| status.as_str()),
+        sequence,
+        task: TaskBody::without_objects(change.task, change.attribution),
+    };
+    Ok(Some(TaskEvent {
+        detail: serde_json::to_string(&detail).map_err(|error| error.to_string())?,
+        time,
+        record: record.sequence_number,
+    }))
+}
+
+/// Tells an event bus of the changes in the table's stream.
+#[derive(Clone, Debug)]
+pub struct TaskEvents {
+    bus: EventBus,
+    clock: Clock,
+}
+
+impl TaskEvents {
+    /// Tells `bus`.
+    pub fn new(bus: EventBus, clock: Clock) -> Self {
+        Self { bus, clock }
+    }
+
+    /// Tells of the changes in a batch of records. The response names the first record that was not told, from which on Lambda hands the
+    /// records over again.
+    pub async fn handle(&self, batch: StreamEvent) -> StreamResponse {
+        let began = self.clock.now();
+        let mut line = EventsLine {
+            records: batch.records.len(),
+            ..EventsLine::default()
+        };
+        let events = events_of(batch);
+        let mut response = StreamResponse::default();
+        for events in events.chunks(MAX_ENTRIES) {
+            match self.bus.put(events).await {
+                Ok(()) => line.told += events.len(),
+                Err(NotTold { first, cause }) => {
+                    line.told += first;
+                    line.cause = Some(ShortText::new(cause));
+                    let mut failure = DynamoDbBatchItemFailure::default();
+                    // Without a number Lambda takes the whole batch for failed.
+                    failure.item_identifier =
+                        events.get(first).and_then(|event| event.record.clone());
+                    response.batch_item_failures.push(failure);
+                    break;
+                }
+            }
+        }
+        let level = if line.cause.is_some() {
+            Level::WARN
+        } else {
+            Level::INFO
+        };
+        line.duration_ms = Some((self.clock.now() - began).num_milliseconds());
+        telemetry::log(level, line);
+        response
+    }
+}
+
+/// An event bus of EventBridge.
+#[derive(Clone, Debug)]
+pub struct EventBus {
+    client: Client,
+    name: String,
+}
+
+/// What a call did not tell.
+struct NotTold {
+    /// The place of the first event that was not told.
+    first: usize,
+    cause: String,
+}
+
+impl EventBus {
+    /// The bus of this name or ARN.
+    pub fn new(client: Client, name: String) -> Self {
+        Self { client, name }
+    }
+
+    /// Puts up to ten events on the bus.
+    async fn put(&self, events: &[TaskEvent]) -> Result<(), NotTold> {
+        let entries = events.iter().map(|event| {
+            PutEventsRequestEntry::builder()
+                .source(SOURCE)
+                .detail_type(DETAIL_TYPE)
+                .detail(&event.detail)
+                .time(Time::from_secs(event.time.timestamp()))
+                .event_bus_name(&self.name)
+                .build()
+        });
+        let call = self
+            .client
+            .put_events()
+            .set_entries(Some(entries.collect()));
+        let response = call.send().boxed().await.map_err(|error| NotTold {
+            first: 0,
+            cause: format!("EventBridge: {}", error_code(&error)),
+        })?;
+        let failed = response.entries().iter().enumerate();
+        let mut failed = failed.filter_map(|(at, entry)| Some((at, entry.error_code()?)));
+        match failed.next() {
+            Some((first, code)) => Err(NotTold {
+                first,
+                cause: format!("EventBridge: {code}"),
+            }),
+            None if response.entries().len() < events.len() => Err(NotTold {
+                first: response.entries().len(),
+                cause: "EventBridge: an incomplete response".to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The line of a batch of records.
+#[derive(Debug, Default, Serialize)]
+struct EventsLine {
+    records: usize,
+    told: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<ShortText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+}
+
+impl Line for EventsLine {
+    fn shorten(&mut self) -> bool {
+        self.duration_ms.take().is_some() || self.cause.take().is_some()
+    }
+}
