@@ -45,7 +45,7 @@ def deployed(folder, work):
     """Deploys the service, passes it to `work`, and stops everything."""
     began = time.monotonic()
     built = build(folder)
-    began = step("the seven functions are built (sam build)", began)
+    began = step("the eight functions are built (sam build)", began)
     program = runner()
     began = step("the S3 Vectors server is built", began)
     running = []

@@ -42,7 +42,7 @@ def sam(*arguments, env):
 
 
 def build(folder: Path):
-    """Builds the seven functions into the workspace's one target directory, and returns the built template."""
+    """Builds the eight functions into the workspace's one target directory, and returns the built template."""
     cargo = {name: value for name, value in os.environ.items() if name.startswith(("CARGO", "RUSTUP"))}
     built = folder / "built"
     sam(

@@ -2,11 +2,17 @@
 
 import io
 import itertools
+import json
 import threading
 import zipfile
 
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
 from processes import until
 from service import DeployedTest
+from stack import ROOT
+
+EXAMPLES = ROOT / "examples/events"
 
 
 def changed_memory(template, _parameters):
@@ -64,7 +70,75 @@ class Changes(DeployedTest):
         name = self.service.stack.function(function)
         return self.service.functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
 
-    def test_2_every_optional_parameter_can_be_deployed(self):
+    def test_2_events_can_be_turned_on_for_a_running_stack(self):
+        stack, cloudformation = self.service.stack, self.service.account.client("cloudformation")
+        cloudformation.create_stack(StackName="on-end", TemplateBody=(EXAMPLES / "on-end.yaml").read_text())
+        cloudformation.get_waiter("stack_create_complete").wait(StackName="on-end", WaiterConfig={"Delay": 1})
+        outputs = cloudformation.describe_stacks(StackName="on-end")["Stacks"][0]["Outputs"]
+        ended_tasks = outputs[0]["OutputValue"]
+        before = self.service.dynamodb.describe_table(TableName=self.service.table)["Table"]
+        stack.deploy(changed_memory, EventBusName="default", RetentionDays="30")
+        after = self.service.dynamodb.describe_table(TableName=self.service.table)["Table"]
+        self.assertEqual(before["TableId"], after["TableId"])
+        self.assertEqual(after["StreamSpecification"], {"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"})
+
+        model = self.service.new_name("told")
+        objects = [f"obj-{number}" for number in range(1200)]
+        self.service.vectors.index(model, objects)
+        name = self.created(model, objects)["id"]
+        task = self.ended(name)
+        events = []
+
+        def is_told():
+            received = self.service.queue.receive_message(QueueUrl=ended_tasks, MaxNumberOfMessages=10)
+            events.extend(json.loads(message["Body"]) for message in received.get("Messages", []))
+            return events
+
+        until("the end of the task is told", is_told, self.service.patience)
+        event = events[0]
+        self.assertEqual((event["source"], event["detail-type"]), ("deletion-tasks", "Deletion Task Status Change"))
+        told = event["detail"]
+        self.assertEqual((told.pop("previous_status"), told.pop("sequence") % 1_000_000), ("processing", 5))
+        task.pop("failed_item_ids")
+        self.assertEqual(told, task)
+        # Of all the writes that the task took, only those that changed its status were handed over.
+        lines = [line for line in self.service.log_lines("task-events") if "told" in line]
+        self.assertEqual([sum(line[field] for line in lines) for field in ("records", "told")], [3, 3], lines)
+
+    def test_3_a_state_machine_waits_for_the_end_of_a_task_by_its_event(self):
+        cloudformation, states = (self.service.account.client(name) for name in ("cloudformation", "stepfunctions"))
+        # MiniStack's Step Functions cannot call an API, so the test makes that call.
+        template = yaml_parse((EXAMPLES / "wait-for-task.yaml").read_text())
+        machine = template["Resources"]["EraseObjects"]["Properties"]
+        machine["Definition"]["States"]["Create"] = {"Type": "Pass", "Next": "WaitForEnd"}
+        cloudformation.create_stack(
+            StackName="wait-for-task",
+            TemplateBody=yaml_dump(template),
+            Parameters=[{"ParameterKey": "ApiId", "ParameterValue": self.service.stack.api_id}],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        cloudformation.get_waiter("stack_create_complete").wait(StackName="wait-for-task", WaiterConfig={"Delay": 1})
+        outputs = cloudformation.describe_stacks(StackName="wait-for-task")["Stacks"][0]["Outputs"]
+
+        def execution(number, model):
+            name = f"erase-{number}"
+            given = json.dumps({"created": {"task": {"id": name}}})
+            started = states.start_execution(stateMachineArn=outputs[0]["OutputValue"], name=name, input=given)["executionArn"]
+            self.created(model, ["absent"], name)
+
+            def has_ended():
+                described = states.describe_execution(executionArn=started)
+                return described["status"] != "RUNNING" and described
+
+            return until(f"{name} has ended", has_ended, 2 * self.service.patience)
+
+        done = execution(1, "embed-456")
+        self.assertEqual(done["status"], "SUCCEEDED", done)
+        self.assertEqual(json.loads(done["output"])["ended"]["status"], "done")
+        failed = execution(2, "no-such-index")
+        self.assertEqual(failed["status"], "FAILED", failed)
+
+    def test_4_every_optional_parameter_can_be_deployed(self):
         account = self.service.account
         ec2, sns = account.client("ec2"), account.client("sns")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -95,6 +169,7 @@ class Changes(DeployedTest):
             Tracing="Active",
             AccessLogs="new-role",
             AlarmTopicArn=topic,
+            EventBusName="default",
         )
         self.assertIn("-vpce-0123456789abcdef0.execute-api.", stack.outputs["ApiUrl"])
         role = stack.physical("DeletionWorkerRole")
@@ -113,7 +188,7 @@ class Changes(DeployedTest):
         self.assertEqual(thresholds["every-choice-created-tasks"], 5000)
         stack.delete()
 
-    def test_3_removing_the_stack_keeps_the_tasks(self):
+    def test_5_removing_the_stack_keeps_the_tasks(self):
         name = self.created("embed-456", ["absent"])["id"]
         self.ended(name)
         self.service.stack.delete()

@@ -80,9 +80,9 @@ class Roles(unittest.TestCase):
     """Least privilege, as far as the template shows it."""
 
     def test_each_function_has_a_role_and_a_log_group_of_its_own(self):
-        self.assertEqual(len(functions), 7)
+        self.assertEqual(len(functions), 8)
         roles = [function["Properties"]["Role"]["Fn::GetAtt"][0] for function in functions.values()]
-        self.assertEqual(len(set(roles)), 7)
+        self.assertEqual(len(set(roles)), 8)
         for logical, function in functions.items():
             with self.subTest(logical):
                 log_group = function["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]
@@ -331,7 +331,7 @@ class Watching(unittest.TestCase):
 
     def test_every_alarm_says_what_to_do_and_notifies_the_topic(self):
         topic = {"Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], NO_VALUE]}
-        self.assertEqual(len(of_type("AWS::CloudWatch::Alarm")), 11)
+        self.assertEqual(len(of_type("AWS::CloudWatch::Alarm")), 12)
         for logical, alarm in of_type("AWS::CloudWatch::Alarm").items():
             with self.subTest(logical):
                 properties = alarm["Properties"]
