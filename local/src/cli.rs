@@ -120,6 +120,15 @@ pub struct Arguments {
     )]
     vector_store_password: Option<String>,
 
+    /// Token for a store at an https:// URL with auth=bearer; prefer the variable
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "VECTOR_STORE_TOKEN",
+        hide_env_values = true
+    )]
+    vector_store_token: Option<String>,
+
     /// Run no worker: leave the messages to one that runs elsewhere, such as under `cargo lambda watch`
     #[arg(long)]
     no_worker: bool,
@@ -201,6 +210,7 @@ impl Arguments {
         let settings = [
             ("VECTOR_STORES", self.vector_stores),
             ("VECTOR_STORE_PASSWORD", self.vector_store_password),
+            ("VECTOR_STORE_TOKEN", self.vector_store_token),
             ("RETENTION_DAYS", self.retention_days),
             ("TASK_ID_REUSE", self.task_id_reuse),
             ("LIST_SHARDS", self.list_shards),

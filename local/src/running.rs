@@ -100,6 +100,7 @@ struct Settings {
     api: ApiConfig,
     vector_stores: VectorStoreRules,
     vector_store_password: Option<Password>,
+    vector_store_token: Option<Password>,
 }
 
 impl Settings {
@@ -116,6 +117,7 @@ impl Settings {
             api: environment.api(),
             vector_stores: environment.vector_stores(),
             vector_store_password: environment.vector_store_password(),
+            vector_store_token: environment.vector_store_token(),
         };
         environment.finish()?;
         Ok(settings)
@@ -317,6 +319,7 @@ impl Embedded {
         let services = Services {
             aws: config(self.s3vectors.address()),
             password: settings.vector_store_password,
+            token: settings.vector_store_token,
         };
         let clock = &options.clock;
         let store = TaskStore::new(dynamodb, settings.store);

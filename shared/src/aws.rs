@@ -12,6 +12,8 @@ mod roots;
 mod settings;
 
 pub use http::http_client;
+#[cfg(feature = "store-protocol")]
+pub(crate) use http::{hyper_client, is_untrusted_by};
 pub use roots::TlsRoots;
 pub use settings::AwsSettings;
 

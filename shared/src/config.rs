@@ -7,6 +7,7 @@
 //! | `EVENT_BUS` | the name or ARN of the EventBridge bus | required where used |
 //! | `VECTOR_STORES` | JSON object: model id pattern → store URL | required where used |
 //! | `VECTOR_STORE_PASSWORD` | the password for stores whose URL names none | none |
+//! | `VECTOR_STORE_TOKEN` | the token for the store at an `https://` URL that wants one | none |
 //! | `RETENTION_DAYS` | days a task is kept, 1 to 3,650 | 90 |
 //! | `TASK_ID_REUSE` | `return` or `reject` a task id used for another request | `return` |
 //! | `LIST_SHARDS` | index partitions a status, 1 to 64; never lower it while tasks are stored | 4 |
@@ -136,6 +137,11 @@ impl Environment {
     pub fn vector_store_password(&self) -> Option<Password> {
         let value = self.variables.get("VECTOR_STORE_PASSWORD")?;
         (!value.is_empty()).then(|| Password::new(value))
+    }
+
+    /// `VECTOR_STORE_TOKEN`.
+    pub fn vector_store_token(&self) -> Option<Password> {
+        self.get("VECTOR_STORE_TOKEN").map(Password::new)
     }
 
     /// `TLS_ROOTS`, and the AWS SDK's own variables.

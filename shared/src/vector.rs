@@ -10,11 +10,17 @@ mod password;
 mod port;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "store-protocol")]
+mod protocol;
 #[cfg(feature = "s3vectors")]
 mod s3vectors;
 mod stores;
 mod turns;
-#[cfg(any(feature = "s3vectors", feature = "postgres"))]
+#[cfg(any(
+    feature = "s3vectors",
+    feature = "postgres",
+    feature = "store-protocol"
+))]
 mod url_parts;
 
 pub use password::Password;

@@ -28,6 +28,8 @@ class Calls(DeployedTest):
         self.assertEqual(response.status, 200, response.text)
         task = self.ended(sent["task_id"])
         expected |= {"id": sent["task_id"], "created_at": task["created_at"], "updated_at": task["updated_at"]}
+        # MiniStack, as API Gateway, says who signed the call.
+        expected["created_by"] = self.service.account.client("iam").get_user(UserName="caller")["User"]["Arn"]
         self.assertEqual(task, expected)
         self.assertEqual(list(task), list(expected))
         self.assertEqual(self.service.vectors.present("embed-456", ["obj-1", "obj-3"]), {"obj-3"})

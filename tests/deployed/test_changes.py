@@ -166,6 +166,7 @@ class Changes(DeployedTest):
             VectorIndexArns=index,
             VectorKmsKeyArns=key,
             VectorStorePasswordSecretArn=secret,
+            VectorStoreInvokeArns="arn:aws:lambda:eu-west-1:000000000000:function:bridge",
             Tracing="Active",
             AccessLogs="new-role",
             AlarmTopicArn=topic,
@@ -179,6 +180,7 @@ class Changes(DeployedTest):
         self.assertEqual(statements["VectorKeys"]["Resource"], [key])
         self.assertEqual(statements["VectorKeys"]["Condition"]["StringEquals"], {"kms:ViaService": "s3vectors.eu-west-1.amazonaws.com"})
         self.assertEqual(statements["VectorStorePassword"]["Resource"], secret)
+        self.assertEqual(statements["VectorStoreCalls"]["Resource"], ["arn:aws:lambda:eu-west-1:000000000000:function:bridge"])
         self.assertIn("AttachToVpc", statements)
         worker = self.service.functions.get_function_configuration(FunctionName=stack.function("deletion-worker"))
         self.assertEqual([layer["Arn"] for layer in worker["Layers"]], [published["LayerVersionArn"]])

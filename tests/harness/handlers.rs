@@ -149,6 +149,7 @@ pub fn stores_at(addresses: &Addresses, http_client: Option<SharedHttpClient>) -
     let services = Services {
         aws: aws::local_config(&addresses.s3vectors, http_client),
         password: None,
+        token: None,
     };
     stores(&addresses.stores, services)
 }

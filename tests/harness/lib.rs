@@ -34,6 +34,7 @@
 )]
 
 pub mod bench;
+pub mod bridge;
 pub mod bus;
 pub mod contention;
 mod files;

@@ -89,6 +89,7 @@ impl Service {
         let services = Services {
             aws: aws::local_config("http://nowhere", None),
             password: None,
+            token: None,
         };
         let stores = handlers::stores(handlers::UNPACED_STORES, services);
         let stores = stores.wrapped(move |_| Arc::clone(&store));

@@ -9,6 +9,7 @@ mod logging_in;
 mod outcomes;
 mod pace;
 mod postgres;
+mod protocol;
 mod s3vectors;
 mod whole;
 mod wrapped;
@@ -25,6 +26,7 @@ fn no_services() -> Services {
     Services {
         aws: shared::aws::local_config("http://127.0.0.1:9", None),
         password: None,
+        token: None,
     }
 }
 

@@ -14,7 +14,7 @@ async fn main() -> Result<(), Error> {
     let mut env = Environment::process();
     telemetry::init(env.telemetry());
     let (store, queue_url, rules) = (env.store(), env.queue_url(), env.vector_stores());
-    let password = env.vector_store_password();
+    let (password, token) = (env.vector_store_password(), env.vector_store_token());
     let aws = env.aws();
     env.finish()?;
 
@@ -23,6 +23,7 @@ async fn main() -> Result<(), Error> {
     let services = Services {
         aws: aws.clone(),
         password,
+        token,
     };
     let vectors = VectorStores::new(rules, services);
     let queue = TaskQueue::new(move || aws::sqs_client(&aws), queue_url);

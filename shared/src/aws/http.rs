@@ -29,29 +29,29 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An HTTP client that trusts `roots`. The SDK clients that use it share its connections.
 pub fn http_client(roots: TlsRoots) -> SharedHttpClient {
-    let connector = SharedHttpConnector::new(Hyper::new(roots));
+    let connector = SharedHttpConnector::new(Hyper(hyper_client(roots)));
     http_client_fn(move |_, _| connector.clone())
 }
 
 #[derive(Debug)]
-struct Hyper(Client<HttpsConnector<connect::HttpConnector>, SdkBody>);
+struct Hyper(HyperClient);
 
-impl Hyper {
-    fn new(roots: TlsRoots) -> Self {
-        let mut tcp = connect::HttpConnector::new();
-        tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls_config(roots))
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(connector);
-        Self(client)
-    }
+type HyperClient = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
+
+/// hyper's client, which trusts `roots`, follows no redirect and knows no proxy.
+pub(crate) fn hyper_client(roots: TlsRoots) -> HyperClient {
+    let mut tcp = connect::HttpConnector::new();
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls_config(roots))
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(tcp);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .build(connector)
 }
 
 fn tls_config(roots: TlsRoots) -> ClientConfig {
@@ -127,6 +127,11 @@ fn connector_error(error: legacy::Error) -> ConnectorError {
 
 /// Whether a call failed because the service's certificate is not trusted.
 pub(super) fn is_untrusted(error: &ConnectorError) -> bool {
+    is_untrusted_by(error)
+}
+
+/// Whether an error is one about a certificate that is not trusted.
+pub(crate) fn is_untrusted_by(error: &(dyn Error + 'static)) -> bool {
     matches!(
         find::<rustls::Error>(error),
         Some(rustls::Error::InvalidCertificate(_))

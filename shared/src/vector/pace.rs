@@ -27,7 +27,11 @@ pub(super) struct Quota {
 
 impl Quota {
     /// A limit of units a second, and one of calls.
-    #[cfg(any(feature = "s3vectors", feature = "postgres"))]
+    #[cfg(any(
+        feature = "s3vectors",
+        feature = "postgres",
+        feature = "store-protocol"
+    ))]
     pub(super) const fn new(units: u32, requests: u32) -> Self {
         Self { requests, units }
     }

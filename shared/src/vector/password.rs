@@ -13,7 +13,7 @@ impl Password {
     }
 
     /// The password itself, for the one who logs in with it.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "store-protocol"))]
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }

@@ -134,6 +134,8 @@ pub struct Services {
     pub aws: SdkConfig,
     /// The password for stores whose URL names none.
     pub password: Option<Password>,
+    /// The token for stores that want one.
+    pub token: Option<Password>,
 }
 
 /// An adapter's part of opening a store: it was made from one URL, opens the store of each model, and holds what the stores of

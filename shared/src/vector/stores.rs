@@ -4,13 +4,15 @@ use super::pace::Quota;
 use super::port::{Services, StoreFactory, VectorStore};
 #[cfg(feature = "postgres")]
 use super::postgres;
+#[cfg(feature = "store-protocol")]
+use super::protocol;
 #[cfg(feature = "s3vectors")]
 use super::s3vectors;
 use super::turns::Turns;
 use crate::task::ModelId;
 use chrono::{DateTime, Utc};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
@@ -74,12 +76,33 @@ impl VectorStoreRules {
                 }
             }
         }
+        if origins_of_the_token(factories.keys()).len() > 1 {
+            errors.push(
+                "auth=bearer stands in URLs of several hosts: VECTOR_STORE_TOKEN is for one only, since each would see it"
+                    .to_owned(),
+            );
+        }
         if errors.is_empty() {
             Ok(Self(rules))
         } else {
             Err(errors)
         }
     }
+}
+
+/// The hosts that are sent the token.
+fn origins_of_the_token<'a>(urls: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let urls = urls.filter_map(|url| Url::parse(url).ok());
+    let with_token = urls.filter(|url| {
+        let is_web = matches!(url.scheme(), "https" | "http");
+        is_web
+            && url
+                .query_pairs()
+                .any(|pair| pair == ("auth".into(), "bearer".into()))
+    });
+    with_token
+        .map(|url| url.origin().ascii_serialization())
+        .collect()
 }
 
 /// The adapter of a URL's scheme. A new adapter is one more arm.
@@ -89,10 +112,12 @@ fn factory_of(text: &str) -> Result<Arc<dyn StoreFactory>, Vec<String>> {
     match url.scheme() {
         #[cfg(feature = "s3vectors")]
         "s3vectors" => Ok(Arc::new(s3vectors::Factory::parse(&url)?)),
+        #[cfg(feature = "store-protocol")]
+        "https" | "http" => Ok(Arc::new(protocol::Factory::parse(&url)?)),
         #[cfg(feature = "postgres")]
         "postgres" | "postgresql" => Ok(Arc::new(postgres::Factory::parse(&url)?)),
         unknown => Err(vec![format!(
-            "scheme `{unknown}` is not known, or was left out of this build: use `s3vectors`, `postgres` or `postgresql`"
+            "scheme `{unknown}` is not known, or was left out of this build: use `s3vectors`, `postgres`, `postgresql` or `https`"
         )]),
     }
 }
@@ -328,6 +353,29 @@ mod tests {
     fn a_model_that_nothing_matches_has_no_store() {
         let rules = VectorStoreRules::parse(r#"{"a": "s3vectors://bucket/i"}"#).unwrap();
         assert_eq!(rule_for(&rules, "z"), None);
+    }
+
+    #[test]
+    fn the_token_is_for_one_host_only() {
+        let parse = |a: &str, b: &str| {
+            let rules = serde_json::json!({"a": a, "b": b});
+            VectorStoreRules::parse(&rules.to_string())
+        };
+        let token = "https://h.example/p?auth=bearer";
+        for other in [
+            "https://h.example/q?auth=bearer&index=i",
+            "https://other.example/q",
+            "https://other.example/q?auth=none",
+        ] {
+            assert!(parse(token, other).is_ok(), "{other}");
+        }
+        for other in [
+            "https://other.example/p?auth=bearer",
+            "https://h.example:8443/p?auth=bearer",
+        ] {
+            let errors = parse(token, other).unwrap_err();
+            assert!(errors[0].contains("one only"), "{errors:?}");
+        }
     }
 
     #[test]

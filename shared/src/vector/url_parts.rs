@@ -48,6 +48,7 @@ impl Parameters {
     }
 
     /// Whether a parameter that can only have this value is given.
+    #[cfg(any(feature = "s3vectors", feature = "postgres"))]
     pub(super) fn flag(&mut self, name: &'static str, value: &str) -> bool {
         let Some(text) = self.take(name) else {
             return false;

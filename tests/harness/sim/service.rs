@@ -95,6 +95,7 @@ impl Service {
         let services = Services {
             aws: config,
             password: None,
+            token: None,
         };
         let vectors = stores(world, services, trust, objects_per_second);
         let api = ApiConfig {

@@ -161,6 +161,7 @@ impl Secrets {
         Services {
             aws: aws::local_config(&endpoint, None),
             password: None,
+            token: None,
         }
     }
 

@@ -30,6 +30,7 @@ async fn throttled() -> (Service, Index) {
     let services = Services {
         aws: aws::local_config(&endpoint, None),
         password: None,
+        token: None,
     };
     let stores = open("s3vectors://demo/{embedding_model_id}", &services);
     let model = ModelId::new(DEMO_INDEX).unwrap();

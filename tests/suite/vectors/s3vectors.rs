@@ -26,6 +26,7 @@ async fn s3vectors(parameters: &str) -> S3Vectors {
     let services = Services {
         aws: aws::local_config(&endpoint, Some(service.wire.http_client())),
         password: None,
+        token: None,
     };
     S3Vectors {
         stores: open(

@@ -1,9 +1,10 @@
-//! The whole service over PostgreSQL: what a caller sees.
+//! The whole service over PostgreSQL and over the store protocol: what a caller sees.
 
 use super::contract::Fixture;
 use super::embedding_studio::collection;
 use super::postgres::table;
 use serde_json::json;
+use tests::bridge::{Bridge, Instead};
 use tests::{Service, ids, run_body};
 
 /// The service over these stores, in this order.
@@ -132,4 +133,72 @@ async fn a_missing_table_and_denied_access_fail_the_task_and_say_why() {
     service.restart("task_id=denied").await.ok();
     service.work().await;
     assert_eq!(service.task("denied").await["progress"]["deleted"], 1);
+}
+
+#[tokio::test]
+async fn a_task_over_the_store_protocol_says_of_each_object_what_its_store_says() {
+    let bridge = Bridge::start(&["my-index"]).await;
+    let service = over(&[("*", &bridge.url())]).await;
+    let here = ids("object", 1_200);
+    bridge.put("my-index", &here);
+    bridge.keep(&[&here[3]]);
+    let long = "x".repeat(513);
+    let mut listed = here.clone();
+    listed.extend(["absent".to_owned(), long.clone()]);
+    service.run(&run_body("my-index", "t", &listed)).await.ok();
+    service.work().await;
+
+    let task = service.task("t").await;
+    let kept = "The vector store still has the object after the delete: it kept it, or it was inserted again";
+    assert_eq!(
+        (&task["status"], &task["detail"]),
+        (&json!("failed"), &json!(kept))
+    );
+    assert_eq!(task["progress"]["deleted"], 1_199);
+    let failed = json!([
+        {"object_id": here[3], "detail": kept},
+        {"object_id": "absent", "detail": "Object not found in index"},
+        {"object_id": long, "detail": "The store says: ids have at most 512 bytes"},
+    ]);
+    assert_eq!(task["failed_item_ids"], failed);
+    assert_eq!(
+        bridge.left("my-index").into_iter().collect::<Vec<_>>(),
+        [here[3].clone()]
+    );
+
+    bridge.keep(&[]);
+    service.restart("task_id=t").await.ok();
+    service.work().await;
+    let task = service.task("t").await;
+    assert_eq!(
+        (&task["status"], &task["progress"]["deleted"]),
+        (&json!("done"), &json!(1_200))
+    );
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_there_or_has_no_such_index_fails_the_task_and_says_so() {
+    let bridge = Bridge::start(&["my-index"]).await;
+    let service = over(&[("*", &bridge.url())]).await;
+    service
+        .run(&run_body("other", "no-index", &["a"]))
+        .await
+        .ok();
+    service.work().await;
+    assert_eq!(
+        service.task("no-index").await["detail"],
+        "Vector index `other` does not exist"
+    );
+
+    let not_found = Instead::Response(404, "text/html", "<html>".to_owned());
+    bridge.respond(Some(not_found));
+    service
+        .run(&run_body("my-index", "no-store", &["a"]))
+        .await
+        .ok();
+    service.work().await;
+    let task = service.task("no-store").await;
+    assert_eq!(task["status"], "failed");
+    let detail = "There is no vector store at the URL that VECTOR_STORES names for this model";
+    assert_eq!(task["detail"], detail);
 }

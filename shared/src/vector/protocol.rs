@@ -1,0 +1,135 @@
+//! Any store that speaks the store protocol: two calls over HTTPS, which `docs/store-protocol.md` describes.
+//!
+//! `address.rs` parses the URL, `http.rs` makes a call and signs it, `responses.rs` reads what the store says: a response that does not have
+//! the form of the protocol says nothing.
+
+mod address;
+mod http;
+mod responses;
+
+use super::pace::Quota;
+use super::port::{AfterDelete, Presence, Services, StoreFactory, VectorError, VectorStore};
+use crate::aws::VECTOR_CALL_TIMEOUT;
+use crate::clock::{Clock, rfc3339};
+use crate::task::ModelId;
+use address::Address;
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::Http;
+use serde::Serialize;
+use std::sync::{Arc, OnceLock};
+use url::Url;
+
+/// Calls of one existence check at once, where the store takes fewer ids a call than there are.
+const CONCURRENT_CHECKS: usize = 5;
+
+/// Opens the indexes of the store at one URL.
+#[derive(Debug)]
+pub(super) struct Factory {
+    address: Address,
+    http: OnceLock<Arc<Http>>,
+}
+
+impl Factory {
+    /// Parses a URL of the form `https://host/path?index=…`.
+    ///
+    /// # Errors
+    /// Every error in it, a sentence each.
+    pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
+        Ok(Self {
+            address: Address::read(url)?,
+            http: OnceLock::new(),
+        })
+    }
+
+    fn http(&self, services: &Services) -> &Arc<Http> {
+        self.http
+            .get_or_init(|| Arc::new(Http::new(&self.address, services)))
+    }
+}
+
+impl StoreFactory for Factory {
+    fn prepare(&self, services: &Services) {
+        self.http(services);
+    }
+
+    fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore> {
+        Arc::new(Store {
+            http: Arc::clone(self.http(services)),
+            index: self.address.index.fill(model),
+            max_ids: self.address.max_ids,
+        })
+    }
+
+    fn limit(&self, model: &ModelId) -> Option<(String, Quota)> {
+        let index = self.address.index.fill(model);
+        let address = format!("{}#{index}", self.address.base);
+        // The protocol has no limit of calls, so one object is the least that a call counts as.
+        let quota = |rate| (address, Quota::new(rate, rate));
+        self.address.objects_per_second.map(quota)
+    }
+}
+
+/// One index of a store.
+#[derive(Debug)]
+struct Store {
+    http: Arc<Http>,
+    index: String,
+    max_ids: usize,
+}
+
+/// What a call asks.
+#[derive(Serialize)]
+struct Question<'a> {
+    index: &'a str,
+    ids: &'a [&'a str],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
+}
+
+impl Store {
+    async fn present_of(&self, ids: &[&str]) -> Result<Vec<Presence>, VectorError> {
+        let question = Question {
+            index: &self.index,
+            ids,
+            not_after: None,
+        };
+        let body = self.http.call("present", &self.index, &question).await?;
+        responses::presence(&body, ids.len())
+    }
+}
+
+impl VectorStore for Store {
+    fn present<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
+        Box::pin(async move {
+            let checks = ids.chunks(self.max_ids).map(|ids| self.present_of(ids));
+            let checks: Vec<_> = checks.collect();
+            let checks = stream::iter(checks).buffered(CONCURRENT_CHECKS);
+            checks.try_concat().await
+        })
+    }
+
+    fn delete<'a>(
+        &'a self,
+        ids: &'a [&'a str],
+    ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
+        Box::pin(async move {
+            // In whole seconds, so it is rather too early than too late.
+            let not_after = Clock::System.now() + VECTOR_CALL_TIMEOUT;
+            let question = Question {
+                index: &self.index,
+                ids,
+                not_after: Some(rfc3339(not_after)),
+            };
+            let body = self.http.call("delete", &self.index, &question).await?;
+            responses::outcomes(&body, ids.len())
+        })
+    }
+
+    fn max_delete(&self) -> usize {
+        self.max_ids
+    }
+}

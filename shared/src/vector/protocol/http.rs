@@ -1,0 +1,230 @@
+//! One call to a store: over TLS with the system's roots, without redirects and proxies, in bounded time and size.
+
+use super::address::{Address, Auth};
+use super::responses;
+use crate::aws::{self, TlsRoots, VECTOR_CALL_TIMEOUT};
+use crate::clock::Clock;
+use crate::vector::Password;
+use crate::vector::port::{Services, VectorError, VectorErrorKind};
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::config::ProvideCredentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::{Client, connect};
+use serde::Serialize;
+use std::error::Error;
+use std::fmt;
+use std::time::SystemTime;
+use tokio::time::timeout;
+
+/// The most bytes of a response.
+const MAX_RESPONSE: usize = 1024 * 1024;
+/// The version of the store protocol.
+const VERSION: (&str, &str) = ("deletion-tasks-protocol", "1");
+
+/// The store at one URL.
+pub(super) struct Http {
+    client: Client<HttpsConnector<connect::HttpConnector>, SdkBody>,
+    base: String,
+    auth: Auth,
+    token: Option<Password>,
+    aws: SdkConfig,
+}
+
+/// Without the settings, which may hold a token.
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Http").field(&self.base).finish()
+    }
+}
+
+impl Http {
+    pub(super) fn new(address: &Address, services: &Services) -> Self {
+        Self {
+            client: aws::hyper_client(TlsRoots::System),
+            base: address.base.clone(),
+            auth: address.auth.clone(),
+            token: services.token.clone(),
+            aws: services.aws.clone(),
+        }
+    }
+
+    /// Asks `question` of an index, and returns the body of a success.
+    pub(super) async fn call(
+        &self,
+        operation: &str,
+        index: &str,
+        question: &impl Serialize,
+    ) -> Result<Bytes, VectorError> {
+        let call = async {
+            let request = self.request(operation, question).await?;
+            let response = self.client.request(request).await.map_err(unsent)?;
+            read(response, index).await
+        };
+        let called = timeout(VECTOR_CALL_TIMEOUT, call).await;
+        called.unwrap_or_else(|_| Err(unanswered("timeout", None)))
+    }
+
+    async fn request(
+        &self,
+        operation: &str,
+        question: &impl Serialize,
+    ) -> Result<Request<SdkBody>, VectorError> {
+        let body = serde_json::to_vec(question).map_err(|error| not_made(error.into()))?;
+        let url = format!("{}/{operation}", self.base);
+        let headers = [(CONTENT_TYPE.as_str(), "application/json"), VERSION];
+        let mut request = Request::post(&url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let authorization = match &self.auth {
+            Auth::None => Vec::new(),
+            Auth::Bearer => vec![(AUTHORIZATION.to_string(), self.bearer()?)],
+            Auth::SigV4 { service, region } => {
+                self.signature(service, region, &url, &headers, &body)
+                    .await?
+            }
+        };
+        for (name, value) in authorization {
+            let name: HeaderName = name.parse().map_err(|_| not_made("a header".into()))?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| no_token("is not one line of ASCII"))?;
+            value.set_sensitive(true);
+            request = request.header(name, value);
+        }
+        let request = request.body(SdkBody::from(body));
+        request.map_err(|error| not_made(error.into()))
+    }
+
+    fn bearer(&self) -> Result<String, VectorError> {
+        let token = self.token.as_ref().ok_or_else(|| no_token("is not set"))?;
+        Ok(format!("Bearer {}", token.reveal()))
+    }
+
+    /// The headers of a signature with the function's own role.
+    async fn signature(
+        &self,
+        service: &str,
+        region: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Vec<(String, String)>, VectorError> {
+        let provider = self.aws.credentials_provider();
+        let provider = provider.ok_or_else(|| not_made("there are no credentials".into()))?;
+        let credentials = provider.provide_credentials().await;
+        let identity = credentials.map_err(|error| not_made(error.into()))?.into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(region)
+            .name(service)
+            .time(SystemTime::from(Clock::System.now()))
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| not_made(error.into()))?;
+        let signable = SignableRequest::new(
+            "POST",
+            url,
+            headers.iter().copied(),
+            SignableBody::Bytes(body),
+        );
+        let signable = signable.map_err(|error| not_made(error.into()))?;
+        let signed = sign(signable, &parameters.into()).map_err(|error| not_made(error.into()))?;
+        let (instructions, _) = signed.into_parts();
+        let headers = instructions.headers();
+        Ok(headers
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect())
+    }
+}
+
+/// The body of a success, or the error that a response is.
+async fn read(
+    response: Response<hyper::body::Incoming>,
+    index: &str,
+) -> Result<Bytes, VectorError> {
+    let status = response.status();
+    let content_type = response.headers().get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
+    let body = Limited::new(response.into_body(), MAX_RESPONSE)
+        .collect()
+        .await;
+    if status != StatusCode::OK {
+        // The status says what it means, whatever became of the body.
+        let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+        return Err(responses::error(
+            status.as_u16(),
+            &content_type,
+            &body,
+            index,
+        ));
+    }
+    match body {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(responses::out_of_form("it has more than 1 MB"))
+        }
+        Err(error) => Err(unanswered("cut off", Some(error))),
+    }
+}
+
+/// A request whose response did not come: it was never sent, or nobody knows.
+fn unsent(error: hyper_util::client::legacy::Error) -> VectorError {
+    if !error.is_connect() {
+        return unanswered("no response", Some(error.into()));
+    }
+    let (kind, detail, code) = if aws::is_untrusted_by(&error) {
+        (
+            VectorErrorKind::Denied,
+            "The certificate of the vector store is not trusted: its authority must be among the system's, or in the file that SSL_CERT_FILE names",
+            "certificate not trusted",
+        )
+    } else {
+        (
+            VectorErrorKind::Temporary,
+            "The vector store cannot be reached",
+            "out of reach",
+        )
+    };
+    VectorError {
+        kind,
+        detail: detail.to_owned(),
+        code: code.to_owned(),
+        source: Some(error.into()),
+    }
+}
+
+fn unanswered(code: &str, source: Option<Box<dyn Error + Send + Sync>>) -> VectorError {
+    VectorError {
+        kind: VectorErrorKind::Unanswered,
+        detail: "The vector store did not respond".to_owned(),
+        code: code.to_owned(),
+        source,
+    }
+}
+
+fn no_token(what: &str) -> VectorError {
+    VectorError {
+        kind: VectorErrorKind::Denied,
+        detail: format!("The vector store needs a token, and VECTOR_STORE_TOKEN {what}"),
+        code: "no token".to_owned(),
+        source: None,
+    }
+}
+
+/// The request could not be made: an error of this program or of its environment.
+fn not_made(source: Box<dyn Error + Send + Sync>) -> VectorError {
+    VectorError {
+        kind: VectorErrorKind::Temporary,
+        detail: "The request to the vector store could not be made".to_owned(),
+        code: "not made".to_owned(),
+        source: Some(source),
+    }
+}
