@@ -1,4 +1,5 @@
-//! What transactions that meet cost: `cargo bench -p tests --bench contention`, or with `-- --quick` fewer rows, each once.
+//! What transactions that meet cost: `cargo bench -p tests --bench contention`, or with `-- --quick` fewer rows, each once; with `-- --rates`
+//! on an index that keeps S3 Vectors' rates.
 //!
 //! # Method
 //! A task of 100 chunks of 500 ids, none of which is in its index, so that what is timed is DynamoDB's part: existence checks,
@@ -48,11 +49,14 @@ const S3_VECTORS: Duration = Duration::from_millis(40);
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
+    /// The index takes 300 existence checks a second and refuses more, as S3 Vectors is taken to do
+    #[arg(long)]
+    rates: bool,
 }
 
 #[tokio::main]
 async fn main() {
-    let flags = Arguments::parse().flags;
+    let Arguments { flags, rates } = Arguments::parse();
     if !flags.is_bench("contention") {
         return;
     }
@@ -61,7 +65,9 @@ async fn main() {
     } else {
         (&[1, 5, 10, 30], 5)
     };
-    let running = bench::start(bench::services_only()).await;
+    let options = bench::services_only();
+    options.throttle.turn(rates);
+    let running = bench::start(options).await;
     let mut rows = Vec::new();
     for workers in workers {
         let mut free = f64::NAN;
