@@ -64,6 +64,7 @@ fn to_read(event: &TaskEvent) -> String {
     let text = |pointer: &str| at(pointer).as_str().unwrap_or_default();
     let (time, id, status) = (event.time.format("%H:%M:%S"), text("/id"), text("/status"));
     let (deleted, failed) = (at("/progress/deleted"), at("/progress/failed"));
+    let id = id.escape_debug(); // it may hold what a terminal would not show as it is
     format!("{time}  {id}: {status}, {deleted} deleted, {failed} failed\n")
 }
 

@@ -10,9 +10,9 @@ use crate::event_source::EventSource;
 use crate::http::ApiServer;
 use crate::options::{DEFAULT_VECTOR_STORES, Events, Options};
 use crate::schedule;
-use crate::server::{Guard, listen};
+use crate::server::{GRACE, Guard, listen};
 use crate::stop::{self, Stop, Stopper};
-use crate::stream_source::StreamSource;
+use crate::stream_source::{self, StreamSource};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::api::{Api, ApiConfig};
 use shared::aws;
@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// The name of the table and of the queue. The dead-letter queue has this name with `-dlq`.
 pub const NAME: &str = "deletion-tasks";
@@ -60,6 +61,9 @@ pub struct Running {
     embedded: Embedded,
     stopper: Stopper,
     background: JoinSet<()>,
+    /// Stops the events, once nothing changes any more.
+    events_stopper: Stopper,
+    events: JoinSet<()>,
 }
 
 /// Clients of the embedded services, with the SDK's own retries and timeouts.
@@ -138,7 +142,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     dynamodb::create_table(&clients.dynamodb, &settings.store.table_name, data).await?;
     embedded.dynamodb.mark_created()?;
     let stream = match options.events.clone() {
-        None => None,
+        None => {
+            stream_source::end(&settings.store.table_name, &clients.dynamodb).await?;
+            None
+        }
         Some(events) => Some((embedded.stream(&clients.dynamodb, &settings).await?, events)),
     };
     let visible = options.visibility_timeout();
@@ -150,8 +157,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let server = serve(listener, guard, &handlers).map_err(StartError::setup("API"))?;
     let (stopper, stop) = stop::signal();
     let mut background = JoinSet::new();
-    if let Some((stream, events)) = stream {
-        background.spawn(tell(stream, events, options.clock.clone(), stop.clone()));
+    let (events_stopper, events_stop) = stop::signal();
+    let mut events = JoinSet::new();
+    if let Some((stream, told)) = stream {
+        events.spawn(tell(stream, told, options.clock.clone(), events_stop));
     }
     if options.worker_concurrency > 0 {
         background.spawn(worker(&clients, &queues, &handlers, &options, stop.clone()));
@@ -173,16 +182,21 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         embedded,
         stopper,
         background,
+        events_stopper,
+        events,
     })
 }
 
 impl Running {
-    /// Stops everything within about two seconds. Running requests and invocations have one second to finish. An
+    /// Stops everything within about three seconds. Running requests and invocations have one second to finish. An
     /// invocation that does not finish leaves its tasks as a killed worker does.
     pub async fn shutdown(mut self) {
         self.stopper.stop();
         let background = async { while self.background.join_next().await.is_some() {} };
         tokio::join!(self.server.shutdown(), background);
+        self.events_stopper.stop();
+        let told = async { while self.events.join_next().await.is_some() {} };
+        let _ = timeout(GRACE, told).await;
         let Embedded {
             dynamodb,
             sqs,

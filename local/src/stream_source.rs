@@ -36,7 +36,11 @@ impl StreamSource {
     ) -> Result<Self, StartError> {
         let described = dynamodb.describe_table().table_name(table).send().await;
         let described = described.map_err(StartError::setup(SERVICE))?.table;
-        let arn = match described.and_then(|table| table.latest_stream_arn) {
+        let enabled = described.filter(|table| {
+            let stream = table.stream_specification.as_ref();
+            stream.is_some_and(|stream| stream.stream_enabled)
+        });
+        let arn = match enabled.and_then(|table| table.latest_stream_arn) {
             Some(arn) => Some(arn),
             None => {
                 let specification = StreamSpecification::builder()
@@ -92,7 +96,7 @@ impl StreamSource {
         Ok(())
     }
 
-    /// Hands over each record until `stop`, and then once more what there is.
+    /// Hands over each record until `stop`, and then what there still is.
     pub(crate) async fn run<H, F>(mut self, handle: H, stop: Stop)
     where
         H: Fn(StreamEvent) -> F,
@@ -101,22 +105,28 @@ impl StreamSource {
         let mut wait = POLL;
         loop {
             let is_last = timeout(wait, stop.requested()).await.is_ok();
-            wait = match self.hand_over(&handle).await {
-                Ok(true) => POLL,
-                Ok(false) => PAUSE,
-                Err(error) => {
+            let handed = self.hand_over(&handle).await;
+            wait = match handed {
+                // There may be more.
+                Ok(Handed::Some) => Duration::ZERO,
+                Ok(Handed::None) => POLL,
+                Ok(Handed::NotTold) => PAUSE,
+                Err(ref error) => {
                     tracing::warn!(%error, "the stream cannot be read; retrying");
                     PAUSE
                 }
             };
-            if is_last {
+            if is_last && !matches!(handed, Ok(Handed::Some)) {
                 return;
             }
         }
     }
 
-    /// Hands over the next records. `false`: they were not all told, and are handed over again.
-    async fn hand_over<H, F>(&mut self, handle: &H) -> Result<bool, aws_sdk_dynamodbstreams::Error>
+    /// Hands over the next records.
+    async fn hand_over<H, F>(
+        &mut self,
+        handle: &H,
+    ) -> Result<Handed, aws_sdk_dynamodbstreams::Error>
     where
         H: Fn(StreamEvent) -> F,
         F: Future<Output = StreamResponse>,
@@ -127,6 +137,11 @@ impl StreamSource {
             .send()
             .await?;
         let records = read.records.unwrap_or_default();
+        let handed = if records.is_empty() {
+            Handed::None
+        } else {
+            Handed::Some
+        };
         if !records.is_empty() {
             let mut event = StreamEvent::default();
             event.records = records.into_iter().map(record).collect();
@@ -136,12 +151,42 @@ impl StreamSource {
                 let from = failure.item_identifier.or(first);
                 self.go_to(ShardIteratorType::AtSequenceNumber, from)
                     .await?;
-                return Ok(false);
+                return Ok(Handed::NotTold);
             }
         }
         self.iterator = read.next_shard_iterator;
-        Ok(true)
+        Ok(handed)
     }
+}
+
+/// What became of the next records.
+enum Handed {
+    /// There were none.
+    None,
+    /// They were told.
+    Some,
+    /// They were not all told, and are handed over again.
+    NotTold,
+}
+
+/// Turns the stream of a table off, if an earlier run turned it on.
+pub(crate) async fn end(
+    table: &str,
+    dynamodb: &aws_sdk_dynamodb::Client,
+) -> Result<(), StartError> {
+    let described = dynamodb.describe_table().table_name(table).send().await;
+    let described = described.map_err(StartError::setup(SERVICE))?.table;
+    let stream = described.and_then(|table| table.stream_specification);
+    if !stream.is_some_and(|stream| stream.stream_enabled) {
+        return Ok(());
+    }
+    let off = StreamSpecification::builder().stream_enabled(false).build();
+    let update = dynamodb
+        .update_table()
+        .table_name(table)
+        .stream_specification(off.map_err(StartError::setup(SERVICE))?);
+    update.send().await.map_err(StartError::setup(SERVICE))?;
+    Ok(())
 }
 
 fn number(record: &EventRecord) -> Option<String> {

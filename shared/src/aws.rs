@@ -13,7 +13,7 @@ mod settings;
 
 pub use http::http_client;
 #[cfg(feature = "store-protocol")]
-pub(crate) use http::{hyper_client, is_untrusted_by};
+pub(crate) use http::{hyper_client, wrong_certificate};
 pub use roots::TlsRoots;
 pub use settings::AwsSettings;
 

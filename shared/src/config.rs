@@ -122,7 +122,17 @@ impl Environment {
             r#"a JSON object such as {"*": "s3vectors://my-bucket/{embedding_model_id}"}"#,
         );
         match VectorStoreRules::parse(&text) {
-            Ok(rules) => rules,
+            Ok(rules) => {
+                let token = self.get("VECTOR_STORE_TOKEN");
+                let is_good =
+                    token.is_some_and(|token| token.bytes().all(|b| b.is_ascii_graphic()));
+                if rules.needs_token && !is_good {
+                    self.errors.push(
+                        "VECTOR_STORE_TOKEN is not set, or is not a word of ASCII: a URL in VECTOR_STORES has auth=bearer".to_owned(),
+                    );
+                }
+                rules
+            }
             Err(_) if text.is_empty() => VectorStoreRules::default(), // its absence is an error already
             Err(errors) => {
                 let errors = errors.into_iter();

@@ -35,6 +35,8 @@ pub struct TaskEvent {
     pub detail: String,
     /// When the status changed, in whole seconds.
     pub time: DateTime<Utc>,
+    /// The ARN of the table, which tells stacks apart.
+    table: Option<String>,
     /// The stream's number of the record that tells of it.
     record: Option<String>,
 }
@@ -63,6 +65,9 @@ pub fn events_of(batch: StreamEvent) -> Vec<TaskEvent> {
 }
 
 fn event_of(record: EventRecord) -> Result<Option<TaskEvent>, String> {
+    let table = record.event_source_arn.as_deref();
+    let table = table.and_then(|stream| stream.split_once("/stream/"));
+    let table = table.map(|(table, _)| table.to_owned());
     let record = record.change;
     let change = StatusChange::read(record.new_image.into()).map_err(|error| error.to_string())?;
     let Some(change) = change else {
@@ -77,6 +82,7 @@ fn event_of(record: EventRecord) -> Result<Option<TaskEvent>, String> {
     Ok(Some(TaskEvent {
         detail: serde_json::to_string(&detail).map_err(|error| error.to_string())?,
         time,
+        table,
         record: record.sequence_number,
     }))
 }
@@ -150,6 +156,22 @@ impl EventBus {
         Self { client, name }
     }
 
+    /// Checks that the bus exists. EventBridge takes events for one that does not, and loses them.
+    ///
+    /// # Errors
+    /// When there is no such bus, or nobody says.
+    pub async fn check(&self) -> Result<(), String> {
+        let call = self.client.describe_event_bus().name(&self.name);
+        let described = call.send().boxed().await;
+        described.map(drop).map_err(|error| {
+            let code = error_code(&error);
+            format!(
+                "EVENT_BUS: the event bus `{}` cannot be found: {code}",
+                self.name
+            )
+        })
+    }
+
     /// Puts up to ten events on the bus.
     async fn put(&self, events: &[TaskEvent]) -> Result<(), NotTold> {
         let entries = events.iter().map(|event| {
@@ -159,6 +181,7 @@ impl EventBus {
                 .detail(&event.detail)
                 .time(Time::from_secs(event.time.timestamp()))
                 .event_bus_name(&self.name)
+                .set_resources(event.table.clone().map(|table| vec![table]))
                 .build()
         });
         let call = self

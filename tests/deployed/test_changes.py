@@ -110,7 +110,7 @@ class Changes(DeployedTest):
         # MiniStack's Step Functions cannot call an API, so the test makes that call.
         template = yaml_parse((EXAMPLES / "wait-for-task.yaml").read_text())
         machine = template["Resources"]["EraseObjects"]["Properties"]
-        machine["Definition"]["States"]["Create"] = {"Type": "Pass", "Next": "WaitForEnd"}
+        machine["Definition"]["States"]["Create"] = {"Type": "Pass", "Next": "IsItOurs"}
         cloudformation.create_stack(
             StackName="wait-for-task",
             TemplateBody=yaml_dump(template),
@@ -122,7 +122,7 @@ class Changes(DeployedTest):
 
         def execution(number, model):
             name = f"erase-{number}"
-            given = json.dumps({"created": {"task": {"id": name}}})
+            given = json.dumps({"created": {"task": {"id": name, "status": "pending"}, "headers": {}}})
             started = states.start_execution(stateMachineArn=outputs[0]["OutputValue"], name=name, input=given)["executionArn"]
             self.created(model, ["absent"], name)
 
@@ -137,6 +137,22 @@ class Changes(DeployedTest):
         self.assertEqual(json.loads(done["output"])["ended"]["status"], "done")
         failed = execution(2, "no-such-index")
         self.assertEqual(failed["status"], "FAILED", failed)
+        # Of a task that has ended already no event comes, and one of the same name for other objects is another.
+        for number, (task, headers, expected) in enumerate(
+            [
+                ({"id": "erase-1", "status": "done"}, {}, "SUCCEEDED"),
+                ({"id": "erase-2", "status": "failed"}, {}, "FAILED"),
+                ({"id": "erase-1", "status": "done"}, {"Idempotent-Mismatch": ["true"]}, "FAILED"),
+            ]
+        ):
+            given = json.dumps({"created": {"task": task, "headers": headers}})
+            started = states.start_execution(stateMachineArn=outputs[0]["OutputValue"], name=f"again-{number}", input=given)
+
+            def status(started=started):
+                described = states.describe_execution(executionArn=started["executionArn"])["status"]
+                return described != "RUNNING" and described
+
+            self.assertEqual(until("it has ended", status, self.service.patience), expected)
 
     def test_4_every_optional_parameter_can_be_deployed(self):
         account = self.service.account

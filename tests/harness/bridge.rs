@@ -37,6 +37,8 @@ struct State {
 pub enum Instead {
     /// This response. A delete is not carried out.
     Response(u16, &'static str, String),
+    /// A redirect to this URL. A delete is not carried out.
+    Redirect(u16, String),
     /// Nothing: the connection is closed once the request was carried out.
     Nothing,
     /// No response until the caller stops waiting.
@@ -147,12 +149,18 @@ async fn respond(
         let mut state = state.lock().expect("not poisoned");
         state.calls.push(call.clone());
         let instead = state.instead.clone();
-        let is_served = !matches!(instead, Some(Instead::Response(..)));
+        let is_served = !matches!(instead, Some(Instead::Response(..) | Instead::Redirect(..)));
         (instead, is_served.then(|| state.serve(&call)))
     };
     match (instead, right) {
         (None, Some((status, kind, body))) => Ok(response(status, kind, body.to_string())),
         (Some(Instead::Response(status, kind, body)), _) => Ok(response(status, kind, body)),
+        (Some(Instead::Redirect(status, to)), _) => {
+            let mut redirect = response(status, "text/html", String::new());
+            let to = to.parse().expect("a header");
+            redirect.headers_mut().insert("location", to);
+            Ok(redirect)
+        }
         (Some(Instead::Silence), _) => std::future::pending().await,
         (Some(Instead::Nothing) | None, _) => Err("no response"),
     }

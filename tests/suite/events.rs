@@ -8,7 +8,7 @@ use shared::events::{DETAIL_TYPE, EventBus, SOURCE, StreamEvent, StreamResponse,
 use tests::bus::Bus;
 use tests::http::{ROOT, Reply, send};
 use tests::lines::Lines;
-use tests::runtime_api::event;
+use tests::runtime_api::{Function, event};
 use tests::{as_listed, example};
 
 /// The function over a bus.
@@ -92,6 +92,10 @@ async fn a_bus_is_told_of_each_change_from_the_create_to_the_end() {
         assert_eq!(entry["Source"], SOURCE);
         assert_eq!(entry["DetailType"], DETAIL_TYPE);
         assert_eq!(entry["EventBusName"], "my-bus");
+        assert!(
+            entry.get("Resources").is_none(),
+            "the embedded table has no name of AWS"
+        );
     }
     // The last one is the task as a caller sees it, without its objects.
     let shown = call("GET", "info?task_id=delete-xyz", String::new())
@@ -115,6 +119,9 @@ async fn the_first_record_that_was_not_told_is_named_and_those_before_it_are_not
     let response = events.handle(batch((0..23).map(record))).await;
     assert_eq!(response, StreamResponse::default());
     assert_eq!(bus.told().len(), 23);
+    let table =
+        "arn:aws:dynamodb:eu-west-1:123456789012:table/deletion-tasks-TaskTable-1A2B3C4D5E6F7";
+    assert_eq!(bus.told()[0]["Resources"], json!([table]));
 
     let bus = Bus::start().await;
     let events = over(&bus);
@@ -137,7 +144,7 @@ async fn a_bus_that_refuses_fails_the_batch_and_the_line_says_why() {
     let bus = Bus::start().await;
     let events = over(&bus);
     for (status, code) in [
-        (400, "ResourceNotFoundException"),
+        (400, "LimitExceededException"),
         (403, "AccessDeniedException"),
     ] {
         bus.refuse(Some((status, code)));
@@ -186,4 +193,22 @@ async fn what_is_no_change_of_a_status_is_not_told_and_what_is_damaged_holds_not
             "a stored item is damaged: attribute `previous_status` of `T#task-5`"
         ]
     );
+}
+
+#[tokio::test]
+async fn without_its_bus_the_function_does_not_start() {
+    let running = local::start(Options {
+        worker_concurrency: 0,
+        ..Options::default()
+    });
+    let running = running.await.unwrap();
+    let bus = Bus::start().await;
+    bus.refuse(Some((400, "ResourceNotFoundException")));
+    let endpoint = [("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url())];
+    let function = Function::start_changed("task-events", &running, &endpoint).await;
+    let ended = function.ended().await;
+    assert!(!ended.status.success());
+    let said = format!("{}{}", ended.stdout, ended.stderr);
+    let expected = "EVENT_BUS: the event bus `default` cannot be found: ResourceNotFoundException";
+    assert!(said.contains(expected), "{said}");
 }

@@ -16,6 +16,7 @@ async fn main() -> Result<(), Error> {
 
     let aws = aws::config(aws);
     let bus = EventBus::new(aws::eventbridge_client(&aws), bus);
+    bus.check().await?;
     let events = TaskEvents::new(bus, Clock::System);
     let handle =
         async |event: LambdaEvent<StreamEvent>| Ok::<_, Error>(events.handle(event.payload).await);

@@ -111,7 +111,13 @@ impl Endpoint for Info {
 
 /// After how many seconds it is worth asking again, as long as the task has not ended: a tenth of its age, from 1 to 30.
 fn retry_after(task: &Task, now: DateTime<Utc>) -> Option<u64> {
-    let age = (now - task.created_at).num_seconds().max(0);
+    // Nobody knows when a task was restarted, but it has changed since.
+    let since = if task.attempt == 1 {
+        task.created_at
+    } else {
+        task.updated_at
+    };
+    let age = (now - since).num_seconds().max(0);
     (!task.status.is_terminal()).then(|| age.unsigned_abs().div_ceil(10).clamp(1, LONGEST_WAIT))
 }
 

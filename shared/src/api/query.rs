@@ -118,14 +118,17 @@ impl Query {
 
     /// `created_after` and `created_before`: tasks created in this time, as far as it is bounded.
     pub(super) fn created(&mut self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-        let from = self.read("created_after", whole_second);
-        let until = self.read("created_before", whole_second);
-        if let (Some(from), Some(until)) = (from, until)
+        let from = self.read("created_after", time);
+        let until = self.read("created_before", time);
+        if let (Some((from, _)), Some((until, _))) = (from, until)
             && from >= until
         {
             self.refuse("created_before", "must be later than `created_after`");
         }
-        (from, until)
+        (
+            from.map(|(_, second)| second),
+            until.map(|(_, second)| second),
+        )
     }
 
     /// `limit`: rows of a list page.
@@ -181,9 +184,9 @@ fn whole_number(text: &str, max: u32) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from 1 to {max}"))
 }
 
-/// The first whole second that is not before a time in RFC 3339. Tasks are created at whole seconds, so what is not before the one is
-/// not before the other.
-fn whole_second(text: &str) -> Result<DateTime<Utc>, String> {
+/// A time in RFC 3339, and the first whole second that is not before it. Tasks are created at whole seconds, so what is not before the one
+/// is not before the other.
+fn time(text: &str) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
     let example = "must be a time in RFC 3339, such as 2024-05-21T12:00:00Z";
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| {
         if text.contains(' ') {
@@ -196,6 +199,7 @@ fn whole_second(text: &str) -> Result<DateTime<Utc>, String> {
     let second = DateTime::from_timestamp_secs(second);
     second
         .filter(|second| (0..=9999).contains(&second.year()))
+        .map(|second| (time.to_utc(), second))
         .ok_or_else(|| "must be in the years 0000 to 9999 of UTC".to_owned())
 }
 

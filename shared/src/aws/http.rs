@@ -127,15 +127,17 @@ fn connector_error(error: legacy::Error) -> ConnectorError {
 
 /// Whether a call failed because the service's certificate is not trusted.
 pub(super) fn is_untrusted(error: &ConnectorError) -> bool {
-    is_untrusted_by(error)
+    wrong_certificate(error).is_some()
 }
 
-/// Whether an error is one about a certificate that is not trusted.
-pub(crate) fn is_untrusted_by(error: &(dyn Error + 'static)) -> bool {
-    matches!(
-        find::<rustls::Error>(error),
-        Some(rustls::Error::InvalidCertificate(_))
-    )
+/// What is wrong with the service's certificate, if a call failed because of that.
+pub(crate) fn wrong_certificate<'a>(
+    error: &'a (dyn Error + 'static),
+) -> Option<&'a rustls::CertificateError> {
+    match find::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(wrong)) => Some(wrong),
+        _ => None,
+    }
 }
 
 /// The first error of a type among an error and its sources.

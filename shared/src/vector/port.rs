@@ -35,6 +35,11 @@ pub trait VectorStore: Send + Sync {
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>>;
 
+    /// The most ids of an existence check that one call's time is enough for.
+    fn max_present(&self) -> usize {
+        usize::MAX
+    }
+
     /// The most ids for the next delete call. It becomes smaller after a call that was too slow.
     fn max_delete(&self) -> usize;
 }

@@ -8,7 +8,9 @@ mod http;
 mod responses;
 
 use super::pace::Quota;
-use super::port::{AfterDelete, Presence, Services, StoreFactory, VectorError, VectorStore};
+use super::port::{
+    AfterDelete, Presence, Services, StoreFactory, VectorError, VectorErrorKind, VectorStore,
+};
 use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::clock::{Clock, rfc3339};
 use crate::task::ModelId;
@@ -99,6 +101,15 @@ impl Store {
     }
 }
 
+/// A delete whose response says nothing, such as that of a gateway which did not wait for the store, may still be carried out. That is not so where
+/// the request was never sent.
+fn may_still_delete(mut error: VectorError) -> VectorError {
+    if error.kind == VectorErrorKind::Temporary && error.code != http::OUT_OF_REACH {
+        error.kind = VectorErrorKind::Unanswered;
+    }
+    error
+}
+
 impl VectorStore for Store {
     fn present<'a>(
         &'a self,
@@ -124,9 +135,14 @@ impl VectorStore for Store {
                 ids,
                 not_after: Some(rfc3339(not_after)),
             };
-            let body = self.http.call("delete", &self.index, &question).await?;
-            responses::outcomes(&body, ids.len())
+            let called = self.http.call("delete", &self.index, &question).await;
+            let outcomes = called.and_then(|body| responses::outcomes(&body, ids.len()));
+            outcomes.map_err(may_still_delete)
         })
+    }
+
+    fn max_present(&self) -> usize {
+        self.max_ids
     }
 
     fn max_delete(&self) -> usize {

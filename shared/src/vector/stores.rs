@@ -26,7 +26,11 @@ const MAX_IDLE_TURNS: usize = 1_000;
 
 /// The setting `VECTOR_STORES`, parsed.
 #[derive(Debug, Default)]
-pub struct VectorStoreRules(Rules);
+pub struct VectorStoreRules {
+    rules: Rules,
+    /// Whether a store is sent the token.
+    pub needs_token: bool,
+}
 
 impl VectorStoreRules {
     /// Parses the JSON object of patterns and URLs.
@@ -76,14 +80,18 @@ impl VectorStoreRules {
                 }
             }
         }
-        if origins_of_the_token(factories.keys()).len() > 1 {
+        let origins = origins_of_the_token(factories.keys()).len();
+        if origins > 1 {
             errors.push(
                 "auth=bearer stands in URLs of several hosts: VECTOR_STORE_TOKEN is for one only, since each would see it"
                     .to_owned(),
             );
         }
         if errors.is_empty() {
-            Ok(Self(rules))
+            Ok(Self {
+                rules,
+                needs_token: origins > 0,
+            })
         } else {
             Err(errors)
         }
@@ -153,11 +161,11 @@ impl fmt::Debug for VectorStores {
 impl VectorStores {
     /// The stores that `rules` name. Nothing connects before a store is first called.
     pub fn new(rules: VectorStoreRules, services: Services) -> Self {
-        for (_, factory) in &rules.0 {
+        for (_, factory) in &rules.rules {
             factory.prepare(&services);
         }
         Self {
-            rules: Arc::new(rules.0),
+            rules: Arc::new(rules.rules),
             services: Arc::new(services),
             turns: Arc::default(),
         }
@@ -289,7 +297,7 @@ mod tests {
 
     /// The first pattern that matches, and what its URL names.
     fn rule_for<'a>(rules: &'a VectorStoreRules, model: &str) -> Option<(&'a str, String)> {
-        let mut rules = rules.0.iter();
+        let mut rules = rules.rules.iter();
         let (pattern, factory) = rules.find(|(pattern, _)| pattern.matches(model))?;
         Some((&pattern.0, format!("{factory:?}")))
     }
@@ -344,7 +352,7 @@ mod tests {
             r#"{"a": "s3vectors://bucket/i", "b": "s3vectors://bucket/i", "c": "s3vectors://bucket/j"}"#,
         )
         .unwrap();
-        let factories: Vec<_> = rules.0.iter().map(|(_, factory)| factory).collect();
+        let factories: Vec<_> = rules.rules.iter().map(|(_, factory)| factory).collect();
         assert!(Arc::ptr_eq(factories[0], factories[1]));
         assert!(!Arc::ptr_eq(factories[0], factories[2]));
     }

@@ -330,9 +330,14 @@ impl Turn {
         self.at.saturating_sub(since_epoch(now))
     }
 
-    /// Whether it still is one, and long enough for a delete of so many objects.
-    pub fn is_enough_for(&self, objects: usize, now: DateTime<Utc>) -> bool {
-        objects <= self.units && since_epoch(now) <= self.at + LATE
+    /// Whether it is long enough for a delete of so many objects.
+    pub fn is_enough_for(&self, objects: usize) -> bool {
+        objects <= self.units
+    }
+
+    /// Whether it came so long ago that it is lost.
+    pub fn has_passed(&self, now: DateTime<Utc>) -> bool {
+        self.at + LATE < since_epoch(now)
     }
 
     /// Uses it, for a delete of so many objects.

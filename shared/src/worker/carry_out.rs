@@ -138,7 +138,8 @@ impl Worker {
             turns.found(present, open.len() - unknown);
             drop(first_check);
             let objects = present.min(turns.most());
-            first_turn = first_turn.filter(|turn| turn.is_enough_for(objects, self.clock.now()));
+            // One that has passed meanwhile is no reason to hand the work back: the delete waits for another.
+            first_turn = first_turn.filter(|turn: &Turn| turn.is_enough_for(objects));
             if first_turn.is_none() && objects > 0 {
                 first_turn = match self.near_turn(turns, objects).await {
                     Ok(turn) => Some(turn),

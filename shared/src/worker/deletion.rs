@@ -262,7 +262,8 @@ impl Deletion<'_> {
         let began = clock.now();
         if let Some(turns) = self.turns {
             // One that has long passed would come on top of what others use now, and so would objects that it does not pay for.
-            let turn = match turn.filter(|turn| turn.is_enough_for(ids, clock.now())) {
+            let is_good = |turn: &Turn| turn.is_enough_for(ids) && !turn.has_passed(clock.now());
+            let turn = match turn.filter(is_good) {
                 Some(turn) => Some(turn),
                 None => next_turn(self.tasks, clock, turns, ids, self.budget.longest_wait()).await,
             };

@@ -52,7 +52,7 @@ pub(super) async fn check(
     let mut found = Existence::default();
     let mut batches = Batches::of(positions);
     let (mut extra_calls, mut failures) = (0, 0);
-    while let Some(batch) = batches.next(usize::MAX) {
+    while let Some(batch) = batches.next(store.max_present()) {
         if !budget.allows_a_call() || (batch.is_extra && extra_calls == MAX_EXTRA_CALLS) {
             batches.put_back(batch);
             break;

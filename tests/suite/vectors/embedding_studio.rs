@@ -1,7 +1,7 @@
 //! EmbeddingStudio's tables, made and filled as EmbeddingStudio does.
 
 use super::connections::LATENCY;
-use super::contract::Fixture;
+use super::contract::{Breakable, Fixture};
 use super::postgres::keep;
 use super::{no_services, of, open, shown};
 use shared::vector::{AfterDelete, VectorError, VectorErrorKind, VectorStore, VectorStores};
@@ -113,7 +113,9 @@ impl Fixture for Collection {
         assert_eq!(self.ids_in("dbop").await, objects, "each with its parts");
         objects
     }
+}
 
+impl Breakable for Collection {
     async fn deny(&self) {
         let role = &self.database.name;
         let deny = format!(r#"REVOKE ALL ON "dbo_{MODEL}", "dbop_{MODEL}" FROM {role}"#);

@@ -1,6 +1,6 @@
 //! PostgreSQL with pgvector: a table with an HNSW index, for each type of id.
 
-use super::contract::Fixture;
+use super::contract::{Breakable, Fixture};
 use super::{no_services, of, open, shown};
 use shared::vector::{
     AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore, VectorStores,
@@ -128,7 +128,9 @@ impl Fixture for Table {
     async fn left(&self) -> BTreeSet<String> {
         ids_in(&self.database, "items").await
     }
+}
 
+impl Breakable for Table {
     async fn deny(&self) {
         let role = &self.database.name;
         self.database

@@ -1,6 +1,6 @@
 //! Amazon S3 Vectors, embedded. It neither denies, throttles nor fails by itself: that is done on the wire.
 
-use super::contract::Fixture;
+use super::contract::{Breakable, Fixture};
 use super::{kept, of, open};
 use shared::aws;
 use shared::vector::VectorErrorKind::Denied;
@@ -75,7 +75,9 @@ impl Fixture for S3Vectors {
         let left = self.service.present(INDEX, &seeded).await;
         left.into_iter().collect()
     }
+}
 
+impl Breakable for S3Vectors {
     async fn deny(&self) {
         self.break_all(&Fault::Refused(403, "AccessDeniedException"));
     }

@@ -1,6 +1,6 @@
 //! The whole service over PostgreSQL and over the store protocol: what a caller sees.
 
-use super::contract::Fixture;
+use super::contract::{Breakable, Fixture};
 use super::embedding_studio::collection;
 use super::postgres::table;
 use serde_json::json;

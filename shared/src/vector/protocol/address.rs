@@ -5,10 +5,8 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 const FORM: &str = "write it as https://host/path?index=…";
-/// The most ids in one call, unless the URL says otherwise.
-const MAX_IDS: usize = 500;
-/// The most that the URL may say: a chunk has no more, and a larger existence check is cut up.
-const MOST_IDS: usize = 5_000;
+/// The most ids in one call, unless the URL says fewer: as many as a chunk has.
+const MAX_IDS: usize = crate::task::MAX_CHUNK_OBJECTS;
 
 /// `https://host/path?index=…`
 #[derive(Clone, Debug)]
@@ -45,8 +43,8 @@ impl Address {
         let max_ids = match parameters.take("max_ids") {
             None => Some(MAX_IDS),
             Some(text) => {
-                let number = text.parse().ok().filter(|n| (1..=MOST_IDS).contains(n));
-                let error = || format!("is `{text}`: give a whole number from 1 to {MOST_IDS}");
+                let number = text.parse().ok().filter(|n| (1..=MAX_IDS).contains(n));
+                let error = || format!("is `{text}`: give a whole number from 1 to {MAX_IDS}");
                 parameters.keep_error("max_ids", number.ok_or_else(error))
             }
         };
@@ -193,8 +191,8 @@ mod tests {
                 "a placeholder in its path",
             ),
             ("https://h/p?index={model}", "a placeholder other than"),
-            ("https://h/p?max_ids=0", "from 1 to 5000"),
-            ("https://h/p?max_ids=5001", "from 1 to 5000"),
+            ("https://h/p?max_ids=0", "from 1 to 500"),
+            ("https://h/p?max_ids=501", "from 1 to 500"),
             ("https://h/p?auth=basic", "`none`, `bearer` or `sigv4`"),
             ("https://h/p?auth=sigv4&region=r", "`service` is missing"),
             ("https://h/p?auth=bearer&region=r", "go with auth=sigv4"),

@@ -20,11 +20,16 @@ use hyper_util::client::legacy::{Client, connect};
 use serde::Serialize;
 use std::error::Error;
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
+use tokio_rustls::rustls::CertificateError;
 
 /// The most bytes of a response.
 const MAX_RESPONSE: usize = 1024 * 1024;
+/// The code of a request that was never sent.
+pub(super) const OUT_OF_REACH: &str = "out of reach";
+/// How long the body of an error may take, which only adds words.
+const WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The version of the store protocol.
 const VERSION: (&str, &str) = ("deletion-tasks-protocol", "1");
 
@@ -153,11 +158,10 @@ async fn read(
     let content_type = response.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
-    let body = Limited::new(response.into_body(), MAX_RESPONSE)
-        .collect()
-        .await;
+    let body = Limited::new(response.into_body(), MAX_RESPONSE).collect();
     if status != StatusCode::OK {
-        // The status says what it means, whatever became of the body.
+        // The status says what it means, whatever becomes of the body.
+        let body = timeout(WORDS_TIMEOUT, body).await.ok().and_then(Result::ok);
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         return Err(responses::error(
             status.as_u16(),
@@ -166,7 +170,7 @@ async fn read(
             index,
         ));
     }
-    match body {
+    match body.await {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(responses::out_of_form("it has more than 1 MB"))
@@ -180,17 +184,25 @@ fn unsent(error: hyper_util::client::legacy::Error) -> VectorError {
     if !error.is_connect() {
         return unanswered("no response", Some(error.into()));
     }
-    let (kind, detail, code) = if aws::is_untrusted_by(&error) {
-        (
-            VectorErrorKind::Denied,
-            "The certificate of the vector store is not trusted: its authority must be among the system's, or in the file that SSL_CERT_FILE names",
-            "certificate not trusted",
-        )
+    let (kind, detail, code) = if let Some(wrong) = aws::wrong_certificate(&error) {
+        let detail = match wrong {
+            CertificateError::UnknownIssuer => {
+                "The certificate of the vector store is not trusted: its authority must be among the system's, or in the file that SSL_CERT_FILE names"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "The certificate of the vector store has expired: renew it"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "The certificate of the vector store is for another host than the one in VECTOR_STORES"
+            }
+            _ => "The certificate of the vector store is not valid",
+        };
+        (VectorErrorKind::Denied, detail, "certificate not accepted")
     } else {
         (
             VectorErrorKind::Temporary,
             "The vector store cannot be reached",
-            "out of reach",
+            OUT_OF_REACH,
         )
     };
     VectorError {

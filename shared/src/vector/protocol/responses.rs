@@ -13,7 +13,7 @@ const KEPT: &str =
 struct PresentResponse {
     present: Vec<bool>,
     #[serde(default)]
-    refused: Vec<RefusedId>,
+    refused: Option<Vec<RefusedId>>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ pub(super) fn presence(body: &[u8], count: usize) -> Result<Vec<Presence>, Vecto
     check_length("present", response.present.len(), count)?;
     let presence = response.present.into_iter().map(Presence::of);
     let mut presence: Vec<_> = presence.collect();
-    for RefusedId { position, detail } in response.refused {
+    for RefusedId { position, detail } in response.refused.unwrap_or_default() {
         let Some(id @ (Presence::Present | Presence::Absent)) = presence.get_mut(position) else {
             return Err(out_of_form(&format!(
                 "`refused` names position {position} twice, or there is none"
@@ -94,8 +94,11 @@ pub(super) fn outcomes(body: &[u8], count: usize) -> Result<Vec<AfterDelete>, Ve
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, VectorError> {
-    // The library's message says where, and may repeat a word of the store's: it is cleaned.
-    serde_json::from_slice(body).map_err(|error| out_of_form(&clean(&error.to_string())))
+    // The library's message may repeat a part of the response, such as an id. Its place says enough.
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        out_of_form(&format!("see its line {line}, column {column}"))
+    })
 }
 
 fn check_length(name: &str, found: usize, count: usize) -> Result<(), VectorError> {
@@ -181,7 +184,7 @@ fn says(words: Option<&str>) -> Option<String> {
 fn clean(words: &str) -> String {
     let hides = |c: char| {
         c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     let visible = words.replace(hides, " ");
     let mut line = visible.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -1,0 +1,134 @@
+"""The HTTP half of a bridge: a store behind the store protocol (docs/store-protocol.md). It needs nothing but Python.
+
+A bridge is a `Store` and one call of `serve`. This server takes one call at a time on each of its threads; put it behind TLS.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hmac
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal, Protocol
+
+Outcome = Literal["gone", "kept", "more", "unconfirmed"]
+
+# No delete is begun so shortly before `not_after`, and a store's own time limit must be shorter than what is left of the ten seconds.
+MARGIN = datetime.timedelta(seconds=3)
+STORE_SECONDS = 5
+# A request has at most 500 ids of 1,024 bytes, each byte of which may be written as six.
+MAX_REQUEST = 8 * 1024 * 1024
+
+
+class IndexMissing(Exception):
+    """There is no such index."""
+
+
+class Throttled(Exception):
+    """The store asks to go slower."""
+
+
+@dataclass
+class Presence:
+    """Which ids are there, and why the store can never hold some of them, by their positions."""
+
+    present: list[bool]
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """What a bridge does with its store."""
+
+    def present(self, index: str, ids: Sequence[str]) -> Presence:
+        """Which of these ids are there, by a current read."""
+
+    def delete(self, index: str, ids: Sequence[str]) -> list[Outcome]:
+        """Deletes these ids, and says of each what a current read finds afterwards."""
+
+
+def serve(store: Store, port: int, token: str | None = None, host: str = "127.0.0.1") -> None:
+    """Serves the protocol until the process ends. `token`: what `auth=bearer` must bring."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            try:
+                status, body = self.respond()
+            except IndexMissing:
+                status, body = 404, problem(404, "No such index", "https://deletion-tasks.example/index-missing")
+            except Throttled:
+                status, body = 429, problem(429, "Too many requests")
+            except Invalid as invalid:
+                status, body = invalid.status, problem(invalid.status, str(invalid))
+            except Exception as error:  # the store failed: the worker tries again
+                print(f"{self.path}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+                status, body = 503, problem(503, "The store failed")
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json" if status == 200 else "application/problem+json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def respond(self) -> tuple[int, dict[str, Any]]:
+            length = int(self.headers.get("Content-Length") or 0)
+            if length > MAX_REQUEST:
+                self.close_connection = True
+                raise Invalid(413, "The request is too large")
+            given = self.rfile.read(length)
+            if token is not None:
+                sent = self.headers.get("Authorization", "").encode()
+                if not hmac.compare_digest(sent, f"Bearer {token}".encode()):
+                    raise Invalid(401, "The token is wrong")
+            if self.headers.get("Deletion-Tasks-Protocol") != "1":
+                raise Invalid(400, "This bridge speaks version 1 of the store protocol")
+            index, ids, not_after = read(given)
+            match self.path.rsplit("/", 1)[-1]:
+                case "present":
+                    presence = store.present(index, ids)
+                    refused = [{"position": at, "detail": why} for at, why in presence.refused.items()]
+                    return 200, {"present": presence.present, "refused": refused}
+                case "delete":
+                    if not_after is None or datetime.datetime.now(datetime.timezone.utc) > not_after - MARGIN:
+                        raise Invalid(503, "It is too late to begin this delete")
+                    return 200, {"outcomes": store.delete(index, ids)}
+                case _:
+                    raise Invalid(404, "There is no such call")
+
+        def log_message(self, *_: Any) -> None:
+            """Logs nothing: a path and a status say little."""
+
+    ThreadingHTTPServer((host, port), Handler).serve_forever()
+
+
+class Invalid(Exception):
+    """A request that is refused with this status."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+def read(given: bytes) -> tuple[str, list[str], datetime.datetime | None]:
+    """A request's index, ids, and the time after which a delete must not take effect."""
+    try:
+        request = json.loads(given)
+        index, ids = request["index"], request["ids"]
+        not_after = request.get("not_after")
+        time = None if not_after is None else datetime.datetime.fromisoformat(not_after)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise Invalid(400, "The body is not a request of the store protocol") from None
+    if not isinstance(index, str) or not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+        raise Invalid(400, "`index` must be a string and `ids` a list of strings")
+    if time is not None and time.tzinfo is None:
+        raise Invalid(400, "`not_after` must have an offset")
+    return index, ids, time
+
+
+def problem(status: int, detail: str, kind: str = "about:blank") -> dict[str, Any]:
+    """An error (RFC 9457)."""
+    return {"type": kind, "status": status, "title": detail, "detail": detail}

@@ -1,0 +1,372 @@
+//! The contract of every vector store: what must hold of it, a case each. A case panics where it does not.
+
+use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A store over something real.
+#[allow(async_fn_in_trait, reason = "no case runs on several threads")]
+pub trait Fixture {
+    /// The store. Its index exists, and is empty at first.
+    fn store(&self) -> Arc<dyn VectorStore>;
+    /// A store of the same kind whose index does not exist.
+    fn missing(&self) -> Arc<dyn VectorStore>;
+    /// An id that the store can hold, another for each number.
+    fn id(&self, number: usize) -> String {
+        format!("object-{number}")
+    }
+    /// Whether the store can hold this id.
+    fn can_hold(&self, _id: &str) -> bool {
+        true
+    }
+    /// Whether a delete of an id that the store cannot hold is an error. If not, the id is gone, as it never was there.
+    fn refuses_deletes(&self) -> bool {
+        true
+    }
+    /// The longest id that the store can hold.
+    fn longest(&self) -> String;
+    /// Puts objects into the index.
+    async fn seed(&self, ids: &[String]);
+    /// The ids that are in the index.
+    async fn left(&self) -> BTreeSet<String>;
+}
+
+/// The means to break it.
+#[allow(async_fn_in_trait, reason = "no case runs on several threads")]
+pub trait Breakable: Fixture {
+    /// From now on the store denies access.
+    async fn deny(&self);
+    /// From now on the store throttles.
+    async fn throttle(&self);
+    /// The end of both.
+    async fn heal(&self);
+    /// From now on the store acknowledges deletes of these and keeps them.
+    async fn keep(&self, ids: &[&str]);
+    /// Deletes over a connection that is cut in the middle.
+    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError>;
+}
+
+fn numbered(fixture: &impl Fixture, count: usize) -> Vec<String> {
+    (0..count).map(|number| fixture.id(number)).collect()
+}
+
+fn borrowed(ids: &[String]) -> Vec<&str> {
+    ids.iter().map(String::as_str).collect()
+}
+
+fn set(ids: &[String]) -> BTreeSet<String> {
+    ids.iter().cloned().collect()
+}
+
+/// Deletes all ids, as the worker does: in calls of what the store takes, again after an error that may pass, and again what was deleted in part or
+/// is not confirmed yet.
+async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
+    for batch in ids.chunks(store.max_delete()) {
+        let mut batch = batch.to_vec();
+        let mut tries = 0;
+        while !batch.is_empty() {
+            let after = store.delete(&batch).await;
+            tries += 1;
+            match after {
+                Ok(after) => {
+                    let mut after = after.iter();
+                    batch.retain(|id| match after.next() {
+                        Some(AfterDelete::Gone) => false,
+                        Some(AfterDelete::More | AfterDelete::Unconfirmed) => true,
+                        Some(AfterDelete::Kept(_)) | None => panic!("{id} is kept"),
+                    });
+                    assert!(tries < 100, "never done: {batch:?}");
+                }
+                Err(error) => {
+                    assert!(may_pass(error.kind) && tries < 5, "{error:?}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Whether an error of this kind may pass.
+pub fn may_pass(kind: VectorErrorKind) -> bool {
+    [VectorErrorKind::Temporary, VectorErrorKind::Unanswered].contains(&kind)
+}
+
+async fn check(fixture: &impl Fixture, ids: &[&str]) -> Vec<bool> {
+    shown(&*fixture.store(), ids).await
+}
+
+/// A store says of an id that it cannot hold it, when it reads and when it deletes.
+async fn both_refuse(fixture: &impl Fixture, id: &str) {
+    let store = fixture.store();
+    let read = match store.present(&[id]).await {
+        Ok(presence) => match presence.as_slice() {
+            [Presence::Refused(why)] => why.clone(),
+            other => panic!("{id}: {other:?}"),
+        },
+        Err(error) => {
+            assert_eq!(error.kind, VectorErrorKind::InvalidId, "{id}: {error:?}");
+            error.detail
+        }
+    };
+    let mut details = vec![read];
+    let delete = store.delete(&[id]).await;
+    if fixture.refuses_deletes() {
+        let delete = delete.unwrap_err();
+        assert_eq!(delete.kind, VectorErrorKind::InvalidId, "{id}: {delete:?}");
+        details.push(delete.detail);
+    } else {
+        assert_eq!(delete.unwrap(), [AfterDelete::Gone], "{id}");
+    }
+    for detail in details {
+        let repeats_it = id.len() > 8 && detail.contains(id);
+        assert!(!detail.is_empty() && !repeats_it, "{detail}");
+    }
+}
+
+/// The kind of error that both calls end with.
+async fn both_fail(store: &dyn VectorStore, id: &str) -> VectorErrorKind {
+    let read = store.present(&[id]).await.unwrap_err();
+    let delete = store.delete(&[id]).await.unwrap_err();
+    assert_eq!(read.kind, delete.kind, "{read:?} {delete:?}");
+    for detail in [&read.detail, &delete.detail] {
+        let repeats_it = id.len() > 8 && detail.contains(id);
+        assert!(!detail.is_empty() && !repeats_it, "{detail}");
+    }
+    delete.kind
+}
+
+pub async fn it_tells_the_present_from_the_absent(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 6);
+    fixture
+        .seed(&[ids[0].clone(), ids[3].clone(), ids[4].clone()])
+        .await;
+    let present = check(fixture, &borrowed(&ids)).await;
+    assert_eq!(present, [true, false, false, true, true, false]);
+}
+
+pub async fn it_deletes_what_is_listed_and_nothing_else(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 6);
+    fixture.seed(&ids[..5]).await;
+    // One of them is not there, which does no harm.
+    let listed = [ids[1].as_str(), ids[5].as_str(), ids[3].as_str()];
+    delete_all(&*fixture.store(), &listed).await;
+    let rest = [ids[0].clone(), ids[2].clone(), ids[4].clone()];
+    assert_eq!(fixture.left().await, set(&rest));
+    let present = check(fixture, &borrowed(&ids)).await;
+    assert_eq!(present, [true, false, true, false, true, false]);
+}
+
+pub async fn an_id_that_is_repeated_is_one_object(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 3);
+    fixture.seed(&ids[..2]).await;
+    let repeated = [&ids[0], &ids[2], &ids[0], &ids[2], &ids[1]].map(String::as_str);
+    let present = check(fixture, &repeated).await;
+    assert_eq!(present, [true, false, true, false, true]);
+    delete_all(&*fixture.store(), &repeated).await;
+    assert!(fixture.left().await.is_empty());
+}
+
+pub async fn it_takes_1_and_500_and_5000_ids(fixture: &impl Fixture) {
+    let all = numbered(fixture, 5_001);
+    fixture.seed(&all).await;
+    let (survivor, ids) = all.split_last().unwrap();
+    let (mut deleted, store) = (0, fixture.store());
+    for count in [1, 500, 5_000] {
+        let ids = borrowed(&ids[..count]);
+        let present = shown(&*store, &ids).await;
+        let expected: Vec<_> = (0..count).map(|number| number >= deleted).collect();
+        assert_eq!(present, expected, "{count}");
+        delete_all(&*store, &ids).await;
+        let present = shown(&*store, &ids).await;
+        assert!(!present.contains(&true), "{count}");
+        deleted = count;
+    }
+    assert_eq!(fixture.left().await, BTreeSet::from([survivor.clone()]));
+}
+
+pub async fn it_takes_the_longest_id_and_refuses_a_longer_one(fixture: &impl Fixture) {
+    let longest = fixture.longest();
+    let longer = format!("{longest}0");
+    fixture.seed(std::slice::from_ref(&longest)).await;
+    let store = fixture.store();
+    if !fixture.can_hold(&longer) {
+        both_refuse(fixture, &longer).await;
+    }
+    if !fixture.can_hold(&longer) && fixture.refuses_deletes() {
+        // Together with a good one nothing is done.
+        let error = store.delete(&[&longest, &longer]).await.unwrap_err();
+        assert_eq!(error.kind, VectorErrorKind::InvalidId);
+    }
+    assert_eq!(shown(&*store, &[&longest]).await, [true]);
+    delete_all(&*store, &[&longest]).await;
+    assert!(fixture.left().await.is_empty());
+}
+
+/// Ids that would mean something else if they were not taken as they are.
+pub const STRANGE: [&str; 24] = [
+    "'",
+    "\"",
+    "''",
+    "\\",
+    "\\'; --",
+    "'; DROP TABLE items; --",
+    "') OR 1=1 --",
+    "1' OR '1'='1",
+    "$1",
+    "%",
+    "_",
+    "{a,b}",
+    "{\"a\",NULL}",
+    "NULL",
+    ",",
+    " a",
+    "a ",
+    "a b",
+    // The same to the eye.
+    "na\u{ef}ve",
+    "nai\u{308}ve",
+    "日本語",
+    "🦀🧹",
+    "\u{202e}abc",
+    "a/b?c=d#e&f=%20",
+];
+
+pub async fn it_takes_any_text_that_it_can_hold_and_refuses_the_rest(fixture: &impl Fixture) {
+    let store = fixture.store();
+    let (good, bad): (Vec<&str>, Vec<&str>) = STRANGE.iter().partition(|id| fixture.can_hold(id));
+    for id in bad {
+        both_refuse(fixture, id).await;
+    }
+    let bystanders = numbered(fixture, 3);
+    fixture.seed(&bystanders).await;
+    fixture
+        .seed(&good.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>())
+        .await;
+    if !good.is_empty() {
+        assert_eq!(shown(&*store, &good).await, vec![true; good.len()]);
+        // One by one: none of them means another.
+        for (number, id) in good.iter().enumerate() {
+            delete_all(&*store, &[id]).await;
+            let expected: Vec<_> = (0..good.len()).map(|other| other > number).collect();
+            assert_eq!(shown(&*store, &good).await, expected, "{id}");
+        }
+    }
+    assert_eq!(fixture.left().await, set(&bystanders));
+}
+
+pub async fn nothing_is_in_an_empty_index(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 3);
+    assert_eq!(check(fixture, &borrowed(&ids)).await, [false; 3]);
+    delete_all(&*fixture.store(), &borrowed(&ids)).await;
+    assert!(fixture.left().await.is_empty());
+}
+
+pub async fn a_missing_index_is_said_to_be_missing(fixture: &impl Fixture) {
+    let kind = both_fail(&*fixture.missing(), &fixture.id(0)).await;
+    assert_eq!(kind, VectorErrorKind::IndexMissing);
+}
+
+pub async fn denied_access_is_said_to_be_denied(fixture: &impl Breakable) {
+    let id = fixture.id(0);
+    fixture.seed(std::slice::from_ref(&id)).await;
+    fixture.deny().await;
+    let kind = both_fail(&*fixture.store(), &id).await;
+    assert_eq!(kind, VectorErrorKind::Denied);
+    fixture.heal().await;
+    assert_eq!(check(fixture, &[&id]).await, [true]);
+}
+
+pub async fn throttling_is_said_to_be_throttling(fixture: &impl Breakable) {
+    let id = fixture.id(0);
+    fixture.seed(std::slice::from_ref(&id)).await;
+    fixture.throttle().await;
+    let kind = both_fail(&*fixture.store(), &id).await;
+    assert_eq!(kind, VectorErrorKind::Throttled);
+    fixture.heal().await;
+    assert_eq!(check(fixture, &[&id]).await, [true]);
+}
+
+pub async fn a_connection_that_is_cut_is_an_error_that_may_pass(fixture: &impl Breakable) {
+    let ids = numbered(fixture, 3);
+    fixture.seed(&ids).await;
+    let listed = [ids[0].as_str(), ids[1].as_str()];
+    let error = fixture.delete_and_cut(&listed).await.unwrap_err();
+    assert!(may_pass(error.kind), "{error:?}");
+    // Whatever became of it, an existence check shows it, and the next delete completes it.
+    let left = fixture.left().await;
+    let expected: Vec<_> = ids.iter().map(|id| left.contains(id)).collect();
+    assert_eq!(check(fixture, &borrowed(&ids)).await, expected);
+    delete_all(&*fixture.store(), &listed).await;
+    assert_eq!(fixture.left().await, set(&ids[2..]));
+}
+
+pub async fn two_deleters_at_once_leave_nothing(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 500);
+    fixture.seed(&ids).await;
+    let forth = borrowed(&ids[..400]);
+    let back: Vec<&str> = borrowed(&ids[100..]).into_iter().rev().collect();
+    let (one, other) = (fixture.store(), fixture.store());
+    futures_util::join!(delete_all(&*one, &forth), delete_all(&*other, &back));
+    assert!(fixture.left().await.is_empty());
+}
+
+pub async fn what_is_acknowledged_and_kept_is_said_to_be_kept(fixture: &impl Breakable) {
+    let ids = numbered(fixture, 6);
+    fixture.seed(&ids[..5]).await;
+    let ids = borrowed(&ids);
+    fixture.keep(&[ids[1], ids[3]]).await;
+    let store = fixture.store();
+    assert_eq!(kept(&*store, &ids).await, [ids[1], ids[3]]);
+    assert_eq!(kept(&*store, &[ids[3], ids[5]]).await, [ids[3]]);
+    let left: Vec<String> = fixture.left().await.into_iter().collect();
+    assert_eq!(left, [ids[1], ids[3]]);
+}
+
+pub async fn what_was_kept_for_a_while_goes_in_the_end(fixture: &impl Breakable) {
+    let ids = numbered(fixture, 2);
+    fixture.seed(&ids).await;
+    let ids = borrowed(&ids);
+    fixture.keep(&[ids[0]]).await;
+    let store = fixture.store();
+    assert_eq!(kept(&*store, &ids).await, [ids[0]]);
+    fixture.heal().await;
+    assert_eq!(shown(&*store, &ids).await, [true, false]);
+    assert_eq!(kept(&*store, &ids).await, [""; 0]);
+    assert!(fixture.left().await.is_empty());
+}
+
+/// Which of `ids` a store shows as present. It can hold them all.
+pub async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
+    let presence = store.present(ids).await.expect("the store responds");
+    let shows = |presence| match presence {
+        Presence::Present => true,
+        Presence::Absent => false,
+        Presence::Refused(why) => panic!("refused: {why}"),
+    };
+    presence.into_iter().map(shows).collect()
+}
+
+/// The ids that are kept, of those that a store is to delete. All others are gone, after further calls where it asks for them.
+pub async fn kept<'a>(store: &dyn VectorStore, ids: &[&'a str]) -> Vec<&'a str> {
+    let (mut open, mut kept) = (ids.to_vec(), Vec::new());
+    for _ in 0..100 {
+        let batch = std::mem::take(&mut open);
+        let after = store.delete(&batch).await.expect("the store responds");
+        assert_eq!(after.len(), batch.len());
+        for (id, after) in batch.into_iter().zip(after) {
+            match after {
+                AfterDelete::Gone => {}
+                AfterDelete::Kept(why) => {
+                    assert!(why.contains("still has the object"), "{why}");
+                    kept.push(id);
+                }
+                AfterDelete::More | AfterDelete::Unconfirmed => open.push(id),
+            }
+        }
+        if open.is_empty() {
+            return kept;
+        }
+    }
+    panic!("never done: {open:?}");
+}

@@ -1,0 +1,12 @@
+//! The contract of all vector stores, for the adapters' own tests and for the program `store-check`, which checks somebody's bridge.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a case that does not hold panics, and whoever runs it says so"
+)]
+
+#[allow(missing_docs, reason = "the name of a case says what it checks")]
+pub mod contract;
+pub mod scratch;

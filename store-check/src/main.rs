@@ -1,0 +1,142 @@
+//! Checks a store that speaks the store protocol: `cargo run -p store-check -- --help`.
+#![allow(
+    clippy::print_stderr,
+    clippy::panic,
+    reason = "a program for a terminal, which catches the panics of its cases"
+)]
+
+use clap::Parser;
+use futures_util::FutureExt;
+use shared::aws;
+use shared::vector::{Password, Services, VectorStoreRules, VectorStores};
+use std::any::Any;
+use std::io::Write;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use store_check::contract;
+use store_check::scratch::{Ids, Scratch};
+use url::Url;
+
+const GREEN: &str = "\x1b[32m";
+const RED: &str = "\x1b[31m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Runs the contract of all vector stores against a bridge, on a scratch index: it inserts objects into it and deletes them.
+///
+/// Prints what holds and what to mend. The exit status is 1 if anything does not hold.
+#[derive(Debug, Parser)]
+#[command(name = "store-check", version)]
+struct Arguments {
+    /// The store's URL, as in VECTOR_STORES, with the scratch index: https://host/path?index=scratch
+    url: String,
+
+    /// A shell command that inserts objects into the scratch index: one id a line on its standard input
+    #[arg(long, value_name = "COMMAND")]
+    insert: String,
+
+    /// What ids look like
+    #[arg(long, value_enum, default_value = "text")]
+    ids: Ids,
+
+    /// Token for auth=bearer
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "VECTOR_STORE_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (stores, missing) = match open(&arguments) {
+        Ok(stores) => stores,
+        Err(errors) => {
+            for error in errors {
+                eprintln!("error: {error}");
+            }
+            return ExitCode::from(2);
+        }
+    };
+    // A case that does not hold says so in the table.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut out = anstream::stdout();
+    let mut broken = 0;
+    macro_rules! check {
+        ($($case:ident: $mend:literal)+) => {$(
+            let case = async {
+                let scratch = Scratch::new(&stores, &missing, &arguments.insert, arguments.ids).await;
+                let scratch = scratch.unwrap_or_else(|error| panic!("{error}"));
+                contract::$case(&scratch).await;
+            };
+            let name = stringify!($case).replace('_', " ");
+            match AssertUnwindSafe(case).catch_unwind().await {
+                Ok(()) => {
+                    let _ = writeln!(out, "{GREEN}holds{PLAIN}   {name}");
+                }
+                Err(panic) => {
+                    broken += 1;
+                    let found = said(panic.as_ref()).replace('\n', "\n          ");
+                    let _ = writeln!(out, "{RED}mend{PLAIN}    {name}\n          {}\n          found: {found}", $mend);
+                }
+            }
+        )+};
+    }
+    check! {
+        nothing_is_in_an_empty_index: "An id that is not there is absent for `present`, and gone for `delete`."
+        it_tells_the_present_from_the_absent: "`present` has one value for each id, in the order of the request, by a current read."
+        it_deletes_what_is_listed_and_nothing_else: "`delete` takes away the listed objects only, and says `gone` of those that are not there."
+        an_id_that_is_repeated_is_one_object: "An id may be named twice in a call: say the same of both."
+        it_takes_1_and_500_and_5000_ids: "Take up to `max_ids` ids a call (default 500), and read what was written before."
+        it_takes_the_longest_id_and_refuses_a_longer_one: "Take ids of up to 1,024 bytes, or list those that the store cannot hold in `refused`."
+        it_takes_any_text_that_it_can_hold_and_refuses_the_rest: "An id is data: never part of a path, a pattern or a statement. Two different ids never mean the same object."
+        two_deleters_at_once_leave_nothing: "Two deletes of the same objects at once both succeed, at the latest when they are repeated."
+        a_missing_index_is_said_to_be_missing: "For an index that does not exist respond with 404, application/problem+json and a `type` that ends in /index-missing."
+    }
+    let _ = writeln!(
+        out,
+        "\nNot checked: access that is denied, throttling, connections that are cut, objects that the store keeps, `not_after`."
+    );
+    if broken == 0 {
+        let _ = writeln!(out, "All of it holds.");
+        ExitCode::SUCCESS
+    } else {
+        let _ = writeln!(out, "{broken} to mend.");
+        ExitCode::FAILURE
+    }
+}
+
+/// The store, and the same with an index that does not exist.
+fn open(arguments: &Arguments) -> Result<(VectorStores, VectorStores), Vec<String>> {
+    let mut other = Url::parse(&arguments.url)
+        .map_err(|error| vec![format!("the URL cannot be read: {error}")])?;
+    let kept = other.query_pairs().filter(|(name, _)| name != "index");
+    let kept: Vec<_> = kept
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect();
+    let missing = format!("store-check-missing-{}", fastrand::u64(1 << 32..));
+    other
+        .query_pairs_mut()
+        .clear()
+        .extend_pairs(kept)
+        .append_pair("index", &missing);
+    let stores = |url: &str| {
+        let rules = serde_json::json!({ "*": url }).to_string();
+        let services = Services {
+            aws: aws::local_config("http://127.0.0.1:9", None),
+            password: None,
+            token: arguments.token.as_deref().map(Password::new),
+        };
+        VectorStoreRules::parse(&rules).map(|rules| VectorStores::new(rules, services))
+    };
+    Ok((stores(&arguments.url)?, stores(other.as_str())?))
+}
+
+/// What a panic said, or its beginning.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    text.unwrap_or_default().chars().take(400).collect()
+}

@@ -1,0 +1,161 @@
+//! A scratch index behind somebody's bridge.
+
+use crate::contract::{Fixture, STRANGE};
+use clap::ValueEnum;
+use shared::clock::Clock;
+use shared::task::ModelId;
+use shared::vector::{Presence, VectorStore, VectorStores};
+use std::collections::BTreeSet;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use uuid::Uuid;
+
+/// The longest object id that the service takes.
+const LONGEST: usize = 1024;
+
+/// What ids look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ids {
+    /// Any text
+    Text,
+    /// UUIDs
+    Uuid,
+    /// Whole numbers
+    Number,
+}
+
+/// The index, as one case sees it: its own objects.
+pub struct Scratch {
+    store: Arc<dyn VectorStore>,
+    missing: Arc<dyn VectorStore>,
+    insert: String,
+    ids: Ids,
+    /// Part of each id, so that no case meets the objects of another.
+    mark: u64,
+    /// Of the strange ids, those that the store says it can hold.
+    holds: BTreeSet<String>,
+    longest: usize,
+    seeded: Mutex<BTreeSet<String>>,
+}
+
+impl Scratch {
+    /// An index of `stores`, for a case of its own. `insert`: the shell command that inserts the ids on its standard input.
+    ///
+    /// # Errors
+    /// When the store does not respond.
+    pub async fn new(
+        stores: &VectorStores,
+        missing: &VectorStores,
+        insert: &str,
+        ids: Ids,
+    ) -> Result<Self, String> {
+        let store = of(stores);
+        let mut holds = BTreeSet::new();
+        let strange = store.present(&STRANGE).await;
+        let strange = strange.map_err(|error| error.to_string())?;
+        for (id, presence) in STRANGE.iter().zip(strange) {
+            if !matches!(presence, Presence::Refused(_)) {
+                holds.insert((*id).to_owned());
+            }
+        }
+        let mut longest = LONGEST;
+        while longest > 1 {
+            let presence = store.present(&[&"x".repeat(longest)]).await;
+            match presence.map_err(|error| error.to_string())?.first() {
+                Some(Presence::Refused(_)) => longest /= 2,
+                _ => break,
+            }
+        }
+        Ok(Self {
+            store,
+            missing: of(missing),
+            insert: insert.to_owned(),
+            ids,
+            mark: fastrand::u64(1 << 32..1 << 52),
+            holds,
+            longest,
+            seeded: Mutex::default(),
+        })
+    }
+}
+
+fn of(stores: &VectorStores) -> Arc<dyn VectorStore> {
+    let model = ModelId::new("scratch").expect("a good model id");
+    let index = stores.for_model(&model, Clock::System.now());
+    index.expect("a rule for all models").store
+}
+
+impl Fixture for Scratch {
+    fn store(&self) -> Arc<dyn VectorStore> {
+        Arc::clone(&self.store)
+    }
+
+    fn missing(&self) -> Arc<dyn VectorStore> {
+        Arc::clone(&self.missing)
+    }
+
+    fn id(&self, number: usize) -> String {
+        match self.ids {
+            Ids::Text => format!("store-check-{}-{number}", self.mark),
+            Ids::Uuid => Uuid::from_u64_pair(self.mark, number as u64).to_string(),
+            Ids::Number => (self.mark + number as u64).to_string(),
+        }
+    }
+
+    fn can_hold(&self, id: &str) -> bool {
+        match self.ids {
+            // The service takes no id that is longer than `LONGEST`, so a store that holds those may hold more.
+            Ids::Text => {
+                let is_short = self.longest == LONGEST || id.len() <= self.longest;
+                is_short && (!STRANGE.contains(&id) || self.holds.contains(id))
+            }
+            Ids::Uuid | Ids::Number => self.holds.contains(id),
+        }
+    }
+
+    fn refuses_deletes(&self) -> bool {
+        false
+    }
+
+    fn longest(&self) -> String {
+        match self.ids {
+            Ids::Text => format!("{:x<1$}", self.mark, self.longest),
+            Ids::Uuid | Ids::Number => self.id(0),
+        }
+    }
+
+    async fn seed(&self, ids: &[String]) {
+        if ids.is_empty() {
+            return;
+        }
+        let mut command = Command::new("sh")
+            .args(["-c", &self.insert])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("a shell");
+        let mut lines = command.stdin.take().expect("it is piped");
+        let _ = lines.write_all((ids.join("\n") + "\n").as_bytes()).await;
+        drop(lines);
+        let status = command.wait().await.expect("the command ends");
+        assert!(
+            status.success(),
+            "the command of --insert ended with {status}"
+        );
+        self.seeded
+            .lock()
+            .expect("not poisoned")
+            .extend(ids.iter().cloned());
+    }
+
+    async fn left(&self) -> BTreeSet<String> {
+        let seeded = self.seeded.lock().expect("not poisoned").clone();
+        let ids: Vec<&str> = seeded.iter().map(String::as_str).collect();
+        let presence = self.store.present(&ids).await.expect("the store responds");
+        let left = seeded.iter().zip(presence);
+        let left = left.filter(|(_, presence)| *presence == Presence::Present);
+        left.map(|(id, _)| id.clone()).collect()
+    }
+}
