@@ -5,6 +5,7 @@ mod contract;
 mod blame;
 mod connections;
 mod embedding_studio;
+mod id_types;
 mod logging_in;
 mod outcomes;
 mod pace;
