@@ -11,6 +11,7 @@ mod outcomes;
 mod pace;
 mod postgres;
 mod s3vectors;
+mod urls;
 mod whole;
 mod wrapped;
 

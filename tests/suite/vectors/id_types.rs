@@ -240,18 +240,19 @@ async fn studio(types: [&'static str; 3]) -> Collection {
 
 #[tokio::test]
 async fn the_objects_of_embedding_studio_may_have_any_of_these_types() {
-    let uuid = |number: u8| format!("0190a5f0-7b1c-7def-8a3b-{number:012}");
-    let number = |number: u8| format!("{number}");
-    let cases: [([&'static str; 3], &dyn Fn(u8) -> String, &str); 7] = [
-        (["uuid"; 3], &uuid, "UUIDs"),
-        (["a_uuid_2", "uuid", "a_uuid"], &uuid, "UUIDs"),
-        (["bigint"; 3], &number, "64 bits"),
-        (["integer"; 3], &number, "32 bits"),
-        (["integer", "bigint", "a_large"], &number, "32 bits"),
-        (["smallint", "integer", "smallint"], &number, "16 bits"),
-        (["text", "varchar(128)", "a_text"], &number, ""),
-    ];
-    for (types, id, why) in cases {
+    for (types, why) in [
+        (["uuid"; 3], "UUIDs"),
+        (["a_uuid_2", "uuid", "a_uuid"], "UUIDs"),
+        (["bigint"; 3], "64 bits"),
+        (["integer"; 3], "32 bits"),
+        (["integer", "bigint", "a_large"], "32 bits"),
+        (["smallint", "integer", "smallint"], "16 bits"),
+        (["text", "varchar(128)", "a_text"], ""),
+    ] {
+        let id = |number: u8| match why {
+            "UUIDs" => format!("0190a5f0-7b1c-7def-8a3b-{number:012}"),
+            _ => number.to_string(),
+        };
         let fixture = studio(types).await;
         let ids: Vec<String> = (1..8).map(id).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
