@@ -72,23 +72,26 @@ impl fmt::Debug for Factory {
     }
 }
 
-/// Parses the text of a URL that has a user and no host, which libpq takes, and the standard of URLs does not: `user@/database?host=…`.
-/// The user and the password become parameters.
+/// Parses the text of a URL that has a user or a port and no host, which libpq takes and the standard of URLs does not:
+/// `user@/database?host=…`. What stands before the `?` becomes parameters.
 pub(super) fn url_without_host(text: &str) -> Option<Url> {
     let (scheme, rest) = text.split_once("://")?;
-    let (user, rest) = rest.split_once("@/")?;
-    if !["postgres", "postgresql"].contains(&scheme) || user.contains(['/', '?', '#', '@']) {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let (user, port) = authority.split_once('@').unwrap_or(("", authority));
+    let has_no_host = port.is_empty() || port.starts_with(':');
+    if !["postgres", "postgresql"].contains(&scheme) || !has_no_host {
         return None;
     }
-    let mut url = Url::parse(&format!("{scheme}:///{rest}")).ok()?;
-    let given = url.query().map(|query| format!("{query}&"));
     let (user, password) = user.split_once(':').unwrap_or((user, ""));
-    let query = format!(
-        "{}user={}&password={}",
-        given.unwrap_or_default(),
-        user.replace('&', "%26"),
-        password.replace('&', "%26")
-    );
+    let port = port.trim_start_matches(':');
+    let mut url = Url::parse(&format!("{scheme}://{rest}")).ok()?;
+    let mut query = url.query().unwrap_or_default().to_owned();
+    for (name, value) in [("user", user), ("password", password), ("port", port)] {
+        if !value.is_empty() {
+            query = format!("{query}&{name}={}", value.replace('&', "%26"));
+        }
+    }
     url.set_query(Some(&query));
     Some(url)
 }

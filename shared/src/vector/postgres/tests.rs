@@ -1,3 +1,4 @@
+use super::address::PasswordSource;
 use super::names::Identifier;
 use super::*;
 use crate::vector::url_parts::Template;
@@ -84,14 +85,19 @@ fn a_url_that_says_too_much_or_too_little_is_refused() {
     }
 }
 
-/// The address that a URL names, in its debug form.
+/// The address that a URL names, in its debug form, and the password.
 #[track_caller]
 fn address(url: &str) -> String {
     let parsed = Url::parse(url).or_else(|error| url_without_host(url).ok_or(error));
-    match Factory::parse(&parsed.unwrap()) {
-        Ok(factory) => format!("{:?}", factory.address),
-        Err(errors) => panic!("{url}: {errors:#?}"),
-    }
+    let factory = Factory::parse(&parsed.unwrap());
+    let address = factory
+        .unwrap_or_else(|errors| panic!("{url}: {errors:#?}"))
+        .address;
+    let password = match &address.password {
+        PasswordSource::Url(password) => password.reveal(),
+        _ => "no password",
+    };
+    format!("{address:?} {password}")
 }
 
 #[test]
@@ -132,6 +138,14 @@ fn a_part_of_a_url_may_be_a_parameter_as_in_libpq() {
             "postgres://u@/d?host=%2Ftmp&port=6432&sslmode=disable&",
         ],
         ["postgres:///d?host=/tmp&", "postgres://%2Ftmp/d?"],
+        [
+            "postgres://u:p@%2Ftmp:6432/d?",
+            "postgres://u@:6432/d?password=p&host=/tmp&",
+        ],
+        [
+            "postgres://u:p@%2Ftmp:6432/d?",
+            "postgres://:p@?user=u&host=/tmp&dbname=d&port=6432&",
+        ],
     ] {
         let [one, other] = [one, other].map(|url| format!("{url}{ROWS}"));
         let same = address(&one).replace("Some(10.0.0.1)", "None");
