@@ -168,9 +168,9 @@ fn a_number_of_any_size_is_a_number() {
         assert_refused(&unknown, "/taskId", "is not known; did you mean `task_id`?");
     }
     // What else is wrong keeps its place.
-    let broken = format!("{{\"a\":[{},\n \"b\",]}}", large[0]);
+    let broken = format!("{{\"a\":[{}, \"b\",]}}", large[0]);
     let problem = RunRequest::parse(broken.as_bytes()).unwrap_err();
-    let detail = "The body is not JSON: trailing comma at line 2 column 6";
+    let detail = "The body is not JSON: trailing comma at line 1 column 18";
     assert_eq!(problem.detail, detail);
 }
 
