@@ -69,6 +69,22 @@ pub async fn send(
     content_type: Option<&str>,
     body: impl Into<Bytes>,
 ) -> Reply {
+    let content_type = content_type.map(|content_type| (CONTENT_TYPE.as_str(), content_type));
+    let headers = content_type.as_slice();
+    send_with(address, method, path, headers, body).await
+}
+
+/// The same with these headers.
+///
+/// # Panics
+/// When the server does not respond.
+pub async fn send_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Reply {
     let stream = TcpStream::connect(address).await.expect("the API listens");
     let handshake = http1::handshake(TokioIo::new(stream)).await;
     let (mut sender, connection) = handshake.expect("an HTTP connection");
@@ -77,8 +93,8 @@ pub async fn send(
         .method(method)
         .uri(path)
         .header(HOST, "localhost");
-    if let Some(content_type) = content_type {
-        request = request.header(CONTENT_TYPE, content_type);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let request = request
         .body(Full::new(body.into()))

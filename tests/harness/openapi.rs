@@ -33,8 +33,8 @@ pub struct Example {
     pub target: String,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
-    /// What the body is said to be.
-    pub content_type: String,
+    /// What the body is said to be, and how it is said to be encoded.
+    pub content_headers: Vec<(&'static str, String)>,
     /// The status, and the content type, that the response has.
     pub answer: (u16, String),
     /// The body that it has.
@@ -166,6 +166,10 @@ impl Example {
             (Value::Null, Some(length)) => Some(vec![b' '; length.try_into().expect("a length")]),
             (body, _) => Some(body.as_str().expect("a text").into()),
         };
+        let content_type = text("x-content-type").unwrap_or("application/json".to_owned());
+        let content_headers = [("content-type", content_type)].into_iter();
+        let encoding = text("x-content-encoding").map(|encoding| ("content-encoding", encoding));
+        let content_headers = content_headers.chain(encoding);
         let value = example["value"].clone();
         let problem = value["status"].as_u64().and_then(|n| n.try_into().ok());
         Self {
@@ -173,7 +177,7 @@ impl Example {
             method: method.to_owned(),
             target: target.to_owned(),
             body,
-            content_type: text("x-content-type").unwrap_or("application/json".to_owned()),
+            content_headers: content_headers.collect(),
             answer: (problem.unwrap_or(200), answer_type.to_owned()),
             value,
             headers: example["x-headers"]

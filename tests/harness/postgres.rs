@@ -15,6 +15,7 @@ use shared::clock::Clock;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -47,6 +48,7 @@ const KEEPER: &str = r#"
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
+    sockets: PathBuf,
     password: String,
     keeper: Mutex<Child>,
 }
@@ -60,6 +62,8 @@ pub struct Database {
     pub database: String,
     /// Where the server listens.
     pub server: SocketAddr,
+    /// The directory in which it has a socket, too.
+    pub sockets: PathBuf,
     /// What the service logs in with.
     pub password: String,
     /// A connection of the role that may do anything.
@@ -114,8 +118,9 @@ impl Postgres {
         let said = String::from_utf8_lossy(&made.stderr);
         assert!(made.status.success(), "initdb: {said}");
         let settings = format!(
-            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\nfsync = off\n\
-             max_connections = 300\nautovacuum = off\n"
+            "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
+             max_connections = 300\nautovacuum = off\n",
+            home.path.display()
         );
         let file = data.join("postgresql.auto.conf");
         std::fs::write(&file, settings).expect("a file can be written");
@@ -131,6 +136,7 @@ impl Postgres {
             .spawn();
         Self {
             port,
+            sockets: home.path.clone(),
             password,
             keeper: Mutex::new(keeper.expect("a shell can be run")),
         }
@@ -233,6 +239,7 @@ impl Postgres {
             name,
             database: database.to_owned(),
             server: SocketAddr::from(([127, 0, 0, 1], self.port)),
+            sockets: self.sockets.clone(),
             password,
             admin,
             config,

@@ -124,6 +124,17 @@ impl Service {
         http::send(self.running.api, method, path, content_type, body).await
     }
 
+    /// Sends any request with these headers.
+    pub async fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<hyper::body::Bytes>,
+    ) -> Reply {
+        http::send_with(self.running.api, method, path, headers, body).await
+    }
+
     /// `POST /run` with this JSON.
     pub async fn run(&self, body: &Value) -> Reply {
         let path = format!("{ROOT}/run");

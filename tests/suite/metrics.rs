@@ -1,7 +1,7 @@
 //! The metrics: each event is counted once, by the call that did it.
 
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tests::lines::{Lines, metrics};
@@ -83,6 +83,49 @@ async fn a_stale_settlement_counts_nothing() {
     assert_eq!(counted.remove("SweeperResends"), Some(1));
     counted.remove("OldestPendingTaskAge");
     assert_eq!(counted, of_the_example());
+}
+
+#[tokio::test]
+async fn tasks_over_the_same_objects_each_count_those_that_they_saw() {
+    let lines = Lines::capture();
+    let service = Arc::new(Service::start().await);
+    let objects = ["obj-1", "obj-2", "obj-3"];
+    for task in ["one", "other"] {
+        let body = run_body("embed-456", task, &objects);
+        service.run(&body).await.ok();
+    }
+    // Both have seen the objects before either deletes them.
+    let delete = service.wire.hold_times(2, DELETE);
+    let work = service.start_work();
+    for _ in 0..2 {
+        delete.reached().await;
+    }
+    for _ in 0..2 {
+        delete.release();
+    }
+    work.await.unwrap();
+    let body = run_body("embed-456", "late", &objects);
+    service.run(&body).await.ok();
+    service.work().await;
+    let absent = |id: &str| json!({"object_id": id, "detail": "Object not found in index"});
+    for (task, deleted, failed) in [
+        ("one", 2, json!([absent("obj-2")])),
+        ("other", 2, json!([absent("obj-2")])),
+        ("late", 0, json!(objects.map(absent))),
+    ] {
+        let task = service.info(&format!("task_id={task}")).await.ok();
+        assert_eq!(task["status"], "done");
+        assert_eq!(task["progress"]["deleted"], deleted, "{task}");
+        assert_eq!(task["failed_item_ids"], failed, "{task}");
+    }
+    // There were only two.
+    let expected = [
+        ("TasksCreated", 3),
+        ("TasksDone", 3),
+        ("ObjectsDeleted", 4),
+        ("ObjectsNotFound", 5),
+    ];
+    assert_eq!(lines.counted(), counts(&expected));
 }
 
 #[tokio::test]

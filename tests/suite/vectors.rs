@@ -5,12 +5,14 @@ mod contract;
 mod blame;
 mod connections;
 mod embedding_studio;
+mod id_types;
 mod logging_in;
 mod outcomes;
 mod pace;
 mod postgres;
 mod protocol;
 mod s3vectors;
+mod urls;
 mod whole;
 mod wrapped;
 

@@ -161,7 +161,11 @@ fn curl(request: &str, example: &Yaml, origin: &str) -> String {
     let kind = example["x-content-type"]
         .as_str()
         .unwrap_or("application/json");
-    let kind = format!(" \\\n  -H {}", quoted(&format!("content-type: {kind}")));
+    let mut kind = format!(" \\\n  -H {}", quoted(&format!("content-type: {kind}")));
+    if let Some(coding) = example["x-content-encoding"].as_str() {
+        let header = quoted(&format!("content-encoding: {coding}"));
+        kind.push_str(&format!(" \\\n  -H {header}"));
+    }
     if let Some(body) = example["x-body"].as_str() {
         command.push_str(&kind);
         command.push_str(&format!(" \\\n  -d {}", quoted(body)));

@@ -28,7 +28,7 @@ pub enum ProblemKind {
     Conflict,
     /// The body is too large.
     ContentTooLarge,
-    /// The content type is not JSON.
+    /// The content type is not JSON, or the body is encoded.
     UnsupportedMediaType,
     /// The request breaks a rule.
     UnprocessableContent,
@@ -79,7 +79,7 @@ pub struct Problem {
     pub(super) kind: ProblemKind,
     pub(super) detail: String,
     pub(super) errors: Vec<ValidationError>,
-    /// `Retry-After` or `Allow`, where the status asks for one.
+    /// `Retry-After`, `Allow` or `Accept-Encoding`, where the status asks for one.
     pub(super) header: Option<(&'static str, String)>,
     /// What went wrong in the service. Only the log has it.
     pub(super) cause: Option<String>,
@@ -161,6 +161,16 @@ impl Problem {
             ProblemKind::UnsupportedMediaType,
             format!("The content type is `{content_type}`: send application/json"),
         )
+    }
+
+    pub(super) fn unsupported_content_encoding(coding: &str) -> Self {
+        let detail = format!(
+            "The content encoding is `{coding}`: send the JSON itself, without Content-Encoding"
+        );
+        Self {
+            header: Some(("accept-encoding", "identity".to_owned())),
+            ..Self::new(ProblemKind::UnsupportedMediaType, detail)
+        }
     }
 
     pub(super) fn body_too_large() -> Self {

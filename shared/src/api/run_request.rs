@@ -8,7 +8,8 @@ use super::validation::{ValidationErrors, describe_unknown};
 use crate::task::{DistinctIds, InvalidName, ModelId, ObjectIds, RequestReason, TaskId};
 use lambda_http::Request;
 use lambda_http::http::header;
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
+use std::iter;
 
 const FIELDS: &[&str] = &["embedding_model_id", "task_id", "object_ids", "reason"];
 const REQUIRED: &[&str] = &["embedding_model_id", "object_ids"];
@@ -27,10 +28,11 @@ impl RunRequest {
     /// Reads a request.
     ///
     /// # Errors
-    /// 415 for a content type that is not JSON, 413 for a body that is too large, 400 for one that is not JSON, 422 for
-    /// validation errors.
+    /// 415 for a content type that is not JSON or a body that is encoded, 413 for a body that is too large, 400 for one that is not
+    /// JSON, 422 for validation errors.
     pub(super) fn read(request: &Request) -> Result<Self, Problem> {
         check_content_type(request)?;
+        check_content_encoding(request)?;
         Query::of(request, &[]).finish()?;
         let body = request.body();
         if body.len() > MAX_BODY_BYTES {
@@ -49,12 +51,17 @@ impl RunRequest {
             let at = error.valid_up_to();
             Problem::bad_request(format!("The body is not valid UTF-8 from byte {at} on"))
         })?;
-        let mut draft = Draft::default();
-        let mut json = serde_json::Deserializer::from_str(text);
-        Read(Root(&mut draft))
-            .deserialize(&mut json)
-            .and_then(|()| json.end())
-            .map_err(|error| Problem::bad_request(not_json(&error)))?;
+        if text.starts_with('\u{feff}') {
+            return Err(Problem::bad_request(
+                "The body begins with a byte order mark (U+FEFF): send UTF-8 without it",
+            ));
+        }
+        let draft = match Draft::read(text) {
+            // No field is a number, so the size of one does not matter.
+            Err(error) if is_out_of_range(&error) => Draft::read(&with_small_numbers(text)),
+            other => other,
+        };
+        let draft = draft.map_err(|error| Problem::bad_request(not_json(&error)))?;
         Ok(Self {
             model: draft.errors.finish_with(draft.model)?,
             task_id: draft.task_id,
@@ -79,6 +86,60 @@ fn check_content_type(request: &Request) -> Result<(), Problem> {
     }
 }
 
+/// A body is taken as it is: no content coding is undone.
+fn check_content_encoding(request: &Request) -> Result<(), Problem> {
+    for given in request.headers().get_all(header::CONTENT_ENCODING) {
+        let given = String::from_utf8_lossy(given.as_bytes()).to_ascii_lowercase();
+        let mut codings = given.split(',').map(str::trim);
+        if let Some(coding) = codings.find(|coding| !["", "identity"].contains(coding)) {
+            return Err(Problem::unsupported_content_encoding(coding));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a number is larger than the library reads. The library tells errors apart only by their text.
+fn is_out_of_range(error: &serde_json::Error) -> bool {
+    error.to_string().starts_with("number out of range")
+}
+
+/// The same text with every number as `0` and white space, so that all else stays where it is.
+fn with_small_numbers(text: &str) -> String {
+    let mut small = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| matches!(c, '"' | '-' | '0'..='9')) {
+        let (before, from) = rest.split_at(start);
+        small.push_str(before);
+        let is_string = from.starts_with('"');
+        let end = if is_string {
+            end_of_string(from)
+        } else {
+            let is_of_it = |c: char| matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E');
+            from.find(|c| !is_of_it(c)).unwrap_or(from.len())
+        };
+        let (token, after) = from.split_at(end);
+        if is_string || serde_json::from_str::<IgnoredAny>(token).is_err() {
+            small.push_str(token);
+        } else {
+            small.push('0');
+            small.extend(iter::repeat_n(' ', token.len() - 1));
+        }
+        rest = after;
+    }
+    small + rest
+}
+
+/// Where the JSON string ends that a text begins with.
+fn end_of_string(text: &str) -> usize {
+    let mut is_escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
 fn not_json(error: &serde_json::Error) -> String {
     let error = error.to_string();
     match error.strip_prefix("recursion limit exceeded") {
@@ -95,6 +156,16 @@ struct Draft {
     task_id: Option<TaskId>,
     object_ids: ObjectIds,
     reason: Option<RequestReason>,
+}
+
+impl Draft {
+    fn read(text: &str) -> serde_json::Result<Self> {
+        let mut draft = Self::default();
+        let mut json = serde_json::Deserializer::from_str(text);
+        Read(Root(&mut draft)).deserialize(&mut json)?;
+        json.end()?;
+        Ok(draft)
+    }
 }
 
 /// The whole body.

@@ -1,6 +1,6 @@
 //! PostgreSQL with pgvector: the object id is the value of a column, and every row with it is deleted.
 //!
-//! `address.rs` reads the URL, `connect.rs` logs in over `tls.rs` with the password of `secret.rs`, `pool.rs` keeps the connections.
+//! `address.rs` reads the URL, `key_words.rs` refuses what it cannot honour, `connect.rs` logs in over `tls.rs` with the password of `secret.rs`, `pool.rs` keeps the connections.
 //! `relation.rs` knows the tables of a model and the statements over them, `names.rs` quotes identifiers, `catalog.rs` asks the catalog
 //! about a table, `id_type.rs` which ids a column can hold, `embedding_studio.rs` deletes from EmbeddingStudio's tables. `errors.rs`
 //! sorts errors, and `denial.rs` asks the catalog about some. Here: the store. What it says of an id after a delete rests on a read in
@@ -14,6 +14,7 @@ mod denial;
 mod embedding_studio;
 mod errors;
 mod id_type;
+mod key_words;
 mod names;
 mod pool;
 mod relation;
@@ -71,13 +72,44 @@ impl fmt::Debug for Factory {
     }
 }
 
+/// Parses the text of a URL that has a user or a port and no host, which libpq takes and the standard of URLs does not:
+/// `user@/database?host=…`. What stands before the `?` becomes parameters.
+pub(super) fn url_without_host(text: &str) -> Option<Url> {
+    let (scheme, rest) = text.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    let (user, port) = authority.split_once('@').unwrap_or(("", authority));
+    let has_no_host = port.is_empty() || port.starts_with(':');
+    if !["postgres", "postgresql"].contains(&scheme) || !has_no_host {
+        return None;
+    }
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    let port = port.trim_start_matches(':');
+    let mut url = Url::parse(&format!("{scheme}://{rest}")).ok()?;
+    let mut query = url.query().unwrap_or_default().to_owned();
+    for (name, value) in [("user", user), ("password", password), ("port", port)] {
+        if !value.is_empty() {
+            query = format!("{query}&{name}={}", value.replace('&', "%26"));
+        }
+    }
+    url.set_query(Some(&query));
+    Some(url)
+}
+
 impl Factory {
-    /// Parses `postgres://user@host/database?…`.
+    /// Parses `postgres://user@host/database?…`, as libpq takes it.
     ///
     /// # Errors
     /// Every error in it, a sentence each.
     pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
-        let mut parameters = Parameters::of(url);
+        // To libpq a plus sign is one, and no space.
+        let mut literal = url.clone();
+        literal.set_query(
+            url.query()
+                .map(|query| query.replace('+', "%2B"))
+                .as_deref(),
+        );
+        let mut parameters = Parameters::of(&literal);
         let address = Address::read(url, &mut parameters);
         let schema = parameters.name("schema");
         let may_hide = parameters.flag("row_security", "on");

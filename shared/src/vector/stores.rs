@@ -116,7 +116,10 @@ fn origins_of_the_token<'a>(urls: impl Iterator<Item = &'a String>) -> BTreeSet<
 /// The adapter of a URL's scheme. A new adapter is one more arm.
 fn factory_of(text: &str) -> Result<Arc<dyn StoreFactory>, Vec<String>> {
     // The text itself may hold a password, so it is not repeated.
-    let url = Url::parse(text).map_err(|error| vec![format!("the URL cannot be read: {error}")])?;
+    let url = Url::parse(text);
+    #[cfg(feature = "postgres")]
+    let url = url.or_else(|error| postgres::url_without_host(text).ok_or(error));
+    let url = url.map_err(|error| vec![format!("the URL cannot be read: {error}")])?;
     match url.scheme() {
         #[cfg(feature = "s3vectors")]
         "s3vectors" => Ok(Arc::new(s3vectors::Factory::parse(&url)?)),

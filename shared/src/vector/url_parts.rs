@@ -32,6 +32,11 @@ impl Parameters {
     /// The parameter's value. An empty one counts as absent.
     pub(super) fn take(&mut self, name: &'static str) -> Option<String> {
         self.known.push(name);
+        self.remove(name)
+    }
+
+    /// The value of a parameter that no error is to recommend.
+    pub(super) fn remove(&mut self, name: &str) -> Option<String> {
         self.left.remove(name).filter(|value| !value.is_empty())
     }
 

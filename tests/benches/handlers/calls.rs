@@ -124,7 +124,8 @@ impl Call {
                     .sqs
                     .send_message()
                     .set_queue_url(input.queue_url.clone())
-                    .set_message_body(input.message_body.clone());
+                    .set_message_body(input.message_body.clone())
+                    .set_message_group_id(input.message_group_id.clone());
                 send.send().await.is_ok()
             }
             Self::GetVectors(input) => {

@@ -221,6 +221,29 @@ async fn a_content_type_that_is_not_json_is_refused_and_none_is_needed() {
 }
 
 #[tokio::test]
+async fn an_encoded_body_is_refused_whatever_is_in_it() {
+    let service = Service::start().await;
+    let plain = example().to_string().into_bytes();
+    for (coding, body) in [
+        ("gzip", b"\x1f\x8b\x08\0\0\0\0\0".to_vec()),
+        ("gzip", plain.clone()),
+        ("br", Vec::new()),
+    ] {
+        let headers = [
+            ("content-type", "application/json"),
+            ("content-encoding", coding),
+        ];
+        let reply = service.send_with("POST", RUN, &headers, body).await;
+        assert_eq!(reply.header("accept-encoding"), Some("identity"));
+        let detail = reply.problem(415)["detail"].to_string();
+        assert!(detail.contains(&format!("`{coding}`")), "{detail}");
+    }
+    assert_nothing_stored(&service).await;
+    let identity = [("content-encoding", "identity")];
+    service.send_with("POST", RUN, &identity, plain).await.ok();
+}
+
+#[tokio::test]
 async fn what_no_longer_fits_in_one_chunk_is_taken_as_several() {
     let service = Service::start().await;
     let most_bytes: Vec<String> = (0..128).map(|i| format!("{i:0>1024}")).collect();

@@ -80,12 +80,16 @@ fn broken(service: Arc<Service>, error: &'static str) -> Arc<Service> {
 }
 
 async fn send(service: &Service, example: &Example) -> Reply {
-    let (body, content_type) = match &example.body {
-        Some(body) => (body.clone(), Some(example.content_type.as_str())),
-        None => (Vec::new(), None),
-    };
+    let headers = example
+        .content_headers
+        .iter()
+        .filter(|_| example.body.is_some());
+    let headers: Vec<_> = headers
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let body = example.body.clone().unwrap_or_default();
     service
-        .send(&example.method, &example.target, content_type, body)
+        .send_with(&example.method, &example.target, &headers, body)
         .await
 }
 

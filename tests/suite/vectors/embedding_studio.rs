@@ -16,22 +16,33 @@ pub(super) const MODEL: &str = "model-1";
 pub(super) struct Collection {
     pub(super) database: Database,
     pub(super) stores: VectorStores,
+    types: [&'static str; 3],
 }
 
 pub(super) async fn collection() -> Collection {
-    made("original_id varchar(128), user_id varchar(128), session_id varchar(128),").await
+    let database = Postgres::shared().await.database().await;
+    collection_of(database, ["varchar(128)"; 3]).await
+}
+
+/// A collection with these types of `object_id`, `original_id` and the parts' `object_id`.
+pub(super) async fn collection_of(database: Database, types: [&'static str; 3]) -> Collection {
+    let newer = format!(
+        "original_id {}, user_id varchar(128), session_id varchar(128),",
+        types[1]
+    );
+    made(database, types, &newer).await
 }
 
 /// With these columns, which came later.
-async fn made(newer_columns: &str) -> Collection {
-    let database = Postgres::shared().await.database().await;
+async fn made(database: Database, types: [&'static str; 3], newer_columns: &str) -> Collection {
     let role = &database.name;
+    let [object_id, _, of_parts] = types;
     database
         .run(&format!(
-            r#"CREATE TABLE "dbo_{MODEL}" (object_id varchar(128) PRIMARY KEY, {newer_columns}
+            r#"CREATE TABLE "dbo_{MODEL}" (object_id {object_id} PRIMARY KEY, {newer_columns}
                    payload jsonb, storage_meta jsonb);
                CREATE TABLE "dbop_{MODEL}" (part_id varchar(128) PRIMARY KEY,
-                   object_id varchar(128) REFERENCES "dbo_{MODEL}", vector vector(3));
+                   object_id {of_parts} REFERENCES "dbo_{MODEL}", vector vector(3));
                CREATE INDEX ON "dbop_{MODEL}" (object_id);
                CREATE INDEX ON "dbop_{MODEL}" USING hnsw (vector vector_cosine_ops);
                GRANT SELECT, UPDATE, DELETE ON "dbo_{MODEL}", "dbop_{MODEL}" TO {role}"#
@@ -40,16 +51,20 @@ async fn made(newer_columns: &str) -> Collection {
     Collection {
         stores: open(&database.url(LAYOUT), &no_services()),
         database,
+        types,
     }
 }
 
 impl Collection {
     /// Puts objects in, each with two parts.
     pub(super) async fn insert(&self, ids: &[&str]) {
+        let [object_id, _, of_parts] = self.types;
         for statement in [
-            format!(r#"INSERT INTO "dbo_{MODEL}" (object_id) SELECT unnest($1::text[])"#),
             format!(
-                r#"INSERT INTO "dbop_{MODEL}" SELECT copy || ':' || left(md5(id), 20), id, ARRAY[random(), random(), copy]::vector
+                r#"INSERT INTO "dbo_{MODEL}" (object_id) SELECT id::{object_id} FROM unnest($1::text[]) AS id"#
+            ),
+            format!(
+                r#"INSERT INTO "dbop_{MODEL}" SELECT copy || ':' || left(md5(id), 20), id::{of_parts}, ARRAY[random(), random(), copy]::vector
                    FROM unnest($1::text[]) AS id, generate_series(1, 2) AS copy"#
             ),
         ] {
@@ -62,10 +77,12 @@ impl Collection {
     }
 
     /// Says of each of these objects what it was derived from.
-    async fn derive(&self, from: &[(&str, &str)]) {
+    pub(super) async fn derive(&self, from: &[(&str, &str)]) {
+        let [object_id, original_id, _] = self.types;
         for (id, original) in from {
-            let statement =
-                format!(r#"UPDATE "dbo_{MODEL}" SET original_id = $2 WHERE object_id = $1"#);
+            let statement = format!(
+                r#"UPDATE "dbo_{MODEL}" SET original_id = $2::text::{original_id} WHERE object_id = $1::text::{object_id}"#
+            );
             self.database
                 .admin
                 .execute(&statement, &[id, original])
@@ -75,12 +92,12 @@ impl Collection {
     }
 
     async fn ids_in(&self, table: &str) -> BTreeSet<String> {
-        let statement = format!(r#"SELECT DISTINCT object_id FROM "{table}_{MODEL}""#);
+        let statement = format!(r#"SELECT DISTINCT object_id::text FROM "{table}_{MODEL}""#);
         let rows = self.database.admin.query(&statement, &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    async fn assert_left(&self, expected: &[&str]) {
+    pub(super) async fn assert_left(&self, expected: &[&str]) {
         let expected: BTreeSet<String> = expected.iter().map(|id| (*id).to_owned()).collect();
         assert_eq!(self.left().await, expected);
     }
@@ -225,7 +242,8 @@ async fn a_part_that_is_added_meanwhile_keeps_nothing_half_deleted() {
 
 #[tokio::test]
 async fn an_older_database_has_no_originals_until_the_column_is_added() {
-    let fixture = made("").await;
+    let database = Postgres::shared().await.database().await;
+    let fixture = made(database, ["varchar(128)"; 3], "").await;
     fixture.insert(&["a", "a1", "b"]).await;
     let store = fixture.store();
     assert_eq!(shown(&*store, &["a", "x"]).await, [true, false]);

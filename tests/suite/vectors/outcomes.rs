@@ -426,10 +426,19 @@ async fn what_was_learned_of_a_table_refuses_no_id_that_it_can_hold_by_now() {
 #[tokio::test]
 async fn a_column_that_became_of_a_type_that_is_no_id_s_is_refused_and_nothing_is_said_of_its_objects()
  {
-    for change in [
-        "ALTER TABLE items ALTER object_id TYPE numeric(10, 2)",
-        "ALTER TABLE items ALTER object_id TYPE float8",
-        "CREATE DOMAIN number AS bigint; ALTER TABLE items ALTER object_id TYPE number",
+    for (change, id_type) in [
+        (
+            "ALTER TABLE items ALTER object_id TYPE numeric(10, 2)",
+            "numeric(10,2)",
+        ),
+        (
+            "ALTER TABLE items ALTER object_id TYPE float8",
+            "double precision",
+        ),
+        (
+            "CREATE DOMAIN number AS numeric; ALTER TABLE items ALTER object_id TYPE number",
+            "number",
+        ),
     ] {
         let fixture = table("bigint").await;
         let service = over(&fixture.database, ROWS).await;
@@ -438,8 +447,11 @@ async fn a_column_that_became_of_a_type_that_is_no_id_s_is_refused_and_nothing_i
         fixture.seed(&["8".to_owned()]).await;
         fixture.database.run(change).await;
         let task = carried_out(&service, "items", "after", &["8".to_owned()]).await;
-        let detail = "Column `object_id` of table `items` cannot be used for ids: its type is not text, varchar, uuid or bigint";
-        assert_ended(&task, "failed", 0, &["8"], detail);
+        let detail = format!(
+            "Column `object_id` of table `items` cannot be used for ids: its type is {id_type}, and not text, varchar, uuid, \
+             smallint, integer or bigint, or a domain over one of these"
+        );
+        assert_ended(&task, "failed", 0, &["8"], &detail);
     }
 }
 

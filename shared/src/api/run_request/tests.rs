@@ -104,7 +104,9 @@ fn what_is_not_json_is_a_bad_request_that_says_why() {
         (b"a=1&b=2".into(), "not JSON"),
         (with(r#""a":"#).into(), "not JSON"),
         (format!("{} {{}}", task("1")).into(), "not JSON: trailing"),
-        ("\u{feff}{}".into(), "not JSON"),
+        (task("1e400,").into(), "not JSON: trailing"),
+        (task("1e400.5").into(), "not JSON"),
+        (task("-01e400").into(), "not JSON"),
         (task(r#""\ud800""#).into(), "not JSON"),
         (task("\"a\nb\"").into(), "control character"),
         (vec![b'['; MAX_BODY_BYTES], "nested too deeply"),
@@ -131,6 +133,54 @@ fn what_is_not_json_is_a_bad_request_that_says_why() {
         assert!(problem.detail.starts_with("The body is "), "{part}");
         assert!(problem.detail.contains(part), "{part}: {}", problem.detail);
     }
+}
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    for body in ["\u{feff}{}", "\u{feff}", "\u{feff}nonsense"] {
+        let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
+        assert_eq!(problem.kind.status(), 400);
+        let detail = "The body begins with a byte order mark (U+FEFF): send UTF-8 without it";
+        assert_eq!(problem.detail, detail);
+    }
+    // Elsewhere it is a character like any other.
+    let body = objects("[\"\u{feff}\"]");
+    assert!(RunRequest::parse(body.as_bytes()).is_ok());
+}
+
+#[test]
+fn a_number_of_any_size_is_a_number() {
+    let large = ["1e400", "-1.5E+99999999999", &"9".repeat(400), "10.0e308"];
+    let detail = "must be a string, got a number";
+    for number in large {
+        let as_is = serde_json::from_str::<serde_json::Value>(number).unwrap_err();
+        assert!(is_out_of_range(&as_is), "{number}: {as_is}");
+        assert_refused(number, "", "must be a JSON object, got a number");
+        assert_refused(&model(number), "/embedding_model_id", detail);
+        assert_refused(&task(number), "/task_id", detail);
+        let list = "must be a list of strings, got a number";
+        assert_refused(&objects(number), "/object_ids", list);
+        let ids = format!(r#"["a\\",{number} ,"1e400\"",{number}]"#);
+        let at = ["/object_ids/1", "/object_ids/3"];
+        let expected = at.map(|at| (at.to_owned(), detail.to_owned()));
+        assert_eq!(errors(&objects(&ids)), expected, "{number}");
+        let unknown = with(&format!(r#""taskId":[{{"a":{number}}}]"#));
+        assert_refused(&unknown, "/taskId", "is not known; did you mean `task_id`?");
+    }
+    // What else is wrong keeps its place.
+    let broken = format!("{{\"a\":[{}, \"b\",]}}", large[0]);
+    let problem = RunRequest::parse(broken.as_bytes()).unwrap_err();
+    let detail = "The body is not JSON: trailing comma at line 1 column 18";
+    assert_eq!(problem.detail, detail);
+}
+
+#[test]
+fn many_large_numbers_take_no_longer_than_small_ones() {
+    let ids = vec!["1e400"; 1_000_000].join(",");
+    let body = objects(&format!("[{ids}]"));
+    let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
+    let expected = "The request has 1000000 validation errors, of which the first 20 are listed";
+    assert_eq!(problem.detail, expected);
 }
 
 #[test]
@@ -341,6 +391,44 @@ fn only_json_is_taken_and_no_content_type_is_fine() {
         assert_eq!(problem.kind.status(), 415, "{given}");
         let detail = format!("The content type is `{named}`: send application/json");
         assert_eq!(problem.detail, detail);
+    }
+}
+
+#[test]
+fn a_body_that_is_encoded_is_refused_with_the_name_of_the_coding() {
+    let read = |codings: &[&str]| {
+        let mut request = request(Some("application/json"), "");
+        for coding in codings {
+            let coding = coding.parse().unwrap();
+            request
+                .headers_mut()
+                .append(header::CONTENT_ENCODING, coding);
+        }
+        RunRequest::read(&request)
+    };
+    for codings in [
+        &["identity"] as &[&str],
+        &["Identity, identity"],
+        &[""],
+        &["identity", ","],
+    ] {
+        assert!(read(codings).is_ok(), "{codings:?}");
+    }
+    for (codings, named) in [
+        (&["gzip"] as &[&str], "gzip"),
+        (&["GZIP"], "gzip"),
+        (&["identity, br"], "br"),
+        (&["identity", "zstd"], "zstd"),
+        (&["utf-8"], "utf-8"),
+    ] {
+        let problem = read(codings).unwrap_err();
+        assert_eq!(problem.kind.status(), 415, "{codings:?}");
+        let detail = format!(
+            "The content encoding is `{named}`: send the JSON itself, without Content-Encoding"
+        );
+        assert_eq!(problem.detail, detail);
+        let header = problem.header;
+        assert_eq!(header, Some(("accept-encoding", "identity".to_owned())));
     }
 }
 

@@ -102,25 +102,36 @@ impl Connector {
     }
 
     async fn connect_as(&self, credentials: &Credentials) -> Result<Client, Failure> {
-        let Some(user) = self.address.user.as_ref().or(credentials.user.as_ref()) else {
+        let address = &self.address;
+        let user = address.user.as_ref().or(credentials.user.as_ref());
+        // Over a socket the library names the system's user, as libpq does.
+        if user.is_none() && !address.is_socket() {
             return Err(Failure::Sorted(VectorError {
                 kind: VectorErrorKind::Denied,
                 detail: "Neither the vector store's URL nor its secret names a user".to_owned(),
                 code: "no user".to_owned(),
                 source: None,
             }));
-        };
+        }
         let mut config = Config::new();
         config
-            .host(&self.address.host)
-            .port(self.address.port)
-            .dbname(&self.address.database)
-            .user(user)
-            .application_name("deletion-tasks")
-            .ssl_mode(self.address.trust.ssl_mode())
-            .connect_timeout(ADDRESS_TIMEOUT)
+            .host(&address.host)
+            .port(address.port)
+            .dbname(&address.database)
+            .application_name(&address.application_name)
+            .ssl_mode(address.trust.ssl_mode())
+            .connect_timeout(address.connect_timeout)
             .tcp_user_timeout(UNACKNOWLEDGED)
             .keepalives_idle(Duration::from_secs(30));
+        if let Some(user) = user {
+            config.user(user);
+        }
+        if let Some(ip) = address.host_address {
+            config.hostaddr(ip);
+        }
+        if let Some(options) = &address.options {
+            config.options(options);
+        }
         if let Some(password) = &credentials.password {
             config.password(password.reveal());
         }

@@ -50,20 +50,8 @@ impl Objects<'_> {
         read: Statement<'_>,
         began: Instant,
     ) -> Result<Vec<Row>, Failure> {
-        let objects = self.relation.table.quoted();
-        let mut which = "SELECT unnest($1::text[])".to_owned();
-        if facts.has_originals {
-            which = format!(
-                "{which} UNION SELECT {ORIGINAL_ID} FROM {objects} \
-                    WHERE {OBJECT_ID} = ANY($1::text[]) AND {ORIGINAL_ID} IS NOT NULL \
-                UNION SELECT {OBJECT_ID} FROM {objects} WHERE {ORIGINAL_ID} = ANY($1::text[])"
-            );
-        }
         let lease = pool.lease().await?;
-        match self
-            .delete_all(&lease, &objects, &which, ids, read, began)
-            .await
-        {
+        match self.delete_all(&lease, facts, ids, read, began).await {
             Ok(rows) => {
                 lease.give_back();
                 Ok(rows)
@@ -77,12 +65,21 @@ impl Objects<'_> {
     async fn delete_all(
         &self,
         lease: &Lease<'_>,
-        objects: &str,
-        which: &str,
+        facts: Facts,
         ids: &[&str],
         read: Statement<'_>,
         began: Instant,
     ) -> Result<Vec<Row>, Failure> {
+        let objects = self.relation.table.quoted();
+        let wanted = facts.id_type.parameter();
+        let mut which = format!("SELECT unnest({wanted})");
+        if facts.has_originals {
+            which = format!(
+                "{which} UNION SELECT {ORIGINAL_ID} FROM {objects} \
+                    WHERE {OBJECT_ID} = ANY({wanted}) AND {ORIGINAL_ID} IS NOT NULL \
+                UNION SELECT {OBJECT_ID} FROM {objects} WHERE {ORIGINAL_ID} = ANY({wanted})"
+            );
+        }
         let client = lease.client();
         let lock = format!(
             "SELECT {OBJECT_ID}::text FROM {objects} WHERE {OBJECT_ID} IN ({which}) ORDER BY {OBJECT_ID} FOR UPDATE"
@@ -109,13 +106,13 @@ impl Objects<'_> {
             .copied()
             .filter(|id| !found.contains(id))
             .collect();
-        let (table, parts) = (objects, self.parts.quoted());
+        let parts = self.parts.quoted();
         let delete =
-            |table: &str| format!("DELETE FROM {table} AS t WHERE {OBJECT_ID} = ANY($1::text[])");
-        let (parts, objects) = (delete(&parts), delete(table));
+            |table: &str| format!("DELETE FROM {table} AS t WHERE {OBJECT_ID} = ANY({wanted})");
+        let (parts, delete_objects) = (delete(&parts), delete(&objects));
         // Parts of listed ids that have no object, which is rare.
         let orphans = format!(
-            "{parts} AND NOT EXISTS (SELECT FROM {table} AS o WHERE o.{OBJECT_ID} = t.{OBJECT_ID})"
+            "{parts} AND NOT EXISTS (SELECT FROM {objects} AS o WHERE o.{OBJECT_ID} = t.{OBJECT_ID})"
         );
         let orphaned = async {
             let alone: [Parameter<'_>; 1] = [(&alone, Type::TEXT_ARRAY)];
@@ -130,7 +127,7 @@ impl Objects<'_> {
             client.execute_typed(&parts, &parameters),
             orphaned,
             client.batch_execute(UNSET),
-            client.execute_typed(&objects, &parameters),
+            client.execute_typed(&delete_objects, &parameters),
             client.batch_execute("COMMIT"),
             client.batch_execute(lease.session()),
             client.query_typed(read.text, read.parameters),

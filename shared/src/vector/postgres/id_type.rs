@@ -10,9 +10,12 @@ pub(super) enum IdType {
     Text(Option<usize>),
     /// `uuid`.
     Uuid,
-    /// `bigint`.
-    BigInt,
+    /// `smallint`, `integer` or `bigint`, of so many bits.
+    Integer(u32),
 }
+
+/// The names of the types, for a person.
+pub(super) const USABLE: &str = "text, varchar, uuid, smallint, integer or bigint";
 
 impl IdType {
     /// The array of ids in a statement. It is sent as text, and each id was checked before.
@@ -20,8 +23,15 @@ impl IdType {
         match self {
             Self::Text(_) => "$1::text[]",
             Self::Uuid => "$1::text[]::uuid[]",
-            Self::BigInt => "$1::text[]::bigint[]",
+            Self::Integer(16) => "$1::text[]::smallint[]",
+            Self::Integer(32) => "$1::text[]::integer[]",
+            Self::Integer(_) => "$1::text[]::bigint[]",
         }
+    }
+
+    /// Whether PostgreSQL compares values of the two types, and uses an index for it.
+    pub(super) fn compares_with(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
 
     /// Checks that the column can hold all of these ids.
@@ -50,9 +60,11 @@ impl IdType {
                 };
                 id.len() == 36 && id.bytes().enumerate().all(is_form)
             }
-            Self::BigInt => id
-                .parse::<i64>()
-                .is_ok_and(|number| number.to_string() == id),
+            Self::Integer(bits) => id.parse::<i64>().is_ok_and(|number| {
+                // All bits from the sign on are equal.
+                let fits = [0, -1].contains(&(number >> (bits - 1)));
+                fits && number.to_string() == id
+            }),
         }
     }
 
@@ -66,20 +78,23 @@ impl IdType {
             Self::Uuid => {
                 "The vector store's ids are UUIDs, in lower case and with hyphens".to_owned()
             }
-            Self::BigInt => {
-                "The vector store's ids are whole numbers of 64 bits, in plain digits".to_owned()
+            Self::Integer(bits) => {
+                format!("The vector store's ids are whole numbers of {bits} bits, in plain digits")
             }
         }
     }
 
-    /// The type by its number and modifier in the catalog. `None`: a type that cannot be used for ids.
+    /// The type by its number and modifier in the catalog; of a domain, those of the type below it. `None`: a type that cannot be used
+    /// for ids.
     pub(super) fn of(oid: Oid, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text(None)),
             // Four more than the length; -1 where there is no limit.
             Type::VARCHAR => Some(Self::Text(usize::try_from(modifier - 4).ok())),
             Type::UUID => Some(Self::Uuid),
-            Type::INT8 => Some(Self::BigInt),
+            Type::INT2 => Some(Self::Integer(16)),
+            Type::INT4 => Some(Self::Integer(32)),
+            Type::INT8 => Some(Self::Integer(64)),
             _ => None,
         }
     }
@@ -93,9 +108,13 @@ mod tests {
     fn a_value_has_one_form_that_is_an_id() {
         let good = [
             (IdType::Uuid, "0190a5f0-7b1c-7def-8a3b-0123456789ab"),
-            (IdType::BigInt, "0"),
-            (IdType::BigInt, "-9223372036854775808"),
-            (IdType::BigInt, "9223372036854775807"),
+            (IdType::Integer(16), "-32768"),
+            (IdType::Integer(16), "32767"),
+            (IdType::Integer(32), "-2147483648"),
+            (IdType::Integer(32), "2147483647"),
+            (IdType::Integer(64), "0"),
+            (IdType::Integer(64), "-9223372036854775808"),
+            (IdType::Integer(64), "9223372036854775807"),
             (IdType::Text(Some(3)), "яяя"),
             (IdType::Text(None), "'; DROP TABLE items; --"),
         ];
@@ -107,12 +126,16 @@ mod tests {
             (IdType::Uuid, "{0190a5f0-7b1c-7def-8a3b-0123456789ab}"),
             (IdType::Uuid, "0190a5f07b1c7def8a3b0123456789ab"),
             (IdType::Uuid, "я190a5f0-7b1c-7def-8a3b-0123456789a"),
-            (IdType::BigInt, "007"),
-            (IdType::BigInt, "+7"),
-            (IdType::BigInt, "-0"),
-            (IdType::BigInt, " 7"),
-            (IdType::BigInt, "7.0"),
-            (IdType::BigInt, "9223372036854775808"),
+            (IdType::Integer(64), "007"),
+            (IdType::Integer(64), "+7"),
+            (IdType::Integer(64), "-0"),
+            (IdType::Integer(64), " 7"),
+            (IdType::Integer(64), "7.0"),
+            (IdType::Integer(16), "-32769"),
+            (IdType::Integer(16), "32768"),
+            (IdType::Integer(32), "-2147483649"),
+            (IdType::Integer(32), "2147483648"),
+            (IdType::Integer(64), "9223372036854775808"),
             (IdType::Text(Some(3)), "яяяя"),
         ];
         for (kind, id) in bad {

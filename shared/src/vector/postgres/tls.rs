@@ -3,7 +3,6 @@
 use crate::aws::TlsRoots;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -64,28 +63,22 @@ impl Authorities {
 }
 
 impl Trust {
-    pub(super) fn read(
-        mode: Option<&str>,
-        roots: Option<&str>,
-        host: &str,
-    ) -> Result<Self, String> {
-        let default = match roots {
-            None if is_loopback(host) => "disable",
-            _ => "verify-full",
-        };
-        match (mode.unwrap_or(default), roots) {
+    /// The trust by the parameters `sslmode` and `sslrootcert`, and the host.
+    pub(super) fn read(mode: &str, roots: Option<&str>, host: &str) -> Result<Self, String> {
+        match (mode, roots) {
             ("disable", None) => Ok(Self::Disable),
             ("require", None) => Ok(Self::Require),
             (mode @ ("disable" | "require"), Some(_)) => Err(format!(
                 "sslmode `{mode}` does not verify certificates: leave `sslrootcert` out, or use `verify-full`"
             )),
             ("verify-full", roots) => Ok(Self::VerifyFull(match roots {
+                Some("system") => Authorities::System,
                 Some(path) => Authorities::Named(Arc::new(read_roots(path)?)),
                 None if host.ends_with(RDS_HOST) => Authorities::Rds,
                 None => Authorities::System,
             })),
             (other, _) => Err(format!(
-                "sslmode `{other}` is not known: use `disable`, `require` or `verify-full`"
+                "sslmode `{other}` is not supported: use `disable`, `require` or `verify-full`"
             )),
         }
     }
@@ -126,12 +119,6 @@ fn read_roots(path: &str) -> Result<RootCertStore, String> {
         0 => Err(format!("sslrootcert `{path}` contains no certificate")),
         _ => Ok(roots),
     }
-}
-
-/// Whether a host is this machine.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let ip = host.parse::<IpAddr>();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Accepts any certificate, but verifies that the server has its key.
@@ -264,7 +251,7 @@ mod tests {
 
     /// The common names of the authorities that are trusted for this host. They stand in the subject as text.
     fn trusted(host: &str) -> Vec<String> {
-        let Ok(Trust::VerifyFull(authorities)) = Trust::read(None, None, host) else {
+        let Ok(Trust::VerifyFull(authorities)) = Trust::read("verify-full", None, host) else {
             panic!("{host} is not verified");
         };
         let roots = authorities.load().subjects();
