@@ -47,7 +47,16 @@ def batch_calls_by_name(template, _parameters):
                     statement["Action"] = [*statement["Action"], f"{CHANGE}Batch"]
 
 
-CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math, batch_calls_by_name]
+def any_bus_described(template, _parameters):
+    """In AWS events:DescribeEventBus is allowed on the bus. MiniStack takes the name in its request for the name of a rule."""
+    for resource in template["Resources"].values():
+        for policy in resource["Properties"].get("Policies", []):
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if "events:DescribeEventBus" in statement.get("Action", []):
+                    statement["Resource"] = "*"
+
+
+CHANGES = [queues_without_tls, maximum_concurrency_as_a_number, no_metric_math, batch_calls_by_name, any_bus_described]
 
 
 def adjust(built: Path, adjusted: Path, parameters, further_changes=()):
