@@ -2,6 +2,7 @@
 
 import pathlib
 import signal
+import socket
 import subprocess
 import time
 
@@ -59,3 +60,16 @@ class Processes:
     def all_running(self):
         """Whether all of them still run."""
         return all(process.poll() is None for process in self.started)
+
+
+def free_port():
+    """A port of this machine that nobody uses."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def listens(port):
+    """Whether somebody listens on it."""
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0

@@ -54,6 +54,8 @@ def serve(store: Store, port: int, token: str | None = None, host: str = "127.0.
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # A response is sent at once, not its head and then its body, for which the kernel may wait.
+        wbufsize = -1
 
         def do_POST(self) -> None:
             try:

@@ -39,7 +39,7 @@ fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()>
 }
 
 /// What prints an event, until the guard is dropped. It writes from a thread of its own, so that an unread standard output blocks
-/// nothing; of more than [`MAX_WAITING_EVENTS`] the rest is dropped.
+/// nothing; of more than `MAX_WAITING_EVENTS` the rest is dropped.
 pub fn events() -> (impl Fn(&TaskEvent) + Send + Sync + 'static, WorkerGuard) {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)

@@ -14,6 +14,11 @@ mod postgres;
 mod protocol;
 #[cfg(feature = "s3vectors")]
 mod s3vectors;
+#[cfg(all(
+    feature = "secrets-manager",
+    any(feature = "postgres", feature = "store-protocol")
+))]
+mod secret;
 mod stores;
 mod turns;
 #[cfg(any(

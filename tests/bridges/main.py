@@ -3,7 +3,6 @@
 import json
 import pathlib
 import shlex
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ import urllib.request
 import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
-from processes import ROOT, Failed, Processes  # noqa: E402
+from processes import ROOT, Failed, Processes, free_port, listens  # noqa: E402
 
 HERE = ROOT / "tests/bridges"
 TASK_SECONDS = 60
@@ -114,17 +113,6 @@ def call(url, body):
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
-
-
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def listens(port):
-    with socket.socket() as caller:
-        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 if __name__ == "__main__":

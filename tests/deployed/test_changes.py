@@ -181,7 +181,7 @@ class Changes(DeployedTest):
             WorkerSecurityGroupIds=group,
             VectorIndexArns=index,
             VectorKmsKeyArns=key,
-            VectorStorePasswordSecretArn=secret,
+            VectorStoreSecretArns=secret,
             VectorStoreInvokeArns="arn:aws:lambda:eu-west-1:000000000000:function:bridge",
             Tracing="Active",
             AccessLogs="new-role",
@@ -195,7 +195,7 @@ class Changes(DeployedTest):
         self.assertEqual(statements["FurtherVectors"]["Resource"], [index])
         self.assertEqual(statements["VectorKeys"]["Resource"], [key])
         self.assertEqual(statements["VectorKeys"]["Condition"]["StringEquals"], {"kms:ViaService": "s3vectors.eu-west-1.amazonaws.com"})
-        self.assertEqual(statements["VectorStorePassword"]["Resource"], secret)
+        self.assertEqual(statements["VectorStoreSecrets"]["Resource"], [secret])
         self.assertEqual(statements["VectorStoreCalls"]["Resource"], ["arn:aws:lambda:eu-west-1:000000000000:function:bridge"])
         self.assertIn("AttachToVpc", statements)
         worker = self.service.functions.get_function_configuration(FunctionName=stack.function("deletion-worker"))

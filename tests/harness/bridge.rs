@@ -27,6 +27,8 @@ struct State {
     indexes: BTreeMap<String, BTreeSet<String>>,
     /// Objects that do not go.
     kept: BTreeSet<String>,
+    /// What every call must bring.
+    token: Option<String>,
     /// The response to every call, instead of the right one.
     instead: Option<Instead>,
     calls: Vec<Call>,
@@ -109,6 +111,11 @@ impl Bridge {
         self.state(|state| state.kept = ids.iter().map(|id| (*id).to_owned()).collect());
     }
 
+    /// From now on a call must bring this token.
+    pub fn require_token(&self, token: &str) {
+        self.state(|state| state.token = Some(token.to_owned()));
+    }
+
     /// From now on it responds so; `None`: rightly.
     pub fn respond(&self, instead: Option<Instead>) {
         self.state(|state| state.instead = instead);
@@ -168,6 +175,12 @@ async fn respond(
 
 impl State {
     fn serve(&mut self, call: &Call) -> (u16, &'static str, Value) {
+        if let Some(token) = &self.token {
+            let given = call.headers.get("authorization");
+            if given.is_none_or(|given| given != &format!("Bearer {token}")) {
+                return (401, "application/problem+json", json!({}));
+            }
+        }
         let index = call.body["index"].as_str().expect("an index");
         let Some(objects) = self.indexes.get_mut(index) else {
             let problem =

@@ -12,6 +12,7 @@ mod pace;
 mod postgres;
 mod protocol;
 mod s3vectors;
+mod secrets;
 mod urls;
 mod whole;
 mod wrapped;

@@ -20,10 +20,14 @@ impl Password {
 }
 
 /// What to log in to a store with.
-#[cfg(feature = "postgres")]
+#[cfg(any(
+    feature = "postgres",
+    all(feature = "store-protocol", feature = "secrets-manager")
+))]
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
     /// Absent: as the store's URL says.
+    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub(super) user: Option<String>,
     pub(super) password: Option<Password>,
 }

@@ -1,6 +1,6 @@
 //! PostgreSQL with pgvector: the object id is the value of a column, and every row with it is deleted.
 //!
-//! `address.rs` reads the URL, `key_words.rs` refuses what it cannot honour, `connect.rs` logs in over `tls.rs` with the password of `secret.rs`, `pool.rs` keeps the connections.
+//! `address.rs` reads the URL, `key_words.rs` refuses what it cannot honour, `connect.rs` logs in over `tls.rs` with the password of `../secret.rs`, `pool.rs` keeps the connections.
 //! `relation.rs` knows the tables of a model and the statements over them, `names.rs` quotes identifiers, `catalog.rs` asks the catalog
 //! about a table, `id_type.rs` which ids a column can hold, `embedding_studio.rs` deletes from EmbeddingStudio's tables. `errors.rs`
 //! sorts errors, and `denial.rs` asks the catalog about some. Here: the store. What it says of an id after a delete rests on a read in
@@ -18,8 +18,6 @@ mod key_words;
 mod names;
 mod pool;
 mod relation;
-#[cfg(feature = "secrets-manager")]
-mod secret;
 mod tls;
 
 use super::pace::Quota;

@@ -1,9 +1,8 @@
-//! A password in AWS Secrets Manager.
+//! A password or a token in AWS Secrets Manager.
 
-use super::errors::Failure;
+use super::password::{Credentials, Password};
+use super::port::{VectorError, VectorErrorKind};
 use crate::aws::{self, error_code};
-use crate::vector::password::{Credentials, Password};
-use crate::vector::port::{VectorError, VectorErrorKind};
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::error::ProvideErrorMetadata;
@@ -71,21 +70,21 @@ impl Secret {
     }
 
     /// Fetches the credentials.
-    pub(super) async fn fetch(&self) -> Result<Credentials, Failure> {
+    pub(super) async fn fetch(&self) -> Result<Credentials, VectorError> {
         let response = self.client.get_secret_value().secret_id(&self.arn).send();
         let response = response.boxed().await.map_err(|error| {
             let (kind, detail) = match error.code() {
                 Some("AccessDeniedException") => (
                     VectorErrorKind::Denied,
-                    "Access to the secret with the vector store's password is denied",
+                    "Access to the vector store's secret is denied",
                 ),
                 Some("ResourceNotFoundException" | "InvalidRequestException") => (
                     VectorErrorKind::Denied,
-                    "The secret with the vector store's password does not exist",
+                    "The vector store's secret does not exist",
                 ),
                 _ => (
                     VectorErrorKind::Temporary,
-                    "The vector store's password could not be fetched from AWS Secrets Manager",
+                    "The vector store's secret could not be fetched from AWS Secrets Manager",
                 ),
             };
             VectorError {
@@ -102,11 +101,13 @@ impl Secret {
     }
 }
 
-/// Parses a secret: a JSON object with a `password` and perhaps a `username`, as Amazon RDS makes it, or the bare password.
+/// Parses a secret: a JSON object with a `password` and perhaps a `username`, as Amazon RDS makes it, or with a `token`; or the bare
+/// password or token.
 fn read(text: &str) -> Result<Credentials, VectorError> {
     #[derive(Deserialize)]
     struct Fields {
         username: Option<String>,
+        #[serde(alias = "token")]
         password: Option<String>,
     }
     let credentials = match serde_json::from_str(text) {
@@ -121,7 +122,7 @@ fn read(text: &str) -> Result<Credentials, VectorError> {
         }),
         _ => Err(VectorError {
             kind: VectorErrorKind::Denied,
-            detail: "The secret with the vector store's password contains no password".to_owned(),
+            detail: "The vector store's secret contains neither a password nor a token".to_owned(),
             code: "no password".to_owned(),
             source: None,
         }),
@@ -133,11 +134,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_the_object_that_rds_makes_or_the_bare_password() {
+    fn a_secret_is_an_object_such_as_rds_makes_or_the_bare_word() {
         let rds = r#"{"username": "ann", "password": "p w", "engine": "postgres", "port": 5432}"#;
         for (text, user, password) in [
             (rds, Some("ann"), "p w"),
             (r#"{"password": "p-1"}"#, None, "p-1"),
+            (r#"{"token": "t-1"}"#, None, "t-1"),
             ("plain", None, "plain"),
             ("12345", None, "12345"),
         ] {

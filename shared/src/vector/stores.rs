@@ -102,11 +102,13 @@ impl VectorStoreRules {
 fn origins_of_the_token<'a>(urls: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
     let urls = urls.filter_map(|url| Url::parse(url).ok());
     let with_token = urls.filter(|url| {
-        let is_web = matches!(url.scheme(), "https" | "http");
-        is_web
-            && url
-                .query_pairs()
-                .any(|pair| pair == ("auth".into(), "bearer".into()))
+        let mut has_bearer = false;
+        let mut has_secret = false;
+        for (name, value) in url.query_pairs() {
+            has_bearer |= name == "auth" && value == "bearer";
+            has_secret |= name == "token_secret";
+        }
+        matches!(url.scheme(), "https" | "http") && has_bearer && !has_secret
     });
     with_token
         .map(|url| url.origin().ascii_serialization())

@@ -1,19 +1,16 @@
 //! TLS, passwords, and secrets.
 //!
-//! The server of the tests is built without TLS, so a front terminates TLS before it. Secrets Manager is a few lines that respond as
-//! it does.
+//! The server of the tests is built without TLS, so a front terminates TLS before it.
 
 use super::postgres::{Table, table};
+use super::secrets::{ARN, Secrets};
 use super::{no_services, of, open};
-use serde_json::{Value, json};
-use shared::aws;
+use serde_json::json;
 use shared::vector::VectorErrorKind::{Denied, Temporary};
 use shared::vector::{Password, Presence, Services, VectorError, VectorErrorKind};
-use std::sync::{Arc, Mutex};
 use tests::postgres::Front;
 use tests::tls::Certificate;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 const ROWS: &str = "table=items&id_column=object_id";
 
@@ -140,84 +137,6 @@ async fn a_password_comes_from_the_url_or_from_the_environment() {
     let other = url(&given).replace(&format!("/{}?", database.database), "/no_such_database?");
     let error = check(&other, &no_services()).await.unwrap_err();
     assert_eq!(error.kind, VectorErrorKind::IndexMissing, "{error:?}");
-}
-
-const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:vectors-AbCdEf";
-
-/// Responds as Secrets Manager does.
-#[derive(Clone, Default)]
-struct Secrets(Arc<Mutex<(Value, u16, usize)>>);
-
-impl Secrets {
-    async fn start(&self) -> Services {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let secrets = self.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                secrets.respond(stream).await;
-            }
-        });
-        Services {
-            aws: aws::local_config(&endpoint, None),
-            password: None,
-            token: None,
-        }
-    }
-
-    fn set(&self, status: u16, body: Value) {
-        let mut state = self.0.lock().unwrap();
-        (state.0, state.1) = (body, status);
-    }
-
-    fn hold(&self, secret: &str) {
-        self.set(
-            200,
-            json!({"ARN": ARN, "Name": "vectors", "SecretString": secret}),
-        );
-    }
-
-    fn calls(&self) -> usize {
-        self.0.lock().unwrap().2
-    }
-
-    /// One request and its response.
-    async fn respond(&self, stream: TcpStream) {
-        let mut stream = BufReader::new(stream);
-        let (mut head, mut length) = (String::new(), 0);
-        loop {
-            let start = head.len();
-            if stream.read_line(&mut head).await.unwrap_or(0) == 0 {
-                return;
-            }
-            let line = head[start..].trim().to_ascii_lowercase();
-            match line.strip_prefix("content-length:") {
-                Some(number) => length = number.trim().parse().unwrap(),
-                None if line.is_empty() => break,
-                None => {}
-            }
-        }
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await.unwrap();
-        let asked: Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(asked, json!({ "SecretId": ARN }));
-        assert!(
-            head.to_ascii_lowercase()
-                .contains("x-amz-target: secretsmanager.getsecretvalue")
-        );
-        let (body, status) = {
-            let mut state = self.0.lock().unwrap();
-            state.2 += 1;
-            (state.0.to_string(), state.1)
-        };
-        let response = format!(
-            "HTTP/1.1 {status} -\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\
-             connection: close\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(response.as_bytes()).await.unwrap();
-        stream.flush().await.unwrap();
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Stores that speak the store protocol.
 
 use super::contract::{Breakable, Fixture, may_pass};
+use super::secrets::{ARN, Secrets};
 use super::{no_services, of, open};
 use serde_json::json;
 use shared::clock::Clock;
@@ -279,6 +280,38 @@ async fn the_token_is_sent_where_the_url_asks_for_it_and_shown_nowhere() {
         "{error:?}"
     );
     assert!(missing.bridge.calls().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_comes_from_a_secret_and_is_fetched_again_when_it_was_changed() {
+    let secrets = Secrets::default();
+    let parameters = format!("auth=bearer&token_secret={ARN}");
+    let fixture = InMemory::start_as(&parameters, &secrets.start().await).await;
+    let (bridge, store) = (&fixture.bridge, fixture.store());
+    secrets.hold("first");
+    bridge.require_token("first");
+    for _ in 0..3 {
+        store.present(&["a"]).await.unwrap();
+    }
+    assert_eq!(secrets.calls(), 1);
+
+    bridge.put(INDEX, &["a".to_owned()]);
+    secrets.hold(r#"{"token": "second"}"#);
+    bridge.require_token("second");
+    assert_eq!(store.delete(&["a"]).await.unwrap(), [AfterDelete::Gone]);
+    assert_eq!(secrets.calls(), 2);
+    assert!(bridge.left(INDEX).is_empty());
+
+    bridge.require_token("third");
+    let error = store.present(&["a"]).await.unwrap_err();
+    assert_eq!(error.kind, VectorErrorKind::Denied, "{error:?}");
+    secrets.set(400, json!({"__type": "AccessDeniedException"}));
+    let error = store.present(&["a"]).await.unwrap_err();
+    assert_eq!(error.kind, VectorErrorKind::Denied, "{error:?}");
+    assert_eq!(
+        error.detail,
+        "Access to the vector store's secret is denied"
+    );
 }
 
 #[tokio::test]

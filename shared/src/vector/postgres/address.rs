@@ -51,7 +51,7 @@ pub(super) enum PasswordSource {
     Url(Password),
     /// From this secret in AWS Secrets Manager.
     #[cfg(feature = "secrets-manager")]
-    Secret(super::secret::SecretArn),
+    Secret(crate::vector::secret::SecretArn),
 }
 
 impl Parameters {
@@ -328,7 +328,7 @@ fn password_source(
         (Some(password), None) => Some(PasswordSource::Url(Password::new(password))),
         #[cfg(feature = "secrets-manager")]
         (None, Some(arn)) => {
-            let arn = super::secret::SecretArn::parse(&arn);
+            let arn = crate::vector::secret::SecretArn::parse(&arn);
             parameters
                 .keep_error("password_secret", arn)
                 .map(PasswordSource::Secret)

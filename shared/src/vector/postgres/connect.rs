@@ -38,7 +38,7 @@ pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 enum CredentialsSource {
     Fixed(Credentials),
     #[cfg(feature = "secrets-manager")]
-    Secret(super::secret::Secret),
+    Secret(crate::vector::secret::Secret),
 }
 
 /// Makes connections to one database.
@@ -62,7 +62,7 @@ impl Connector {
             PasswordSource::Url(password) => fixed(Some(password.clone())),
             #[cfg(feature = "secrets-manager")]
             PasswordSource::Secret(arn) => {
-                CredentialsSource::Secret(super::secret::Secret::new(&services.aws, arn))
+                CredentialsSource::Secret(crate::vector::secret::Secret::new(&services.aws, arn))
             }
         };
         Self {

@@ -26,6 +26,9 @@ pub(super) enum Auth {
     None,
     /// By the token in `VECTOR_STORE_TOKEN`.
     Bearer,
+    /// By the token in this secret of AWS Secrets Manager.
+    #[cfg(feature = "secrets-manager")]
+    BearerFromSecret(crate::vector::secret::SecretArn),
     /// By a signature with the function's own role (AWS Signature Version 4).
     SigV4 { service: String, region: String },
 }
@@ -68,7 +71,8 @@ impl Address {
 fn auth(parameters: &mut Parameters) -> Auth {
     let kind = parameters.take("auth");
     let (service, region) = (parameters.take("service"), parameters.take("region"));
-    match (kind.as_deref(), service, region) {
+    let secret = parameters.take("token_secret");
+    let auth = match (kind.as_deref(), service, region) {
         (Some("sigv4"), Some(service), Some(region)) => Auth::SigV4 { service, region },
         (Some("sigv4"), service, region) => {
             for (name, given) in [("service", &service), ("region", &region)] {
@@ -95,7 +99,30 @@ fn auth(parameters: &mut Parameters) -> Auth {
             parameters.errors.push(error);
             Auth::None
         }
+    };
+    match secret {
+        None => auth,
+        Some(arn) if kind.as_deref() == Some("bearer") => bearer_from_secret(&arn, parameters),
+        Some(_) => {
+            let error = "`token_secret` goes with auth=bearer".to_owned();
+            parameters.errors.push(error);
+            auth
+        }
     }
+}
+
+#[cfg(feature = "secrets-manager")]
+fn bearer_from_secret(arn: &str, parameters: &mut Parameters) -> Auth {
+    let arn = crate::vector::secret::SecretArn::parse(arn);
+    let arn = parameters.keep_error("token_secret", arn);
+    arn.map_or(Auth::Bearer, Auth::BearerFromSecret)
+}
+
+#[cfg(not(feature = "secrets-manager"))]
+fn bearer_from_secret(_arn: &str, parameters: &mut Parameters) -> Auth {
+    let error = "`token_secret`: AWS Secrets Manager was left out of this build".to_owned();
+    parameters.errors.push(error);
+    Auth::Bearer
 }
 
 fn base(url: &Url) -> Result<String, String> {
@@ -184,7 +211,7 @@ mod tests {
     #[test]
     fn every_error_is_named() {
         for (url, expected) in [
-            ("https://u:secret@h/p", "has a user or a password"),
+            ("https://u:hunter2@h/p", "has a user or a password"),
             ("https://h/p#f", "has a fragment"),
             (
                 "https://h/{embedding_model_id}",
@@ -196,12 +223,17 @@ mod tests {
             ("https://h/p?auth=basic", "`none`, `bearer` or `sigv4`"),
             ("https://h/p?auth=sigv4&region=r", "`service` is missing"),
             ("https://h/p?auth=bearer&region=r", "go with auth=sigv4"),
+            ("https://h/p?token_secret=a", "goes with auth=bearer"),
+            (
+                "https://h/p?auth=bearer&token_secret=a",
+                "`token_secret`: write the secret's ARN",
+            ),
             ("https://h/p?token=t", "parameter `token` is not known"),
         ] {
             let errors = read(url).unwrap_err();
             assert_eq!(errors.len(), 1, "{url}: {errors:?}");
             assert!(errors[0].contains(expected), "{url}: {errors:?}");
-            assert!(!errors[0].contains("secret"), "{errors:?}");
+            assert!(!errors[0].contains("hunter2"), "{errors:?}");
         }
         assert_eq!(
             read("https://h/p?auth=sigv4&max_ids=x&y=1")

@@ -6,6 +6,8 @@ use crate::aws::{self, TlsRoots, VECTOR_CALL_TIMEOUT};
 use crate::clock::Clock;
 use crate::vector::Password;
 use crate::vector::port::{Services, VectorError, VectorErrorKind};
+#[cfg(feature = "secrets-manager")]
+use crate::vector::secret::Secret;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::ProvideCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -13,6 +15,7 @@ use aws_sigv4::sign::v4;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_rustls::HttpsConnector;
@@ -38,7 +41,10 @@ pub(super) struct Http {
     client: Client<HttpsConnector<connect::HttpConnector>, SdkBody>,
     base: String,
     auth: Auth,
+    /// `VECTOR_STORE_TOKEN`.
     token: Option<Password>,
+    #[cfg(feature = "secrets-manager")]
+    secret: Option<Secret>,
     aws: SdkConfig,
 }
 
@@ -56,6 +62,11 @@ impl Http {
             base: address.base.clone(),
             auth: address.auth.clone(),
             token: services.token.clone(),
+            #[cfg(feature = "secrets-manager")]
+            secret: match &address.auth {
+                Auth::BearerFromSecret(arn) => Some(Secret::new(&services.aws, arn)),
+                _ => None,
+            },
             aws: services.aws.clone(),
         }
     }
@@ -68,20 +79,51 @@ impl Http {
         question: &impl Serialize,
     ) -> Result<Bytes, VectorError> {
         let call = async {
-            let request = self.request(operation, question).await?;
-            let response = self.client.request(request).await.map_err(unsent)?;
+            let body = serde_json::to_vec(question).map_err(|error| not_made(error.into()))?;
+            let response = self.respond(operation, body.into()).await?;
             read(response, index).await
         };
         let called = timeout(VECTOR_CALL_TIMEOUT, call).await;
         called.unwrap_or_else(|_| Err(unanswered("timeout", None)))
     }
 
+    async fn respond(
+        &self,
+        operation: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, VectorError> {
+        #[cfg(feature = "secrets-manager")]
+        if let Some(secret) = &self.secret {
+            if let Some(known) = secret.known() {
+                let token = known.password.as_ref();
+                let response = self.send(operation, body.clone(), token).await?;
+                // The token may have changed since it was fetched.
+                if response.status() != StatusCode::UNAUTHORIZED {
+                    return Ok(response);
+                }
+            }
+            let token = secret.fetch().await?.password;
+            return self.send(operation, body, token.as_ref()).await;
+        }
+        self.send(operation, body, self.token.as_ref()).await
+    }
+
+    async fn send(
+        &self,
+        operation: &str,
+        body: Bytes,
+        token: Option<&Password>,
+    ) -> Result<Response<Incoming>, VectorError> {
+        let request = self.request(operation, body, token).await?;
+        self.client.request(request).await.map_err(unsent)
+    }
+
     async fn request(
         &self,
         operation: &str,
-        question: &impl Serialize,
+        body: Bytes,
+        token: Option<&Password>,
     ) -> Result<Request<SdkBody>, VectorError> {
-        let body = serde_json::to_vec(question).map_err(|error| not_made(error.into()))?;
         let url = format!("{}/{operation}", self.base);
         let headers = [(CONTENT_TYPE.as_str(), "application/json"), VERSION];
         let mut request = Request::post(&url);
@@ -90,26 +132,21 @@ impl Http {
         }
         let authorization = match &self.auth {
             Auth::None => Vec::new(),
-            Auth::Bearer => vec![(AUTHORIZATION.to_string(), self.bearer()?)],
             Auth::SigV4 { service, region } => {
                 self.signature(service, region, &url, &headers, &body)
                     .await?
             }
+            _ => vec![(AUTHORIZATION.to_string(), bearer(token)?)],
         };
         for (name, value) in authorization {
             let name: HeaderName = name.parse().map_err(|_| not_made("a header".into()))?;
-            let mut value =
-                HeaderValue::try_from(value).map_err(|_| no_token("is not one line of ASCII"))?;
+            let mut value = HeaderValue::try_from(value)
+                .map_err(|_| no_token("it is not one line of ASCII"))?;
             value.set_sensitive(true);
             request = request.header(name, value);
         }
         let request = request.body(SdkBody::from(body));
         request.map_err(|error| not_made(error.into()))
-    }
-
-    fn bearer(&self) -> Result<String, VectorError> {
-        let token = self.token.as_ref().ok_or_else(|| no_token("is not set"))?;
-        Ok(format!("Bearer {}", token.reveal()))
     }
 
     /// The headers of a signature with the function's own role.
@@ -150,10 +187,7 @@ impl Http {
 }
 
 /// The body of a success, or the error that a response is.
-async fn read(
-    response: Response<hyper::body::Incoming>,
-    index: &str,
-) -> Result<Bytes, VectorError> {
+async fn read(response: Response<Incoming>, index: &str) -> Result<Bytes, VectorError> {
     let status = response.status();
     let content_type = response.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
@@ -222,10 +256,15 @@ fn unanswered(code: &str, source: Option<Box<dyn Error + Send + Sync>>) -> Vecto
     }
 }
 
+fn bearer(token: Option<&Password>) -> Result<String, VectorError> {
+    let token = token.ok_or_else(|| no_token("VECTOR_STORE_TOKEN is not set"))?;
+    Ok(format!("Bearer {}", token.reveal()))
+}
+
 fn no_token(what: &str) -> VectorError {
     VectorError {
         kind: VectorErrorKind::Denied,
-        detail: format!("The vector store needs a token, and VECTOR_STORE_TOKEN {what}"),
+        detail: format!("The vector store needs a token, and {what}"),
         code: "no token".to_owned(),
         source: None,
     }
