@@ -1,24 +1,25 @@
 """The HTTP half of a bridge: a store behind the store protocol (docs/store-protocol.md). It needs nothing but Python.
 
-A bridge is a `Store` and one call of `serve`. This server takes one call at a time on each of its threads; put it behind TLS.
+A bridge is a `Store` and one call of `serve`, whose server takes one call at a time on each of its threads; put it behind TLS. Or it is a
+Lambda function that `function_url` makes, and AWS does the rest.
 """
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hmac
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Protocol
 
 Outcome = Literal["gone", "kept", "more", "unconfirmed"]
 
-# No delete is begun so shortly before `not_after`, and a store's own time limit must be shorter than what is left of the ten seconds.
-MARGIN = datetime.timedelta(seconds=3)
-STORE_SECONDS = 5
+# The time limit of a call to a store. No delete is begun that could end by it after `not_after`.
+STORE_SECONDS = 3
 # A request has at most 500 ids of 1,024 bytes, each byte of which may be written as six.
 MAX_REQUEST = 8 * 1024 * 1024
 
@@ -45,8 +46,9 @@ class Store(Protocol):
     def present(self, index: str, ids: Sequence[str]) -> Presence:
         """Which of these ids are there, by a current read."""
 
-    def delete(self, index: str, ids: Sequence[str]) -> list[Outcome]:
-        """Deletes these ids, and says of each what a current read finds afterwards."""
+    def delete(self, index: str, ids: Sequence[str], begin: Callable[[], None]) -> list[Outcome]:
+        """Deletes these ids, and says of each what a current read finds afterwards. It calls `begin` just before the delete itself, which
+        fails if it is too late for one."""
 
 
 def serve(store: Store, port: int, token: str | None = None, host: str = "127.0.0.1") -> None:
@@ -58,53 +60,72 @@ def serve(store: Store, port: int, token: str | None = None, host: str = "127.0.
         wbufsize = -1
 
         def do_POST(self) -> None:
-            try:
-                status, body = self.respond()
-            except IndexMissing:
-                status, body = 404, problem(404, "No such index", "https://deletion-tasks.example/index-missing")
-            except Throttled:
-                status, body = 429, problem(429, "Too many requests")
-            except Invalid as invalid:
-                status, body = invalid.status, problem(invalid.status, str(invalid))
-            except Exception as error:  # the store failed: the worker tries again
-                print(f"{self.path}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-                status, body = 503, problem(503, "The store failed")
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json" if status == 200 else "application/problem+json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def respond(self) -> tuple[int, dict[str, Any]]:
             length = int(self.headers.get("Content-Length") or 0)
             if length > MAX_REQUEST:
                 self.close_connection = True
-                raise Invalid(413, "The request is too large")
-            given = self.rfile.read(length)
-            if token is not None:
-                sent = self.headers.get("Authorization", "").encode()
-                if not hmac.compare_digest(sent, f"Bearer {token}".encode()):
-                    raise Invalid(401, "The token is wrong")
-            if self.headers.get("Deletion-Tasks-Protocol") != "1":
-                raise Invalid(400, "This bridge speaks version 1 of the store protocol")
-            index, ids, not_after = read(given)
-            match self.path.rsplit("/", 1)[-1]:
-                case "present":
-                    presence = store.present(index, ids)
-                    refused = [{"position": at, "detail": why} for at, why in presence.refused.items()]
-                    return 200, {"present": presence.present, "refused": refused}
-                case "delete":
-                    if not_after is None or datetime.datetime.now(datetime.timezone.utc) > not_after - MARGIN:
-                        raise Invalid(503, "It is too late to begin this delete")
-                    return 200, {"outcomes": store.delete(index, ids)}
-                case _:
-                    raise Invalid(404, "There is no such call")
+                status, body = 413, problem(413, "The request is too large")
+            else:
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                status, body = respond(store, self.path, headers, self.rfile.read(length), token)
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", content_type(status))
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
 
         def log_message(self, *_: Any) -> None:
             """Logs nothing: a path and a status say little."""
 
     ThreadingHTTPServer((host, port), Handler).serve_forever()
+
+
+def function_url(store: Store, token: str | None = None) -> Callable[[dict[str, Any], object], dict[str, Any]]:
+    """A Lambda handler that serves the protocol behind a function URL ("Invoking Lambda function URLs", AWS Lambda Developer Guide)."""
+
+    def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+        given = event.get("body") or ""
+        given = base64.b64decode(given) if event.get("isBase64Encoded") else given.encode()
+        if event["requestContext"]["http"]["method"] == "POST":
+            status, body = respond(store, event["rawPath"], event["headers"], given, token)
+        else:
+            status, body = 405, problem(405, "The store protocol has only POST")
+        return {"statusCode": status, "headers": {"Content-Type": content_type(status)}, "body": json.dumps(body)}
+
+    return handler
+
+
+def respond(store: Store, path: str, headers: Mapping[str, str], given: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
+    """The status and the body of the response to a `POST`. The headers' names are in lower case."""
+    try:
+        if token is not None:
+            sent = headers.get("authorization", "").encode()
+            if not hmac.compare_digest(sent, f"Bearer {token}".encode()):
+                raise Invalid(401, "The token is wrong")
+        if headers.get("deletion-tasks-protocol") != "1":
+            raise Invalid(400, "This bridge speaks version 1 of the store protocol")
+        index, ids, not_after = read(given)
+        match path.rsplit("/", 1)[-1]:
+            case "present":
+                presence = store.present(index, ids)
+                refused = [{"position": at, "detail": why} for at, why in presence.refused.items()]
+                return 200, {"present": presence.present, "refused": refused}
+            case "delete":
+                if not_after is None:
+                    raise Invalid(400, "`not_after` is missing")
+                latest = not_after - datetime.timedelta(seconds=STORE_SECONDS)
+                return 200, {"outcomes": store.delete(index, ids, lambda: check_time(latest))}
+            case _:
+                raise Invalid(404, "There is no such call")
+    except IndexMissing:
+        return 404, problem(404, "No such index", "https://deletion-tasks.example/index-missing")
+    except Throttled:
+        return 429, problem(429, "Too many requests")
+    except Invalid as invalid:
+        return invalid.status, problem(invalid.status, str(invalid))
+    except Exception as error:  # the store failed: the worker tries again
+        print(f"{path}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return 503, problem(503, "The store failed")
 
 
 class Invalid(Exception):
@@ -131,6 +152,17 @@ def read(given: bytes) -> tuple[str, list[str], datetime.datetime | None]:
     return index, ids, time
 
 
+def check_time(latest: datetime.datetime) -> None:
+    """Fails after the latest time at which a delete may begin."""
+    if datetime.datetime.now(datetime.timezone.utc) > latest:
+        raise Invalid(503, "It is too late to begin this delete")
+
+
 def problem(status: int, detail: str, kind: str = "about:blank") -> dict[str, Any]:
     """An error (RFC 9457)."""
     return {"type": kind, "status": status, "title": detail, "detail": detail}
+
+
+def content_type(status: int) -> str:
+    """What a response's body is."""
+    return "application/json" if status == 200 else "application/problem+json"

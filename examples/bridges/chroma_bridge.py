@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import chromadb
 from chromadb.api import ClientAPI
@@ -32,10 +32,11 @@ class Chroma:
         there = self.there(self.collection(index), ids)
         return Presence([one in there for one in ids])
 
-    def delete(self, index: str, ids: Sequence[str]) -> list[Outcome]:
+    def delete(self, index: str, ids: Sequence[str], begin: Callable[[], None]) -> list[Outcome]:
         collection = self.collection(index)
         there = self.there(collection, ids)
         if there:
+            begin()
             collection.delete(ids=sorted(there))
         # What is still there was kept, or somebody has put it there again.
         kept = self.there(collection, sorted(there))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
@@ -40,16 +40,17 @@ class Qdrant:
         there = self.there(index, [one for at, one in enumerate(ids) if at not in refused])
         return Presence([one in there for one in ids], refused)
 
-    def delete(self, index: str, ids: Sequence[str]) -> list[Outcome]:
+    def delete(self, index: str, ids: Sequence[str], begin: Callable[[], None]) -> list[Outcome]:
         self.check(index)
         distinct = list(dict.fromkeys(ids))
         if self.field:
             selector: models.PointsSelector = models.FilterSelector(filter=self.has(distinct))
         else:
-            points = [point for one in distinct if (point := point_id(one)) is not None]
+            points: list[int | str | uuid.UUID] = [point for one in distinct if (point := point_id(one)) is not None]
             if not points:
                 return ["gone"] * len(ids)
             selector = models.PointIdsList(points=points)
+        begin()
         try:
             self.client.delete(index, selector, wait=True)
         except ResourceExhaustedResponse:

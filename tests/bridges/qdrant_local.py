@@ -48,9 +48,9 @@ class OneAtATime(Qdrant):
         with lock:
             return super().present(index, ids)
 
-    def delete(self, index, ids):
+    def delete(self, index, ids, begin):
         with lock:
-            return super().delete(index, ids)
+            return super().delete(index, ids, begin)
 
 
 inserts = http.server.ThreadingHTTPServer(("127.0.0.1", insert_port), Insert)
