@@ -4,7 +4,7 @@ Where moto differs from what AWS documents:
 
 - A canceled transaction undoes what other calls wrote meanwhile. So it serves one call at a time (`server.py`).
 - It makes a table without the Time to Live that its CloudFormation properties ask for. Nothing here waits for that.
-- It has no limits of a table's throughput. The template has none by default.
+- It has no limits of a table's throughput, and knows no conditions of a template. By default the table has neither limits nor a stream.
 - The URL of a queue that its CloudFormation returns names AWS's host. The functions send it as it is to the endpoint that they are
   given, as they would to AWS.
 """
@@ -75,6 +75,7 @@ class Account:
         table = resources["TaskTable"]["Properties"]
         for limited in (table, *table["GlobalSecondaryIndexes"]):
             del limited["OnDemandThroughput"]
+        del table["StreamSpecification"]
         stack = self.client("cloudformation")
         stack.create_stack(StackName="deletion-tasks", TemplateBody=json.dumps({"Resources": resources}))
         made = stack.describe_stack_resources(StackName="deletion-tasks")["StackResources"]

@@ -8,7 +8,7 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 /// Ids in a batch, and batches at once: as the service has it.
 pub(crate) const BATCH: usize = 500;
-const CONCURRENCY: usize = 5;
+pub(crate) const CONCURRENCY: usize = 5;
 
 /// A connection.
 pub(crate) async fn connect(url: &str) -> Client {

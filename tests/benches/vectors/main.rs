@@ -1,5 +1,5 @@
 //! How fast objects go from each vector store: `cargo bench -p tests --bench vectors`, or with `-- --quick` for fewer objects; one
-//! part alone with `-- s3vectors`, `-- neighbours`, `-- absent` or `-- postgres`. Measuring takes about ten minutes.
+//! part alone with `-- s3vectors`, `-- neighbours`, `-- absent`, `-- postgres` or `-- protocol`. Measuring takes about ten minutes.
 //!
 //! # Method
 //! S3 Vectors (`s3vectors.rs`): a task of 100,000 objects, all of which are in one index, carried out by worker processes of which
@@ -25,6 +25,9 @@
 //!   hold, then two deletes, each of all ids at once. What EmbeddingStudio does with the rows in Python is left out, so it is faster
 //!   here than there.
 //!
+//! The store protocol (`protocol.rs`): 100,000 objects behind a bridge in this process, whose store is in memory. *The service* is all of
+//! it, as above; *bare* is an existence check and a delete for each 500 ids on five connections.
+//!
 //! The bare client leaves both cores to PostgreSQL, which is busy with it all the time; the service and its embedded services take
 //! 0.38 s of the same cores. In AWS DynamoDB, SQS and the database each have machines of their own; what the ratio is there has
 //! not been measured. Compare figures of one run with each other, and not with those of another machine or hour.
@@ -41,7 +44,9 @@
 mod bare;
 mod data;
 mod postgres;
+mod protocol;
 mod s3vectors;
+mod timed;
 
 use clap::{Parser, Subcommand};
 use tests::bench::arguments::Flags;
@@ -68,6 +73,8 @@ enum Part {
     Absent,
     /// PostgreSQL with pgvector
     Postgres,
+    /// A store behind the store protocol
+    Protocol,
     /// One worker process, for `s3vectors`
     #[command(hide = true)]
     Worker {
@@ -92,11 +99,13 @@ async fn main() {
         Some(Part::Neighbours) => s3vectors::neighbours().await,
         Some(Part::Absent) => s3vectors::absent().await,
         Some(Part::Postgres) => postgres::measure(quick).await,
+        Some(Part::Protocol) => protocol::measure(quick).await,
         None => {
             let mut rows = s3vectors::measure(quick).await;
             rows.extend(s3vectors::neighbours().await);
             rows.extend(s3vectors::absent().await);
             rows.extend(postgres::measure(quick).await);
+            rows.extend(protocol::measure(quick).await);
             rows
         }
     };

@@ -3,12 +3,9 @@
 use crate::Row;
 use crate::bare;
 use crate::data::{Data, Layout, ROWS, ids};
-use local::Options;
-use serde_json::json;
+use crate::timed::{Sample, service, time};
 use tests::bench::table::{number, row};
-use tests::bench::{self, median, process, range};
-use tests::seed;
-use tokio::time::Instant;
+use tests::bench::{median, range};
 
 /// Who deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,26 +116,6 @@ fn count(who: Who, objects: usize) -> usize {
     }
 }
 
-/// What one deletion took, in seconds.
-#[derive(Clone, Copy, Debug)]
-struct Sample {
-    elapsed: f64,
-    /// Of these, until `/run` had responded: nothing is deleted before.
-    created: f64,
-    /// The processor time of this process: the client's, or the service's and its embedded services'. PostgreSQL's is apart.
-    processor: f64,
-}
-
-async fn time(work: impl Future<Output = ()>) -> Sample {
-    let (processor, began) = (process::processor_seconds(), Instant::now());
-    work.await;
-    Sample {
-        elapsed: began.elapsed().as_secs_f64(),
-        created: 0.0,
-        processor: process::processor_seconds() - processor,
-    }
-}
-
 async fn run(data: &Data, who: Who, objects: usize) -> Sample {
     let copy = data.copy(who.layout()).await;
     let (schema, ids) = (&copy.schema, ids(count(who, objects)));
@@ -163,27 +140,4 @@ async fn run(data: &Data, who: Who, objects: usize) -> Sample {
     }
     data.done_with(copy).await;
     sample
-}
-
-/// From the request until the task is done.
-async fn service(url: &str, objects: usize) -> Sample {
-    let options = Options {
-        settings: vec![("VECTOR_STORES".to_owned(), json!({ "*": url }).to_string())],
-        ..Options::default()
-    };
-    let running = bench::start(options).await;
-    let dynamodb = &running.clients.dynamodb;
-    let body = seed::run_text("items", "task", 1, objects);
-    let mut created = 0.0;
-    let sample = time(async {
-        let began = Instant::now();
-        bench::run(&running, body).await;
-        created = began.elapsed().as_secs_f64();
-        bench::until(began, async || bench::has_ended(dynamodb, "task").await).await;
-    })
-    .await;
-    let deleted = bench::attribute(dynamodb, "task", "deleted").await;
-    assert_eq!(deleted, objects.to_string());
-    running.shutdown().await;
-    Sample { created, ..sample }
 }
