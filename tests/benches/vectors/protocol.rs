@@ -11,7 +11,7 @@ use hyper::client::conn::http1;
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use shared::clock::{Clock, rfc3339};
+use shared::clock::Clock;
 use std::time::Duration;
 use tests::bench::table::{number, row};
 use tests::bench::{median, range};
@@ -75,7 +75,7 @@ async fn in_batches(bridge: &Bridge, ids: &[String]) {
                 let present = json!({"index": MODEL, "ids": batch});
                 let present = call(&mut client, url, "present", &present).await;
                 assert_eq!(present["present"], json!(vec![true; batch.len()]));
-                let not_after = rfc3339(Clock::System.now() + Duration::from_secs(10));
+                let not_after = (Clock::System.now() + Duration::from_secs(10)).to_rfc3339();
                 let delete = json!({"index": MODEL, "ids": batch, "not_after": not_after});
                 let deleted = call(&mut client, url, "delete", &delete).await;
                 assert_eq!(deleted["outcomes"], json!(vec!["gone"; batch.len()]));
