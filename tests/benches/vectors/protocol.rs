@@ -96,6 +96,7 @@ async fn call(
         .header("content-type", "application/json")
         .header("deletion-tasks-protocol", "1")
         .body(Full::from(body.to_string()));
+    client.ready().await.expect("a connection");
     let response = client.send_request(request.expect("a request")).await;
     let body = response.expect("a response").into_body().collect().await;
     serde_json::from_slice(&body.expect("a body").to_bytes()).expect("JSON")
