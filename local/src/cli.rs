@@ -101,7 +101,8 @@ pub struct Arguments {
     /// Which vector store holds which model's objects
     ///
     /// A JSON object that maps patterns of model ids to store URLs. The first match in the order written wins.
-    /// `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database. By default every model has the
+    /// `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database, `https://` any store that speaks the
+    /// store protocol. By default every model has the
     /// index of its own name in the bucket `demo`: {"*": "s3vectors://demo/{embedding_model_id}"}
     #[arg(
         long,

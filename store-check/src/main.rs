@@ -5,9 +5,11 @@
     reason = "a program for a terminal, which catches the panics of its cases"
 )]
 
+use aws_config::SdkConfig;
 use clap::Parser;
 use futures_util::FutureExt;
 use shared::aws;
+use shared::config::{ConfigError, Environment};
 use shared::vector::{Password, Services, VectorStoreRules, VectorStores};
 use std::any::Any;
 use std::io::Write;
@@ -23,7 +25,8 @@ const PLAIN: &str = "\x1b[0m";
 
 /// Runs the contract of all vector stores against a bridge, on a scratch index: it inserts objects into it and deletes them.
 ///
-/// Prints what holds and what to mend. The exit status is 1 if anything does not hold.
+/// Prints what holds and what to mend. The exit status is 1 if anything does not hold. For auth=sigv4 and token_secret it takes AWS's
+/// usual variables, such as AWS_ACCESS_KEY_ID.
 #[derive(Debug, Parser)]
 #[command(name = "store-check", version)]
 struct Arguments {
@@ -122,16 +125,38 @@ fn open(arguments: &Arguments) -> Result<(VectorStores, VectorStores), Vec<Strin
         .clear()
         .extend_pairs(kept)
         .append_pair("index", &missing);
-    let stores = |url: &str| {
-        let rules = serde_json::json!({ "*": url }).to_string();
-        let services = Services {
-            aws: aws::local_config("http://127.0.0.1:9", None),
-            password: None,
-            token: arguments.token.as_deref().map(Password::new),
-        };
-        VectorStoreRules::parse(&rules).map(|rules| VectorStores::new(rules, services))
+    let parse = |url: &str| VectorStoreRules::parse(&serde_json::json!({ "*": url }).to_string());
+    let (rules, missing) = (parse(&arguments.url)?, parse(other.as_str())?);
+    if rules.needs_token && arguments.token.is_none() {
+        return Err(vec![
+            "the URL has auth=bearer: set VECTOR_STORE_TOKEN".to_owned(),
+        ]);
+    }
+    let services = Services {
+        aws: aws_config(&other)?,
+        password: None,
+        token: arguments.token.as_deref().map(Password::new),
     };
-    Ok((stores(&arguments.url)?, stores(other.as_str())?))
+    let stores = |rules| VectorStores::new(rules, services.clone());
+    Ok((stores(rules), stores(missing)))
+}
+
+/// AWS as the environment has it, if the URL needs AWS.
+fn aws_config(url: &Url) -> Result<SdkConfig, Vec<String>> {
+    let needs_aws = url
+        .query_pairs()
+        .any(|(name, value)| name == "token_secret" || (name == "auth" && value == "sigv4"));
+    if !needs_aws {
+        return Ok(aws::local_config("http://127.0.0.1:9", None));
+    }
+    let mut environment = Environment::process();
+    let settings = environment.aws();
+    let lines = |errors: ConfigError| -> Vec<_> {
+        let text = errors.to_string();
+        text.lines().map(str::to_owned).collect()
+    };
+    environment.finish().map_err(lines)?;
+    Ok(aws::config(settings))
 }
 
 /// What a panic said, or its beginning.

@@ -10,7 +10,6 @@ Where moto differs from what AWS documents:
 """
 
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ import yaml
 from moto.cloudformation.utils import yaml_tag_constructor
 
 from indexes import BUCKET, Indexes
-from processes import ROOT, Failed
+from processes import ROOT, Failed, free_port
 
 REGION = "us-east-1"
 # What of the template moto makes.
@@ -132,10 +131,3 @@ class Account:
             ConditionExpression="attribute_exists(pk)",
             ExpressionAttributeValues=values,
         )
-
-
-def free_port():
-    """A free port on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
