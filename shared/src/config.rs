@@ -128,7 +128,7 @@ impl Environment {
                     token.is_some_and(|token| token.bytes().all(|b| b.is_ascii_graphic()));
                 if rules.needs_token && !is_good {
                     self.errors.push(
-                        "VECTOR_STORE_TOKEN is not set, or is not a word of ASCII: a URL in VECTOR_STORES has auth=bearer".to_owned(),
+                        "VECTOR_STORE_TOKEN is not set, or is not a word of ASCII: a URL in VECTOR_STORES has auth=bearer and no token_secret".to_owned(),
                     );
                 }
                 rules
