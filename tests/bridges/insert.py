@@ -1,4 +1,4 @@
-"""Inserts objects into a scratch index: `insert.py chroma|qdrant PORT INDEX`, one id a line on standard input."""
+"""Inserts objects into a scratch index: `insert.py KIND PORT INDEX`, with a kind of INSERTS and one id a line on standard input."""
 
 import json
 import sys
@@ -21,7 +21,34 @@ def qdrant(port, index, ids):
     urllib.request.urlopen(request).close()
 
 
+def opensearch(port, index, ids, field=None):
+    """Two documents for each id, in two indices behind one alias, half of them with a routing value. Nothing refreshes them."""
+    import opensearchpy
+
+    client = opensearchpy.OpenSearch(f"http://127.0.0.1:{port}", timeout=60)
+    parts = [f"{index}-{number}" for number in (1, 2)]
+    if not client.indices.exists_alias(name=index):
+        for part in parts:
+            settings = {"number_of_shards": 3, "refresh_interval": "-1"}
+            mappings = {"properties": {"object_id": {"type": "keyword"}}}
+            client.indices.create(index=part, body={"settings": settings, "mappings": mappings, "aliases": {index: {}}})
+    lines = []
+    for one in ids:
+        for part in parts:
+            meta = {"_index": part} if field else {"_index": part, "_id": one}
+            lines.append({"index": meta | ({"routing": "customer"} if len(one) % 2 else {})})
+            lines.append({field: one} if field else {"title": "a document"})
+    if client.bulk(body=lines)["errors"]:
+        sys.exit("OpenSearch did not take every document")
+
+
+def opensearch_field(port, index, ids):
+    opensearch(port, index, ids, "object_id")
+
+
+INSERTS = {"chroma": chroma, "qdrant": qdrant, "opensearch": opensearch, "opensearch-field": opensearch_field}
+
 if __name__ == "__main__":
     # An id may hold any character but a line feed.
     lines = sys.stdin.buffer.read().decode().split("\n")
-    {"chroma": chroma, "qdrant": qdrant}[sys.argv[1]](sys.argv[2], sys.argv[3], [line for line in lines if line])
+    INSERTS[sys.argv[1]](sys.argv[2], sys.argv[3], [line for line in lines if line])

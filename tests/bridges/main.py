@@ -1,4 +1,5 @@
-"""Checks each bridge of examples/bridges: its types, `store-check` on a scratch index, and a whole task through `cargo run`."""
+"""Checks each bridge of examples/bridges: its types, `store-check` on a scratch index, and a whole task through `cargo run`. Of OpenSearch
+also what opensearch_faults.py says."""
 
 import json
 import os
@@ -21,6 +22,7 @@ TASK_SECONDS = 60
 
 def main():
     check_types()
+    check_faults()
     with tempfile.TemporaryDirectory() as folder, Processes(folder) as processes:
         for name, start in BRIDGES.items():
             print(f"{name}:", flush=True)
@@ -37,6 +39,11 @@ def check_types():
     bridges = sorted(map(str, (ROOT / "examples/bridges").glob("*.py")))
     if subprocess.run(["mypy", "--strict", "--cache-dir", os.devnull, *bridges]).returncode != 0:
         raise Failed("the bridges' types")
+
+
+def check_faults():
+    if subprocess.run([sys.executable, str(HERE / "opensearch_faults.py")]).returncode != 0:
+        raise Failed("the bridge to OpenSearch, where OpenSearch fails")
 
 
 def chroma(processes, folder):
@@ -59,7 +66,23 @@ def qdrant(*field):
     return start
 
 
-BRIDGES = {"Chroma": chroma, "Qdrant, by its own ids": qdrant(), "Qdrant, by a field": qdrant("object_id")}
+def opensearch(*field):
+    def start(processes, _folder):
+        port, inserts = free_port(), free_port()
+        command = [sys.executable, str(HERE / "opensearch_emulated.py"), str(port), str(inserts), *field]
+        processes.start(f"opensearch-bridge{len(field)}", command, lambda _: listens(port))
+        return f"http://127.0.0.1:{port}/opensearch", "opensearch-field" if field else "opensearch", inserts, "text"
+
+    return start
+
+
+BRIDGES = {
+    "Chroma": chroma,
+    "Qdrant, by its own ids": qdrant(),
+    "Qdrant, by a field": qdrant("object_id"),
+    "OpenSearch, by `_id`": opensearch(),
+    "OpenSearch, by a field": opensearch("object_id"),
+}
 # An id of each kind.
 ONE = {"text": "object", "uuid": "018f9c2e-0000-7000-8000-000000000001"}
 
