@@ -141,7 +141,7 @@ def translated() -> Iterator[None]:
     except TransportError as error:
         if error.status_code == 429:
             raise Throttled from None
-        if error.error in ("index_not_found_exception", "invalid_index_name_exception"):
+        if error.error == "index_not_found_exception":
             raise IndexMissing from None
         if error.status_code in (401, 403):
             raise Invalid(403, "OpenSearch denies the bridge this call") from None
