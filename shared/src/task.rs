@@ -21,7 +21,7 @@ pub use failed_head::{FailedHead, MAX_HEAD_ITEMS};
 pub use fingerprint::Fingerprint;
 pub use id::{
     InvalidName, MAX_MODEL_ID_BYTES, MAX_OBJECT_ID_BYTES, MAX_REQUEST_REASON_BYTES,
-    MAX_TASK_ID_BYTES, ModelId, RequestReason, TaskId,
+    MAX_TASK_ID_BYTES, ModelId, RequestReason, TaskId, check_object_id,
 };
 pub use message::Message;
 pub use object_ids::encoding::Undecodable;

@@ -146,7 +146,10 @@ impl fmt::Display for ModelId {
 }
 
 /// Checks the name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control characters.
-pub(super) fn check_object_id(text: &str) -> Result<(), InvalidName> {
+///
+/// # Errors
+/// Says which rule the text breaks.
+pub fn check_object_id(text: &str) -> Result<(), InvalidName> {
     check(text, MAX_OBJECT_ID_BYTES)
 }
 

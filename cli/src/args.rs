@@ -1,0 +1,281 @@
+//! The command line's commands and options.
+
+use crate::ids::Format;
+use crate::when::{Moment, moment};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use shared::task::TaskStatus;
+use std::path::PathBuf;
+
+/// The address of the local runner.
+pub(crate) const LOCAL_API: &str = "http://127.0.0.1:9000";
+
+/// Deletes objects from vector storage, and says what happened to each of them.
+///
+/// It talks to the local runner (`cargo run`), or with --api to a deployed service. It signs calls to a deployed service with the AWS
+/// credentials that the AWS CLI would use: AWS_PROFILE, SSO, environment variables, or a role.
+///
+/// A task is named by its id. What is too large for one task is created in parts: NAME.1-of-3, NAME.2-of-3 and NAME.3-of-3. Each of
+/// these names, and NAME itself, stands for all of them.
+///
+/// Exit status: 0 if all went well; 1 if a task failed or was canceled, or the service refused; 2 for a wrong usage, or no credentials;
+/// 3 if the service is out of reach; 130 if it was interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "dtask", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  dtask run embed-456 obj-1 obj-2 --wait
+  dtask run embed-456 --file ids.csv --column object_id --task-id erase-4711 --reason 'Ticket 4711'
+  dtask outcomes erase-4711 --outcome failed --csv > failed.csv
+  dtask list --status failed --since 2d
+  dtask restart --status failed --since 2d")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) connection: Connection,
+
+    /// Print JSON, one value a line, instead of text for people
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the service is, and how calls are signed.
+#[derive(Args, Debug)]
+pub(crate) struct Connection {
+    /// The service's URL: the output ApiUrl of the deployed stack, or the local runner's address
+    #[arg(long, global = true, value_name = "URL", env = "DTASK_API", default_value = LOCAL_API, value_hint = ValueHint::Url)]
+    pub(crate) api: String,
+
+    /// The profile of the AWS configuration to sign with
+    #[arg(long, global = true, value_name = "NAME", env = "AWS_PROFILE")]
+    pub(crate) profile: Option<String>,
+
+    /// The AWS region to sign for, if the URL does not name it
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+
+    /// Sign calls to an address of this machine, too (for a tunnel to a private API)
+    #[arg(long, global = true)]
+    pub(crate) sign: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a task that deletes objects
+    ///
+    /// Repeated ids count once. If a task with this --task-id exists already, nothing new is created. So after a crash or a lost
+    /// connection, run the same command again: it goes on. A task id that was used for other objects is refused.
+    Run(Run),
+    /// Wait until a task has ended
+    ///
+    /// The exit status is 0 if the task is done, and 1 if it failed or was canceled. If it is interrupted, the task goes on.
+    Wait(Named),
+    /// Show a task
+    Info(Named),
+    /// List tasks, newest first
+    List(List),
+    /// Print what happened to each object, one line an object
+    ///
+    /// As JSON Lines, or CSV with --csv. `dtask run MODEL --file FILE` reads both.
+    Outcomes(Outcomes),
+    /// Restart a task, all parts of it, or all tasks that filters match
+    ///
+    /// A restart tries the objects again that were not deleted. Tasks that are pending or processing are left as they are. Each call
+    /// names the attempt that it restarts, so a call whose response was lost restarts nothing twice.
+    Restart(Restart),
+    /// Cancel a task, all parts of it, or all tasks that filters match
+    ///
+    /// Objects that were not attempted remain in the index.
+    Cancel(Control),
+    /// Print the completion script for a shell
+    ///
+    /// For instance: dtask completions bash > ~/.local/share/bash-completion/completions/dtask
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The embedding model, which names the index
+    pub(crate) model: String,
+
+    /// Ids of the objects; `-` reads them from standard input
+    #[arg(
+        value_name = "IDS",
+        conflicts_with = "file",
+        required_unless_present = "file"
+    )]
+    pub(crate) ids: Vec<String>,
+
+    /// A file with the ids; `-` is standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+
+    /// What the file holds; by default its name tells: .csv, .jsonl, .ndjson, or else one id a line
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+
+    /// The CSV column, or the field of each JSON line, that has the ids; by default object_id or id. A number is the CSV column's
+    /// position
+    #[arg(long, value_name = "NAME")]
+    pub(crate) column: Option<String>,
+
+    /// The CSV has no header line
+    #[arg(long, requires = "column")]
+    pub(crate) no_header: bool,
+
+    /// The task's id, by which a repeated command is known; by default a new one
+    #[arg(long, value_name = "NAME")]
+    pub(crate) task_id: Option<String>,
+
+    /// Why, in your words, such as a ticket; kept with the task
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+
+    /// Wait until the task has ended
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Named {
+    /// The task
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+}
+
+/// Which tasks.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Filters {
+    /// Only tasks with this status: pending, processing, done, failed or canceled
+    #[arg(long, value_parser = status)]
+    pub(crate) status: Option<TaskStatus>,
+
+    /// Only tasks of this embedding model
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) model: Option<String>,
+
+    /// Only tasks created at this time or later: 2026-11-29T12:00:00Z, 2026-11-29 (midnight UTC), or 90m, 12h, 7d ago
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<Moment>,
+
+    /// Only tasks created before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<Moment>,
+}
+
+impl Filters {
+    pub(crate) fn are_given(&self) -> bool {
+        self.status.is_some()
+            || self.model.is_some()
+            || self.since.is_some()
+            || self.until.is_some()
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+
+    /// The most tasks to list
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) limit: u64,
+
+    /// List all of them
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Outcomes {
+    /// The task
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+
+    /// Which objects
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) outcome: Outcome,
+
+    /// Print CSV
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Outcome {
+    All,
+    Deleted,
+    Failed,
+    Remaining,
+}
+
+impl Outcome {
+    /// As the API names it.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Deleted => "deleted",
+            Self::Failed => "failed",
+            Self::Remaining => "remaining",
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    pub(crate) control: Control,
+
+    /// Which objects to try again: those that were not deleted, or all of them
+    #[arg(long, value_enum, default_value = "open")]
+    pub(crate) scope: Scope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Scope {
+    Open,
+    All,
+}
+
+/// Which tasks to change, and whether to ask before.
+#[derive(Args, Debug)]
+pub(crate) struct Control {
+    /// The task; without it, all tasks that the filters match
+    #[arg(value_name = "NAME", conflicts_with_all = ["status", "model", "since", "until", "changed_before"])]
+    pub(crate) name: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) filters: Filters,
+
+    /// Only tasks that nobody has changed since this time: to repeat a command that was interrupted, give the time when it first ran
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) changed_before: Option<Moment>,
+
+    /// Only tasks at this attempt
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) attempt: Option<u32>,
+
+    /// Do not ask for a confirmation
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+}
+
+fn status(text: &str) -> Result<TaskStatus, String> {
+    text.parse()
+        .map_err(|_| "it is one of pending, processing, done, failed and canceled".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

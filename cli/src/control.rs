@@ -1,0 +1,313 @@
+//! `dtask restart` and `dtask cancel`: one task, all parts of one, or all tasks that filters match.
+
+use crate::api::{Task, TaskResponse};
+use crate::args::{Control, Scope};
+use crate::error::Error;
+use crate::parts::{CALLS_AT_ONCE, Target};
+use crate::screen::safe_lines;
+use crate::session::Session;
+use crate::when::rfc3339;
+use crate::{info, show};
+use futures_util::{StreamExt, stream};
+use indicatif::HumanCount;
+use shared::clock::Clock;
+use shared::task::TaskStatus;
+use std::io::{IsTerminal, Write};
+
+/// How many tasks the preview shows, and how many errors are named.
+const MAX_SHOWN: usize = 10;
+const BAR: &str = "{wide_bar} {pos}/{len} tasks {eta}";
+
+/// What to do with tasks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Action {
+    Restart(Scope),
+    Cancel,
+}
+
+impl Action {
+    fn applies_to(self, status: TaskStatus) -> bool {
+        match (self, status) {
+            (Self::Restart(_), TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled)
+            | (Self::Cancel, TaskStatus::Pending | TaskStatus::Processing) => true,
+            (Self::Restart(_), TaskStatus::Pending | TaskStatus::Processing)
+            | (Self::Cancel, TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled) => false,
+        }
+    }
+
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Restart(_) => "restart",
+            Self::Cancel => "cancel",
+        }
+    }
+
+    const fn past(self) -> &'static str {
+        match self {
+            Self::Restart(_) => "restarted",
+            Self::Cancel => "canceled",
+        }
+    }
+
+    async fn carry_out(self, session: &Session, task: &Chosen) -> Result<TaskResponse, Error> {
+        match self {
+            Self::Restart(scope) => {
+                session
+                    .api
+                    .restart(&task.id, task.attempt, scope == Scope::All)
+                    .await
+            }
+            Self::Cancel => session.api.cancel(&task.id, task.attempt).await,
+        }
+    }
+}
+
+/// A task to change.
+#[derive(Debug)]
+struct Chosen {
+    id: String,
+    attempt: u32,
+}
+
+/// What was found, and what of it is to be changed.
+#[derive(Debug, Default)]
+struct Choice {
+    chosen: Vec<Chosen>,
+    /// The first of them.
+    shown: Vec<Task>,
+    objects: u64,
+    not_deleted: u64,
+    remaining: u64,
+    /// Tasks to which the action does not apply.
+    skipped: usize,
+    missing: Vec<String>,
+}
+
+impl Choice {
+    fn add(&mut self, task: Task) {
+        self.objects += task.progress.total;
+        self.not_deleted += task.progress.total - task.progress.deleted;
+        self.remaining += task.progress.remaining;
+        self.chosen.push(Chosen {
+            id: task.id.clone(),
+            attempt: task.attempt,
+        });
+        if self.shown.len() < MAX_SHOWN {
+            self.shown.push(task);
+        }
+    }
+
+    fn preview(&self, action: Action) -> String {
+        let [tasks, objects, not_deleted, remaining] = [
+            self.chosen.len() as u64,
+            self.objects,
+            self.not_deleted,
+            self.remaining,
+        ]
+        .map(HumanCount);
+        let effect = match action {
+            Action::Restart(Scope::Open) => format!(
+                "of their {objects} objects, the {not_deleted} that were not deleted are tried again"
+            ),
+            Action::Restart(Scope::All) => format!(
+                "all of their {objects} objects are deleted again, also if they were inserted since"
+            ),
+            Action::Cancel => format!(
+                "of their {objects} objects, the {remaining} that remain are left in the index"
+            ),
+        };
+        let mut text = format!(
+            "To {} {tasks} tasks: {effect}.\n{}",
+            action.verb(),
+            show::table(&self.shown)
+        );
+        if let Some(more) = self
+            .chosen
+            .len()
+            .checked_sub(self.shown.len())
+            .filter(|more| *more > 0)
+        {
+            text += &format!("\nand {} more", HumanCount(more as u64));
+        }
+        text
+    }
+}
+
+/// Finds the tasks, shows them, asks, and changes them.
+///
+/// # Errors
+/// If the service refuses any of it, or a task does not exist.
+pub(crate) async fn control(
+    session: &Session,
+    action: Action,
+    arguments: Control,
+) -> Result<(), Error> {
+    let start = rfc3339(Clock::System.now());
+    let choice = choose(session, action, &arguments).await?;
+    if choice.chosen.is_empty() {
+        session
+            .screen
+            .note(&format!("There is nothing to {}.", action.verb()));
+    } else if (arguments.name.is_none() || choice.chosen.len() > 1) && !arguments.yes {
+        confirm(session, &choice.preview(action), action).await?;
+    }
+    let go_on = |done: usize| {
+        let mut text = format!(
+            "{done} of {} tasks were {}.",
+            choice.chosen.len(),
+            action.past()
+        );
+        if arguments.name.is_none() {
+            text += &format!(" To go on, run the same command again with --changed-before {start}");
+        }
+        text
+    };
+    session.when_interrupted(go_on(0));
+    let mut done = 0;
+    let mut errors = Vec::new();
+    let bar =
+        (choice.chosen.len() > 1).then(|| session.screen.bar(choice.chosen.len() as u64, BAR));
+    let calls = choice
+        .chosen
+        .iter()
+        .map(|task| async move { (task, action.carry_out(session, task).await) });
+    let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
+    while let Some((task, result)) = calls.next().await {
+        match result {
+            Ok(response) => {
+                done += 1;
+                session.when_interrupted(go_on(done));
+                if session.json {
+                    show::print(&response.json)?;
+                } else if choice.chosen.len() == 1 {
+                    show::print(&show::details(&response.task))?;
+                }
+            }
+            Err(Error::Refused(why)) if choice.chosen.len() == 1 => errors.push(why),
+            Err(Error::Refused(why)) => errors.push(format!("{}: {why}", task.id)),
+            Err(error) => {
+                session.screen.clear();
+                session.screen.note(&go_on(done));
+                return Err(error);
+            }
+        }
+        if let Some(bar) = &bar {
+            bar.inc(1);
+        }
+    }
+    session.screen.clear();
+    if choice.chosen.len() > 1 && !session.json {
+        show::print(&format!(
+            "{} of {} tasks were {}",
+            HumanCount(done as u64),
+            HumanCount(choice.chosen.len() as u64),
+            action.past()
+        ))?;
+    }
+    if choice.skipped > 0 {
+        let why = match action {
+            Action::Restart(_) => "have not ended, or do not match",
+            Action::Cancel => "have ended, or do not match",
+        };
+        session.screen.note(&format!(
+            "{} tasks were left as they are: they {why}",
+            choice.skipped
+        ));
+    }
+    errors.extend(
+        choice
+            .missing
+            .iter()
+            .map(|id| format!("Task with ID `{id}` not found")),
+    );
+    if errors.is_empty() {
+        return Ok(());
+    }
+    if errors.len() > MAX_SHOWN {
+        let more = errors.len() - MAX_SHOWN;
+        errors.truncate(MAX_SHOWN);
+        errors.push(format!("and {more} more"));
+    }
+    Err(Error::Refused(errors.join("\n")))
+}
+
+async fn choose(session: &Session, action: Action, arguments: &Control) -> Result<Choice, Error> {
+    let mut choice = Choice::default();
+    let has_attempt = |task: &Task| {
+        arguments
+            .attempt
+            .is_none_or(|attempt| attempt == task.attempt)
+    };
+    if let Some(name) = &arguments.name {
+        let target = Target::find(&session.api, name).await?;
+        let read = info::read(&session.api, &target).await?;
+        for (id, response) in target.ids.iter().zip(read) {
+            match response.map(|response| response.task) {
+                None => choice.missing.push(id.clone()),
+                // One task that is named: the service says what is wrong.
+                Some(mut task) if target.ids.len() == 1 => {
+                    task.attempt = arguments.attempt.unwrap_or(task.attempt);
+                    choice.add(task);
+                }
+                Some(task) if action.applies_to(task.status) && has_attempt(&task) => {
+                    choice.add(task)
+                }
+                Some(_) => choice.skipped += 1,
+            }
+        }
+        return Ok(choice);
+    }
+    if !arguments.filters.are_given() {
+        return Err(Error::Usage(format!(
+            "Name the task to {}, or say which ones with --status, --model, --since or --until",
+            action.verb()
+        )));
+    }
+    let is_unchanged = |task: &Task| {
+        arguments
+            .changed_before
+            .is_none_or(|time| task.updated_at < time)
+    };
+    info::each(session, &arguments.filters, |task| {
+        if action.applies_to(task.status) && has_attempt(&task) && is_unchanged(&task) {
+            choice.add(task);
+        } else {
+            choice.skipped += 1;
+        }
+    })
+    .await?;
+    Ok(choice)
+}
+
+/// Shows what will happen, and asks.
+async fn confirm(session: &Session, preview: &str, action: Action) -> Result<(), Error> {
+    session.screen.clear();
+    let mut err = anstream::stderr();
+    let _ = writeln!(err, "{preview}");
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::Usage(format!(
+            "Nothing was {}. To do it without being asked, add --yes",
+            action.past()
+        )));
+    }
+    let _ = write!(
+        err,
+        "{} them? [y/N] ",
+        safe_lines(match action {
+            Action::Restart(_) => "Restart",
+            Action::Cancel => "Cancel",
+        })
+    );
+    let _ = err.flush();
+    let read = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).map(|_| line)
+    });
+    let line = read
+        .await
+        .map_err(|error| Error::Refused(error.to_string()))??;
+    if ["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Error::Refused(format!("Nothing was {}", action.past())))
+}

@@ -1,0 +1,62 @@
+//! Why a command ends without success.
+
+use std::io;
+use std::process::ExitCode;
+
+/// An error for the person who ran the command. Its text says what to change.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The command itself is wrong, its input, or the credentials.
+    #[error("{0}")]
+    Usage(String),
+    /// The service refused, or a task did not end well.
+    #[error("{0}")]
+    Refused(String),
+    /// The service did not respond, or something else did.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The command was interrupted.
+    #[error("{0}")]
+    Interrupted(String),
+    /// A file of this machine.
+    #[error("{what}: {source}")]
+    File {
+        /// Which file, and what was done with it.
+        what: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// What reads the output reads no further, such as `head`.
+    #[error("The output is closed")]
+    OutputClosed,
+}
+
+impl Error {
+    /// For [`Result::map_err`].
+    pub(crate) fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::File { what, source }
+    }
+
+    /// The exit status, as `dtask --help` lists them.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::OutputClosed => ExitCode::SUCCESS,
+            Self::Refused(_) | Self::File { .. } => ExitCode::from(1),
+            Self::Usage(_) => ExitCode::from(2),
+            Self::Unreachable(_) => ExitCode::from(3),
+            Self::Interrupted(_) => ExitCode::from(130),
+        }
+    }
+}
+
+/// An error of the standard output.
+impl From<io::Error> for Error {
+    fn from(source: io::Error) -> Self {
+        if source.kind() == io::ErrorKind::BrokenPipe {
+            return Self::OutputClosed;
+        }
+        let what = "The output cannot be written".to_owned();
+        Self::File { what, source }
+    }
+}

@@ -1,0 +1,312 @@
+//! Where ids come from: the command line, lines, a CSV column, JSON Lines.
+
+use crate::args::Run;
+use crate::error::Error;
+use clap::ValueEnum;
+use serde_json::Value;
+use shared::task::check_object_id;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+/// The most errors that are named.
+const MAX_ERRORS: u64 = 20;
+/// The longest line. An id has at most 1,024 bytes; the rest of a CSV or JSON line may be a whole document.
+const MAX_LINE_BYTES: u64 = 16 << 20;
+/// Where ids are if nothing else is said.
+const USUAL_COLUMNS: [&str; 2] = ["object_id", "id"];
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One id a line
+    Lines,
+    /// Comma-separated values (RFC 4180)
+    Csv,
+    /// One JSON value a line: a string, or an object
+    Jsonl,
+}
+
+/// Where ids come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Given(Vec<String>),
+    File {
+        /// Absent: standard input.
+        path: Option<PathBuf>,
+        format: Format,
+        column: Option<String>,
+        has_header: bool,
+    },
+}
+
+type Each<'a> = &'a mut dyn FnMut(&str) -> Result<(), Error>;
+
+impl Source {
+    pub(crate) fn of(run: &Run) -> Self {
+        let is_stdin = |path: &Path| path == Path::new("-");
+        let path = match (&run.file, run.ids.as_slice()) {
+            (Some(path), _) => (!is_stdin(path)).then(|| path.clone()),
+            (None, [one]) if one == "-" => None,
+            (None, ids) => return Self::Given(ids.to_vec()),
+        };
+        let extension = path
+            .as_deref()
+            .and_then(Path::extension)
+            .and_then(|extension| extension.to_str());
+        let format =
+            run.format
+                .unwrap_or(match extension.map(str::to_ascii_lowercase).as_deref() {
+                    Some("csv") => Format::Csv,
+                    Some("jsonl" | "ndjson") => Format::Jsonl,
+                    _ => Format::Lines,
+                });
+        Self::File {
+            path,
+            format,
+            column: run.column.clone(),
+            has_header: !run.no_header,
+        }
+    }
+
+    /// Calls `each` with each valid id.
+    ///
+    /// # Errors
+    /// Names what is wrong, with its line, once everything has been read.
+    pub(super) fn each(self, each: Each<'_>) -> Result<(), Error> {
+        let mut checked = Checked {
+            each,
+            errors: Vec::new(),
+            wrong: 0,
+        };
+        match self {
+            Self::Given(ids) => {
+                for (position, id) in ids.iter().enumerate() {
+                    checked.id(|| format!("id {}", position + 1), id)?;
+                }
+            }
+            Self::File {
+                path,
+                format,
+                column,
+                has_header,
+            } => {
+                let name = path.as_ref().map_or_else(
+                    || "standard input".to_owned(),
+                    |path| path.display().to_string(),
+                );
+                let input: Box<dyn Read> = match path {
+                    Some(path) => Box::new(
+                        File::open(&path)
+                            .map_err(|error| Error::Usage(format!("{name}: {error}")))?,
+                    ),
+                    None => Box::new(io::stdin().lock()),
+                };
+                let input = without_byte_order_mark(input).map_err(Error::file(name.clone()))?;
+                match format {
+                    Format::Lines => {
+                        lines(&name, input, &mut |line, text| checked.text(line, text))?
+                    }
+                    Format::Jsonl => {
+                        let column = column.as_deref();
+                        lines(&name, input, &mut |line, text| {
+                            checked.json(line, text, column)
+                        })?;
+                    }
+                    Format::Csv => checked.csv(&name, input, column.as_deref(), has_header)?,
+                }
+            }
+        }
+        checked.finish()
+    }
+}
+
+/// Passes valid ids on, and collects the errors of the others.
+struct Checked<'a> {
+    each: Each<'a>,
+    errors: Vec<String>,
+    wrong: u64,
+}
+
+impl Checked<'_> {
+    fn id(&mut self, place: impl Fn() -> String, id: &str) -> Result<(), Error> {
+        match check_object_id(id) {
+            Ok(()) => (self.each)(id),
+            Err(rule) => {
+                self.error(format!("{}: an id {rule}", place()));
+                Ok(())
+            }
+        }
+    }
+
+    fn error(&mut self, text: String) {
+        self.wrong += 1;
+        if self.wrong <= MAX_ERRORS {
+            self.errors.push(text);
+        }
+    }
+
+    fn text(&mut self, line: u64, text: &[u8]) -> Result<(), Error> {
+        match std::str::from_utf8(text) {
+            Ok("") => Ok(()),
+            Ok(id) => self.id(|| format!("line {line}"), id),
+            Err(_) => {
+                self.error(format!("line {line}: it is not UTF-8"));
+                Ok(())
+            }
+        }
+    }
+
+    fn json(&mut self, line: u64, text: &[u8], column: Option<&str>) -> Result<(), Error> {
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let value: Value = match serde_json::from_slice(text) {
+            Ok(value) => value,
+            Err(error) => {
+                self.error(format!("line {line}: it is not JSON: {error}"));
+                return Ok(());
+            }
+        };
+        let names = column.as_slice();
+        let names = if names.is_empty() {
+            &USUAL_COLUMNS[..]
+        } else {
+            names
+        };
+        let found = match &value {
+            Value::Object(fields) => names.iter().find_map(|name| fields.get(*name)),
+            other => Some(other),
+        };
+        match found {
+            Some(Value::String(id)) => self.id(|| format!("line {line}"), id),
+            Some(_) => {
+                self.error(format!("line {line}: the id is not a string"));
+                Ok(())
+            }
+            None => {
+                self.error(format!(
+                    "line {line}: it has no field {}: name one with --column",
+                    names.join(" or ")
+                ));
+                Ok(())
+            }
+        }
+    }
+
+    fn csv(
+        &mut self,
+        name: &str,
+        input: impl Read,
+        column: Option<&str>,
+        has_header: bool,
+    ) -> Result<(), Error> {
+        let mut reader = csv::ReaderBuilder::new()
+            .has_headers(has_header)
+            .from_reader(input);
+        let unreadable = |error: csv::Error| Error::Usage(format!("{name}: {error}"));
+        let at = if has_header {
+            let header = reader.byte_headers().map_err(unreadable)?;
+            column_of(header, column).map_err(|error| Error::Usage(format!("{name}: {error}")))?
+        } else {
+            position(column.unwrap_or_default()).ok_or_else(|| {
+                Error::Usage(
+                    "With --no-header, --column is the column's position, from 1".to_owned(),
+                )
+            })?
+        };
+        let mut record = csv::ByteRecord::new();
+        while reader.read_byte_record(&mut record).map_err(unreadable)? {
+            let line = record.position().map_or(0, csv::Position::line);
+            match record.get(at) {
+                Some(id) => match std::str::from_utf8(id) {
+                    Ok(id) => self.id(|| format!("line {line}"), id)?,
+                    Err(_) => self.error(format!("line {line}: the id is not UTF-8")),
+                },
+                None => self.error(format!("line {line}: it has no column {}", at + 1)),
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Error> {
+        if self.wrong == 0 {
+            return Ok(());
+        }
+        if self.wrong > MAX_ERRORS {
+            self.errors
+                .push(format!("and {} more", self.wrong - MAX_ERRORS));
+        }
+        let noun = if self.wrong == 1 {
+            "One id is"
+        } else {
+            "Some ids are"
+        };
+        Err(Error::Usage(format!(
+            "{noun} not valid, so nothing was sent:\n  {}",
+            self.errors.join("\n  ")
+        )))
+    }
+}
+
+/// The position of the column with the ids, from 0.
+fn column_of(header: &csv::ByteRecord, column: Option<&str>) -> Result<usize, String> {
+    let named = |name: &str| header.iter().position(|field| field == name.as_bytes());
+    let found = match column {
+        Some(column) => named(column).or_else(|| position(column).filter(|at| *at < header.len())),
+        None => USUAL_COLUMNS.into_iter().find_map(named),
+    };
+    found.ok_or_else(|| {
+        let names: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
+        let wanted = column.map_or_else(|| USUAL_COLUMNS.join(" or "), str::to_owned);
+        format!(
+            "it has no column {wanted}: name one of its columns with --column: {}",
+            names.join(", ")
+        )
+    })
+}
+
+/// A column's number, from 1, as a position from 0.
+fn position(column: &str) -> Option<usize> {
+    column.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// The lines of a file, without their ends, numbered from 1.
+fn lines(
+    name: &str,
+    mut input: impl BufRead,
+    each: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = input
+            .by_ref()
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line);
+        let read = read.map_err(Error::file(name))?;
+        if read == 0 {
+            break;
+        }
+        if read as u64 == MAX_LINE_BYTES {
+            return Err(Error::Usage(format!(
+                "{name}: line {number} is longer than {MAX_LINE_BYTES} bytes"
+            )));
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        // A control character is in no id, so a carriage return belongs to the line's end.
+        each(number, text.strip_suffix(b"\r").unwrap_or(text))?;
+    }
+    Ok(())
+}
+
+/// Windows' programs begin UTF-8 with a byte order mark.
+fn without_byte_order_mark(input: impl Read) -> io::Result<impl BufRead> {
+    let mut input = BufReader::with_capacity(1 << 16, input);
+    let mut start = Vec::new();
+    input.by_ref().take(3).read_to_end(&mut start)?;
+    if start == "\u{feff}".as_bytes() {
+        start.clear();
+    }
+    Ok(io::Cursor::new(start).chain(input))
+}

@@ -1,0 +1,128 @@
+//! The names of tasks that were created in parts: `NAME.1-of-3`, `NAME.2-of-3`, `NAME.3-of-3`.
+
+use crate::api::Api;
+use crate::error::Error;
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+/// The most parts that a name may have: enough for billions of ids.
+const MAX_PARTS: u32 = 100_000;
+/// Up to how many parts are looked for where nobody says how many there are.
+const MAX_PROBED_PARTS: u32 = 256;
+/// How many calls are made at once.
+pub(crate) const CALLS_AT_ONCE: usize = 8;
+
+/// A task, or all parts of one.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The name of the whole.
+    pub(crate) name: String,
+    /// The ids of its tasks.
+    pub(crate) ids: Vec<String>,
+}
+
+impl Target {
+    /// The tasks of something that is created in `parts` parts.
+    pub(crate) fn of(name: &str, parts: u32) -> Self {
+        let ids = if parts == 1 {
+            vec![name.to_owned()]
+        } else {
+            (1..=parts)
+                .map(|number| part(name, number, parts))
+                .collect()
+        };
+        Self {
+            name: name.to_owned(),
+            ids,
+        }
+    }
+
+    /// What a person means by `name`: one task, or all parts.
+    ///
+    /// # Errors
+    /// If there is no such task.
+    pub(crate) async fn find(api: &Api, name: &str) -> Result<Self, Error> {
+        if let Some((base, parts)) = parse(name) {
+            return Ok(Self::of(base, parts));
+        }
+        if api.info(name).await?.is_some() {
+            return Ok(Self::of(name, 1));
+        }
+        match other_numbers_of_parts(api, name, 1, MAX_PROBED_PARTS)
+            .await?
+            .as_slice()
+        {
+            [] => Err(Error::Refused(format!("Task with ID `{name}` not found"))),
+            [parts] => Ok(Self::of(name, *parts)),
+            several => {
+                let names = several.iter().map(|parts| part(name, 1, *parts));
+                let names = names.collect::<Vec<_>>().join(", ");
+                Err(Error::Usage(format!(
+                    "`{name}` was created more than once. Name one of them: {names}"
+                )))
+            }
+        }
+    }
+}
+
+/// The name of one part.
+fn part(base: &str, number: u32, parts: u32) -> String {
+    format!("{base}.{number}-of-{parts}")
+}
+
+/// The name of the whole and its number of parts, if `name` is a part's.
+pub(crate) fn parse(name: &str) -> Option<(&str, u32)> {
+    let (base, place) = name.rsplit_once('.')?;
+    let (number, parts) = place.split_once("-of-")?;
+    let (number, parts): (u32, u32) = (number.parse().ok()?, parts.parse().ok()?);
+    let is_written_so = part(base, number, parts) == name;
+    (is_written_so
+        && !base.is_empty()
+        && (2..=MAX_PARTS).contains(&parts)
+        && (1..=parts).contains(&number))
+    .then_some((base, parts))
+}
+
+/// In how many other parts than `parts`, up to `most`, tasks of this name exist. The last part is created first, so it tells.
+pub(crate) async fn other_numbers_of_parts(
+    api: &Api,
+    name: &str,
+    parts: u32,
+    most: u32,
+) -> Result<Vec<u32>, Error> {
+    let most = most.min(MAX_PARTS);
+    let others = (1..=most).filter(|other| *other != parts);
+    let probes = others.map(|other| async move {
+        let last = Target::of(name, other).ids.pop().unwrap_or_default();
+        Ok::<_, Error>(api.info(&last).await?.map(|_| other))
+    });
+    let found = stream::iter(probes).buffered(CALLS_AT_ONCE);
+    found
+        .try_filter_map(|found| async move { Ok(found) })
+        .try_collect()
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_part_names_the_whole() {
+        assert_eq!(parse("erase.2-of-3"), Some(("erase", 3)));
+        assert_eq!(parse("a.b.1-of-70"), Some(("a.b", 70)));
+        for other in [
+            "erase",
+            "erase.0-of-3",
+            "erase.4-of-3",
+            "erase.1-of-1",
+            "erase.01-of-3",
+            ".1-of-3",
+            "x.1-of-",
+            "x.1-of-4000000000",
+        ] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+        assert_eq!(Target::of("a", 1).ids, ["a"]);
+        assert_eq!(Target::of("a", 2).ids, ["a.1-of-2", "a.2-of-2"]);
+    }
+}

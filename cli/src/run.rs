@@ -1,0 +1,230 @@
+//! `dtask run`: one task, or as many parts as the ids need.
+
+use crate::api::TaskResponse;
+use crate::args::Run;
+use crate::error::Error;
+use crate::ids::{Ids, Source};
+use crate::parts::{self, Target};
+use crate::session::Session;
+use crate::{show, wait};
+use futures_util::{StreamExt, stream};
+use indicatif::HumanCount;
+use shared::task::{ModelId, RequestReason, TaskId};
+use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
+
+/// How many parts are sent at once. Each is 6 MB.
+const PARTS_AT_ONCE: usize = 4;
+/// Up to how many parts, at the least, are looked for under the same name: a file that lost most of its lines is noticed.
+const LEAST_PROBED_PARTS: u32 = 16;
+const BAR: &str = "{wide_bar} {pos}/{len} parts {eta}";
+
+/// Creates what is not there yet, and with --wait waits for it.
+///
+/// # Errors
+/// If the input is not valid, or a task of this name has other objects.
+pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> {
+    check(&arguments)?;
+    let source = Source::of(&arguments);
+    let is_file = matches!(source, Source::File { .. });
+    let screen = session.screen.clone();
+    let ids = tokio::task::spawn_blocking(move || Ids::read(source, &screen)).await;
+    let ids = ids.map_err(|error| Error::Refused(error.to_string()))??;
+    let is_named = arguments.task_id.is_some();
+    let name = arguments
+        .task_id
+        .clone()
+        .unwrap_or_else(|| Uuid::now_v7().to_string());
+    let number = u32::try_from(ids.parts.len()).unwrap_or(u32::MAX);
+    let target = Target::of(&name, number);
+    if let Some(last) = target.ids.last() {
+        TaskId::new(last.as_str()).map_err(|rule| {
+            Error::Usage(format!(
+                "--task-id: the parts' names, such as `{last}`, {rule}"
+            ))
+        })?;
+    }
+    if is_named && is_file {
+        refuse_other_parts(session, &target).await?;
+    }
+    let created = create(session, &arguments, &target, ids).await?;
+    if arguments.wait {
+        return wait::wait_for(session, &target).await;
+    }
+    report(session, &target, &created)
+}
+
+/// # Errors
+/// Names each option that is not valid.
+fn check(arguments: &Run) -> Result<(), Error> {
+    let mut errors = Vec::new();
+    if let Err(rule) = ModelId::new(arguments.model.as_str()) {
+        errors.push(format!("MODEL {rule}"));
+    }
+    if let Some(Err(rule)) = arguments.task_id.as_deref().map(TaskId::new) {
+        errors.push(format!("--task-id {rule}"));
+    }
+    if let Some((base, _)) = arguments.task_id.as_deref().and_then(parts::parse) {
+        errors.push(format!(
+            "--task-id must not look like the name of a part; for all parts give `{base}`"
+        ));
+    }
+    if let Some(Err(rule)) = arguments.reason.as_deref().map(RequestReason::new) {
+        errors.push(format!("--reason {rule}"));
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Usage(errors.join("\n")))
+}
+
+/// A file that has changed so much that it has another number of parts would be created beside what was created before.
+async fn refuse_other_parts(session: &Session, target: &Target) -> Result<(), Error> {
+    let parts = u32::try_from(target.ids.len()).unwrap_or(u32::MAX);
+    let last = target.ids.last().map(String::as_str).unwrap_or_default();
+    if session.api.info(last).await?.is_some() {
+        return Ok(());
+    }
+    let most = LEAST_PROBED_PARTS.max(parts.saturating_mul(4));
+    let others = parts::other_numbers_of_parts(&session.api, &target.name, parts, most).await?;
+    let Some(other) = others.first() else {
+        return Ok(());
+    };
+    let other = Target::of(&target.name, *other)
+        .ids
+        .pop()
+        .unwrap_or_default();
+    Err(Error::Refused(format!(
+        "`{other}` exists already, but these ids need another number of parts ({parts}): they have changed since. Nothing was created. Use another --task-id"
+    )))
+}
+
+/// Creates the parts, the last one first: it shows how many there are.
+async fn create(
+    session: &Session,
+    arguments: &Run,
+    target: &Target,
+    ids: Ids,
+) -> Result<Vec<TaskResponse>, Error> {
+    let number = target.ids.len();
+    let go_on = |created: usize| {
+        let mut text = if number == 1 {
+            "The task may have been created. To make sure, run the same command again".to_owned()
+        } else {
+            format!("{created} of {number} parts exist. To go on, run the same command again")
+        };
+        if arguments.task_id.is_none() {
+            text += &format!(", with --task-id {}", target.name);
+        }
+        text
+    };
+    session.when_interrupted(go_on(0));
+    let bar = (number > 1).then(|| session.screen.bar(number as u64, BAR));
+    let parts = ids.parts.clone();
+    let ids = Arc::new(Mutex::new(ids));
+    let send = |(id, part): (String, _)| {
+        let ids = Arc::clone(&ids);
+        let (model, reason, name) = (
+            arguments.model.clone(),
+            arguments.reason.clone(),
+            id.clone(),
+        );
+        async move {
+            let body = tokio::task::spawn_blocking(move || {
+                let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
+                ids.body(part, &model, &name, reason.as_deref())
+            });
+            let body = body
+                .await
+                .map_err(|error| Error::Refused(error.to_string()))??;
+            let created = session.api.run(body.into()).await?;
+            if created.is_mismatch {
+                return Err(Error::Refused(format!(
+                    "`{id}` exists already, with other objects or another model: this command is not the one that created it. It was \
+                     left as it is. Use another --task-id"
+                )));
+            }
+            Ok(created)
+        }
+    };
+    let mut parts: Vec<_> = target.ids.iter().cloned().zip(parts).collect();
+    let last = stream::iter(parts.pop()).then(&send);
+    let others = stream::iter(parts.into_iter().rev())
+        .map(&send)
+        .buffer_unordered(PARTS_AT_ONCE);
+    let mut all = std::pin::pin!(last.chain(others));
+    let mut created: Vec<TaskResponse> = Vec::with_capacity(number);
+    while let Some(one) = all.next().await {
+        match one {
+            Ok(one) => created.push(one),
+            Err(error) => {
+                session.screen.clear();
+                if number > 1 {
+                    session.screen.note(&go_on(created.len()));
+                }
+                return Err(error);
+            }
+        }
+        session.when_interrupted(go_on(created.len()));
+        if let Some(bar) = &bar {
+            bar.inc(1);
+        }
+    }
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
+    if ids.repeats() > 0 && !session.json {
+        session.screen.note(&format!(
+            "{} repeated ids count once.",
+            HumanCount(ids.repeats())
+        ));
+    }
+    Ok(created)
+}
+
+fn report(session: &Session, target: &Target, created: &[TaskResponse]) -> Result<(), Error> {
+    if session.json {
+        for response in created {
+            show::print(&response.json)?;
+        }
+        return Ok(());
+    }
+    let objects = HumanCount(
+        created
+            .iter()
+            .map(|response| response.task.progress.total)
+            .sum(),
+    );
+    let replayed = created
+        .iter()
+        .filter(|response| response.is_replayed)
+        .count();
+    let name = show::quoted(&target.name);
+    let text = match (created, replayed) {
+        ([one], 0) => format!(
+            "{name} was created: {objects} objects of {}",
+            one.task.embedding_model_id
+        ),
+        ([one], _) => format!(
+            "{name} existed already: {objects} objects, {}",
+            one.task.status
+        ),
+        (many, 0) => format!(
+            "{name} was created in {} parts: {objects} objects",
+            many.len()
+        ),
+        (many, replayed) => format!(
+            "{name} has {} parts, of which {replayed} existed already: {objects} objects",
+            many.len()
+        ),
+    };
+    show::print(&text)?;
+    if session.screen.is_terminal() {
+        session.screen.note(&format!(
+            "To wait for it: dtask {}wait {name}",
+            session.options()
+        ));
+    }
+    Ok(())
+}

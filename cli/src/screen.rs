@@ -1,0 +1,84 @@
+//! What a person sees while a command runs, on standard error: notes, and progress if it is a terminal.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// How often a bar moves though nothing has changed.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Standard error. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Screen {
+    bars: MultiProgress,
+}
+
+impl Screen {
+    /// Whether a person looks on. If not, nothing is drawn.
+    pub(crate) fn is_terminal(&self) -> bool {
+        std::io::stderr().is_terminal()
+    }
+
+    /// Prints a line above the bars.
+    pub(crate) fn note(&self, text: &str) {
+        self.bars.suspend(|| {
+            let _ = writeln!(anstream::stderr(), "{}", safe_lines(text));
+        });
+    }
+
+    /// A bar in the style of `template`, as indicatif has it.
+    pub(crate) fn bar(&self, total: u64, template: &str) -> ProgressBar {
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = self
+            .bars
+            .add(ProgressBar::new(total).with_style(style.progress_chars("━━─")));
+        bar.enable_steady_tick(TICK);
+        bar
+    }
+
+    /// Takes all bars away.
+    pub(crate) fn clear(&self) {
+        let _ = self.bars.clear();
+    }
+}
+
+/// A caller's or a store's text, without what would move a terminal's cursor or reorder its line.
+pub(crate) fn safe(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_safe) {
+        return Cow::Borrowed(text);
+    }
+    let escaped = text.chars().map(|c| {
+        if is_safe(c) {
+            c.to_string()
+        } else {
+            c.escape_unicode().to_string()
+        }
+    });
+    Cow::Owned(escaped.collect())
+}
+
+/// The same for a text of several lines.
+pub(crate) fn safe_lines(text: &str) -> String {
+    text.split('\n').map(safe).collect::<Vec<_>>().join("\n")
+}
+
+/// Not a control character, and no mark of Unicode's bidirectional algorithm (UAX #9).
+fn is_safe(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_text_cannot_move_the_cursor() {
+        assert_eq!(safe("日本 ok"), "日本 ok");
+        assert_eq!(safe("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(safe("a\u{202e}b"), "a\\u{202e}b");
+        assert_eq!(safe_lines("a\nb\rc"), "a\nb\\u{d}c");
+    }
+}
