@@ -10,8 +10,6 @@ use crate::event_source::EventSource;
 use crate::http::ApiServer;
 use crate::options::{DEFAULT_VECTOR_STORES, Events, Options};
 use crate::schedule;
-use crate::server::{GRACE, Guard, listen};
-use crate::stop::{self, Stop, Stopper};
 use crate::stream_source::{self, StreamSource};
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use shared::api::{Api, ApiConfig};
@@ -30,6 +28,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use web::stop::{self, Stop, Stopper};
+use web::{GRACE, Guard, listen};
 
 /// The name of the table and of the queue. The dead-letter queue has this name with `-dlq`.
 pub const NAME: &str = "deletion-tasks";
@@ -153,7 +153,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     demo::seed(&clients.s3vectors).await?;
 
     let handlers = embedded.handlers(settings, &queues, &options);
-    let guard = Guard::of(&options.allow_hosts);
+    let guard = Guard::of(&options.allow_hosts, "--allow-host");
     let server = serve(listener, guard, &handlers).map_err(StartError::setup("API"))?;
     let (stopper, stop) = stop::signal();
     let mut background = JoinSet::new();
@@ -206,7 +206,7 @@ impl Running {
     }
 }
 
-/// Serves the API, and its document beside it.
+/// Serves the API, and beside it its document.
 fn serve(listener: TcpListener, guard: Guard, handlers: &Handlers) -> io::Result<ApiServer> {
     let api = Arc::clone(&handlers.api);
     let docs = Docs::new(&url(listener.local_addr()?));
@@ -296,7 +296,7 @@ impl Embedded {
         let dynamodb = listen(options.ports.dynamodb, "--dynamodb-port").await?;
         let sqs = listen(options.ports.sqs, "--sqs-port").await?;
         let s3vectors = listen(options.ports.s3vectors, "--s3vectors-port").await?;
-        let guard = Guard::of(&options.allow_hosts);
+        let guard = Guard::of(&options.allow_hosts, "--allow-host");
         let (data, clock) = (options.data.as_deref(), &options.clock);
         Ok(Self {
             dynamodb: DynamoDb::start(dynamodb, guard.clone(), data, clock).await?,
