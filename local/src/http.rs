@@ -16,12 +16,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use web::stop::{self, Stop, Stopper};
-use web::{GRACE, Guard, Reply, Server, Site, problem};
+use web::{GRACE, Guard, Reply, Server, Site, console, problem};
 
 const SITE: Site = Site {
     max_body: MAX_BODY_BYTES,
     too_large: || to_hyper(body_too_large()),
-    is_page: |path| docs::PAGES.contains(&path),
+    is_page: |path| path == console::PAGE || docs::PAGES.contains(&path),
 };
 
 /// The API's server.

@@ -12,6 +12,7 @@ use crate::options::{DEFAULT_VECTOR_STORES, Events, Options};
 use crate::schedule;
 use crate::stream_source::{self, StreamSource};
 use aws_sdk_dynamodb::config::SharedHttpClient;
+use lambda_http::Body;
 use shared::api::{Api, ApiConfig};
 use shared::aws;
 use shared::clock::Clock;
@@ -29,7 +30,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use web::stop::{self, Stop, Stopper};
-use web::{GRACE, Guard, listen};
+use web::{GRACE, Guard, console, listen};
 
 /// The name of the table and of the queue. The dead-letter queue has this name with `-dlq`.
 pub const NAME: &str = "deletion-tasks";
@@ -206,13 +207,16 @@ impl Running {
     }
 }
 
-/// Serves the API, and beside it its document.
+/// Serves the API, and beside it its document and the console.
 fn serve(listener: TcpListener, guard: Guard, handlers: &Handlers) -> io::Result<ApiServer> {
     let api = Arc::clone(&handlers.api);
     let docs = Docs::new(&url(listener.local_addr()?));
     ApiServer::start(listener, guard, move |request| {
         let (api, docs) = (Arc::clone(&api), docs.clone());
         async move {
+            if let Some(file) = console::respond(&request) {
+                return file.map(Body::from);
+            }
             match docs.respond(&request) {
                 Some(page) => page,
                 None => api.handle(request).await,
