@@ -2,34 +2,15 @@
 
 use shared::config::ConfigError;
 use std::error::Error;
-use std::io;
 use std::path::{Path, PathBuf};
+use web::ListenError;
 
 /// Why the runner could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Another program listens on the port.
-    #[error(
-        "port {port} is already in use: stop the program that uses it, or choose another port with {flag} (0 picks a free one)"
-    )]
-    PortTaken {
-        /// The port.
-        port: u16,
-        /// The flag that chooses it.
-        flag: &'static str,
-    },
-    /// The runner cannot listen on the port for another reason.
-    #[error(
-        "cannot listen on port {port}: {source}: choose another port with {flag} (0 picks a free one)"
-    )]
-    Listen {
-        /// The port.
-        port: u16,
-        /// The flag that chooses it.
-        flag: &'static str,
-        /// The system's error.
-        source: io::Error,
-    },
+    /// The runner cannot listen on one of its ports.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The directory for the tasks cannot be used.
     #[error("cannot keep tasks in `{}`: {reason}: choose another directory with --data", path.display())]
     DataDirectory {

@@ -4,7 +4,6 @@
 //! Failed messages come back after their visibility timeout, and go to the dead-letter queue after too many receives. An
 //! invocation that runs past its deadline is killed, and all of its messages come back.
 
-use crate::stop::Stop;
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemAttributeName};
@@ -14,6 +13,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use web::stop::Stop;
 
 /// How long one call waits for messages, in seconds: the longest SQS allows.
 const LONG_POLL_SECONDS: i32 = 20;
@@ -22,7 +22,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// How many times a delete is tried. A message that is not deleted comes back, and the worker then finds nothing to do.
 const DELETE_TRIES: u32 = 3;
 /// How long invocations may still take when the runner stops.
-const GRACE: Duration = crate::server::GRACE;
+const GRACE: Duration = web::GRACE;
 
 /// One queue, and how its messages reach the worker.
 #[derive(Clone, Debug)]

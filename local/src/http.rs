@@ -4,8 +4,6 @@
 //! hangs up does not stop it, as with Lambda.
 
 use crate::docs;
-use crate::server::{GRACE, Guard, Reply, Server, Site, problem};
-use crate::stop::{self, Stop, Stopper};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, StatusCode};
@@ -17,11 +15,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use web::stop::{self, Stop, Stopper};
+use web::{GRACE, Guard, Reply, Server, Site, console, problem};
 
 const SITE: Site = Site {
     max_body: MAX_BODY_BYTES,
     too_large: || to_hyper(body_too_large()),
-    pages: docs::PAGES,
+    is_page: |path| path == console::PAGE || docs::PAGES.contains(&path),
 };
 
 /// The API's server.

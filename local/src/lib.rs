@@ -1,6 +1,8 @@
 //! Deletion Tasks on one machine: DynamoDB, SQS and S3 Vectors embedded and served on loopback, the five endpoints behind
 //! an HTTP server, the worker behind the queue, and the sweeper on its schedule.
 //!
+//! Each listener is a server of the crate `web`, with its guard in front; that crate has the console at `/`, too.
+//!
 //! The handlers are the deployed ones. They reach the services through the AWS SDK and do not know that they run locally.
 //!
 //! | file | stands in for |
@@ -10,7 +12,6 @@
 //! | `stream_source.rs` | the one from the table's stream to the function that tells of changes |
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
-//! | `server.rs` | their HTTP servers, with the guard in front |
 //! | `docs/` | nothing: it serves the API's document as a page |
 //! | `running.rs` | `template.yaml`: it wires everything |
 
@@ -25,9 +26,7 @@ mod options;
 pub mod output;
 mod running;
 mod schedule;
-mod server;
 pub mod signals;
-mod stop;
 mod stream_source;
 
 pub use error::StartError;

@@ -8,13 +8,14 @@ use shared::events::{DETAIL_TYPE, SOURCE, TaskEvent};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use web::console;
 
 const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "\x1b[0m";
 /// The most events that wait to be printed.
 const MAX_WAITING_EVENTS: usize = 10_000;
 
-/// Prints where everything is, line by line: `API <url>`, `Docs <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` command,
+/// Prints where everything is, line by line: `API <url>`, `Console <url>`, `Docs <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` command,
 /// `Ready`.
 ///
 /// Ignores a closed standard output.
@@ -25,6 +26,7 @@ pub fn announce(running: &Running) {
 fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()> {
     let api = url(running.api);
     writeln!(out, "API {api}")?;
+    writeln!(out, "Console {api}{}", console::PAGE)?;
     writeln!(out, "Docs {api}{}", docs::PAGE)?;
     writeln!(out, "AWS_ENDPOINT_URL_DYNAMODB={}", url(running.dynamodb))?;
     writeln!(out, "AWS_ENDPOINT_URL_SQS={}", url(running.sqs))?;

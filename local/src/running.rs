@@ -10,10 +10,9 @@ use crate::event_source::EventSource;
 use crate::http::ApiServer;
 use crate::options::{DEFAULT_VECTOR_STORES, Events, Options};
 use crate::schedule;
-use crate::server::{GRACE, Guard, listen};
-use crate::stop::{self, Stop, Stopper};
 use crate::stream_source::{self, StreamSource};
 use aws_sdk_dynamodb::config::SharedHttpClient;
+use lambda_http::Body;
 use shared::api::{Api, ApiConfig};
 use shared::aws;
 use shared::clock::Clock;
@@ -30,6 +29,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use web::stop::{self, Stop, Stopper};
+use web::{GRACE, Guard, console, listen};
 
 /// The name of the table and of the queue. The dead-letter queue has this name with `-dlq`.
 pub const NAME: &str = "deletion-tasks";
@@ -153,7 +154,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     demo::seed(&clients.s3vectors).await?;
 
     let handlers = embedded.handlers(settings, &queues, &options);
-    let guard = Guard::of(&options.allow_hosts);
+    let guard = Guard::of(&options.allow_hosts, "--allow-host");
     let server = serve(listener, guard, &handlers).map_err(StartError::setup("API"))?;
     let (stopper, stop) = stop::signal();
     let mut background = JoinSet::new();
@@ -206,13 +207,16 @@ impl Running {
     }
 }
 
-/// Serves the API, and its document beside it.
+/// Serves the API, and beside it its document and the console.
 fn serve(listener: TcpListener, guard: Guard, handlers: &Handlers) -> io::Result<ApiServer> {
     let api = Arc::clone(&handlers.api);
     let docs = Docs::new(&url(listener.local_addr()?));
     ApiServer::start(listener, guard, move |request| {
         let (api, docs) = (Arc::clone(&api), docs.clone());
         async move {
+            if let Some(file) = console::respond(&request) {
+                return file.map(Body::from);
+            }
             match docs.respond(&request) {
                 Some(page) => page,
                 None => api.handle(request).await,
@@ -296,7 +300,7 @@ impl Embedded {
         let dynamodb = listen(options.ports.dynamodb, "--dynamodb-port").await?;
         let sqs = listen(options.ports.sqs, "--sqs-port").await?;
         let s3vectors = listen(options.ports.s3vectors, "--s3vectors-port").await?;
-        let guard = Guard::of(&options.allow_hosts);
+        let guard = Guard::of(&options.allow_hosts, "--allow-host");
         let (data, clock) = (options.data.as_deref(), &options.clock);
         Ok(Self {
             dynamodb: DynamoDb::start(dynamodb, guard.clone(), data, clock).await?,

@@ -1,7 +1,7 @@
 //! Runs a job on a schedule, as EventBridge Scheduler runs the sweeper.
 
-use crate::stop::Stop;
 use std::time::Duration;
+use web::stop::Stop;
 
 /// Runs `job` after `first`, and again `interval` after each end, until `stop`, which drops a running job. A job that
 /// panics runs again the next time.
@@ -30,10 +30,10 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stop;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::sync::Notify;
+    use web::stop;
 
     #[tokio::test]
     async fn a_job_runs_again_after_a_panic_until_it_is_stopped() {

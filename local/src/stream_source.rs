@@ -1,7 +1,6 @@
 //! Hands records of the table's stream to the function that tells of them, as Lambda's event source mapping does.
 
 use crate::error::StartError;
-use crate::stop::Stop;
 use aws_lambda_events::dynamodb::EventRecord;
 use aws_sdk_dynamodb::types::{StreamSpecification, StreamViewType};
 use aws_sdk_dynamodbstreams::Client;
@@ -9,6 +8,7 @@ use aws_sdk_dynamodbstreams::types::{Record, ShardIteratorType};
 use shared::events::{StreamEvent, StreamResponse};
 use std::time::Duration;
 use tokio::time::timeout;
+use web::stop::Stop;
 
 const SERVICE: &str = "DynamoDB stream";
 /// How often the stream is read.

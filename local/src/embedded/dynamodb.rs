@@ -4,8 +4,6 @@ use super::directory::Directory;
 use super::dynamodb_calls::{SITE, respond};
 use crate::error::StartError;
 use crate::schedule;
-use crate::server::{Guard, Server};
-use crate::stop::{self, Stopper};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
@@ -24,6 +22,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use web::stop::{self, Stopper};
+use web::{Guard, Server};
 
 const SERVICE: &str = "DynamoDB";
 /// How often expired items are removed.

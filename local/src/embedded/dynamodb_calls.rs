@@ -2,7 +2,6 @@
 //!
 //! dynoxide has its own server, but that one responds to any web page and cannot be put behind the guard.
 
-use crate::server::{Reply, Site};
 use bytes::Bytes;
 use dynoxide::auth_material::{self, AuthMaterial};
 use dynoxide::{Database, DynoxideError};
@@ -11,6 +10,7 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use web::{Reply, Site};
 
 /// A request has at most 16 MB ("Service, account, and table quotas in Amazon DynamoDB").
 pub(super) const SITE: Site = Site {
@@ -21,7 +21,7 @@ pub(super) const SITE: Site = Site {
             error("RequestEntityTooLarge"),
         )
     },
-    pages: &[],
+    is_page: |_| false,
 };
 
 /// Responds to one call. The database blocks the thread meanwhile.

@@ -7,7 +7,6 @@ use super::quota::{Cost, Quotas};
 use super::vectors::Vectors;
 use crate::error::StartError;
 use crate::options::Throttle;
-use crate::server::{Guard, Reply, Server, Site};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
@@ -17,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
+use web::{Guard, Reply, Server, Site};
 use winterbaume_core::MockRequest;
 
 /// "Request payload size" under "S3 Vectors limitations and restrictions".
@@ -42,7 +42,7 @@ impl S3Vectors {
         let site = Site {
             max_body: MAX_REQUEST_BYTES,
             too_large: || invalid("The request is too large", Vec::new()),
-            pages: &[],
+            is_page: |_| false,
         };
         let respond = move |request| {
             let service = Arc::clone(&service);

@@ -1,7 +1,6 @@
 //! SQS: rustack, in memory.
 
 use crate::error::StartError;
-use crate::server::{Guard, Reply, Server, Site, problem};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::QueueAttributeName;
 use bytes::Bytes;
@@ -20,13 +19,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use web::{Guard, Reply, Server, Site, problem};
 
 const SERVICE: &str = "SQS";
 /// The service itself refuses a message that is too large.
 const SITE: Site = Site {
     max_body: 4 * 1024 * 1024,
     too_large: || problem(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
-    pages: &[],
+    is_page: |_| false,
 };
 
 #[derive(Debug)]

@@ -1,12 +1,12 @@
 use super::*;
 use crate::embedded::sqs::{Queues, Sqs, create_queues};
-use crate::server::{Guard, listen};
-use crate::stop::{self, Stopper};
 use aws_sdk_sqs::types::QueueAttributeName;
 use shared::aws;
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
+use web::stop::{self, Stopper};
+use web::{Guard, listen};
 
 struct Bench {
     _sqs: Sqs,

@@ -1,5 +1,4 @@
 use super::*;
-use crate::server::listen;
 use lambda_http::RequestExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+use web::listen;
 
 /// Responds with the request's method, its URI and the length of its body.
 async fn echo(request: lambda_http::Request) -> lambda_http::Response<Body> {

@@ -1,9 +1,9 @@
 use super::*;
-use crate::server::listen;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::aws;
 use shared::clock::ManualClock;
+use web::listen;
 
 const TABLE: &str = "tasks";
 

@@ -1,6 +1,5 @@
 use super::super::demo::{self, BUCKET, INDEX};
 use super::*;
-use crate::server::listen;
 use aws_sdk_s3vectors::Client;
 use aws_sdk_s3vectors::config::Region;
 use aws_sdk_s3vectors::error::SdkError;
@@ -9,6 +8,7 @@ use aws_sdk_s3vectors::operation::get_vectors::GetVectorsError;
 use aws_sdk_s3vectors::operation::put_vectors::PutVectorsError;
 use aws_sdk_s3vectors::types::{PutInputVector, VectorData};
 use shared::aws;
+use web::listen;
 
 async fn start() -> (S3Vectors, Client) {
     let server = S3Vectors::start(

@@ -6,9 +6,8 @@
 mod connections;
 mod guard;
 
-pub(crate) use guard::Guard;
+pub use guard::Guard;
 
-use crate::error::StartError;
 use crate::stop::{self, Stop, Stopper};
 use bytes::{Bytes, BytesMut};
 use connections::{Activity, Connections};
@@ -28,8 +27,8 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// How long running requests may still take when the runner stops.
-pub(crate) const GRACE: Duration = Duration::from_secs(1);
+/// How long running requests may still take when the server stops.
+pub const GRACE: Duration = Duration::from_secs(1);
 /// How long to wait after accepting a connection failed (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a connection may take to send a request's head, and so how long it may be idle.
@@ -40,31 +39,62 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
 
 /// A response with its whole body.
-pub(crate) type Reply = Response<Full<Bytes>>;
+pub type Reply = Response<Full<Bytes>>;
 
 /// What a server accepts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Site {
+pub struct Site {
     /// The largest request body, in bytes.
-    pub(crate) max_body: usize,
+    pub max_body: usize,
     /// The response to a larger body.
-    pub(crate) too_large: fn() -> Reply,
-    /// Paths that a person may open by following a link from anywhere.
-    pub(crate) pages: &'static [&'static str],
+    pub too_large: fn() -> Reply,
+    /// Whether a person may open this path by following a link from anywhere.
+    pub is_page: fn(&str) -> bool,
+}
+
+/// Why a server cannot listen on a port. Each text is one line that says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another program listens on the port.
+    #[error(
+        "port {port} is already in use: stop the program that uses it, or choose another port with {flag} (0 picks a free one)"
+    )]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// The flag that chooses it.
+        flag: &'static str,
+    },
+    /// Another reason.
+    #[error(
+        "cannot listen on port {port}: {source}: choose another port with {flag} (0 picks a free one)"
+    )]
+    Other {
+        /// The port.
+        port: u16,
+        /// The flag that chooses it.
+        flag: &'static str,
+        /// The system's error.
+        source: io::Error,
+    },
 }
 
 /// Listens on loopback. `flag` is the command line flag for the port.
-pub(crate) async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, StartError> {
+///
+/// # Errors
+/// If the port is taken, or the system does not allow it.
+pub async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, ListenError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
         .map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::PortTaken { port, flag },
-            _ => StartError::Listen { port, flag, source },
+            io::ErrorKind::AddrInUse => ListenError::PortTaken { port, flag },
+            _ => ListenError::Other { port, flag, source },
         })
 }
 
+/// A running server. Dropping it stops it, and closes its connections.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     address: SocketAddr,
     stopper: Stopper,
     task: JoinHandle<()>,
@@ -72,7 +102,10 @@ pub(crate) struct Server {
 
 impl Server {
     /// Passes the requests that the guard lets in to `handler`.
-    pub(crate) fn start<H, F>(
+    ///
+    /// # Errors
+    /// If the listener has no address.
+    pub fn start<H, F>(
         listener: TcpListener,
         guard: Guard,
         site: Site,
@@ -96,12 +129,13 @@ impl Server {
         })
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Stops accepting connections and waits for running requests, at most [`GRACE`].
-    pub(crate) async fn shutdown(self) {
+    pub async fn shutdown(self) {
         self.stopper.stop();
         let abort = self.task.abort_handle();
         if tokio::time::timeout(GRACE, self.task).await.is_err() {
@@ -183,7 +217,7 @@ where
 {
     async fn respond(&self, request: Request<Incoming>, activity: &Activity) -> Reply {
         let (parts, body) = request.into_parts();
-        if let Err(detail) = self.guard.lets_in(&parts, self.site.pages) {
+        if let Err(detail) = self.guard.lets_in(&parts, self.site.is_page) {
             return closing(problem(StatusCode::FORBIDDEN, &detail));
         }
         let read = read(&parts.headers, body, self.site.max_body);
@@ -250,8 +284,8 @@ fn closing(mut response: Reply) -> Reply {
     response
 }
 
-/// An error that API Gateway would return itself.
-pub(crate) fn problem(status: StatusCode, detail: &str) -> Reply {
+/// An error in the form that the API gives its own (RFC 9457).
+pub fn problem(status: StatusCode, detail: &str) -> Reply {
     let title = status.canonical_reason();
     let body = serde_json::json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail

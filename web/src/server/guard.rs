@@ -16,19 +16,22 @@ const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 
-/// The guard of all listeners.
+/// Decides which requests a listener lets in. The default accepts the names of loopback only.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Guard {
+pub struct Guard {
     /// Names of this machine besides those of loopback, in lower case.
     names: Arc<[String]>,
+    /// The command line flag that adds such a name.
+    flag: Option<&'static str>,
 }
 
 impl Guard {
-    /// A guard that accepts these names besides those of loopback.
-    pub(crate) fn of(names: &[String]) -> Self {
+    /// A guard that accepts these names besides those of loopback. `flag` is the command line flag for them.
+    pub fn of(names: &[String], flag: &'static str) -> Self {
         let names = names.iter().map(|name| bare(name).to_ascii_lowercase());
         Self {
             names: names.collect(),
+            flag: Some(flag),
         }
     }
 
@@ -36,9 +39,9 @@ impl Guard {
     ///
     /// # Errors
     /// Why it is refused, and what to do.
-    pub(super) fn lets_in(&self, request: &Parts, pages: &[&str]) -> Result<(), String> {
+    pub(super) fn lets_in(&self, request: &Parts, is_page: fn(&str) -> bool) -> Result<(), String> {
         let host = self.host(request)?;
-        if is_navigation(request, pages) {
+        if is_navigation(request, is_page) {
             return Ok(());
         }
         if let Some(origin) = one(&request.headers, &ORIGIN)? {
@@ -60,12 +63,16 @@ impl Guard {
         let host = one(&request.headers, &HOST)?;
         for host in host.into_iter().chain(named) {
             if !self.is_this_machine(host) {
+                let shown_host = shown(host);
                 let name = Uri::try_from(host).ok();
                 let name = name.as_ref().and_then(Uri::host).unwrap_or("NAME");
+                let name = shown(bare(name));
+                let remedy = self.flag.map_or_else(
+                    || "Use 127.0.0.1 or localhost".to_owned(),
+                    |flag| format!("To accept it, start with {flag} {name}"),
+                );
                 return Err(format!(
-                    "`Host` is `{}`, which is not a name of this machine. To accept it, start with --allow-host {}",
-                    shown(host),
-                    shown(bare(name)),
+                    "`Host` is `{shown_host}`, which is not a name of this machine. {remedy}"
                 ));
             }
         }
@@ -85,14 +92,14 @@ impl Guard {
     }
 }
 
-/// Whether a person opened one of `pages` as a document of its own. The page with the link cannot see what it shows.
-fn is_navigation(request: &Parts, pages: &[&str]) -> bool {
+/// Whether a person opened a page as a document of its own. The page with the link cannot see what it shows.
+fn is_navigation(request: &Parts, is_page: fn(&str) -> bool) -> bool {
     let has = |name: &HeaderName, what: &str| {
         let mut all = request.headers.get_all(name).iter();
         all.next().is_some_and(|value| value == what) && all.next().is_none()
     };
     [Method::GET, Method::HEAD].contains(&request.method)
-        && pages.contains(&request.uri.path())
+        && is_page(request.uri.path())
         && has(&MODE, "navigate")
         && has(&DESTINATION, "document")
         && has(&USER, "?1")
@@ -157,12 +164,15 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        guard.lets_in(&parts, &["/docs"])
+        guard.lets_in(&parts, |path| path == "/docs")
     }
 
     #[test]
     fn only_names_of_this_machine_are_let_in() {
-        let guard = Guard::of(&["Dev.Example".to_owned(), "[fd00::1]".to_owned()]);
+        let guard = Guard::of(
+            &["Dev.Example".to_owned(), "[fd00::1]".to_owned()],
+            "--allow-host",
+        );
         for host in [
             "127.0.0.1:9000",
             "127.9.8.7",
@@ -206,6 +216,8 @@ mod tests {
         assert!(check(&guard, "POST", "/run", &two).is_err());
         let refused = check(&guard, "GET", "/list", &[("host", "evil.example:9000")]);
         assert!(refused.unwrap_err().ends_with("--allow-host evil.example"));
+        let refused = check(&Guard::default(), "GET", "/", &[("host", "evil.example")]);
+        assert!(refused.unwrap_err().ends_with("127.0.0.1 or localhost"));
         let absolute = "http://evil.example/run";
         assert!(check(&guard, "POST", absolute, &[("host", "localhost")]).is_err());
     }

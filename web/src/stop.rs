@@ -4,27 +4,28 @@ use tokio::sync::watch;
 
 /// Gives the signal. Dropping it gives the signal too, so that nothing outlives its owner.
 #[derive(Debug)]
-pub(crate) struct Stopper(watch::Sender<bool>);
+pub struct Stopper(watch::Sender<bool>);
 
 /// Waits for the signal.
 #[derive(Clone, Debug)]
-pub(crate) struct Stop(watch::Receiver<bool>);
+pub struct Stop(watch::Receiver<bool>);
 
 /// A signal that has not been given yet.
-pub(crate) fn signal() -> (Stopper, Stop) {
+pub fn signal() -> (Stopper, Stop) {
     let (sender, receiver) = watch::channel(false);
     (Stopper(sender), Stop(receiver))
 }
 
 impl Stopper {
-    pub(crate) fn stop(&self) {
+    /// Gives the signal.
+    pub fn stop(&self) {
         self.0.send_replace(true);
     }
 }
 
 impl Stop {
     /// Waits until the signal has been given.
-    pub(crate) async fn requested(&self) {
+    pub async fn requested(&self) {
         let _ = self.0.clone().wait_for(|given| *given).await;
     }
 }

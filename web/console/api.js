@@ -1,0 +1,66 @@
+// The calls of the API under this page's origin.
+
+const BASE = "/internal/deletion-tasks/";
+/** Longer than API Gateway takes to give up a call. */
+const TIMEOUT = 35_000;
+const TOKEN = "token";
+
+/** A call that did not succeed. `status` is 0 where no response came. */
+export class ApiError extends Error {
+  /**
+   * @param {number} status
+   * @param {string} detail what is wrong, for a person
+   * @param {number | undefined} retryAfter milliseconds to wait, if the server said so
+   */
+  constructor(status, detail, retryAfter) {
+    super(detail);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/**
+ * Makes a call. Parameters without a value are left out.
+ *
+ * @returns {Promise<{body: any, retryAfter: number | undefined}>} `retryAfter` is in milliseconds
+ * @throws {ApiError} or, if `signal` is aborted, its reason
+ */
+export async function call(method, name, parameters, signal) {
+  const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value !== undefined && value !== ""));
+  const headers = { accept: "application/json" };
+  const token = localStorage.getItem(TOKEN);
+  if (token) headers.authorization = `Bearer ${token}`;
+  let response;
+  let body;
+  try {
+    const until = AbortSignal.any([AbortSignal.timeout(TIMEOUT), ...(signal ? [signal] : [])]);
+    response = await fetch(`${BASE}${name}?${query}`, { method, headers, cache: "no-store", signal: until });
+    body = await response.json().catch(error => {
+      if (error instanceof SyntaxError) return undefined;
+      throw error;
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw new ApiError(0, "The server cannot be reached");
+  }
+  const seconds = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
+  const retryAfter = seconds >= 0 ? seconds * 1000 : undefined;
+  if (response.ok && body) return { body, retryAfter };
+  throw new ApiError(response.status, described(body) ?? `The server responded with status ${response.status}`, retryAfter);
+}
+
+/** A problem's text, with its validation errors. */
+function described(problem) {
+  if (typeof problem?.detail !== "string") return undefined;
+  const errors = (problem.errors ?? []).map(error => `${error.parameter ?? error.pointer}: ${error.detail}`);
+  return [problem.detail, ...errors].join(". ");
+}
+
+/** Keeps the token of an address that ends with `#token=…`, and takes it out of the address. Returns whether there was one. */
+export function keepToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return false;
+  localStorage.setItem(TOKEN, token);
+  history.replaceState(history.state, "", location.pathname + location.search);
+  return true;
+}

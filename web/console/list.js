@@ -1,0 +1,276 @@
+// The list of tasks, newest first. It reads the newest ones again and again, and changes only what differs.
+
+import * as address from "./address.js";
+import { call } from "./api.js";
+import { bar, count, element, progressText, setAge, setBar, setStatus, setText } from "./format.js";
+import { STATUSES, byAge, isActive, merged } from "./state.js";
+
+/** Rows of a page. */
+const PAGE = 100;
+/** The most pages that are read at once. With a filter a page may be empty and still not be the last one. */
+const MAX_PAGES = 10;
+/** Milliseconds between two reads of the newest tasks. */
+const POLL = 3_000;
+/** Milliseconds to the next read of a task, where the server does not say. */
+const REFRESH = 2_000;
+/** Reads of single tasks at once. */
+const CONCURRENCY = 4;
+
+const $ = id => document.getElementById(id);
+
+export class List {
+  #filters = {};
+  /** By id: the task, its row, when to read it again, and whether its row can be seen. */
+  #entries = new Map();
+  /** The same entries as the rows stand. */
+  #order = [];
+  /** The same entries by their rows. */
+  #byRow = new WeakMap();
+  /** Where the rows end; null at the last task, undefined before the first read. */
+  #cursor;
+  #pollAt = 0;
+  #more;
+  #moreFailed;
+  #abort = new AbortController();
+  #visible = new IntersectionObserver(changes => this.#see(changes));
+
+  constructor() {
+    $("more").addEventListener("click", () => this.#readMore());
+    new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && !this.#moreFailed && this.#readMore(), { rootMargin: "800px" }).observe($("more"));
+    for (const status of ["", ...STATUSES]) {
+      $("statuses").append(element("a", { textContent: status || "all", "data-status": status }));
+    }
+    setInterval(() => this.#order.forEach(entry => entry.isVisible && setAge(entry.parts.age, entry.task.created_at)), 1_000);
+  }
+
+  /** Lists the tasks with these filters. With the same ones as before the rows stay. */
+  show(filters) {
+    const isSame = this.#cursor !== undefined && address.to(filters) === address.to(this.#filters);
+    this.#pollAt = 0;
+    for (const link of $("statuses").children) {
+      const { status } = link.dataset;
+      link.href = address.to({ ...filters, status });
+      if (status === (filters.status ?? "")) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    if (isSame) return;
+    this.#filters = filters;
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    this.#more = undefined;
+    this.#clear();
+    this.#cursor = undefined;
+    this.#render();
+  }
+
+  /** What the list knows of a task. */
+  known(id) {
+    return this.#entries.get(id)?.task;
+  }
+
+  /** The link to a task, if the list has it. */
+  link(id) {
+    return this.#entries.get(id)?.parts.link;
+  }
+
+  /** Reads what is due. Returns the milliseconds until something is due again. */
+  async round(signal) {
+    if (Date.now() >= this.#pollAt) {
+      await this.#readNewest(signal);
+      this.#pollAt = Date.now() + POLL;
+    }
+    await this.#refresh(signal);
+    const dues = this.#order.filter(needsReading).map(({ due }) => due);
+    return Math.max(250, Math.min(this.#pollAt, ...dues) - Date.now());
+  }
+
+  /** Takes in a response about a task of the list. */
+  take(task) {
+    if (this.#entries.has(task.id)) this.#take(task);
+  }
+
+  async #page(cursor, signal) {
+    const { status, model, since, until } = this.#filters;
+    const filters = { status, embedding_model_id: model, created_after: since, created_before: until };
+    return (await call("GET", "list", { ...filters, limit: PAGE, cursor }, signal)).body;
+  }
+
+  /** Reads the newest tasks, as many pages as it takes to meet one that is known. */
+  async #readNewest(signal) {
+    const tasks = [];
+    let cursor;
+    let meets = false;
+    for (let pages = 0; pages < MAX_PAGES; pages += 1) {
+      const page = await this.#page(cursor, signal);
+      tasks.push(...page.tasks);
+      cursor = page.next_cursor;
+      meets = page.tasks.some(({ id }) => this.#entries.has(id));
+      const isEnough = this.#entries.size === 0 && tasks.length > 0;
+      if (meets || !cursor || isEnough) break;
+    }
+    if (!meets && (cursor || this.#entries.size === 0)) {
+      this.#clear();
+      this.#cursor = cursor;
+    }
+    const listed = new Set(tasks.map(({ id }) => id));
+    const last = tasks.at(-1);
+    for (const entry of this.#order) {
+      if (cursor && byAge(entry.task, last) > 0) break;
+      // A list may lag, so what it no longer has is read once by itself before its row goes.
+      if (!listed.has(entry.task.id)) entry.isMissing = true;
+    }
+    tasks.forEach(task => this.#take(task));
+    this.#render();
+  }
+
+  /** Reads the tasks that move on and can be seen, and those that the list no longer has. */
+  async #refresh(signal) {
+    const due = this.#order.filter(entry => needsReading(entry) && entry.due <= Date.now());
+    const reader = async () => {
+      for (let entry = due.shift(); entry; entry = due.shift()) {
+        const { id } = entry.task;
+        try {
+          const { body, retryAfter } = await call("GET", "info", { task_id: id }, signal);
+          entry.isMissing = false;
+          entry.due = Date.now() + (retryAfter ?? REFRESH);
+          this.#take(body);
+        } catch (error) {
+          if (error.status !== 404) throw error;
+          this.#remove(entry);
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: CONCURRENCY }, reader));
+    this.#render();
+  }
+
+  async #readMore() {
+    if (this.#more || !this.#cursor) return;
+    const { signal } = this.#abort;
+    this.#more = true;
+    this.#moreFailed = undefined;
+    try {
+      let tasks = [];
+      for (let pages = 0; pages < MAX_PAGES && this.#cursor && tasks.length === 0; pages += 1) {
+        const page = await this.#page(this.#cursor, signal);
+        tasks = page.tasks;
+        this.#cursor = page.next_cursor;
+      }
+      tasks.forEach(task => this.#take(task));
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#moreFailed = error.message;
+    }
+    this.#more = false;
+    this.#render();
+  }
+
+  #take(given) {
+    let entry = this.#entries.get(given.id);
+    const task = merged(entry?.task, given);
+    const { status } = this.#filters;
+    const hasFocus = entry?.row.contains(document.activeElement);
+    if (status && task.status !== status && !hasFocus) {
+      if (entry) this.#remove(entry);
+      return;
+    }
+    if (entry && entry.task.created_at !== task.created_at) {
+      this.#remove(entry);
+      entry = undefined;
+    }
+    entry ??= this.#insert(task);
+    entry.task = task;
+    const { parts } = entry;
+    setStatus(parts.status, task.status);
+    setText(parts.model, task.embedding_model_id);
+    setBar(parts.bar, task.progress);
+    setText(parts.progress, progressText(task.progress));
+    setAge(parts.age, task.created_at);
+    setText(parts.attempt, count(task.attempt));
+  }
+
+  #insert(task) {
+    const { row, parts } = newRow(task.id, address.to({ ...this.#filters, task: task.id }));
+    const entry = { task, row, parts, due: Date.now() + REFRESH, isVisible: false };
+    let [from, to] = [0, this.#order.length];
+    while (from < to) {
+      const middle = (from + to) >> 1;
+      if (byAge(this.#order[middle].task, task) < 0) from = middle + 1;
+      else to = middle;
+    }
+    $("rows").insertBefore(row, this.#order[from]?.row ?? null);
+    this.#order.splice(from, 0, entry);
+    this.#entries.set(task.id, entry);
+    this.#byRow.set(row, entry);
+    this.#visible.observe(row);
+    return entry;
+  }
+
+  #remove(entry) {
+    this.#visible.unobserve(entry.row);
+    entry.row.remove();
+    this.#entries.delete(entry.task.id);
+    this.#order.splice(this.#order.indexOf(entry), 1);
+  }
+
+  #clear() {
+    this.#visible.disconnect();
+    $("rows").replaceChildren();
+    this.#entries.clear();
+    this.#order = [];
+  }
+
+  #see(changes) {
+    for (const { target, isIntersecting } of changes) {
+      const entry = this.#byRow.get(target);
+      entry.isVisible = isIntersecting;
+      if (isIntersecting) setAge(entry.parts.age, entry.task.created_at);
+    }
+  }
+
+  #render() {
+    $("more").hidden = !this.#cursor;
+    $("tasks").hidden = this.#order.length === 0;
+    setText($("list-end"), this.#end());
+  }
+
+  /** What stands below the rows. */
+  #end() {
+    const shown = this.#order.length;
+    const isFiltered = address.to(this.#filters) !== "/";
+    if (this.#cursor === undefined) return "";
+    if (this.#moreFailed) return `The next tasks could not be read: ${this.#moreFailed}.`;
+    if (this.#cursor) return shown ? `${tasks(shown)}, and there are more.` : "No such task among the newest. “More” reads on.";
+    if (shown) return `${tasks(shown)}. There are no others.`;
+    if (isFiltered) return "No task has this status, this model and this time.";
+    return "No task yet. A POST to /internal/deletion-tasks/run creates one.";
+  }
+}
+
+const tasks = number => `${count(number)} ${number === 1 ? "task" : "tasks"}`;
+
+const needsReading = ({ isMissing, isVisible, task }) => isMissing || (isVisible && isActive(task));
+
+function newRow(id, href) {
+  const parts = {
+    status: element("span"),
+    link: element("a", { href, textContent: id, className: "id" }),
+    model: element("span", { className: "id" }),
+    bar: bar(),
+    progress: element("span"),
+    age: element("time"),
+    attempt: element("span"),
+  };
+  const cell = (className, ...children) => element("td", { role: "cell", className }, ...children);
+  const row = element(
+    "tr",
+    { role: "row" },
+    cell("status-column", parts.status),
+    cell("task-column", parts.link),
+    cell("model-column", parts.model),
+    cell("progress-column", parts.bar, parts.progress),
+    cell("number-column age", parts.age),
+    cell("number-column attempt", parts.attempt),
+  );
+  return { row, parts };
+}

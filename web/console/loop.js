@@ -1,0 +1,63 @@
+// Repeats the reads of a view while somebody can see it, and waits longer and longer while the server fails.
+
+import { ApiError } from "./api.js";
+
+/** The longest pause between two tries, in milliseconds. */
+const MAX_PAUSE = 30_000;
+/** Nothing is gained by asking at once again where the server refuses. */
+const REFUSED = new Set([400, 401, 403, 422]);
+
+export class Loop {
+  #timer;
+  #abort = new AbortController();
+  #round;
+  #failures = 0;
+  #since;
+  #onState;
+
+  /** `onState` is called with `undefined` when reads succeed, and with the error and the time of the first one when they fail. */
+  constructor(onState) {
+    this.#onState = onState;
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.now()));
+  }
+
+  /** Repeats `round(signal)` in place of the last one. It returns the milliseconds until the next, or throws. */
+  start(round) {
+    this.#round = round;
+    this.now();
+  }
+
+  /** Begins a round at once. */
+  now() {
+    this.#pause();
+    if (this.#round && !document.hidden) this.#run();
+  }
+
+  #pause() {
+    clearTimeout(this.#timer);
+    this.#abort.abort();
+    this.#abort = new AbortController();
+  }
+
+  async #run() {
+    const { signal } = this.#abort;
+    let pause;
+    try {
+      pause = await this.#round(signal);
+      if (signal.aborted) return;
+      this.#failures = 0;
+      this.#since = undefined;
+      this.#onState(undefined);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof ApiError)) console.error(error);
+      this.#since ??= new Date();
+      const longest = REFUSED.has(error.status) ? MAX_PAUSE : Math.min(MAX_PAUSE, 1000 * 2 ** this.#failures);
+      this.#failures += 1;
+      // Half of it at random, so that many pages do not come back at the same moment.
+      pause = Math.max(error.retryAfter ?? 0, longest * (0.5 + Math.random() / 2));
+      this.#onState({ error, since: this.#since });
+    }
+    this.#timer = setTimeout(() => this.#run(), pause);
+  }
+}

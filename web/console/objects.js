@@ -1,0 +1,207 @@
+// The objects of a task by their outcome: page by page, to copy or to download.
+
+import * as address from "./address.js";
+import { call } from "./api.js";
+import { count, csvLine, element, isFormula, objects, setText } from "./format.js";
+
+const OUTCOMES = ["all", "deleted", "failed", "remaining"];
+/** The most empty pages that are passed over. */
+const MAX_EMPTY = 20;
+
+const $ = id => document.getElementById(id);
+
+/** How many objects of a task have an outcome. */
+const number = ({ progress }, outcome) => (outcome === "all" ? progress.total : progress[outcome]);
+
+/** The next page of objects, together with the task as it was then. */
+async function page(id, outcome, cursor, signal) {
+  let body;
+  for (let pages = 0; pages < MAX_EMPTY; pages += 1) {
+    ({ body } = await call("GET", "info", { task_id: id, outcome, cursor }, signal));
+    cursor = body.items_cursor;
+    if (body.items.length || !cursor) break;
+  }
+  return body;
+}
+
+export class Objects {
+  #task;
+  #outcome;
+  /** Where each page up to the one shown begins: its cursor, and the place of its first object. */
+  #pages = [];
+  #next = null;
+  #items = [];
+  /** What the task was when its objects were read. */
+  #readAt;
+  #abort = new AbortController();
+  #download;
+  #onTask;
+
+  /** `onTask` gets each response about the task. */
+  constructor(onTask) {
+    this.#onTask = onTask;
+    for (const outcome of OUTCOMES) $("outcomes").append(element("a", { "data-outcome": outcome }));
+    $("previous").addEventListener("click", () => this.#read(this.#pages.slice(0, -1)));
+    $("next").addEventListener("click", () => {
+      const { first } = this.#pages.at(-1);
+      this.#read([...this.#pages, { cursor: this.#next, first: first + this.#items.length }]);
+    });
+    $("objects-reload").addEventListener("click", () => this.#readFirst());
+    $("copy").addEventListener("click", () => this.#copy());
+    $("csv").addEventListener("click", () => this.#save("csv"));
+    $("jsonl").addEventListener("click", () => this.#save("jsonl"));
+    $("download-stop").addEventListener("click", () => this.#download.abort());
+  }
+
+  /** Forgets everything: another task is shown, or none. */
+  leave() {
+    this.#abort.abort();
+    this.#download?.abort();
+    this.#task = undefined;
+    this.#outcome = undefined;
+    this.#pages = [];
+    this.#items = [];
+    $("items").replaceChildren();
+  }
+
+  /** Shows a task's objects. `parameters` are those of the address; without an outcome the failures come first, if there are any. */
+  show(task, parameters) {
+    const outcome = parameters.outcome ?? this.#outcome ?? (task.progress.failed > 0 ? "failed" : "all");
+    const isOther = outcome !== this.#outcome;
+    this.#task = task;
+    this.#outcome = outcome;
+    for (const link of $("outcomes").children) {
+      const own = link.dataset.outcome;
+      link.href = address.to({ ...parameters, outcome: own });
+      setText(link, `${own} ${count(number(task, own))}`);
+      if (own === outcome) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    if (isOther) this.#readFirst();
+    else if (this.#isStale() && this.#pages.length === 1 && task.status !== "processing" && !$("items").contains(getSelection().anchorNode)) this.#readFirst();
+    this.#render();
+  }
+
+  #isStale() {
+    return this.#readAt !== undefined && this.#readAt !== state(this.#task);
+  }
+
+  #readFirst() {
+    return this.#read([{ cursor: undefined, first: 1 }]);
+  }
+
+  async #read(pages) {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    this.#readAt = undefined;
+    try {
+      const body = await page(this.#task.id, this.#outcome, pages.at(-1).cursor, signal);
+      this.#pages = pages;
+      this.#items = body.items;
+      this.#next = body.items_cursor;
+      this.#readAt = state(body);
+      const rows = body.items.map(row);
+      $("items").replaceChildren(...rows);
+      setText($("objects-note"), "");
+      this.#onTask(body);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.#readAt = "failed";
+      setText($("objects-note"), `The objects could not be read: ${error.message}.`);
+    }
+    this.#render();
+  }
+
+  #render() {
+    const { first } = this.#pages.at(-1) ?? { first: 1 };
+    const total = number(this.#task, this.#outcome);
+    const last = first + this.#items.length - 1;
+    const isEmpty = this.#items.length === 0;
+    $("objects").hidden = isEmpty;
+    $("objects-stale").hidden = !this.#isStale();
+    for (const id of ["copy", "csv", "jsonl"]) $(id).hidden = isEmpty;
+    setText($("copy"), this.#items.length === 1 ? "Copy the id" : `Copy these ${count(this.#items.length)} ids`);
+    setText($("range"), isEmpty ? "" : `${count(first)} to ${count(last)} of ${count(total)}`);
+    setHidden($("previous"), this.#pages.length < 2);
+    setHidden($("next"), !this.#next);
+    if (isEmpty && this.#readAt && this.#readAt !== "failed") setText($("objects-note"), this.#outcome === "all" ? "No object." : `No object is ${this.#outcome}.`);
+  }
+
+  async #copy() {
+    const ids = this.#items.map(({ object_id }) => object_id);
+    try {
+      await navigator.clipboard.writeText(`${ids.join("\n")}\n`);
+      setText($("objects-note"), `Copied ${count(ids.length)} ${ids.length === 1 ? "id" : "ids"}, one a line.`);
+    } catch {
+      setText($("objects-note"), "The browser does not let this page copy. Download the ids instead.");
+    }
+  }
+
+  /** Reads every page of the outcome, and hands them to the browser as one file. */
+  async #save(kind) {
+    this.#download?.abort();
+    this.#download = new AbortController();
+    const { signal } = this.#download;
+    const [task, outcome] = [this.#task, this.#outcome];
+    const lines = [kind === "csv" ? csvLine(["object_id", "outcome", "detail"]) : ""];
+    let written = 0;
+    let formulas = 0;
+    let cursor;
+    $("download").hidden = false;
+    try {
+      do {
+        const body = await page(task.id, outcome, cursor, signal);
+        if (body.attempt !== task.attempt) throw new Error("the task was restarted meanwhile. Begin again");
+        lines.push(body.items.map(kind === "csv" ? csvItem : jsonItem).join(""));
+        written += body.items.length;
+        formulas += body.items.filter(({ object_id, detail }) => isFormula(object_id) || isFormula(detail ?? "")).length;
+        cursor = body.items_cursor;
+        $("download-bar").max = Math.max(1, written, number(body, outcome));
+        $("download-bar").value = written;
+        setText($("download-text"), `${count(written)} of ${objects(number(body, outcome))}`);
+      } while (cursor);
+      offer(new Blob(lines, { type: kind === "csv" ? "text/csv" : "application/jsonl" }), `${fileName(task.id)}-${outcome}.${kind}`);
+      const guarded = kind === "csv" && formulas > 0;
+      const note = ` ${count(formulas)} of them begin with =, +, - or @ and have a ' before, so that no spreadsheet computes them.`;
+      setText($("objects-note"), `Downloaded ${objects(written)}.${guarded ? note : ""}`);
+    } catch (error) {
+      if (this.#task?.id !== task.id) return;
+      setText($("objects-note"), signal.aborted ? "The download was stopped." : `The download ended: ${error.message}.`);
+    } finally {
+      if (this.#download.signal === signal) $("download").hidden = true;
+    }
+  }
+}
+
+/** Changes with everything that moves an object from one outcome to another. */
+const state = ({ attempt, progress: { deleted, failed } }) => [attempt, deleted, failed].join();
+
+const csvItem = ({ object_id, outcome, detail }) => csvLine([object_id, outcome, detail ?? ""]);
+const jsonItem = ({ object_id, outcome, detail }) => `${JSON.stringify({ object_id, outcome, detail })}\n`;
+
+/** An id as a part of a file's name on every system. */
+const fileName = id => id.replaceAll(/[^A-Za-z0-9._-]+/g, "_").slice(0, 80);
+
+function offer(blob, download) {
+  const href = URL.createObjectURL(blob);
+  element("a", { href, download }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
+/** Hides a button. The focus goes to the heading rather than nowhere. */
+function setHidden(button, isHidden) {
+  if (isHidden && document.activeElement === button) $("objects-title").focus();
+  button.hidden = isHidden;
+}
+
+function row({ object_id, outcome, detail }) {
+  const cell = (className, child) => element("td", { role: "cell", className }, child);
+  return element(
+    "tr",
+    { role: "row" },
+    cell("status-column", element("span", { className: `status ${outcome}`, textContent: outcome })),
+    cell("id", object_id),
+    cell("detail", detail ?? ""),
+  );
+}
