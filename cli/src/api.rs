@@ -179,10 +179,11 @@ struct Refusal {
     may_have_happened: bool,
 }
 
-struct Response {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
+/// A response, read whole.
+pub(crate) struct Response {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// Why one try has to be made again.
@@ -356,14 +357,7 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<Bytes>,
     ) -> Result<Result<Response, Refusal>, Error> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}{endpoint}", self.base.path()));
-        if !query.is_empty() {
-            let pairs = query
-                .iter()
-                .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)));
-            url.set_query(Some(&pairs.collect::<Vec<_>>().join("&")));
-        }
+        let url = self.url(endpoint, query);
         let start = Instant::now();
         let (mut tries, mut may_have_happened) = (0, false);
         loop {
@@ -404,30 +398,10 @@ impl Api {
         url: &Url,
         body: Option<Bytes>,
     ) -> Result<Tried, Error> {
-        let mut request = self.http.request(method.clone(), url.clone());
-        if body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
-        }
-        if let Some(signer) = &self.signer {
-            let content_type = body.as_ref().map(|_| ("content-type", "application/json"));
-            let signed = signer.sign(
-                method.as_str(),
-                url,
-                content_type.as_slice(),
-                body.as_deref().unwrap_or_default(),
-            );
-            for (name, value) in signed.await? {
-                request = request.header(name, value);
-            }
-        }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        let response = match self.receive(request).await {
+        let response = match self.send(method, url, body).await? {
             Ok(response) => response,
             Err(error) => return Ok(Tried::Again(self.lost(&error))),
         };
-        self.has_responded.store(true, Ordering::Relaxed);
         if response.status.is_success() {
             return Ok(Tried::Success(response));
         }
@@ -461,13 +435,73 @@ impl Api {
         }
     }
 
-    async fn receive(&self, request: reqwest::RequestBuilder) -> Result<Response, reqwest::Error> {
-        let response = request.send().await?;
-        Ok(Response {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: response.bytes().await?,
-        })
+    /// Passes a call of the console on, signed, and returns what the service responds.
+    ///
+    /// # Errors
+    /// If it does not respond, or the call cannot be signed.
+    pub(crate) async fn pass_on(
+        &self,
+        method: Method,
+        endpoint: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Response, Error> {
+        let url = self.url(endpoint, query);
+        let sent = self.send(&method, &url, None).await?;
+        sent.map_err(|error| Error::Unreachable(self.lost(&error).why))
+    }
+
+    /// The address of a call.
+    fn url(&self, endpoint: &str, query: &[(&str, &str)]) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{endpoint}", self.base.path()));
+        if !query.is_empty() {
+            let pairs = query
+                .iter()
+                .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, RESERVED)));
+            url.set_query(Some(&pairs.collect::<Vec<_>>().join("&")));
+        }
+        url
+    }
+
+    /// Sends a request, signed if need be, and reads the whole response.
+    async fn send(
+        &self,
+        method: &Method,
+        url: &Url,
+        body: Option<Bytes>,
+    ) -> Result<Result<Response, reqwest::Error>, Error> {
+        let mut request = self.http.request(method.clone(), url.clone());
+        if body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(signer) = &self.signer {
+            let content_type = body.as_ref().map(|_| ("content-type", "application/json"));
+            let signed = signer.sign(
+                method.as_str(),
+                url,
+                content_type.as_slice(),
+                body.as_deref().unwrap_or_default(),
+            );
+            for (name, value) in signed.await? {
+                request = request.header(name, value);
+            }
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let received = async {
+            let response = request.send().await?;
+            Ok(Response {
+                status: response.status(),
+                headers: response.headers().clone(),
+                body: response.bytes().await?,
+            })
+        };
+        let received = received.await;
+        if received.is_ok() {
+            self.has_responded.store(true, Ordering::Relaxed);
+        }
+        Ok(received)
     }
 
     /// A try without a whole response.

@@ -88,6 +88,15 @@ pub(crate) enum Command {
     ///
     /// Objects that were not attempted remain in the index.
     Cancel(Control),
+    /// Serve the console, a page that shows the tasks, on this machine
+    ///
+    /// It prints the address to open in a browser, and runs until it is interrupted. The page's calls are signed as those of the other
+    /// commands. The address holds a secret: who knows it may restart and cancel tasks as you.
+    Console {
+        /// The port to listen on; 0 picks a free one
+        #[arg(long, value_name = "PORT", default_value_t = 0)]
+        port: u16,
+    },
     /// Print the completion script for a shell
     ///
     /// For instance: dtask completions bash > ~/.local/share/bash-completion/completions/dtask

@@ -1,10 +1,11 @@
 //! The command line of Deletion Tasks: `dtask --help`.
 //!
-//! `args.rs` has the commands, and a file each carries one out: `run.rs`, `wait.rs`, `info.rs`, `outcomes.rs`, `control.rs`. They call the
-//! service through `api.rs`, read ids through `ids.rs`, and name tasks of several parts by `parts.rs`.
+//! `args.rs` has the commands, and a file each carries one out: `run.rs`, `wait.rs`, `info.rs`, `outcomes.rs`, `control.rs`,
+//! `console.rs`. They call the service through `api.rs`, read ids through `ids.rs`, and name tasks of several parts by `parts.rs`.
 
 mod api;
 mod args;
+mod console;
 mod control;
 mod error;
 mod ids;
@@ -66,12 +67,13 @@ async fn carry_out(arguments: Arguments) -> Result<(), Error> {
                 control(&session, Action::Restart(restart.scope), restart.control).await
             }
             Command::Cancel(cancel) => control(&session, Action::Cancel, cancel).await,
+            Command::Console { port } => console::serve(&session, port).await,
             Command::Completions { .. } => Ok(()),
         }
     };
     let result = tokio::select! {
         result = command => result,
-        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted(session.interrupted())),
+        _ = tokio::signal::ctrl_c() => session.interrupted(),
     };
     session.screen.clear();
     result

@@ -1,6 +1,7 @@
 //! What all commands have in common while they run.
 
 use crate::api::Api;
+use crate::error::Error;
 use crate::screen::Screen;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +13,15 @@ pub(crate) struct Session {
     pub(crate) json: bool,
     /// The options that reach the same service again, with a space behind each.
     options: String,
-    on_interrupt: Mutex<String>,
+    on_interrupt: Mutex<Interrupted>,
+}
+
+/// What an interruption means.
+enum Interrupted {
+    /// The command is cut short, and a person is told this.
+    Cut(String),
+    /// It is the usual end of the command.
+    End,
 }
 
 impl Session {
@@ -22,7 +31,7 @@ impl Session {
             screen,
             json,
             options,
-            on_interrupt: Mutex::default(),
+            on_interrupt: Mutex::new(Interrupted::Cut("Interrupted".to_owned())),
         }
     }
 
@@ -33,17 +42,30 @@ impl Session {
 
     /// What a person is told if the command is interrupted from now on.
     pub(crate) fn when_interrupted(&self, text: String) {
+        self.interruption(Interrupted::Cut(text));
+    }
+
+    /// From now on an interruption is the command's usual end.
+    pub(crate) fn ends_when_interrupted(&self) {
+        self.interruption(Interrupted::End);
+    }
+
+    fn interruption(&self, meaning: Interrupted) {
         *self
             .on_interrupt
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = text;
+            .unwrap_or_else(PoisonError::into_inner) = meaning;
     }
 
-    /// The text to tell.
-    pub(crate) fn interrupted(&self) -> String {
-        self.on_interrupt
+    /// How an interrupted command ends.
+    pub(crate) fn interrupted(&self) -> Result<(), Error> {
+        match &*self
+            .on_interrupt
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        {
+            Interrupted::Cut(text) => Err(Error::Interrupted(text.clone())),
+            Interrupted::End => Ok(()),
+        }
     }
 }
