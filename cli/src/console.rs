@@ -61,7 +61,7 @@ pub(crate) async fn serve(session: &Session, port: u16) -> Result<(), Error> {
 
 async fn respond(api: &Api, token: &Token, request: &Request<Bytes>) -> Reply {
     if let Some(file) = console::respond(request) {
-        return file.map(|content| Full::from(content));
+        return file.map(Full::from);
     }
     let path = request.uri().path();
     let endpoint = path

@@ -16,7 +16,7 @@ use std::io::{IsTerminal, Write};
 
 /// How many tasks the preview shows, and how many errors are named.
 const MAX_SHOWN: usize = 10;
-const BAR: &str = "{wide_bar} {pos}/{len} tasks {eta}";
+const BAR: &str = "{wide_bar} {pos}/{len} tasks {eta} left";
 
 /// What to do with tasks.
 #[derive(Clone, Copy, Debug)]
@@ -98,26 +98,22 @@ impl Choice {
     }
 
     fn preview(&self, action: Action) -> String {
-        let [tasks, objects, not_deleted, remaining] = [
-            self.chosen.len() as u64,
-            self.objects,
-            self.not_deleted,
-            self.remaining,
-        ]
-        .map(HumanCount);
+        let tasks = show::counted(self.chosen.len() as u64, "task");
+        let objects = show::counted(self.objects, "object");
+        let [not_deleted, remaining] = [self.not_deleted, self.remaining].map(HumanCount);
         let effect = match action {
-            Action::Restart(Scope::Open) => format!(
-                "of their {objects} objects, the {not_deleted} that were not deleted are tried again"
-            ),
-            Action::Restart(Scope::All) => format!(
-                "all of their {objects} objects are deleted again, also if they were inserted since"
-            ),
-            Action::Cancel => format!(
-                "of their {objects} objects, the {remaining} that remain are left in the index"
-            ),
+            Action::Restart(Scope::Open) => {
+                format!("of {objects}, the {not_deleted} that were not deleted are tried again")
+            }
+            Action::Restart(Scope::All) => {
+                format!("{objects} are deleted again, also if they were inserted since")
+            }
+            Action::Cancel => {
+                format!("of {objects}, the {remaining} that remain are left in the index")
+            }
         };
         let mut text = format!(
-            "To {} {tasks} tasks: {effect}.\n{}",
+            "To {} {tasks}: {effect}.\n{}",
             action.verb(),
             show::table(&self.shown)
         );
@@ -210,8 +206,8 @@ pub(crate) async fn control(
             Action::Cancel => "have ended, or do not match",
         };
         session.screen.note(&format!(
-            "{} tasks were left as they are: they {why}",
-            choice.skipped
+            "Left as they are, since they {why}: {}",
+            show::counted(choice.skipped as u64, "task")
         ));
     }
     errors.extend(

@@ -49,7 +49,7 @@ impl Ids {
     /// # Errors
     /// Names each id that is not valid, up to 20 of them.
     pub(crate) fn read(source: Source, screen: &Screen) -> Result<Self, Error> {
-        let bar = screen.bar(0, "{spinner} Read {human_pos} ids ({per_sec})");
+        let bar = screen.bar(0, "{spinner} Read {human_pos} ids ({rate})");
         let full = || {
             Error::file(format!(
                 "The temporary folder {}",

@@ -23,25 +23,8 @@ struct Line<'a> {
 /// If a part does not exist, or is restarted meanwhile.
 pub(crate) async fn outcomes(session: &Session, arguments: Outcomes) -> Result<(), Error> {
     let target = Target::find(&session.api, &arguments.name).await?;
-    let mut write: Box<dyn FnMut(&str, &[Item]) -> io::Result<()>> = if arguments.csv {
-        let mut out = csv::Writer::from_writer(io::stdout());
-        Box::new(move |task_id, items| {
-            for item in items {
-                out.serialize(line(task_id, item))
-                    .map_err(io::Error::from)?;
-            }
-            out.flush()
-        })
-    } else {
-        let mut out = io::BufWriter::new(io::stdout());
-        Box::new(move |task_id, items| {
-            for item in items {
-                serde_json::to_writer(&mut out, &line(task_id, item))?;
-                out.write_all(b"\n")?;
-            }
-            out.flush()
-        })
-    };
+    let mut out = io::stdout();
+    let mut is_first = true;
     let mut missing = Vec::new();
     let mut unfinished = 0;
     for id in &target.ids {
@@ -60,7 +43,15 @@ pub(crate) async fn outcomes(session: &Session, arguments: Outcomes) -> Result<(
                     "`{id}` was restarted meanwhile, so the lines above belong to different attempts. Run the command again"
                 )));
             }
-            write(id, &page.items)?;
+            let lines = page.items.iter().map(|item| line(id, item));
+            let text = if arguments.csv {
+                csv_of(lines, is_first)?
+            } else {
+                json_of(lines)?
+            };
+            out.write_all(&text)?;
+            out.flush()?;
+            is_first = false;
             cursor = page.next_cursor;
             if cursor.is_none() {
                 unfinished += usize::from(!page.status.is_terminal());
@@ -86,4 +77,27 @@ fn line<'a>(task_id: &'a str, item: &'a Item) -> Line<'a> {
         outcome: &item.outcome,
         detail: item.detail.as_deref(),
     }
+}
+
+/// CSV (RFC 4180), for the first page with the header.
+fn csv_of<'a>(lines: impl Iterator<Item = Line<'a>>, is_first: bool) -> io::Result<Vec<u8>> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    if is_first {
+        writer.write_record(["task_id", "object_id", "outcome", "detail"])?;
+    }
+    for line in lines {
+        let detail = line.detail.unwrap_or_default();
+        writer.write_record([line.task_id, line.object_id, line.outcome, detail])?;
+    }
+    writer.into_inner().map_err(|error| error.into_error())
+}
+
+/// JSON Lines.
+fn json_of<'a>(lines: impl Iterator<Item = Line<'a>>) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for line in lines {
+        serde_json::to_writer(&mut text, &line)?;
+        text.push(b'\n');
+    }
+    Ok(text)
 }

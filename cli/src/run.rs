@@ -8,7 +8,6 @@ use crate::parts::{self, Target};
 use crate::session::Session;
 use crate::{show, wait};
 use futures_util::{StreamExt, stream};
-use indicatif::HumanCount;
 use shared::task::{ModelId, RequestReason, TaskId};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
@@ -17,7 +16,7 @@ use uuid::Uuid;
 const PARTS_AT_ONCE: usize = 4;
 /// Up to how many parts, at the least, are looked for under the same name: a file that lost most of its lines is noticed.
 const LEAST_PROBED_PARTS: u32 = 16;
-const BAR: &str = "{wide_bar} {pos}/{len} parts {eta}";
+const BAR: &str = "{wide_bar} {pos}/{len} parts {eta} left";
 
 /// Creates what is not there yet, and with --wait waits for it.
 ///
@@ -176,8 +175,8 @@ async fn create(
     let ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
     if ids.repeats() > 0 && !session.json {
         session.screen.note(&format!(
-            "{} repeated ids count once.",
-            HumanCount(ids.repeats())
+            "{} were left out.",
+            show::counted(ids.repeats(), "repeated id")
         ));
     }
     Ok(created)
@@ -190,12 +189,11 @@ fn report(session: &Session, target: &Target, created: &[TaskResponse]) -> Resul
         }
         return Ok(());
     }
-    let objects = HumanCount(
-        created
-            .iter()
-            .map(|response| response.task.progress.total)
-            .sum(),
-    );
+    let objects = created
+        .iter()
+        .map(|response| response.task.progress.total)
+        .sum();
+    let objects = show::counted(objects, "object");
     let replayed = created
         .iter()
         .filter(|response| response.is_replayed)
@@ -203,19 +201,13 @@ fn report(session: &Session, target: &Target, created: &[TaskResponse]) -> Resul
     let name = show::quoted(&target.name);
     let text = match (created, replayed) {
         ([one], 0) => format!(
-            "{name} was created: {objects} objects of {}",
+            "{name} was created: {objects} of {}",
             one.task.embedding_model_id
         ),
-        ([one], _) => format!(
-            "{name} existed already: {objects} objects, {}",
-            one.task.status
-        ),
-        (many, 0) => format!(
-            "{name} was created in {} parts: {objects} objects",
-            many.len()
-        ),
+        ([one], _) => format!("{name} existed already: {objects}, {}", one.task.status),
+        (many, 0) => format!("{name} was created in {} parts: {objects}", many.len()),
         (many, replayed) => format!(
-            "{name} has {} parts, of which {replayed} existed already: {objects} objects",
+            "{name} has {} parts, of which {replayed} existed already: {objects}",
             many.len()
         ),
     };

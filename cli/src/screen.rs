@@ -1,7 +1,8 @@
 //! What a person sees while a command runs, on standard error: notes, and progress if it is a terminal.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::borrow::Cow;
+use std::fmt;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -27,10 +28,13 @@ impl Screen {
         });
     }
 
-    /// A bar in the style of `template`, as indicatif has it.
+    /// A bar in the style of `template`, as indicatif has it, and with `{rate}`: how many a second.
     pub(crate) fn bar(&self, total: u64, template: &str) -> ProgressBar {
-        let style =
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                let _ = write!(out, "{:.0}/s", state.per_sec());
+            });
         let bar = self
             .bars
             .add(ProgressBar::new(total).with_style(style.progress_chars("━━─")));

@@ -103,9 +103,9 @@ pub(crate) fn parts(name: &str, tasks: &[Task], missing: &[String]) -> String {
             .as_deref()
             .map_or_else(String::new, |detail| format!(": {}", safe(detail)));
         format!(
-            "{}: {} objects{detail}",
+            "{}: {}{detail}",
             safe(&task.id),
-            HumanCount(task.progress.failed)
+            counted(task.progress.failed, "object")
         )
     });
     let troubled: Vec<_> = troubled
@@ -178,7 +178,7 @@ pub(crate) fn table(tasks: &[Task]) -> String {
     // Colours that nobody wants are taken out when it is printed.
     table.enforce_styling();
     table.set_header([
-        "STATUS", "TASK", "MODEL", "AGE", "DELETED", "FAILED", "LEFT", "TRY",
+        "STATUS", "TASK", "MODEL", "AGE", "DELETED", "FAILED", "LEFT",
     ]);
     for task in tasks {
         let Progress {
@@ -197,8 +197,10 @@ pub(crate) fn table(tasks: &[Task]) -> String {
             number(deleted),
             number(failed),
             number(remaining),
-            number(task.attempt.into()),
         ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
     }
     table.trim_fmt()
 }
@@ -211,6 +213,12 @@ fn color_of(status: TaskStatus) -> (Color, &'static str) {
         TaskStatus::Failed => (Color::Red, "\x1b[31m"),
         TaskStatus::Canceled => (Color::Yellow, "\x1b[33m"),
     }
+}
+
+/// `1 object`, `2 objects`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", HumanCount(count))
 }
 
 /// A word as a shell reads it.

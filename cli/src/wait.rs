@@ -24,7 +24,7 @@ const FIRST_POLLS: [Duration; 3] = [
 const USUAL_POLL: Duration = Duration::from_secs(1);
 /// How often progress is said where no bar can be drawn.
 const SAID_EVERY: Duration = Duration::from_secs(30);
-const BAR: &str = "{wide_bar} {human_pos}/{human_len} {per_sec} {eta} {msg}";
+const BAR: &str = "{wide_bar} {human_pos}/{human_len} {rate} {eta} left {msg}";
 
 /// Waits, and prints how it ended.
 ///

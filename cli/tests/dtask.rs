@@ -79,7 +79,7 @@ async fn the_readmes_example_ends_with_a_summary() {
         ])
         .await;
     assert!(
-        list.out.contains(" done    delete-xyz  embed-456"),
+        list.out.contains("done   delete-xyz embed-456"),
         "{}",
         list.out
     );
@@ -118,7 +118,7 @@ async fn ids_that_one_request_cannot_take_become_parts_and_each_id_has_one_outco
         run.out
     );
     assert!(run.out.contains("parts     3: 3 done"), "{}", run.out);
-    assert_eq!(run.err, "10 repeated ids count once.\n");
+    assert_eq!(run.err, "10 repeated ids were left out.\n");
 
     // Every name of it stands for all of it.
     for name in ["erase", "erase.2-of-3"] {
@@ -344,7 +344,7 @@ async fn a_bulk_command_shows_what_it_would_do_and_asks() {
     asked.assert(2);
     assert!(
         asked.err.starts_with(
-            "To cancel 3 tasks: of their 6 objects, the 6 that remain are left in the index.\n"
+            "To cancel 3 tasks: of 6 objects, the 6 that remain are left in the index.\n"
         ),
         "{}",
         asked.err

@@ -17,7 +17,7 @@ from gate import Gate
 from stack import ROOT, Stack, build
 from vectors import Vectors
 
-TESTS = ["test_calls", "test_tasks", "test_metrics"]
+TESTS = ["test_calls", "test_dtask", "test_tasks", "test_metrics"]
 
 
 def suite(modules):
@@ -32,8 +32,9 @@ def step(what, began):
 
 
 def runner():
-    """Builds the one-machine runner, for its S3 Vectors. With `-p tests` the dependencies have the same features as in `cargo test`."""
-    command = ["cargo", "build", "--quiet", "--locked", "-p", "local", "-p", "tests", "--bin", "deletion-tasks"]
+    """Builds the one-machine runner, for its S3 Vectors, and the command line. With `-p tests` the dependencies have the same features as in `cargo test`."""
+    packages = ["-p", "local", "-p", "tests", "-p", "dtask"]
+    command = ["cargo", "build", "--quiet", "--locked", *packages, "--bin", "deletion-tasks", "--bin", "dtask"]
     subprocess.run(command, cwd=ROOT, check=True)
     target = subprocess.run(
         ["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=ROOT, check=True, capture_output=True, text=True
@@ -47,7 +48,7 @@ def deployed(folder, work):
     built = build(folder)
     began = step("the eight functions are built (sam build)", began)
     program = runner()
-    began = step("the S3 Vectors server is built", began)
+    began = step("the S3 Vectors server and the command line are built", began)
     running = []
     try:
         vectors = Vectors(folder, program)
@@ -60,7 +61,7 @@ def deployed(folder, work):
         print("\n".join(f"          {line}" for line in ["For MiniStack the template is changed:", *adjust.describe()]))
         stack.deploy()
         gate.guard(account.client("iam"), stack.role_arn("DeletionWorkerRole"))
-        service.service = service.Service(account, stack, vectors)
+        service.service = service.Service(account, stack, vectors, program.with_name("dtask"))
         step("the stack is deployed (sam deploy)", began)
         return work(service.service)
     finally:

@@ -14,10 +14,11 @@ service = None
 class Service:
     """The stack, its account, and its callers."""
 
-    def __init__(self, account, stack, vectors):
+    def __init__(self, account, stack, vectors, dtask):
         self.account = account
         self.stack = stack
         self.vectors = vectors
+        self.dtask = dtask
         allowed = stack.outputs["ApiInvokeArn"]
         self.caller = Caller(stack.api_base, account.user("caller", allowed))
         self.reader = Caller(stack.api_base, account.user("reader", allowed.replace("/*/", "/GET/", 1)))

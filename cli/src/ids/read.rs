@@ -104,14 +104,10 @@ impl Source {
                 };
                 let input = without_byte_order_mark(input).map_err(Error::file(name.clone()))?;
                 match format {
-                    Format::Lines => {
-                        lines(&name, input, &mut |line, text| checked.text(line, text))?
-                    }
+                    Format::Lines => lines(&name, input, |line, text| checked.text(line, text))?,
                     Format::Jsonl => {
                         let column = column.as_deref();
-                        lines(&name, input, &mut |line, text| {
-                            checked.json(line, text, column)
-                        })?;
+                        lines(&name, input, |line, text| checked.json(line, text, column))?;
                     }
                     Format::Csv => checked.csv(&name, input, column.as_deref(), has_header)?,
                 }
@@ -275,7 +271,7 @@ fn position(column: &str) -> Option<usize> {
 fn lines(
     name: &str,
     mut input: impl BufRead,
-    each: &mut dyn FnMut(u64, &[u8]) -> Result<(), Error>,
+    mut each: impl FnMut(u64, &[u8]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut line = Vec::new();
     for number in 1.. {
