@@ -12,6 +12,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use shared::task::TaskStatus;
 use sign::Signer;
 use std::error::Error as StdError;
@@ -294,14 +295,14 @@ impl Api {
         };
         #[derive(Deserialize)]
         struct Page {
-            tasks: Vec<serde_json::Value>,
+            tasks: Vec<Box<RawValue>>,
             next_cursor: Option<String>,
         }
         let page: Page = self.parse(&response)?;
-        let tasks = page.tasks.into_iter().map(|json| {
-            let text = json.to_string();
-            let task = serde_json::from_value(json).map_err(|_| self.something_else(&response))?;
-            Ok((task, text))
+        let tasks = page.tasks.iter().map(|json| {
+            let task = serde_json::from_str(json.get());
+            let task = task.map_err(|_| self.something_else(&response))?;
+            Ok((task, one_line(json.get().as_bytes())))
         });
         Ok(ListPage {
             tasks: tasks.collect::<Result<_, Error>>()?,
@@ -358,8 +359,8 @@ impl Api {
         body: Option<Bytes>,
     ) -> Result<Result<Response, Refusal>, Error> {
         let url = self.url(endpoint, query);
-        let start = Instant::now();
         let (mut tries, mut may_have_happened) = (0, false);
+        let mut failing_since = None;
         loop {
             let again = match self.try_once(&method, &url, body.clone()).await? {
                 Tried::Success(response) => return Ok(Ok(response)),
@@ -377,7 +378,8 @@ impl Api {
             let pause = longest
                 .mul_f64(fastrand::f64().mul_add(0.5, 0.5))
                 .max(again.after.unwrap_or_default());
-            if start.elapsed() + pause > again.patience {
+            let failing = failing_since.get_or_insert_with(Instant::now).elapsed();
+            if failing + pause > again.patience {
                 return Err(Error::Unreachable(again.why));
             }
             if pause >= NOTABLE_PAUSE {

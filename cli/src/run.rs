@@ -46,6 +46,9 @@ pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> 
     if is_named && is_file {
         refuse_other_parts(session, &target).await?;
     }
+    if !is_named && number > 1 && !session.json {
+        session.screen.note(&format!("The task's id is {name}."));
+    }
     let created = create(session, &arguments, &target, ids).await?;
     if arguments.wait {
         return wait::wait_for(session, &target).await;
