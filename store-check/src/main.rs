@@ -9,6 +9,7 @@ use aws_config::SdkConfig;
 use clap::Parser;
 use futures_util::FutureExt;
 use shared::aws;
+use shared::clock::Clock;
 use shared::config::{ConfigError, Environment};
 use shared::vector::{Password, Services, VectorStoreRules, VectorStores};
 use std::any::Any;
@@ -136,6 +137,7 @@ fn open(arguments: &Arguments) -> Result<(VectorStores, VectorStores), Vec<Strin
         aws: aws_config(&other)?,
         password: None,
         token: arguments.token.as_deref().map(Password::new),
+        clock: Clock::System,
     };
     let stores = |rules| VectorStores::new(rules, services.clone());
     Ok((stores(rules), stores(missing)))

@@ -29,6 +29,7 @@ fn no_services() -> Services {
         aws: shared::aws::local_config("http://127.0.0.1:9", None),
         password: None,
         token: None,
+        clock: Clock::System,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::contract::{Breakable, Fixture};
 use super::{kept, of, open};
 use shared::aws;
+use shared::clock::Clock;
 use shared::vector::VectorErrorKind::Denied;
 use shared::vector::{AfterDelete, Services, VectorError, VectorStore, VectorStores};
 use std::collections::BTreeSet;
@@ -27,6 +28,7 @@ async fn s3vectors(parameters: &str) -> S3Vectors {
         aws: aws::local_config(&endpoint, Some(service.wire.http_client())),
         password: None,
         token: None,
+        clock: Clock::System,
     };
     S3Vectors {
         stores: open(
