@@ -1,6 +1,6 @@
 //! Stores that speak the store protocol.
 
-use super::contract::{Breakable, Fixture, may_pass};
+use super::contract::{Breakable, Cut, Fixture, InParts, delete_held_up, may_pass};
 use super::secrets::{ARN, Secrets};
 use super::{no_services, of, open};
 use serde_json::json;
@@ -16,14 +16,14 @@ use tests::bridge::{Bridge, Instead};
 const INDEX: &str = "my-index";
 
 /// A store in memory, behind the protocol.
-struct InMemory {
+pub(super) struct InMemory {
     bridge: Bridge,
     store: Arc<dyn VectorStore>,
     missing: Arc<dyn VectorStore>,
 }
 
 impl InMemory {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with("").await
     }
 
@@ -76,6 +76,11 @@ impl Fixture for InMemory {
     async fn left(&self) -> BTreeSet<String> {
         self.bridge.left(INDEX)
     }
+
+    async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        let held = self.bridge.hold();
+        delete_held_up(&*self.store, ids, || drop(held)).await
+    }
 }
 
 impl Breakable for InMemory {
@@ -96,15 +101,26 @@ impl Breakable for InMemory {
         self.bridge.keep(ids);
     }
 
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
-        self.bridge.respond(Some(Instead::Nothing));
+    async fn delete_and_cut(
+        &self,
+        ids: &[&str],
+        cut: Cut,
+    ) -> Result<Vec<AfterDelete>, VectorError> {
+        self.bridge.respond(Some(match cut {
+            Cut::Before => Instead::Nothing,
+            Cut::After => Instead::NothingAfterwards,
+        }));
         let deleted = self.store.delete(ids).await;
         self.bridge.respond(None);
         deleted
     }
 }
 
-contract!(InMemory::start());
+impl InParts for InMemory {
+    async fn go_in_parts(&self, ids: &[&str]) {
+        self.bridge.go_in_parts(ids);
+    }
+}
 
 #[tokio::test]
 async fn a_call_has_the_form_that_is_documented() {

@@ -4,6 +4,7 @@ use super::contract::{Breakable, Fixture};
 use super::embedding_studio::collection;
 use super::postgres::table;
 use serde_json::json;
+use shared::clock::Clock;
 use tests::bridge::{Bridge, Instead};
 use tests::{Service, ids, run_body};
 
@@ -139,6 +140,7 @@ async fn a_missing_table_and_denied_access_fail_the_task_and_say_why() {
 async fn a_task_over_the_store_protocol_says_of_each_object_what_its_store_says() {
     let bridge = Bridge::start(&["my-index"]).await;
     let service = over(&[("*", &bridge.url())]).await;
+    bridge.go_by(Clock::Manual(service.clock.clone()));
     let here = ids("object", 1_200);
     bridge.put("my-index", &here);
     bridge.keep(&[&here[3]]);
@@ -180,6 +182,7 @@ async fn a_task_over_the_store_protocol_says_of_each_object_what_its_store_says(
 async fn a_store_that_is_not_there_or_has_no_such_index_fails_the_task_and_says_so() {
     let bridge = Bridge::start(&["my-index"]).await;
     let service = over(&[("*", &bridge.url())]).await;
+    bridge.go_by(Clock::Manual(service.clock.clone()));
     service
         .run(&run_body("other", "no-index", &["a"]))
         .await
