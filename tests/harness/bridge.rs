@@ -34,6 +34,8 @@ struct State {
     in_parts: BTreeMap<String, Parts>,
     /// What calls wait for before they are carried out.
     held: Option<watch::Receiver<()>>,
+    /// The calls to throttle, each with its `Retry-After`.
+    throttled: Vec<(String, String)>,
     /// What a delete's `not_after` is compared with.
     clock: Clock,
     /// What every call must bring.
@@ -48,8 +50,6 @@ struct State {
 pub enum Instead {
     /// This response. A delete is not carried out.
     Response(u16, &'static str, String),
-    /// Status 429 with this `Retry-After`. A delete is not carried out.
-    RetryAfter(String),
     /// A redirect to this URL. A delete is not carried out.
     Redirect(u16, String),
     /// Nothing: the connection is closed before the request is carried out.
@@ -148,6 +148,12 @@ impl Bridge {
         Held(hold)
     }
 
+    /// Throttles the next call of this operation, with this `Retry-After`.
+    pub fn throttle_next(&self, operation: &str, retry_after: &str) {
+        let throttled = (operation.to_owned(), retry_after.to_owned());
+        self.state(|state| state.throttled.push(throttled));
+    }
+
     /// From now on it goes by this clock.
     pub fn go_by(&self, clock: Clock) {
         self.state(|state| state.clock = clock);
@@ -194,10 +200,13 @@ async fn respond(
         headers: head.headers,
         body: serde_json::from_slice(&body).expect("JSON"),
     };
-    let (instead, held) = {
+    let (instead, held, throttled) = {
         let mut state = state.lock().expect("not poisoned");
         state.calls.push(call.clone());
-        (state.instead.clone(), state.held.clone())
+        let mut throttled = state.throttled.iter();
+        let throttled = throttled.position(|(operation, _)| *operation == call.operation);
+        let throttled = throttled.map(|at| state.throttled.remove(at));
+        (state.instead.clone(), state.held.clone(), throttled)
     };
     let with_header = |status, name: &'static str, value: &str| {
         let mut response = response(status, "text/html", String::new());
@@ -205,11 +214,13 @@ async fn respond(
         response.headers_mut().insert(name, value);
         Ok(response)
     };
+    if let Some((_, retry_after)) = throttled {
+        return with_header(429, "retry-after", &retry_after);
+    }
     match &instead {
         Some(Instead::Response(status, kind, body)) => {
             return Ok(response(*status, kind, body.clone()));
         }
-        Some(Instead::RetryAfter(value)) => return with_header(429, "retry-after", value),
         Some(Instead::Redirect(status, to)) => return with_header(*status, "location", to),
         Some(Instead::Nothing) => return Err("no response"),
         Some(Instead::NothingAfterwards | Instead::Silence) | None => {}

@@ -3,8 +3,9 @@
 use super::contract::{Breakable, Cut, Fixture, InParts, delete_held_up, may_pass};
 use super::secrets::{ARN, Secrets};
 use super::{no_services, of, open};
+use chrono::TimeDelta;
 use serde_json::json;
-use shared::clock::Clock;
+use shared::clock::{Clock, ManualClock};
 use shared::vector::{
     AfterDelete, Password, Presence, Services, VectorError, VectorErrorKind, VectorStore,
 };
@@ -243,6 +244,54 @@ async fn a_redirect_is_not_followed() {
         assert!(error.detail.contains("redirects"), "{error:?}");
     }
     assert!(other.bridge.calls().is_empty());
+}
+
+#[tokio::test]
+async fn an_index_is_not_called_before_the_time_that_its_store_asks_for() {
+    let noon = "2024-05-21T12:00:00Z".parse().unwrap();
+    let clock = ManualClock::at(noon);
+    let services = Services {
+        clock: Clock::Manual(clock.clone()),
+        ..no_services()
+    };
+    let fixture = InMemory::start_as("", &services).await;
+    let (bridge, store) = (&fixture.bridge, fixture.store());
+    bridge.go_by(services.clock.clone());
+    for (operation, retry_after) in [
+        ("present", "20"),
+        ("delete", "Tue, 21 May 2024 12:00:40 GMT"),
+    ] {
+        bridge.throttle_next(operation, retry_after);
+        let error = match operation {
+            "present" => store.present(&["a"]).await.unwrap_err(),
+            _ => store.delete(&["a"]).await.unwrap_err(),
+        };
+        assert_eq!(error.kind, VectorErrorKind::Throttled, "{error:?}");
+        assert_eq!(bridge.calls().len(), 1);
+
+        clock.advance(TimeDelta::seconds(19));
+        assert_eq!(store.pause(), Duration::from_secs(1));
+        for error in [
+            store.present(&["a"]).await.unwrap_err(),
+            store.delete(&["a"]).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind, VectorErrorKind::Throttled, "{error:?}");
+        }
+        assert!(bridge.calls().is_empty(), "{operation}");
+        // Another index of the same store may be called.
+        assert_eq!(fixture.missing.pause(), Duration::ZERO);
+        let error = fixture.missing.present(&["a"]).await.unwrap_err();
+        assert_eq!(error.kind, VectorErrorKind::IndexMissing, "{error:?}");
+
+        clock.advance(TimeDelta::seconds(1));
+        assert_eq!(store.pause(), Duration::ZERO);
+        store.delete(&["a"]).await.unwrap();
+        bridge.calls();
+    }
+    bridge.throttle_next("present", "soon");
+    store.present(&["a"]).await.unwrap_err();
+    assert_eq!(store.pause(), Duration::ZERO);
+    store.present(&["a"]).await.unwrap();
 }
 
 #[tokio::test]
