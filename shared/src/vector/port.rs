@@ -148,7 +148,7 @@ pub struct Services {
     pub password: Option<Password>,
     /// The token for stores that want one.
     pub token: Option<Password>,
-    /// What the worker goes by: a delete that a store is told a time for, and a pause that it asks for, go by it, too.
+    /// The worker's clock. Times that a store is told, and pauses that it asks for, go by it.
     pub clock: Clock,
 }
 

@@ -73,7 +73,7 @@ impl Http {
             },
             aws: services.aws.clone(),
             clock: services.clock.clone(),
-            pauses: Pauses::new(services.clock.clone()),
+            pauses: Pauses::default(),
         }
     }
 
@@ -84,7 +84,7 @@ impl Http {
 
     /// How long an index is not to be called.
     pub(super) fn pause(&self, index: &str) -> Duration {
-        self.pauses.left(index)
+        self.pauses.left(index, self.now())
     }
 
     /// Asks `question` of an index, and returns the body of a success.
@@ -103,7 +103,7 @@ impl Http {
             let retry_after = response.headers().get(RETRY_AFTER);
             let retry_after = retry_after.and_then(|value| value.to_str().ok());
             if let (StatusCode::TOO_MANY_REQUESTS, Some(value)) = (response.status(), retry_after) {
-                self.pauses.begin(index, value);
+                self.pauses.begin(index, value, self.now());
             }
             read(response, index).await
         };

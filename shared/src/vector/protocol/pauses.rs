@@ -1,6 +1,5 @@
 //! How long the indexes of a store are not to be called: the `Retry-After` of its responses with status 429.
 
-use crate::clock::Clock;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,34 +16,21 @@ const DATES: [&str; 3] = [
     "%a %b %e %H:%M:%S %Y",
 ];
 
-/// The pauses of a store's indexes, in this process.
-#[derive(Debug)]
-pub(super) struct Pauses {
-    clock: Clock,
-    /// When each is over, by index.
-    ends: Mutex<HashMap<String, DateTime<Utc>>>,
-}
+/// The pauses of a store's indexes, in this process: when each is over.
+#[derive(Debug, Default)]
+pub(super) struct Pauses(Mutex<HashMap<String, DateTime<Utc>>>);
 
 impl Pauses {
-    /// No pauses yet.
-    pub(super) fn new(clock: Clock) -> Self {
-        Self {
-            clock,
-            ends: Mutex::default(),
-        }
-    }
-
     /// How much is left of the pause of an index.
-    pub(super) fn left(&self, index: &str) -> Duration {
+    pub(super) fn left(&self, index: &str, now: DateTime<Utc>) -> Duration {
         let end = self.ends().get(index).copied();
-        let left = end.and_then(|end| (end - self.clock.now()).to_std().ok());
+        let left = end.and_then(|end| (end - now).to_std().ok());
         left.unwrap_or_default()
     }
 
     /// Begins the pause of an index that this value of `Retry-After` asks for, unless a longer one is under way. A value that is neither a number of
     /// seconds nor a date asks for none.
-    pub(super) fn begin(&self, index: &str, retry_after: &str) {
-        let now = self.clock.now();
+    pub(super) fn begin(&self, index: &str, retry_after: &str, now: DateTime<Utc>) {
         let Some(pause) = asked_for(retry_after, now) else {
             return;
         };
@@ -57,7 +43,7 @@ impl Pauses {
     }
 
     fn ends(&self) -> MutexGuard<'_, HashMap<String, DateTime<Utc>>> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +66,6 @@ fn asked_for(value: &str, now: DateTime<Utc>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::ManualClock;
     use chrono::TimeDelta;
 
     #[test]
@@ -113,30 +98,30 @@ mod tests {
 
     #[test]
     fn a_pause_is_one_indexes_and_no_later_one_shortens_it() {
-        let clock = ManualClock::at(DateTime::UNIX_EPOCH);
-        let pauses = Pauses::new(Clock::Manual(clock.clone()));
-        pauses.begin("a", "20");
-        pauses.begin("a", "5");
-        pauses.begin("b", "nonsense");
-        assert_eq!(pauses.left("a"), Duration::from_secs(20));
-        assert_eq!(pauses.left("b"), Duration::ZERO);
-        clock.advance(TimeDelta::seconds(19));
-        assert_eq!(pauses.left("a"), Duration::from_secs(1));
-        clock.advance(TimeDelta::seconds(2));
-        assert_eq!(pauses.left("a"), Duration::ZERO);
+        let at = |second| DateTime::UNIX_EPOCH + TimeDelta::seconds(second);
+        let pauses = Pauses::default();
+        pauses.begin("a", "20", at(0));
+        pauses.begin("a", "5", at(1));
+        pauses.begin("b", "nonsense", at(1));
+        for (second, left) in [(0, 20), (19, 1), (20, 0), (21, 0)] {
+            assert_eq!(pauses.left("a", at(second)), Duration::from_secs(left));
+            assert_eq!(pauses.left("b", at(second)), Duration::ZERO);
+        }
     }
 
     #[test]
     fn pauses_that_are_over_are_forgotten() {
-        let clock = ManualClock::at(DateTime::UNIX_EPOCH);
-        let pauses = Pauses::new(Clock::Manual(clock.clone()));
+        let (began, later) = (
+            DateTime::UNIX_EPOCH,
+            DateTime::UNIX_EPOCH + TimeDelta::seconds(2),
+        );
+        let pauses = Pauses::default();
         for number in 0..MAX_OVER {
-            pauses.begin(&format!("index-{number}"), "1");
+            pauses.begin(&format!("index-{number}"), "1", began);
         }
-        pauses.begin("a", "10");
+        pauses.begin("a", "10", began);
         assert_eq!(pauses.ends().len(), MAX_OVER + 1);
-        clock.advance(TimeDelta::seconds(2));
-        pauses.begin("b", "10");
+        pauses.begin("b", "10", later);
         assert_eq!(pauses.ends().len(), 2);
     }
 }
