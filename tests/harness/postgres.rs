@@ -315,11 +315,11 @@ impl Database {
         .await
     }
 
-    /// Waits until no statement of the service runs any more.
+    /// Waits until no statement and no transaction of the service runs any more.
     pub async fn until_nothing_runs(&self) {
         let name = &self.name;
         let running = format!(
-            "SELECT count(*) FROM pg_stat_activity WHERE usename = '{name}' AND state = 'active'"
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = '{name}' AND state <> 'idle'"
         );
         let ended = async {
             while self.number(&running).await > 0 {
