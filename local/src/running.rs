@@ -338,6 +338,7 @@ impl Embedded {
             aws: config(self.s3vectors.address()),
             password: settings.vector_store_password,
             token: settings.vector_store_token,
+            clock: options.clock.clone(),
         };
         let clock = &options.clock;
         let store = TaskStore::new(dynamodb, settings.store);

@@ -78,6 +78,8 @@ enum Verdict {
     HandedBack,
     /// Its index takes a delete only later. The message is worth another receive after so long.
     TurnIsFar(Duration),
+    /// Its store has asked not to be called for so long.
+    StorePauses(Duration),
     /// The task could not be read or written.
     StoreFailed(StoreError),
     /// The invocation was about to end before the work had.
@@ -91,6 +93,7 @@ impl Verdict {
         match self {
             Self::HandedBack => Some(Redelivery::Soon),
             Self::TurnIsFar(after) => Some(Redelivery::Turn(*after)),
+            Self::StorePauses(pause) => Some(Redelivery::AfterStorePause(*pause)),
             Self::StoreFailed(_) | Self::OutOfTime if has_claimed => Some(Redelivery::AfterLease),
             Self::StoreFailed(_) | Self::OutOfTime => Some(Redelivery::AfterPause),
             Self::Dropped(_)
@@ -129,7 +132,7 @@ impl Worker {
     }
 
     /// Carries out a batch, all messages at once, and returns which messages SQS is to deliver again: one whose task could not be read or written,
-    /// one that there was no time for, and one whose index is busy. Each of them comes back when it can be of use, and not after the queue's visibility
+    /// one that there was no time for, and one whose index is busy or whose store has asked to wait. Each of them comes back when it can be of use, and not after the queue's visibility
     /// timeout. All others are acknowledged: their result, or when they are due again, is on record in the task, or they are no
     /// messages of this service and are in the dead-letter queue now.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {

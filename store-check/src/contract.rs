@@ -30,6 +30,18 @@ pub trait Fixture {
     async fn seed(&self, ids: &[String]);
     /// The ids that are in the index.
     async fn left(&self) -> BTreeSet<String>;
+    /// Deletes so that the delete is to be carried out only after its time: after [`VECTOR_CALL_TIMEOUT`](shared::aws::VECTOR_CALL_TIMEOUT), or
+    /// after the `not_after` that the store is told.
+    async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError>;
+}
+
+/// Where a connection is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Before the delete is carried out.
+    Before,
+    /// Once it has been carried out, before its response arrives.
+    After,
 }
 
 /// The means to break it.
@@ -44,7 +56,62 @@ pub trait Breakable: Fixture {
     /// From now on the store acknowledges deletes of these and keeps them.
     async fn keep(&self, ids: &[&str]);
     /// Deletes over a connection that is cut in the middle.
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError>;
+    async fn delete_and_cut(&self, ids: &[&str], cut: Cut)
+    -> Result<Vec<AfterDelete>, VectorError>;
+}
+
+/// The means to have objects go in parts.
+#[allow(async_fn_in_trait, reason = "no case runs on several threads")]
+pub trait InParts: Fixture {
+    /// From now on a first delete of these leaves a part of each, and a second one takes the rest, which no current read shows yet.
+    async fn go_in_parts(&self, ids: &[&str]);
+}
+
+/// Hands every case to the macro `$then`, by what a fixture must be able to do for it. Beside a case stands what somebody has to mend whose store does
+/// not keep it; beside one that cannot be provoked from outside a store, what it is about.
+#[macro_export]
+macro_rules! every_case {
+    ($then:ident $(, $with:tt)*) => {
+        $then! {
+            $($with)*
+            always {
+                nothing_is_in_an_empty_index:
+                    "An id that is not there is absent for `present`, and gone for `delete`."
+                it_tells_the_present_from_the_absent:
+                    "`present` has one value for each id, in the order of the request, by a current read."
+                it_deletes_what_is_listed_and_nothing_else:
+                    "`delete` takes away the listed objects only, and says `gone` of those that are not there."
+                an_id_that_is_repeated_is_one_object:
+                    "An id may be named twice in a call: say the same of both."
+                it_takes_1_and_500_and_5000_ids:
+                    "Take up to `max_ids` ids a call (default 500), and read what was written before."
+                it_takes_the_longest_id_and_refuses_a_longer_one:
+                    "Take ids of up to 1,024 bytes, or list those that the store cannot hold in `refused`."
+                it_takes_any_text_that_it_can_hold_and_refuses_the_rest:
+                    "An id is data: never part of a path, a pattern or a statement. Two different ids never mean the same object."
+                two_deleters_at_once_leave_nothing:
+                    "Two deletes of the same objects at once both succeed, at the latest when they are repeated."
+                a_missing_index_is_said_to_be_missing:
+                    "For an index that does not exist respond with 404, application/problem+json and a `type` that ends in /index-missing."
+            }
+            late {
+                a_late_delete_takes_no_effect:
+                    "Do not begin a delete after its `not_after`: respond with 503."
+            }
+            broken {
+                denied_access_is_said_to_be_denied: "access that is denied"
+                throttling_is_said_to_be_throttling: "throttling"
+                a_connection_that_is_cut_is_an_error_that_may_pass: "connections that are cut"
+            }
+            keeping {
+                what_is_acknowledged_and_kept_is_said_to_be_kept: "objects that the store keeps"
+                what_was_kept_for_a_while_goes_in_the_end: "objects that it keeps for a while"
+            }
+            in_parts {
+                what_goes_in_parts_is_more_then_unconfirmed_then_gone: "`more` and `unconfirmed`"
+            }
+        }
+    };
 }
 
 fn numbered(fixture: &impl Fixture, count: usize) -> Vec<String> {
@@ -289,14 +356,32 @@ pub async fn throttling_is_said_to_be_throttling(fixture: &impl Breakable) {
 
 pub async fn a_connection_that_is_cut_is_an_error_that_may_pass(fixture: &impl Breakable) {
     let ids = numbered(fixture, 3);
+    let listed = [ids[0].as_str(), ids[1].as_str()];
+    for cut in [Cut::Before, Cut::After] {
+        fixture.seed(&ids[..2]).await;
+        if cut == Cut::Before {
+            fixture.seed(&ids[2..]).await;
+        }
+        let error = fixture.delete_and_cut(&listed, cut).await.unwrap_err();
+        assert!(may_pass(error.kind), "{cut:?}: {error:?}");
+        // Whatever became of it, an existence check shows it, and the next delete completes it.
+        let is_left = cut == Cut::Before;
+        let present = check(fixture, &borrowed(&ids)).await;
+        assert_eq!(present, [is_left, is_left, true], "{cut:?}");
+        delete_all(&*fixture.store(), &listed).await;
+        assert_eq!(fixture.left().await, set(&ids[2..]), "{cut:?}");
+    }
+}
+
+pub async fn a_late_delete_takes_no_effect(fixture: &impl Fixture) {
+    let ids = numbered(fixture, 3);
     fixture.seed(&ids).await;
     let listed = [ids[0].as_str(), ids[1].as_str()];
-    let error = fixture.delete_and_cut(&listed).await.unwrap_err();
+    let late = fixture.delete_late(&listed).await;
+    // Somebody may have inserted them again since.
+    assert_eq!(fixture.left().await, set(&ids), "{late:?}");
+    let error = late.unwrap_err();
     assert!(may_pass(error.kind), "{error:?}");
-    // Whatever became of it, an existence check shows it, and the next delete completes it.
-    let left = fixture.left().await;
-    let expected: Vec<_> = ids.iter().map(|id| left.contains(id)).collect();
-    assert_eq!(check(fixture, &borrowed(&ids)).await, expected);
     delete_all(&*fixture.store(), &listed).await;
     assert_eq!(fixture.left().await, set(&ids[2..]));
 }
@@ -334,6 +419,24 @@ pub async fn what_was_kept_for_a_while_goes_in_the_end(fixture: &impl Breakable)
     assert_eq!(shown(&*store, &ids).await, [true, false]);
     assert_eq!(kept(&*store, &ids).await, [""; 0]);
     assert!(fixture.left().await.is_empty());
+}
+
+pub async fn what_goes_in_parts_is_more_then_unconfirmed_then_gone(fixture: &impl InParts) {
+    let ids = numbered(fixture, 3);
+    fixture.seed(&ids[..2]).await;
+    fixture.go_in_parts(&[&ids[0], &ids[1]]).await;
+    let listed = [&ids[0], &ids[2], &ids[1]].map(String::as_str);
+    let store = fixture.store();
+    for (after, left) in [
+        (AfterDelete::More, 2),
+        (AfterDelete::Unconfirmed, 0),
+        (AfterDelete::Gone, 0),
+    ] {
+        let expected = [after.clone(), AfterDelete::Gone, after];
+        assert_eq!(store.delete(&listed).await.unwrap(), expected);
+        assert_eq!(fixture.left().await.len(), left);
+    }
+    assert_eq!(shown(&*store, &listed).await, [false; 3]);
 }
 
 /// Which of `ids` a store shows as present. It can hold them all.

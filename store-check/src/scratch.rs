@@ -4,7 +4,7 @@ use crate::contract::{Fixture, STRANGE};
 use clap::ValueEnum;
 use shared::clock::Clock;
 use shared::task::ModelId;
-use shared::vector::{Presence, VectorStore, VectorStores};
+use shared::vector::{AfterDelete, Presence, VectorError, VectorStore, VectorStores};
 use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -26,10 +26,21 @@ pub enum Ids {
     Number,
 }
 
+/// A bridge, in three ways.
+pub struct Stores {
+    /// Its scratch index.
+    pub index: VectorStores,
+    /// An index that does not exist.
+    pub missing: VectorStores,
+    /// The scratch index, by a clock that is slow: the time of each delete is over when it arrives.
+    pub late: VectorStores,
+}
+
 /// The index, as one case sees it: its own objects.
 pub struct Scratch {
     store: Arc<dyn VectorStore>,
     missing: Arc<dyn VectorStore>,
+    late: Arc<dyn VectorStore>,
     insert: String,
     ids: Ids,
     /// Part of each id, so that no case meets the objects of another.
@@ -41,17 +52,12 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// An index of `stores`, for a case of its own. `insert`: the shell command that inserts the ids on its standard input.
+    /// The index, for a case of its own. `insert`: the shell command that inserts the ids on its standard input.
     ///
     /// # Errors
     /// When the store does not respond.
-    pub async fn new(
-        stores: &VectorStores,
-        missing: &VectorStores,
-        insert: &str,
-        ids: Ids,
-    ) -> Result<Self, String> {
-        let store = of(stores);
+    pub async fn new(stores: &Stores, insert: &str, ids: Ids) -> Result<Self, String> {
+        let store = of(&stores.index);
         let mut holds = BTreeSet::new();
         let strange = store.present(&STRANGE).await;
         let strange = strange.map_err(|error| error.to_string())?;
@@ -70,7 +76,8 @@ impl Scratch {
         }
         Ok(Self {
             store,
-            missing: of(missing),
+            missing: of(&stores.missing),
+            late: of(&stores.late),
             insert: insert.to_owned(),
             ids,
             mark: fastrand::u64(1 << 32..1 << 52),
@@ -157,5 +164,9 @@ impl Fixture for Scratch {
         let left = seeded.iter().zip(presence);
         let left = left.filter(|(_, presence)| *presence == Presence::Present);
         left.map(|(id, _)| id.clone()).collect()
+    }
+
+    async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        self.late.delete(ids).await
     }
 }

@@ -1,5 +1,6 @@
 //! A store in memory that speaks the store protocol (`docs/store-protocol.md`), and misbehaves where it is told to.
 
+use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
@@ -7,10 +8,12 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use shared::clock::Clock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// The store.
@@ -27,6 +30,14 @@ struct State {
     indexes: BTreeMap<String, BTreeSet<String>>,
     /// Objects that do not go.
     kept: BTreeSet<String>,
+    /// Objects that go in parts.
+    in_parts: BTreeMap<String, Parts>,
+    /// What calls wait for before they are carried out.
+    held: Option<watch::Receiver<()>>,
+    /// The calls to throttle, each with its `Retry-After`.
+    throttled: Vec<(String, String)>,
+    /// What a delete's `not_after` is compared with.
+    clock: Clock,
     /// What every call must bring.
     token: Option<String>,
     /// The response to every call, instead of the right one.
@@ -41,11 +52,24 @@ pub enum Instead {
     Response(u16, &'static str, String),
     /// A redirect to this URL. A delete is not carried out.
     Redirect(u16, String),
-    /// Nothing: the connection is closed once the request was carried out.
+    /// Nothing: the connection is closed before the request is carried out.
     Nothing,
+    /// Nothing: the connection is closed once the request was carried out.
+    NothingAfterwards,
     /// No response until the caller stops waiting.
     Silence,
 }
+
+/// What is left of an object that goes in parts.
+#[derive(Clone, Copy, Debug)]
+enum Parts {
+    Two,
+    One,
+}
+
+/// Calls that wait. They go on when this is dropped.
+#[derive(Debug)]
+pub struct Held(#[expect(dead_code, reason = "calls wait until it is dropped")] watch::Sender<()>);
 
 /// A call that arrived.
 #[derive(Clone, Debug)]
@@ -111,6 +135,30 @@ impl Bridge {
         self.state(|state| state.kept = ids.iter().map(|id| (*id).to_owned()).collect());
     }
 
+    /// From now on these go in parts: the first delete takes a part away, the second the rest, and no read shows that yet.
+    pub fn go_in_parts(&self, ids: &[&str]) {
+        let parts = ids.iter().map(|id| ((*id).to_owned(), Parts::Two));
+        self.state(|state| state.in_parts = parts.collect());
+    }
+
+    /// From now on calls wait before they are carried out. Whoever made them may have gone meanwhile, as behind a gateway.
+    pub fn hold(&self) -> Held {
+        let (hold, held) = watch::channel(());
+        self.state(|state| state.held = Some(held));
+        Held(hold)
+    }
+
+    /// Throttles the next call of this operation, with this `Retry-After`.
+    pub fn throttle_next(&self, operation: &str, retry_after: &str) {
+        let throttled = (operation.to_owned(), retry_after.to_owned());
+        self.state(|state| state.throttled.push(throttled));
+    }
+
+    /// From now on it goes by this clock.
+    pub fn go_by(&self, clock: Clock) {
+        self.state(|state| state.clock = clock);
+    }
+
     /// From now on a call must bring this token.
     pub fn require_token(&self, token: &str) {
         self.state(|state| state.token = Some(token.to_owned()));
@@ -152,24 +200,43 @@ async fn respond(
         headers: head.headers,
         body: serde_json::from_slice(&body).expect("JSON"),
     };
-    let (instead, right) = {
+    let (instead, held, throttled) = {
         let mut state = state.lock().expect("not poisoned");
         state.calls.push(call.clone());
-        let instead = state.instead.clone();
-        let is_served = !matches!(instead, Some(Instead::Response(..) | Instead::Redirect(..)));
-        (instead, is_served.then(|| state.serve(&call)))
+        let mut throttled = state.throttled.iter();
+        let throttled = throttled.position(|(operation, _)| *operation == call.operation);
+        let throttled = throttled.map(|at| state.throttled.remove(at));
+        (state.instead.clone(), state.held.clone(), throttled)
     };
-    match (instead, right) {
-        (None, Some((status, kind, body))) => Ok(response(status, kind, body.to_string())),
-        (Some(Instead::Response(status, kind, body)), _) => Ok(response(status, kind, body)),
-        (Some(Instead::Redirect(status, to)), _) => {
-            let mut redirect = response(status, "text/html", String::new());
-            let to = to.parse().expect("a header");
-            redirect.headers_mut().insert("location", to);
-            Ok(redirect)
+    let with_header = |status, name: &'static str, value: &str| {
+        let mut response = response(status, "text/html", String::new());
+        let value = value.parse().expect("a header");
+        response.headers_mut().insert(name, value);
+        Ok(response)
+    };
+    if let Some((_, retry_after)) = throttled {
+        return with_header(429, "retry-after", &retry_after);
+    }
+    match &instead {
+        Some(Instead::Response(status, kind, body)) => {
+            return Ok(response(*status, kind, body.clone()));
         }
-        (Some(Instead::Silence), _) => std::future::pending().await,
-        (Some(Instead::Nothing) | None, _) => Err("no response"),
+        Some(Instead::Redirect(status, to)) => return with_header(*status, "location", to),
+        Some(Instead::Nothing) => return Err("no response"),
+        Some(Instead::NothingAfterwards | Instead::Silence) | None => {}
+    }
+    // A task of its own, which goes on when the caller hangs up.
+    let serve = tokio::spawn(async move {
+        if let Some(mut held) = held {
+            let _ = held.changed().await; // an error is the end of the hold
+        }
+        state.lock().expect("not poisoned").serve(&call)
+    });
+    let (status, kind, body) = serve.await.expect("a call that can be served");
+    match instead {
+        Some(Instead::Silence) => std::future::pending().await,
+        Some(_) => Err("no response"),
+        None => Ok(response(status, kind, body.to_string())),
     }
 }
 
@@ -198,12 +265,24 @@ impl State {
                 json!({"present": present, "refused": refused.collect::<Vec<_>>()})
             }
             "delete" => {
+                let not_after = call.body["not_after"].as_str().expect("a time");
+                let not_after: DateTime<Utc> = not_after.parse().expect("a time");
+                if self.clock.now() > not_after {
+                    return (503, "application/problem+json", json!({}));
+                }
                 let outcomes = ids.map(|id| {
                     if self.kept.contains(id) && objects.contains(id) {
-                        "kept"
-                    } else {
-                        objects.remove(id);
-                        "gone"
+                        return "kept";
+                    }
+                    match self.in_parts.remove(id) {
+                        Some(Parts::Two) => {
+                            self.in_parts.insert(id.to_owned(), Parts::One);
+                            "more"
+                        }
+                        left => {
+                            objects.remove(id);
+                            left.map_or("gone", |_| "unconfirmed")
+                        }
                     }
                 });
                 json!({"outcomes": outcomes.collect::<Vec<_>>()})

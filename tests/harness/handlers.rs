@@ -150,6 +150,7 @@ pub fn stores_at(addresses: &Addresses, http_client: Option<SharedHttpClient>) -
         aws: aws::local_config(&addresses.s3vectors, http_client),
         password: None,
         token: None,
+        clock: Clock::System,
     };
     stores(&addresses.stores, services)
 }

@@ -315,6 +315,21 @@ impl Database {
         .await
     }
 
+    /// Waits until no statement and no transaction of the service runs any more.
+    pub async fn until_nothing_runs(&self) {
+        let name = &self.name;
+        let running = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = '{name}' AND state <> 'idle'"
+        );
+        let ended = async {
+            while self.number(&running).await > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(10), ended).await;
+        ended.expect("every statement ends");
+    }
+
     /// Waits until a statement of the service waits for a lock.
     pub async fn until_locked_out(&self) {
         let name = &self.name;

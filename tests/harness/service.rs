@@ -90,6 +90,7 @@ impl Service {
             aws: aws::local_config("http://nowhere", None),
             password: None,
             token: None,
+            clock: Clock::Manual(self.clock.clone()),
         };
         let stores = handlers::stores(handlers::UNPACED_STORES, services);
         let stores = stores.wrapped(move |_| Arc::clone(&store));

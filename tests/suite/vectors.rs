@@ -1,9 +1,8 @@
 //! The vector store adapters: one contract, which each of them passes against something real, and what is each one's own.
 
-#[macro_use]
-mod contract;
 mod blame;
 mod connections;
+mod contract;
 mod embedding_studio;
 mod id_types;
 mod logging_in;
@@ -29,6 +28,7 @@ fn no_services() -> Services {
         aws: shared::aws::local_config("http://127.0.0.1:9", None),
         password: None,
         token: None,
+        clock: Clock::System,
     }
 }
 

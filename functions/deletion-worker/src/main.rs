@@ -24,6 +24,7 @@ async fn main() -> Result<(), Error> {
         aws: aws.clone(),
         password,
         token,
+        clock: Clock::System,
     };
     let vectors = VectorStores::new(rules, services);
     let queue = TaskQueue::new(move || aws::sqs_client(&aws), queue_url);

@@ -2,12 +2,14 @@
 
 use super::pace::Quota;
 use super::password::Password;
+use crate::clock::Clock;
 use crate::task::ModelId;
 use aws_config::SdkConfig;
 use futures_util::future::BoxFuture;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A place that holds a model's vectors.
 pub trait VectorStore: Send + Sync {
@@ -42,6 +44,11 @@ pub trait VectorStore: Send + Sync {
 
     /// The most ids for the next delete call. It becomes smaller after a call that was too slow.
     fn max_delete(&self) -> usize;
+
+    /// How long the store has asked not to be called. Until then each call ends at once, as throttled.
+    fn pause(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// What an existence check says of one id.
@@ -121,7 +128,7 @@ pub struct VectorError {
 }
 
 impl VectorError {
-    /// No call was made, since the rate limit of the index is reached.
+    /// No call was made: the rate limit of the index is reached, or the store has asked to wait.
     pub(crate) fn rate_limited() -> Self {
         Self {
             kind: VectorErrorKind::Throttled,
@@ -141,6 +148,8 @@ pub struct Services {
     pub password: Option<Password>,
     /// The token for stores that want one.
     pub token: Option<Password>,
+    /// The worker's clock. Times that a store is told, and pauses that it asks for, go by it.
+    pub clock: Clock,
 }
 
 /// An adapter's part of opening a store: it was made from one URL, opens the store of each model, and holds what the stores of

@@ -1,10 +1,11 @@
 //! Any store that speaks the store protocol: two calls over HTTPS, which `docs/store-protocol.md` describes.
 //!
-//! `address.rs` parses the URL, `http.rs` makes a call and signs it, `responses.rs` reads what the store says: a response that does not have
-//! the form of the protocol says nothing.
+//! `address.rs` parses the URL, `http.rs` makes a call and signs it, `pauses.rs` keeps to what the store asks for with `Retry-After`,
+//! `responses.rs` reads what the store says: a response that does not have the form of the protocol says nothing.
 
 mod address;
 mod http;
+mod pauses;
 mod responses;
 
 use super::pace::Quota;
@@ -12,7 +13,7 @@ use super::port::{
     AfterDelete, Presence, Services, StoreFactory, VectorError, VectorErrorKind, VectorStore,
 };
 use crate::aws::VECTOR_CALL_TIMEOUT;
-use crate::clock::{Clock, rfc3339};
+use crate::clock::rfc3339;
 use crate::task::ModelId;
 use address::Address;
 use futures_util::future::BoxFuture;
@@ -20,6 +21,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Http;
 use serde::Serialize;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use url::Url;
 
 /// Calls of one existence check at once, where the store takes fewer ids a call than there are.
@@ -129,7 +131,7 @@ impl VectorStore for Store {
     ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
         Box::pin(async move {
             // In whole seconds, so it is rather too early than too late.
-            let not_after = Clock::System.now() + VECTOR_CALL_TIMEOUT;
+            let not_after = self.http.now() + VECTOR_CALL_TIMEOUT;
             let question = Question {
                 index: &self.index,
                 ids,
@@ -147,5 +149,9 @@ impl VectorStore for Store {
 
     fn max_delete(&self) -> usize {
         self.max_ids
+    }
+
+    fn pause(&self) -> Duration {
+        self.http.pause(&self.index)
     }
 }

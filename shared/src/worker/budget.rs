@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The longest wait before the second call; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-/// The longest wait before any call.
+/// The longest wait before any call, besides a pause that a store asks for. A longer pause is not waited for.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// A call that was given less time than this and did not end is no failure of the store.
 const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
@@ -117,15 +117,17 @@ impl Budget {
         true
     }
 
-    /// Waits before call number `calls + 1`: full jitter over an exponential bound ("Exponential Backoff And Jitter",
-    /// AWS Architecture Blog). `false`: no time is left for it.
-    pub(super) async fn back_off(&self, calls: u32) -> bool {
+    /// Waits before call number `calls + 1`: the pause that the store has asked for, and full jitter over an exponential bound
+    /// ("Exponential Backoff And Jitter", AWS Architecture Blog). `false`: no time is left for it, or the pause is too long to hold
+    /// the work.
+    pub(super) async fn back_off(&self, calls: u32, pause: Duration) -> bool {
         let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
-        let pause = bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());
-        if self.left() < MIN_TIME + TimeDelta::from_std(pause).unwrap_or(MIN_TIME) {
+        let wait = pause + bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());
+        let has_time = self.left() >= MIN_TIME + TimeDelta::from_std(wait).unwrap_or(MIN_TIME);
+        if pause > MAX_BACKOFF || !has_time {
             return false;
         }
-        self.clock.sleep(pause).await;
+        self.clock.sleep(wait).await;
         true
     }
 }

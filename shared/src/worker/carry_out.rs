@@ -10,9 +10,10 @@ use super::turn::{NEAR, turn};
 use super::{LEASE_MARGIN, MAX_TRIES, Verdict, Worker, give_up};
 use crate::store::{Deferral, Objects, Settled, StoreError, StoredTask, TaskChunk, Written};
 use crate::task::{Message, Outcome, Reason, Task, TaskId, TaskStatus};
-use crate::vector::{Index, Turn, Turns, VectorError, VectorErrorKind};
+use crate::vector::{Index, Turn, Turns, VectorError, VectorErrorKind, VectorStore};
 use chrono::{DateTime, Utc};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Somebody else was first between this worker's read and its write.
 const MOVED: Verdict = Verdict::Dropped("moved before it was claimed");
@@ -45,6 +46,11 @@ impl Worker {
             }
             // Asked first, since this costs no read: a busy index has many messages that come back.
             let index = self.vectors.for_model(&task.task.model, self.clock.now());
+            if let Some(index) = &index
+                && let Some(pause) = long_pause(index.store.as_ref())
+            {
+                return Ok(Verdict::StorePauses(pause));
+            }
             if let Some(turns) = index.as_ref().and_then(|index| index.turns.as_ref())
                 && turns.is_far(NEAR, self.clock.now())
             {
@@ -128,6 +134,13 @@ impl Worker {
                 match check.await {
                     Ok(existence) => existence,
                     Err(error) => {
+                        // Nothing is claimed yet, so nothing has to go on record.
+                        if error.kind == VectorErrorKind::Throttled
+                            && let Some(pause) = long_pause(store.as_ref())
+                        {
+                            log.cause(in_short(&error));
+                            return Ok(Verdict::StorePauses(pause));
+                        }
                         return self.defer_or_fail(read, deadline, error, log).await;
                     }
                 }
@@ -318,6 +331,11 @@ impl Worker {
             Written::NotApplied(()) => MOVED,
         })
     }
+}
+
+/// How long a store has asked not to be called, where that is too long to hold the work.
+fn long_pause(store: &dyn VectorStore) -> Option<Duration> {
+    Some(store.pause()).filter(|pause| *pause > NEAR)
 }
 
 /// How many objects a chunk has on average.

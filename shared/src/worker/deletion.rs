@@ -221,7 +221,7 @@ impl Deletion<'_> {
             }
             let is_repeated = is_repeated(error.kind, failures);
             why_left = Why::of(error);
-            if !is_repeated || !self.budget.back_off(failures).await {
+            if !is_repeated || !self.budget.back_off(failures, self.store.pause()).await {
                 break;
             }
         }

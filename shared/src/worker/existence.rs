@@ -87,7 +87,7 @@ pub(super) async fn check(
         }
         failures += 1;
         batches.put_back(batch);
-        if is_repeated(error.kind, failures) && budget.back_off(failures).await {
+        if is_repeated(error.kind, failures) && budget.back_off(failures, store.pause()).await {
             continue;
         }
         if !is_transient(error.kind) || found.failed.is_empty() {

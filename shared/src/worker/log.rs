@@ -84,6 +84,10 @@ impl MessageLog {
                 line.why = Some("its index is busy");
                 "handed back"
             }
+            Verdict::StorePauses(_) => {
+                line.why = Some("its store has asked to wait");
+                "handed back"
+            }
             Verdict::StoreFailed(error) => {
                 self.cause(error);
                 "error"

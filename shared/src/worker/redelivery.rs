@@ -23,6 +23,8 @@ pub(super) enum Redelivery {
     Soon,
     /// The turn of its index is far: this is when the message is worth another receive.
     Turn(Duration),
+    /// Its store has asked not to be called for so long.
+    AfterStorePause(Duration),
     /// What it depends on failed, and no claim was made.
     AfterPause,
     /// A claim may be in force, and nobody can work on the chunk before its lease is over.
@@ -35,6 +37,7 @@ pub(super) fn delay(redelivery: Redelivery, lease: Duration, receives: u32) -> D
     let delay = match redelivery {
         Redelivery::Soon => within(SOON),
         Redelivery::Turn(after) => after,
+        Redelivery::AfterStorePause(pause) => pause + within(SOON),
         Redelivery::AfterPause => within(PAUSE),
         Redelivery::AfterLease => lease + AFTER_LEASE,
     };
@@ -73,6 +76,10 @@ mod tests {
         for (redelivery, expected) in [
             (Redelivery::Soon, 1..=5),
             (Redelivery::Turn(Duration::from_secs(3)), 3..=3),
+            (
+                Redelivery::AfterStorePause(Duration::from_secs(60)),
+                61..=65,
+            ),
             (Redelivery::AfterPause, 5..=15),
             (Redelivery::AfterLease, 41..=41),
         ] {

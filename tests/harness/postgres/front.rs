@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -34,6 +35,7 @@ struct Seen {
     silent: AtomicBool,
     delay_millis: AtomicU64,
     latency_millis: AtomicU64,
+    cut: Notify,
 }
 
 impl Front {
@@ -84,6 +86,12 @@ impl Front {
     pub fn go_silent(&self) {
         self.seen.silent.store(true, Ordering::Relaxed);
     }
+
+    /// Cuts the connections that there are. New ones get their responses again.
+    pub fn cut(&self) {
+        self.seen.silent.store(false, Ordering::Relaxed);
+        self.seen.cut.notify_waiters();
+    }
 }
 
 impl Drop for Front {
@@ -124,6 +132,7 @@ async fn pass(client: impl AsyncRead + AsyncWrite, server: TcpStream, seen: Arc<
     tokio::select! {
         _ = up(from_client, to_server, &seen) => {}
         _ = down(from_server, to_client, &seen) => {}
+        () = seen.cut.notified() => {}
     }
 }
 

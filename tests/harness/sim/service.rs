@@ -96,6 +96,7 @@ impl Service {
             aws: config,
             password: None,
             token: None,
+            clock: clock.clone(),
         };
         let vectors = stores(world, services, trust, objects_per_second);
         let api = ApiConfig {

@@ -1,38 +1,112 @@
-//! The contract of all adapters, which is `store-check`'s. An adapter's tests are a [`Fixture`] and `contract!(…)`.
+//! The contract of all adapters, which is `store-check`'s: every case for every adapter, over a [`Fixture`] each. What an adapter cannot have stands here, with
+//! the reason; those tests are listed as ignored.
 
+use shared::aws::VECTOR_CALL_TIMEOUT;
+use shared::vector::{AfterDelete, VectorError, VectorStore};
+use std::time::Duration;
 pub(super) use store_check::contract::*;
+use store_check::every_case;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// Makes the tests of the contract for a fixture, which the expression starts for each of them.
-macro_rules! contract {
-    ($start:expr) => {
-        contract!(@ $start;
-            what_is_acknowledged_and_kept_is_said_to_be_kept
-            what_was_kept_for_a_while_goes_in_the_end
-        );
-        contract!(trusted $start);
+/// How inexact a wait may be.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// Deletes while something holds the delete up, and lets go of it once the time that a delete may take is over.
+pub(super) async fn delete_held_up(
+    store: &dyn VectorStore,
+    ids: &[&str],
+    let_go: impl FnOnce(),
+) -> Result<Vec<AfterDelete>, VectorError> {
+    let over = Instant::now() + VECTOR_CALL_TIMEOUT + SLACK;
+    let ended = timeout(VECTOR_CALL_TIMEOUT + SLACK, store.delete(ids)).await;
+    sleep_until(over).await;
+    let_go();
+    // Long enough for what was held up to be carried out.
+    sleep(SLACK).await;
+    ended.expect("a delete ends within its time")
+}
+
+/// Makes a module of tests for each adapter. In front of adapters stands what they have of the cases that not all have: `yes`, or why not.
+macro_rules! adapters {
+    ($(
+        [late: $late:tt, keeping: $keeping:tt, in_parts: $in_parts:tt]
+        $($name:ident: $start:tt;)+
+    )+) => {$($(
+        mod $name {
+            use super::*;
+
+            every_case!(tests, $start, $late, $keeping, $in_parts);
+        }
+    )+)+};
+}
+
+macro_rules! tests {
+    (
+        $start:tt $late:tt $keeping:tt $in_parts:tt
+        always { $($always:tt)+ }
+        late { $($of_late:tt)+ }
+        broken { $($broken:tt)+ }
+        keeping { $($of_keeping:tt)+ }
+        in_parts { $($of_in_parts:tt)+ }
+    ) => {
+        tests!(@ yes $start $($always)+);
+        tests!(@ $late $start $($of_late)+);
+        tests!(@ yes $start $($broken)+);
+        tests!(@ $keeping $start $($of_keeping)+);
+        tests!(@ $in_parts $start $($of_in_parts)+);
     };
-    // For a store whose acknowledgement replaces a read.
-    (trusted $start:expr) => {
-        contract!(@ $start;
-            it_tells_the_present_from_the_absent
-            it_deletes_what_is_listed_and_nothing_else
-            an_id_that_is_repeated_is_one_object
-            it_takes_1_and_500_and_5000_ids
-            it_takes_the_longest_id_and_refuses_a_longer_one
-            it_takes_any_text_that_it_can_hold_and_refuses_the_rest
-            nothing_is_in_an_empty_index
-            a_missing_index_is_said_to_be_missing
-            denied_access_is_said_to_be_denied
-            throttling_is_said_to_be_throttling
-            a_connection_that_is_cut_is_an_error_that_may_pass
-            two_deleters_at_once_leave_nothing
-        );
-    };
-    (@ $start:expr; $($test:ident)+) => {$(
+    (@ yes $start:tt $($case:ident: $_about:literal)+) => {$(
         #[tokio::test]
-        async fn $test() {
-            let fixture = $start.await;
-            crate::vectors::contract::$test(&fixture).await;
+        async fn $case() {
+            super::super::contract::$case(&$start.await).await;
         }
     )+};
+    (@ $why:literal $start:tt $($case:ident: $_about:literal)+) => {$(
+        #[test]
+        #[ignore = $why]
+        fn $case() {
+            panic!($why);
+        }
+    )+};
+}
+
+adapters! {
+    [
+        late: yes,
+        keeping: "an acknowledgement replaces the read after the delete",
+        in_parts: "a delete takes a whole vector, and is visible at once"
+    ]
+    s3vectors: (crate::vectors::s3vectors::s3vectors(""));
+
+    [
+        late: "the delete is the call of `s3vectors`",
+        keeping: yes,
+        in_parts: "a delete takes a whole vector, and is visible at once"
+    ]
+    s3vectors_read_back: (crate::vectors::s3vectors::s3vectors("?confirm=read-back"));
+
+    [
+        late: yes,
+        keeping: yes,
+        in_parts: "a delete is one transaction, and the read after it is current"
+    ]
+    postgres: (crate::vectors::postgres::table("text"));
+    embedding_studio: (crate::vectors::embedding_studio::collection());
+
+    [
+        late: "the type of the ids changes no time limit of `postgres`",
+        keeping: yes,
+        in_parts: "a delete is one transaction, and the read after it is current"
+    ]
+    postgres_varchar: (crate::vectors::postgres::table("varchar(12)"));
+    postgres_uuid: (crate::vectors::postgres::table("uuid"));
+    postgres_bigint: (crate::vectors::postgres::table("bigint"));
+    postgres_smallint: (crate::vectors::postgres::table("smallint"));
+
+    [late: yes, keeping: yes, in_parts: yes]
+    protocol: (crate::vectors::protocol::InMemory::start());
+
+    // No adapter, but a store that needs several calls for each object, in front of `postgres`.
+    [late: "its first call deletes nothing", keeping: yes, in_parts: yes]
+    several_calls: (crate::vectors::wrapped::reluctant());
 }

@@ -1,8 +1,8 @@
 //! EmbeddingStudio's tables, made and filled as EmbeddingStudio does.
 
 use super::connections::LATENCY;
-use super::contract::{Breakable, Fixture};
-use super::postgres::keep;
+use super::contract::{Breakable, Cut, Fixture};
+use super::postgres::{delete_and_cut, delete_late, keep};
 use super::{no_services, of, open, shown};
 use shared::vector::{AfterDelete, VectorError, VectorErrorKind, VectorStore, VectorStores};
 use std::collections::BTreeSet;
@@ -16,6 +16,7 @@ pub(super) const MODEL: &str = "model-1";
 pub(super) struct Collection {
     pub(super) database: Database,
     pub(super) stores: VectorStores,
+    front: Front,
     types: [&'static str; 3],
 }
 
@@ -48,9 +49,12 @@ async fn made(database: Database, types: [&'static str; 3], newer_columns: &str)
                GRANT SELECT, UPDATE, DELETE ON "dbo_{MODEL}", "dbop_{MODEL}" TO {role}"#
         ))
         .await;
+    let front = Front::before(database.server, None).await;
+    let url = database.url_at(&front.address.to_string(), LAYOUT);
     Collection {
-        stores: open(&database.url(LAYOUT), &no_services()),
+        stores: open(&url, &no_services()),
         database,
+        front,
         types,
     }
 }
@@ -130,6 +134,11 @@ impl Fixture for Collection {
         assert_eq!(self.ids_in("dbop").await, objects, "each with its parts");
         objects
     }
+
+    async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        let parts = format!(r#""dbop_{MODEL}""#);
+        delete_late(&self.database, &self.front, &parts, &*self.store(), ids).await
+    }
 }
 
 impl Breakable for Collection {
@@ -166,21 +175,17 @@ impl Breakable for Collection {
         }
     }
 
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+    async fn delete_and_cut(
+        &self,
+        ids: &[&str],
+        cut: Cut,
+    ) -> Result<Vec<AfterDelete>, VectorError> {
         // After the objects were found, and before their parts are gone.
-        let lock = self.database.lock_rows(&format!(r#""dbop_{MODEL}""#)).await;
+        let parts = format!(r#""dbop_{MODEL}""#);
         let store = self.store();
-        let cut = async {
-            self.database.until_locked_out().await;
-            assert!(self.database.cut_connections().await > 0);
-            drop(lock);
-        };
-        let (ended, ()) = futures_util::join!(store.delete(ids), cut);
-        ended
+        delete_and_cut(&self.database, &self.front, &parts, &*store, ids, cut).await
     }
 }
-
-contract!(collection());
 
 #[tokio::test]
 async fn originals_and_derived_objects_go_with_a_listed_one_and_no_others() {

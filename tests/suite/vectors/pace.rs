@@ -31,6 +31,7 @@ async fn throttled() -> (Service, Index) {
         aws: aws::local_config(&endpoint, None),
         password: None,
         token: None,
+        clock: Clock::System,
     };
     let stores = open("s3vectors://demo/{embedding_model_id}", &services);
     let model = ModelId::new(DEMO_INDEX).unwrap();

@@ -1,13 +1,13 @@
 //! PostgreSQL with pgvector: a table with an HNSW index, for each type of id.
 
-use super::contract::{Breakable, Fixture};
+use super::contract::{Breakable, Cut, Fixture, delete_held_up};
 use super::{no_services, of, open, shown};
 use shared::vector::{
     AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore, VectorStores,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tests::postgres::{Database, Postgres};
+use tests::postgres::{Database, Front, Postgres};
 
 /// The parameters of the URL for the tables that [`make_table`] makes.
 pub(super) const ROWS: &str = "table={embedding_model_id}&id_column=object_id";
@@ -60,15 +60,19 @@ async fn ids_in(database: &Database, table: &str) -> BTreeSet<String> {
 pub(super) struct Table {
     pub(super) database: Database,
     pub(super) stores: VectorStores,
+    front: Front,
     id_type: &'static str,
 }
 
 pub(super) async fn table(id_type: &'static str) -> Table {
     let database = Postgres::shared().await.database().await;
     make_table(&database, "items", id_type).await;
+    let front = Front::before(database.server, None).await;
+    let url = database.url_at(&front.address.to_string(), ROWS);
     Table {
-        stores: open(&database.url(ROWS), &no_services()),
+        stores: open(&url, &no_services()),
         database,
+        front,
         id_type,
     }
 }
@@ -133,6 +137,10 @@ impl Fixture for Table {
     async fn left(&self) -> BTreeSet<String> {
         ids_in(&self.database, "items").await
     }
+
+    async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        delete_late(&self.database, &self.front, "items", &*self.store(), ids).await
+    }
 }
 
 impl Breakable for Table {
@@ -164,45 +172,76 @@ impl Breakable for Table {
         keep(&self.database, "items", ids).await;
     }
 
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
-        let lock = self.database.lock_rows("items").await;
-        let store = self.store();
-        let cut = async {
-            self.database.until_locked_out().await;
-            assert!(self.database.cut_connections().await > 0);
-            drop(lock);
-        };
-        let delete = async {
-            let mut ended = store.delete(ids).await;
-            // A store in front of the table's may hold them back at first.
-            while matches!(&ended, Ok(after) if after.contains(&AfterDelete::More)) {
-                ended = store.delete(ids).await;
-            }
-            ended
-        };
-        let (ended, ()) = futures_util::join!(delete, cut);
-        ended
+    async fn delete_and_cut(
+        &self,
+        ids: &[&str],
+        cut: Cut,
+    ) -> Result<Vec<AfterDelete>, VectorError> {
+        delete_and_cut(
+            &self.database,
+            &self.front,
+            "items",
+            &*self.store(),
+            ids,
+            cut,
+        )
+        .await
     }
 }
 
-mod text {
-    contract!(super::table("text"));
+/// Deletes over a connection that is cut: while the delete waits for a lock on the rows of `table`, or once it has been carried out.
+pub(super) async fn delete_and_cut(
+    database: &Database,
+    front: &Front,
+    table: &str,
+    store: &dyn VectorStore,
+    ids: &[&str],
+    cut: Cut,
+) -> Result<Vec<AfterDelete>, VectorError> {
+    let lock = database.lock_rows(table).await;
+    let cutting = async {
+        database.until_locked_out().await;
+        if cut == Cut::Before {
+            assert!(database.cut_connections().await > 0);
+            drop(lock);
+            return;
+        }
+        front.go_silent();
+        drop(lock);
+        database.until_nothing_runs().await;
+        front.cut();
+    };
+    let delete = async {
+        let mut ended = store.delete(ids).await;
+        // A store in front of the table's may hold them back at first.
+        while matches!(&ended, Ok(after) if after.contains(&AfterDelete::More)) {
+            ended = store.delete(ids).await;
+        }
+        ended
+    };
+    let (ended, ()) = futures_util::join!(delete, cutting);
+    ended
 }
 
-mod varchar {
-    contract!(super::table("varchar(12)"));
-}
-
-mod uuid {
-    contract!(super::table("uuid"));
-}
-
-mod bigint {
-    contract!(super::table("bigint"));
-}
-
-mod smallint {
-    contract!(super::table("smallint"));
+/// Deletes while the rows of `table` are locked and no response comes through, until the time is over.
+pub(super) async fn delete_late(
+    database: &Database,
+    front: &Front,
+    table: &str,
+    store: &dyn VectorStore,
+    ids: &[&str],
+) -> Result<Vec<AfterDelete>, VectorError> {
+    // What a first call learns would otherwise be waited for, too.
+    store.present(ids).await?;
+    let lock = database.lock_rows(table).await;
+    let silence = async {
+        database.until_locked_out().await;
+        front.go_silent();
+    };
+    let delete = delete_held_up(store, ids, || drop(lock));
+    let (ended, ()) = futures_util::join!(delete, silence);
+    front.cut();
+    ended
 }
 
 pub(super) fn some_ids(count: usize) -> Vec<String> {

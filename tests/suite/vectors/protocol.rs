@@ -1,10 +1,11 @@
 //! Stores that speak the store protocol.
 
-use super::contract::{Breakable, Fixture, may_pass};
+use super::contract::{Breakable, Cut, Fixture, InParts, delete_held_up, may_pass};
 use super::secrets::{ARN, Secrets};
 use super::{no_services, of, open};
+use chrono::TimeDelta;
 use serde_json::json;
-use shared::clock::Clock;
+use shared::clock::{Clock, ManualClock};
 use shared::vector::{
     AfterDelete, Password, Presence, Services, VectorError, VectorErrorKind, VectorStore,
 };
@@ -16,14 +17,14 @@ use tests::bridge::{Bridge, Instead};
 const INDEX: &str = "my-index";
 
 /// A store in memory, behind the protocol.
-struct InMemory {
+pub(super) struct InMemory {
     bridge: Bridge,
     store: Arc<dyn VectorStore>,
     missing: Arc<dyn VectorStore>,
 }
 
 impl InMemory {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::start_with("").await
     }
 
@@ -76,6 +77,11 @@ impl Fixture for InMemory {
     async fn left(&self) -> BTreeSet<String> {
         self.bridge.left(INDEX)
     }
+
+    async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        let held = self.bridge.hold();
+        delete_held_up(&*self.store, ids, || drop(held)).await
+    }
 }
 
 impl Breakable for InMemory {
@@ -96,15 +102,26 @@ impl Breakable for InMemory {
         self.bridge.keep(ids);
     }
 
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
-        self.bridge.respond(Some(Instead::Nothing));
+    async fn delete_and_cut(
+        &self,
+        ids: &[&str],
+        cut: Cut,
+    ) -> Result<Vec<AfterDelete>, VectorError> {
+        self.bridge.respond(Some(match cut {
+            Cut::Before => Instead::Nothing,
+            Cut::After => Instead::NothingAfterwards,
+        }));
         let deleted = self.store.delete(ids).await;
         self.bridge.respond(None);
         deleted
     }
 }
 
-contract!(InMemory::start());
+impl InParts for InMemory {
+    async fn go_in_parts(&self, ids: &[&str]) {
+        self.bridge.go_in_parts(ids);
+    }
+}
 
 #[tokio::test]
 async fn a_call_has_the_form_that_is_documented() {
@@ -227,6 +244,54 @@ async fn a_redirect_is_not_followed() {
         assert!(error.detail.contains("redirects"), "{error:?}");
     }
     assert!(other.bridge.calls().is_empty());
+}
+
+#[tokio::test]
+async fn an_index_is_not_called_before_the_time_that_its_store_asks_for() {
+    let noon = "2024-05-21T12:00:00Z".parse().unwrap();
+    let clock = ManualClock::at(noon);
+    let services = Services {
+        clock: Clock::Manual(clock.clone()),
+        ..no_services()
+    };
+    let fixture = InMemory::start_as("", &services).await;
+    let (bridge, store) = (&fixture.bridge, fixture.store());
+    bridge.go_by(services.clock.clone());
+    for (operation, retry_after) in [
+        ("present", "20"),
+        ("delete", "Tue, 21 May 2024 12:00:40 GMT"),
+    ] {
+        bridge.throttle_next(operation, retry_after);
+        let error = match operation {
+            "present" => store.present(&["a"]).await.unwrap_err(),
+            _ => store.delete(&["a"]).await.unwrap_err(),
+        };
+        assert_eq!(error.kind, VectorErrorKind::Throttled, "{error:?}");
+        assert_eq!(bridge.calls().len(), 1);
+
+        clock.advance(TimeDelta::seconds(19));
+        assert_eq!(store.pause(), Duration::from_secs(1));
+        for error in [
+            store.present(&["a"]).await.unwrap_err(),
+            store.delete(&["a"]).await.unwrap_err(),
+        ] {
+            assert_eq!(error.kind, VectorErrorKind::Throttled, "{error:?}");
+        }
+        assert!(bridge.calls().is_empty(), "{operation}");
+        // Another index of the same store may be called.
+        assert_eq!(fixture.missing.pause(), Duration::ZERO);
+        let error = fixture.missing.present(&["a"]).await.unwrap_err();
+        assert_eq!(error.kind, VectorErrorKind::IndexMissing, "{error:?}");
+
+        clock.advance(TimeDelta::seconds(1));
+        assert_eq!(store.pause(), Duration::ZERO);
+        store.delete(&["a"]).await.unwrap();
+        bridge.calls();
+    }
+    bridge.throttle_next("present", "soon");
+    store.present(&["a"]).await.unwrap_err();
+    assert_eq!(store.pause(), Duration::ZERO);
+    store.present(&["a"]).await.unwrap();
 }
 
 #[tokio::test]

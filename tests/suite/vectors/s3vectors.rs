@@ -1,8 +1,9 @@
 //! Amazon S3 Vectors, embedded. It neither denies, throttles nor fails by itself: that is done on the wire.
 
-use super::contract::{Breakable, Fixture};
+use super::contract::{Breakable, Cut, Fixture, delete_held_up};
 use super::{kept, of, open};
 use shared::aws;
+use shared::clock::Clock;
 use shared::vector::VectorErrorKind::Denied;
 use shared::vector::{AfterDelete, Services, VectorError, VectorStore, VectorStores};
 use std::collections::BTreeSet;
@@ -13,13 +14,13 @@ use tests::wire::Fault;
 const CALLS: [&str; 2] = ["S3Vectors.GetVectors", "S3Vectors.DeleteVectors"];
 const INDEX: &str = "index";
 
-struct S3Vectors {
+pub(super) struct S3Vectors {
     service: Service,
     stores: VectorStores,
     seeded: Mutex<BTreeSet<String>>,
 }
 
-async fn s3vectors(parameters: &str) -> S3Vectors {
+pub(super) async fn s3vectors(parameters: &str) -> S3Vectors {
     let service = Service::start().await;
     service.seed(INDEX, &[] as &[&str]).await;
     let endpoint = format!("http://{}", service.running.s3vectors);
@@ -27,6 +28,7 @@ async fn s3vectors(parameters: &str) -> S3Vectors {
         aws: aws::local_config(&endpoint, Some(service.wire.http_client())),
         password: None,
         token: None,
+        clock: Clock::System,
     };
     S3Vectors {
         stores: open(
@@ -75,6 +77,11 @@ impl Fixture for S3Vectors {
         let left = self.service.present(INDEX, &seeded).await;
         left.into_iter().collect()
     }
+
+    async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
+        let held = self.service.wire.hold(CALLS[1]);
+        delete_held_up(&*self.store(), ids, || held.release()).await
+    }
 }
 
 impl Breakable for S3Vectors {
@@ -96,18 +103,18 @@ impl Breakable for S3Vectors {
         wire.next_times(usize::MAX, CALLS[1], Fault::Kept(kept));
     }
 
-    async fn delete_and_cut(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
-        self.service.wire.next(CALLS[1], Fault::ResponseLost);
+    async fn delete_and_cut(
+        &self,
+        ids: &[&str],
+        cut: Cut,
+    ) -> Result<Vec<AfterDelete>, VectorError> {
+        let fault = match cut {
+            Cut::Before => Fault::Unsent,
+            Cut::After => Fault::ResponseLost,
+        };
+        self.service.wire.next(CALLS[1], fault);
         self.store().delete(ids).await
     }
-}
-
-mod trusted {
-    contract!(trusted super::s3vectors(""));
-}
-
-mod read_back {
-    contract!(super::s3vectors("?confirm=read-back"));
 }
 
 #[tokio::test]

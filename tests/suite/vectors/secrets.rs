@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::aws;
+use shared::clock::Clock;
 use shared::vector::Services;
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -27,6 +28,7 @@ impl Secrets {
             aws: aws::local_config(&endpoint, None),
             password: None,
             token: None,
+            clock: Clock::System,
         }
     }
 

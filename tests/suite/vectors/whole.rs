@@ -3,8 +3,11 @@
 use super::contract::{Breakable, Fixture};
 use super::embedding_studio::collection;
 use super::postgres::table;
+use chrono::TimeDelta;
 use serde_json::json;
+use shared::clock::Clock;
 use tests::bridge::{Bridge, Instead};
+use tests::wire::call::{GET_TASK, RETURN};
 use tests::{Service, ids, run_body};
 
 /// The service over these stores, in this order.
@@ -139,6 +142,7 @@ async fn a_missing_table_and_denied_access_fail_the_task_and_say_why() {
 async fn a_task_over_the_store_protocol_says_of_each_object_what_its_store_says() {
     let bridge = Bridge::start(&["my-index"]).await;
     let service = over(&[("*", &bridge.url())]).await;
+    bridge.go_by(Clock::Manual(service.clock.clone()));
     let here = ids("object", 1_200);
     bridge.put("my-index", &here);
     bridge.keep(&[&here[3]]);
@@ -180,6 +184,7 @@ async fn a_task_over_the_store_protocol_says_of_each_object_what_its_store_says(
 async fn a_store_that_is_not_there_or_has_no_such_index_fails_the_task_and_says_so() {
     let bridge = Bridge::start(&["my-index"]).await;
     let service = over(&[("*", &bridge.url())]).await;
+    bridge.go_by(Clock::Manual(service.clock.clone()));
     service
         .run(&run_body("other", "no-index", &["a"]))
         .await
@@ -201,4 +206,91 @@ async fn a_store_that_is_not_there_or_has_no_such_index_fails_the_task_and_says_
     assert_eq!(task["status"], "failed");
     let detail = "There is no vector store at the URL that VECTOR_STORES names for this model";
     assert_eq!(task["detail"], detail);
+}
+
+/// A store behind the protocol with two objects, and a task `t` that is to delete them.
+async fn with_a_task(parameters: &str) -> (Bridge, Service) {
+    let bridge = Bridge::start(&["index"]).await;
+    let url = format!("{}?{parameters}", bridge.url());
+    let service = over(&[("*", &url)]).await;
+    bridge.go_by(Clock::Manual(service.clock.clone()));
+    let objects = ids("object", 2);
+    bridge.put("index", &objects);
+    service.run(&run_body("index", "t", &objects)).await.ok();
+    (bridge, service)
+}
+
+/// The operations of the calls to a store since the last time.
+fn operations(bridge: &Bridge) -> Vec<String> {
+    let calls = bridge.calls().into_iter();
+    calls.map(|call| call.operation).collect()
+}
+
+#[tokio::test]
+async fn work_on_a_store_that_asks_for_a_long_pause_is_handed_back_until_it_is_over() {
+    let (bridge, service) = with_a_task("objects_per_second=10").await;
+    let began = service.now();
+    bridge.throttle_next("present", "20");
+    service.work_once().await;
+    assert_eq!(operations(&bridge), ["present"]);
+    let delays = service.wire.delays();
+    assert!(matches!(delays[..], [21..=25]), "{delays:?}");
+    assert_eq!(service.now(), began, "nobody waits for it");
+
+    // Nor does the work on another task of this index call the store, or take a turn for that.
+    let other = run_body("index", "other", &ids("other", 2));
+    service.run(&other).await.ok();
+    service.pass(TimeDelta::seconds(10));
+    service.wire.calls();
+    service.work_once().await;
+    assert_eq!(operations(&bridge), [""; 0]);
+    assert_eq!(service.wire.calls(), [GET_TASK, RETURN]);
+    let delays = service.wire.delays();
+    assert!(matches!(delays[..], [11..=15]), "{delays:?}");
+    assert_eq!(service.task("t").await["status"], "pending");
+    assert_eq!(service.stored_numbers("tries").await, [0; 0]);
+
+    service.pass(TimeDelta::seconds(10));
+    service.deliver(&[r#"{"task_id":"t","attempt":1}"#]).await;
+    assert_eq!(service.task("t").await["progress"]["deleted"], 2);
+    assert_eq!(operations(&bridge), ["present", "delete"]);
+}
+
+#[tokio::test]
+async fn a_short_pause_that_a_store_asks_for_is_waited_for() {
+    for (operation, calls) in [
+        ("present", ["present", "present", "delete"]),
+        ("delete", ["present", "delete", "delete"]),
+    ] {
+        let (bridge, service) = with_a_task("").await;
+        let began = service.now();
+        bridge.throttle_next(operation, "4");
+        service.work_once().await;
+        assert_eq!(service.task("t").await["progress"]["deleted"], 2);
+        assert_eq!(operations(&bridge), calls);
+        let waited = (service.now() - began).num_milliseconds();
+        assert!((4_000..5_000).contains(&waited), "{waited}");
+    }
+}
+
+#[tokio::test]
+async fn a_delete_of_a_store_that_asks_for_a_long_pause_is_put_off_and_is_no_try() {
+    let (bridge, service) = with_a_task("").await;
+    let began = service.now();
+    bridge.throttle_next("delete", "90");
+    service.work_once().await;
+    assert_eq!(operations(&bridge), ["present", "delete"]);
+    assert_eq!(service.now(), began, "nobody waits for it");
+    assert_eq!(service.task("t").await["status"], "processing");
+    assert_eq!(service.stored_numbers("tries").await, [0]);
+
+    // The sweeper sends it again before the pause is over.
+    service.assert_due_in(60, "throttled").await;
+    service.work_once().await;
+    assert_eq!(operations(&bridge), [""; 0]);
+    let delays = service.wire.delays();
+    assert!(matches!(delays[..], [31..=35]), "{delays:?}");
+    service.pass(TimeDelta::seconds(30));
+    service.deliver(&[r#"{"task_id":"t","attempt":1}"#]).await;
+    assert_eq!(service.task("t").await["progress"]["deleted"], 2);
 }

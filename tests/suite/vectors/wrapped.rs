@@ -1,38 +1,21 @@
 //! What the contract says of stores in front of a table's: one that needs several calls for each object keeps it, and one that
 //! takes an acknowledgement for a deletion does not.
 
-use super::contract::{self, Fixture};
+use super::contract::{self, InParts};
 use super::postgres::{Table, table};
-use shared::vector::AfterDelete;
 use tests::stores::{Believing, Reluctant};
 
-async fn reluctant() -> Table {
+/// The store in front of it needs several calls for every object.
+impl InParts for Table {
+    async fn go_in_parts(&self, _ids: &[&str]) {}
+}
+
+pub(super) async fn reluctant() -> Table {
     table("text").await.behind(Reluctant::new)
 }
 
 async fn believing() -> Table {
     table("text").await.behind(Believing)
-}
-
-mod several_calls {
-    contract!(super::reluctant());
-}
-
-#[tokio::test]
-async fn an_object_is_held_back_once_and_not_confirmed_once() {
-    let fixture = reluctant().await;
-    fixture.seed(&[fixture.id(0)]).await;
-    let store = fixture.store();
-    let ids = ["object-0", "object-1"];
-    for (after, left) in [
-        (AfterDelete::More, 1),
-        (AfterDelete::Unconfirmed, 0),
-        (AfterDelete::Gone, 0),
-    ] {
-        let expected = [after, AfterDelete::Gone];
-        assert_eq!(store.delete(&ids).await.unwrap(), expected);
-        assert_eq!(fixture.left().await.len(), left);
-    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! One call to a store: over TLS with the system's roots, without redirects and proxies, in bounded time and size.
 
 use super::address::{Address, Auth};
+use super::pauses::Pauses;
 use super::responses;
 use crate::aws::{self, TlsRoots, VECTOR_CALL_TIMEOUT};
 use crate::clock::Clock;
@@ -14,9 +15,10 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::{Client, connect};
@@ -46,6 +48,8 @@ pub(super) struct Http {
     #[cfg(feature = "secrets-manager")]
     secret: Option<Secret>,
     aws: SdkConfig,
+    clock: Clock,
+    pauses: Pauses,
 }
 
 /// Without the settings, which may hold a token.
@@ -68,7 +72,19 @@ impl Http {
                 _ => None,
             },
             aws: services.aws.clone(),
+            clock: services.clock.clone(),
+            pauses: Pauses::default(),
         }
+    }
+
+    /// The time, as the worker has it.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// How long an index is not to be called.
+    pub(super) fn pause(&self, index: &str) -> Duration {
+        self.pauses.left(index, self.now())
     }
 
     /// Asks `question` of an index, and returns the body of a success.
@@ -78,9 +94,17 @@ impl Http {
         index: &str,
         question: &impl Serialize,
     ) -> Result<Bytes, VectorError> {
+        if !self.pause(index).is_zero() {
+            return Err(VectorError::rate_limited());
+        }
         let call = async {
             let body = serde_json::to_vec(question).map_err(|error| not_made(error.into()))?;
             let response = self.respond(operation, body.into()).await?;
+            let retry_after = response.headers().get(RETRY_AFTER);
+            let retry_after = retry_after.and_then(|value| value.to_str().ok());
+            if let (StatusCode::TOO_MANY_REQUESTS, Some(value)) = (response.status(), retry_after) {
+                self.pauses.begin(index, value, self.now());
+            }
             read(response, index).await
         };
         let called = timeout(VECTOR_CALL_TIMEOUT, call).await;
@@ -166,6 +190,7 @@ impl Http {
             .identity(&identity)
             .region(region)
             .name(service)
+            // AWS compares it with its own.
             .time(SystemTime::from(Clock::System.now()))
             .settings(SigningSettings::default())
             .build()
