@@ -11,7 +11,7 @@
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
 //! | `server.rs` | their HTTP servers, with the guard in front |
-//! | `docs/` | nothing: it serves the API's document as a page |
+//! | `docs.rs` | nothing: it serves the API's document, and Swagger UI to try it |
 //! | `running.rs` | `template.yaml`: it wires everything |
 
 pub mod cli;

@@ -173,7 +173,8 @@ fn numbers_are_those_of_the_code() {
         limits::MAX_ROWS_READ % 1000
     );
     assert!(rows.as_str().unwrap().contains(&most), "{most}");
-    let listed = document.at("/paths/~1internal~1deletion-tasks~1list/get/responses/200/description");
+    let listed =
+        document.at("/paths/~1internal~1deletion-tasks~1list/get/responses/200/description");
     let most = format!("at most {} failures a task", limits::MAX_HEAD_ITEMS);
     assert!(listed.as_str().unwrap().contains(&most), "{most}");
     assert_eq!(document.at("/info/version"), env!("CARGO_PKG_VERSION"));
