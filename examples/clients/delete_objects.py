@@ -80,17 +80,18 @@ def is_loopback(host: str) -> bool:
 
 def succeeded(call: Callable[[], Response[Problem | T]]) -> tuple[T, Response[Problem | T]]:
     """Makes a call, and again while the service is busy. Returns the result, and the response with its headers. Raises `Refused`."""
-    for tried in range(1, TRIES + 1):
-        response = call()
-        result = response.parsed
-        if result is None:
-            raise SystemExit(f"This is not the API: its response is a {response.status_code}")
-        if not isinstance(result, Problem):
-            return result, response
-        if response.status_code not in BUSY or tried == TRIES:
-            raise Refused(result)
+    response = call()
+    for _ in range(TRIES - 1):
+        if response.status_code not in BUSY:
+            break
         time.sleep(retry_after(response))
-    raise AssertionError("unreachable")
+        response = call()
+    result = response.parsed
+    if result is None:
+        raise SystemExit(f"This is not the API: its response is a {response.status_code}")
+    if isinstance(result, Problem):
+        raise Refused(result)
+    return result, response
 
 
 def retry_after(response: Response[T]) -> int:

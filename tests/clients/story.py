@@ -7,6 +7,7 @@ import datetime
 import sys
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 
 from delete_objects import Refused, connect, create, outcomes, succeeded, wait
 from deletion_tasks_client import Client
@@ -26,7 +27,7 @@ from deletion_tasks_client.models import (
     RunRequest,
     Status,
 )
-from deletion_tasks_client.types import UNSET, Unset
+from deletion_tasks_client.types import UNSET, Response, Unset
 
 OBJECTS = [f"obj-{number}" for number in range(1, 2501)]
 PRESENT = {f"obj-{number}" for number in range(1, 1001)} - {"obj-2"}
@@ -41,6 +42,7 @@ def main(api: str) -> None:
         restart_and_cancel(client)
         list_by_filters(client, began)
         typed_errors(client)
+    repeat_while_busy()
     print("The story ended as it should.")
 
 
@@ -148,6 +150,21 @@ def typed_errors(client: Client) -> None:
     problem = refused(lambda: succeeded(limited), 422)
     assert not isinstance(problem.errors, Unset)
     assert [error.parameter for error in problem.errors] == ["limit"], problem
+
+
+def repeat_while_busy() -> None:
+    problem = Problem("about:blank", "Service Unavailable", 503, "The task store is busy")
+    busy: Response[Problem | str] = Response(HTTPStatus.SERVICE_UNAVAILABLE, b"", {"Retry-After": "0"}, problem)
+    done: Response[Problem | str] = Response(HTTPStatus.OK, b"", {}, "done")
+    responses = iter([busy, busy, done])
+    assert succeeded(lambda: next(responses))[0] == "done"
+    calls = iter([busy] * 100)
+    try:
+        succeeded(lambda: next(calls))
+    except Refused as error:
+        assert error.problem is problem and len(list(calls)) == 90
+    else:
+        raise AssertionError("a service that stays busy is no success")
 
 
 if __name__ == "__main__":
