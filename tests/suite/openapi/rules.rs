@@ -204,6 +204,23 @@ fn words_are_those_of_the_code() {
 }
 
 #[test]
+fn nothing_stands_beside_a_reference() {
+    // Many generators of clients ignore it, without a warning.
+    fn check(value: &Value) {
+        match value {
+            Value::Object(members) => {
+                let alone = !members.contains_key("$ref") || members.len() == 1;
+                assert!(alone, "{value}");
+                members.values().for_each(check);
+            }
+            Value::Array(items) => items.iter().for_each(check),
+            _ => {}
+        }
+    }
+    check(Document::read().at(""));
+}
+
+#[test]
 fn patterns_allow_the_characters_that_the_code_allows() {
     let document = Document::read();
     let pattern = |name: &str| {
