@@ -51,7 +51,7 @@ class SigV4(httpx.Auth):
         # httpx writes a space as `+`. In a signature it is `%20`, and a `+` would be a plus sign.
         request.url = request.url.copy_with(query=request.url.query.replace(b"+", b"%20"))
         signed = AWSRequest(request.method, str(request.url), data=request.content)
-        SigV4Auth(self.credentials, "execute-api", self.region).add_auth(signed)
+        SigV4Auth(self.credentials.get_frozen_credentials(), "execute-api", self.region).add_auth(signed)
         request.headers.update(dict(signed.headers.items()))
         yield request
 
