@@ -1,69 +1,154 @@
-//! Serves the OpenAPI document, as YAML and as a page. Only the one-machine runner has it; it is not deployed.
-//!
-//! `document.rs` parses the document; `page.rs` writes the page, with `call.rs` for a call, `schema.rs` for a schema,
-//! `json.rs` for an example and `text.rs` for prose. The page is self-contained: it loads nothing.
+//! Serves the OpenAPI document, as YAML and as a page to try it on: Swagger UI, whose files are part of the program. Only the one-machine
+//! runner has it; it is not deployed.
 
-mod call;
-mod document;
-mod json;
-mod page;
-mod schema;
-mod text;
-
-use bytes::Bytes;
-use document::Document;
 use lambda_http::http::{HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, Request, Response};
+use std::sync::Arc;
+use utoipa_swagger_ui::Config;
 
 /// The document, as it stands in the repository.
 const DOCUMENT: &str = include_str!("../../docs/openapi.yaml");
 
-/// Where the page is.
+/// Where the page is. Its files are below.
 pub(crate) const PAGE: &str = "/docs";
 /// Where the document is.
 const RAW: &str = "/docs/openapi.yaml";
 /// The paths that a person may open by following a link from anywhere.
 pub(crate) const PAGES: &[&str] = &[PAGE, RAW];
 
-/// Allows only the style and the script that stand in the page.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// Scripts, styles and calls only from and to this server. Swagger UI's style sheet has pictures within it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page. Clones share it.
-#[derive(Clone, Debug)]
-pub(crate) struct Docs {
-    page: Bytes,
+/// Responds to a request for the page, its files or the document; `None` for any other.
+pub(crate) fn respond(request: &Request) -> Option<Response<Body>> {
+    let path = request.uri().path();
+    let (kind, content) = match path {
+        PAGE => (
+            "text/html; charset=utf-8",
+            include_str!("docs/page.html").into(),
+        ),
+        RAW => ("application/yaml", document().into()),
+        "/docs/page.js" => ("text/javascript", include_str!("docs/page.js").into()),
+        "/docs/swagger-ui.css" => ("text/css", vendored(path)?),
+        "/docs/swagger-ui-bundle.js" => ("text/javascript", vendored(path)?),
+        "/docs/favicon-32x32.png" => ("image/png", vendored(path)?),
+        _ => return None,
+    };
+    let mut response = Response::new(Body::Binary(content));
+    let headers = response.headers_mut();
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        *response.body_mut() = Body::Empty;
+        return Some(response);
+    }
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    Some(response)
 }
 
-impl Docs {
-    /// The page for an API at `origin`, which its `curl` commands call.
-    pub(crate) fn new(origin: &str) -> Self {
-        let page = page::write(&Document::parse(DOCUMENT), origin);
-        Self { page: page.into() }
-    }
+/// A file of Swagger UI.
+fn vendored(path: &str) -> Option<Vec<u8>> {
+    let name = path.rsplit('/').next()?;
+    let file = utoipa_swagger_ui::serve(name, Arc::new(Config::default())).ok()??;
+    Some(file.bytes.into_owned())
+}
 
-    /// Responds to a request for the page or the document; `None` for any other.
-    pub(crate) fn respond(&self, request: &Request) -> Option<Response<Body>> {
-        let (kind, content) = match request.uri().path() {
-            PAGE => ("text/html; charset=utf-8", self.page.to_vec()),
-            RAW => ("application/yaml", DOCUMENT.into()),
-            _ => return None,
-        };
-        let mut response = Response::new(Body::Binary(content));
-        let headers = response.headers_mut();
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            *response.body_mut() = Body::Empty;
-            return Some(response);
-        }
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        let policy = HeaderValue::from_static(POLICY);
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-        Some(response)
+/// The document for callers of this server. Without `servers` a call goes to where the document comes from, by whatever name or port that
+/// is; without `securitySchemes` no page asks for a signature, which nobody checks here.
+fn document() -> String {
+    let here = without(DOCUMENT, "\nservers:", "\npaths:");
+    without(&here, "\n  securitySchemes:", "\n  headers:")
+}
+
+/// A text without its part from `start` up to `end`.
+fn without(text: &str, start: &str, end: &str) -> String {
+    match (text.find(start), text.find(end)) {
+        (Some(from), Some(to)) => [text.get(..from), text.get(to..)]
+            .into_iter()
+            .flatten()
+            .collect(),
+        _ => text.to_owned(),
     }
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    fn respond(method: &str, path: &str) -> Option<Response<Body>> {
+        let request = lambda_http::http::Request::builder()
+            .method(method)
+            .uri(path);
+        super::respond(&request.body(Body::Empty).unwrap())
+    }
+
+    #[test]
+    fn the_page_and_all_that_it_loads_are_served_and_other_paths_are_left_to_the_api() {
+        let page = respond("GET", PAGE).unwrap();
+        let html = String::from_utf8(page.body().to_vec()).unwrap();
+        let loaded = [" href=\"", " src=\""].map(|attribute| html.split(attribute).skip(1));
+        let loaded: Vec<_> = loaded
+            .into_iter()
+            .flatten()
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        assert_eq!(loaded.len(), 4, "{loaded:?}");
+        for path in loaded.into_iter().chain([PAGE, RAW]) {
+            let served = respond("GET", path).unwrap_or_else(|| panic!("{path} is not served"));
+            assert!(!served.body().is_empty(), "{path}");
+            let header = |name: &str| served.headers()[name].to_str().unwrap();
+            assert!(
+                header("content-security-policy")
+                    .starts_with("default-src 'none'; script-src 'self';")
+            );
+            assert_eq!(header("cache-control"), "no-cache");
+            assert_eq!(header("x-content-type-options"), "nosniff");
+            let refused = respond("POST", path).unwrap();
+            assert_eq!(refused.status(), 405);
+            assert_eq!(refused.headers()["allow"], "GET, HEAD");
+        }
+        for path in [
+            "/",
+            "/docs/",
+            "/docs/index.html",
+            "/docs/swagger-initializer.js",
+            "/internal/deletion-tasks/run",
+        ] {
+            assert!(respond("GET", path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_document_is_served_for_unsigned_calls_to_this_server() {
+        let served = document();
+        for gone in [
+            "servers:",
+            "security:",
+            "securitySchemes:",
+            "sigv4",
+            "amazonaws.com",
+        ] {
+            assert!(DOCUMENT.contains(gone) && !served.contains(gone), "{gone}");
+        }
+        let (before, after) = (DOCUMENT.lines().count(), served.lines().count());
+        assert!(
+            (10..40).contains(&(before - after)),
+            "{before} to {after} lines"
+        );
+        for kept in [
+            "\npaths:\n",
+            "\ncomponents:\n  headers:\n",
+            "\n  schemas:\n",
+        ] {
+            assert!(served.contains(kept), "{kept}");
+        }
+    }
+}

@@ -12,7 +12,7 @@
 //! | `stream_source.rs` | the one from the table's stream to the function that tells of changes |
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
-//! | `docs/` | nothing: it serves the API's document as a page |
+//! | `docs.rs` | nothing: it serves the API's document, and Swagger UI to try it |
 //! | `running.rs` | `template.yaml`: it wires everything |
 
 pub mod cli;

@@ -1,6 +1,6 @@
 //! Starts everything, and stops it.
 
-use crate::docs::Docs;
+use crate::docs;
 use crate::embedded::demo;
 use crate::embedded::dynamodb::{self, DynamoDb};
 use crate::embedded::s3vectors::S3Vectors;
@@ -210,14 +210,13 @@ impl Running {
 /// Serves the API, and beside it its document and the console.
 fn serve(listener: TcpListener, guard: Guard, handlers: &Handlers) -> io::Result<ApiServer> {
     let api = Arc::clone(&handlers.api);
-    let docs = Docs::new(&url(listener.local_addr()?));
     ApiServer::start(listener, guard, move |request| {
-        let (api, docs) = (Arc::clone(&api), docs.clone());
+        let api = Arc::clone(&api);
         async move {
             if let Some(file) = console::respond(&request) {
                 return file.map(Body::from);
             }
-            match docs.respond(&request) {
+            match docs::respond(&request) {
                 Some(page) => page,
                 None => api.handle(request).await,
             }

@@ -17,7 +17,7 @@ from gate import Gate
 from stack import ROOT, Stack, build
 from vectors import Vectors
 
-TESTS = ["test_calls", "test_dtask", "test_tasks", "test_metrics"]
+TESTS = ["test_calls", "test_client", "test_dtask", "test_tasks", "test_metrics"]
 
 
 def suite(modules):

@@ -77,14 +77,14 @@ impl Document {
         self.at(&format!("/components/schemas/{name}"))
     }
 
-    /// What `value` refers to, if it is nothing but a reference.
+    /// What `value` refers to, or `value` itself if it is no reference.
     pub fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str().and_then(|to| to.strip_prefix('#')) {
-            Some(pointer) if value.as_object().is_some_and(|object| object.len() == 1) => self
+            Some(pointer) => self
                 .0
                 .pointer(pointer)
                 .expect("a reference leads somewhere"),
-            _ => value,
+            None => value,
         }
     }
 
@@ -110,6 +110,13 @@ impl Document {
             .filter(|(_, response)| self.resolved(response)["x-answered-by"].is_null());
         ours.map(|(status, _)| status.parse().expect("a status"))
             .collect()
+    }
+
+    /// The errors that a response is shown with.
+    pub fn problems<'a>(&self, response: &'a Value) -> impl Iterator<Item = &'a Value> + use<'a> {
+        let examples = &response["content"]["application/problem+json"]["examples"];
+        let examples = examples.as_object().into_iter().flatten();
+        examples.map(|(_, example)| &example["value"])
     }
 
     /// Every response of the service itself that is shown, each once.

@@ -8,10 +8,13 @@ import datetime
 import schemathesis
 from schemathesis.specs.openapi import stateful
 
+MAX_LISTED_FAILURES = 10
 # What a cursor is bound to.
 LISTING = ("task_id", "outcome", "status", "embedding_model_id", "created_after", "created_before")
 # The cursors of earlier responses, by their listing.
 GIVEN = {}
+# The title of each status, in the document's examples.
+TITLES = {}
 
 # Schemathesis infers from `embedding_model_id` that another call must create a model first. It finds no such call and would begin no
 # sequence with `run`. Without the inferred link it decides by the method.
@@ -23,6 +26,7 @@ stateful.is_likely_root_transition = lambda operation, _inferred, produced: like
 def before_load_schema(context, raw_schema):
     # The local runner accepts unsigned requests.
     del raw_schema["security"]
+    TITLES.update(titles(raw_schema))
 
 
 @schemathesis.hook
@@ -54,6 +58,38 @@ def after_call(context, case, response):
         cursor = body.get("items_cursor") or body.get("next_cursor")
         if cursor is not None:
             GIVEN.setdefault(listing(case), set()).add(cursor)
+
+
+@schemathesis.check
+def error_is_that_of_its_status(context, response, case):
+    """What the one schema of all errors leaves open, so that generated clients have one type of them."""
+    if response.status_code == 200:
+        return
+    problem = response.json()
+    status = response.status_code
+    assert (problem["status"], problem["title"]) == (status, TITLES.get(status)), problem
+    assert ("errors" in problem) == (status == 422), problem
+    for error in problem.get("errors", []):
+        assert ("pointer" in error) != ("parameter" in error), error
+
+
+@schemathesis.check
+def list_shows_few_failures(context, response, case):
+    """The schema of a task allows as many as `/info` shows."""
+    if response.status_code == 200:
+        for task in response.json().get("tasks", []):
+            assert len(task["failed_item_ids"]) <= MAX_LISTED_FAILURES, task["id"]
+
+
+def titles(value):
+    """The status and the title of every example error below a value."""
+    if isinstance(value, list):
+        return [found for inner in value for found in titles(inner)]
+    if not isinstance(value, dict):
+        return []
+    if isinstance(value.get("status"), int) and "title" in value:
+        return [(value["status"], value["title"])]
+    return [found for inner in value.values() for found in titles(inner)]
 
 
 def listing(case):
