@@ -70,8 +70,12 @@ export function bar() {
   return svg;
 }
 
-/** Shows a progress in a bar. A single failure among thousands is still seen. */
-export function setBar(svg, { total, deleted, failed }) {
+/**
+ * Shows a task's progress in a bar. A single failure among thousands is still seen. In a task that is done, what failed was not in the
+ * index or can never be, so it is no alarm.
+ */
+export function setBar(svg, { status, progress: { total, deleted, failed } }) {
+  svg.classList.toggle("calm", status === "done");
   const width = number => (number ? Math.max(12, (1000 * number) / total) : 0);
   const failedWidth = width(failed);
   const deletedWidth = Math.min(width(deleted), 1000 - failedWidth);

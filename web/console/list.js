@@ -13,6 +13,11 @@ const MAX_PAGES = 10;
 const POLL = 3_000;
 /** Milliseconds to the next read of a task, where the server does not say. */
 const REFRESH = 2_000;
+/**
+ * Milliseconds after which every task created before another is sure to be listed with it: a list may lag, and tasks of one second are
+ * in the order of their ids.
+ */
+const SETTLED = 5_000;
 /** Reads of single tasks at once. */
 const CONCURRENCY = 4;
 
@@ -20,7 +25,7 @@ const $ = id => document.getElementById(id);
 
 export class List {
   #filters = {};
-  /** By id: the task, its row, when to read it again, and whether its row can be seen. */
+  /** By id: the task, its row, when it was first read, when to read it again, and whether its row can be seen. */
   #entries = new Map();
   /** The same entries as the rows stand. */
   #order = [];
@@ -29,14 +34,18 @@ export class List {
   /** Where the rows end; null at the last task, undefined before the first read. */
   #cursor;
   #pollAt = 0;
-  #more;
+  /** When the newest tasks were read last, and the time of the newest one then. */
+  #polled = { at: 0, newest: 0 };
+  #isReadingMore = false;
   #moreFailed;
   #abort = new AbortController();
   #visible = new IntersectionObserver(changes => this.#see(changes));
+  /** Reads on before the last row is reached. */
+  #nearEnd = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && !this.#moreFailed && this.#readMore(), { rootMargin: "800px" });
 
   constructor() {
     $("more").addEventListener("click", () => this.#readMore());
-    new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && !this.#moreFailed && this.#readMore(), { rootMargin: "800px" }).observe($("more"));
+    this.#nearEnd.observe($("more"));
     for (const status of ["", ...STATUSES]) {
       $("statuses").append(element("a", { textContent: status || "all", "data-status": status }));
     }
@@ -57,7 +66,8 @@ export class List {
     this.#filters = filters;
     this.#abort.abort();
     this.#abort = new AbortController();
-    this.#more = undefined;
+    this.#isReadingMore = false;
+    this.#moreFailed = undefined;
     this.#clear();
     this.#cursor = undefined;
     this.#render();
@@ -95,8 +105,9 @@ export class List {
     return (await call("GET", "list", { ...filters, limit: PAGE, cursor }, signal)).body;
   }
 
-  /** Reads the newest tasks, as many pages as it takes to meet one that is known. */
+  /** Reads the newest tasks, as many pages as it takes to meet one before which nothing can be new. */
   async #readNewest(signal) {
+    const at = Date.now();
     const tasks = [];
     let cursor;
     let meets = false;
@@ -104,9 +115,9 @@ export class List {
       const page = await this.#page(cursor, signal);
       tasks.push(...page.tasks);
       cursor = page.next_cursor;
-      meets = page.tasks.some(({ id }) => this.#entries.has(id));
+      meets ||= page.tasks.some(({ id }) => this.#entries.has(id));
       const isEnough = this.#entries.size === 0 && tasks.length > 0;
-      if (meets || !cursor || isEnough) break;
+      if (!cursor || isEnough || page.tasks.some(({ id }) => this.#isSettled(this.#entries.get(id)))) break;
     }
     if (!meets && (cursor || this.#entries.size === 0)) {
       this.#clear();
@@ -120,7 +131,14 @@ export class List {
       if (!listed.has(entry.task.id)) entry.isMissing = true;
     }
     tasks.forEach(task => this.#take(task));
+    this.#polled = { at, newest: Date.parse(this.#order[0]?.task.created_at ?? 0) };
     this.#render();
+  }
+
+  /** Whether everything older than a task had been read when the newest tasks were read last. */
+  #isSettled(entry) {
+    const { at, newest } = this.#polled;
+    return entry !== undefined && (entry.since <= at - SETTLED || Date.parse(entry.task.created_at) < newest - SETTLED);
   }
 
   /** Reads the tasks that move on and can be seen, and those that the list no longer has. */
@@ -145,9 +163,9 @@ export class List {
   }
 
   async #readMore() {
-    if (this.#more || !this.#cursor) return;
+    if (this.#isReadingMore || !this.#cursor) return;
     const { signal } = this.#abort;
-    this.#more = true;
+    this.#isReadingMore = true;
     this.#moreFailed = undefined;
     try {
       let tasks = [];
@@ -161,8 +179,11 @@ export class List {
       if (signal.aborted) return;
       this.#moreFailed = error.message;
     }
-    this.#more = false;
+    this.#isReadingMore = false;
     this.#render();
+    // It tells of changes only, and the end may still be near.
+    this.#nearEnd.unobserve($("more"));
+    this.#nearEnd.observe($("more"));
   }
 
   #take(given) {
@@ -183,7 +204,7 @@ export class List {
     const { parts } = entry;
     setStatus(parts.status, task.status);
     setText(parts.model, task.embedding_model_id);
-    setBar(parts.bar, task.progress);
+    setBar(parts.bar, task);
     setText(parts.progress, progressText(task.progress));
     setAge(parts.age, task.created_at);
     setText(parts.attempt, count(task.attempt));
@@ -191,7 +212,7 @@ export class List {
 
   #insert(task) {
     const { row, parts } = newRow(task.id, address.to({ ...this.#filters, task: task.id }));
-    const entry = { task, row, parts, due: Date.now() + REFRESH, isVisible: false };
+    const entry = { task, row, parts, since: Date.now(), due: Date.now() + REFRESH, isVisible: false };
     let [from, to] = [0, this.#order.length];
     while (from < to) {
       const middle = (from + to) >> 1;

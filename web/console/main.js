@@ -13,6 +13,7 @@ const list = new List();
 const task = new TaskView(
   changed => list.take(changed),
   text => setText($("announcement"), text),
+  () => loop.now(),
 );
 const loop = new Loop(showConnection);
 /** Where the list was scrolled to, and which task was opened from it. */

@@ -41,10 +41,10 @@ export class Objects {
   constructor(onTask) {
     this.#onTask = onTask;
     for (const outcome of OUTCOMES) $("outcomes").append(element("a", { "data-outcome": outcome }));
-    $("previous").addEventListener("click", () => this.#read(this.#pages.slice(0, -1)));
+    $("previous").addEventListener("click", () => this.#turn(this.#pages.slice(0, -1)));
     $("next").addEventListener("click", () => {
       const { first } = this.#pages.at(-1);
-      this.#read([...this.#pages, { cursor: this.#next, first: first + this.#items.length }]);
+      this.#turn([...this.#pages, { cursor: this.#next, first: first + this.#items.length }]);
     });
     $("objects-reload").addEventListener("click", () => this.#readFirst());
     $("copy").addEventListener("click", () => this.#copy());
@@ -88,6 +88,12 @@ export class Objects {
 
   #readFirst() {
     return this.#read([{ cursor: undefined, first: 1 }]);
+  }
+
+  /** Reads another page, and shows it from its beginning. */
+  async #turn(pages) {
+    await this.#read(pages);
+    $("objects-title").scrollIntoView();
   }
 
   async #read(pages) {

