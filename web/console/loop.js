@@ -18,7 +18,7 @@ export class Loop {
   /** `onState` is called with `undefined` when reads succeed, and with the error and the time of the first one when they fail. */
   constructor(onState) {
     this.#onState = onState;
-    document.addEventListener("visibilitychange", () => (document.hidden ? this.#pause() : this.now()));
+    document.addEventListener("visibilitychange", () => this.now());
   }
 
   /** Repeats `round(signal)` in place of the last one. It returns the milliseconds until the next, or throws. */
@@ -27,7 +27,7 @@ export class Loop {
     this.now();
   }
 
-  /** Begins a round at once. */
+  /** Begins a round at once, or none until somebody sees the page. */
   now() {
     this.#pause();
     if (this.#round && !document.hidden) this.#run();

@@ -7,6 +7,8 @@ import { count, csvLine, element, isFormula, objects, setText } from "./format.j
 const OUTCOMES = ["all", "deleted", "failed", "remaining"];
 /** The most empty pages that are passed over. */
 const MAX_EMPTY = 20;
+/** The most tries of one page of a download while the server is busy or cannot be reached. */
+const MAX_TRIES = 6;
 
 const $ = id => document.getElementById(id);
 
@@ -22,6 +24,20 @@ async function page(id, outcome, cursor, signal) {
     if (body.items.length || !cursor) break;
   }
   return body;
+}
+
+/** Reads a page of a download. It waits for a busy server as long as that says, so that a long file does not end with one refusal. */
+async function patientPage(id, outcome, cursor, signal) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await page(id, outcome, cursor, signal);
+    } catch (error) {
+      if (tries === MAX_TRIES || ![0, 429, 503, 504].includes(error.status)) throw error;
+      const pause = Math.max(error.retryAfter ?? 0, 250 * 2 ** tries);
+      await new Promise(resolve => setTimeout(resolve, pause));
+      signal.throwIfAborted();
+    }
+  }
 }
 
 export class Objects {
@@ -157,7 +173,7 @@ export class Objects {
     $("download").hidden = false;
     try {
       do {
-        const body = await page(task.id, outcome, cursor, signal);
+        const body = await patientPage(task.id, outcome, cursor, signal);
         if (body.attempt !== task.attempt) throw new Error("the task was restarted meanwhile. Begin again");
         lines.push(body.items.map(kind === "csv" ? csvItem : jsonItem).join(""));
         written += body.items.length;
