@@ -47,8 +47,8 @@ pub(crate) struct Connection {
     #[arg(long, global = true, value_name = "URL", env = "DTASK_API", default_value = LOCAL_API, value_hint = ValueHint::Url)]
     pub(crate) api: String,
 
-    /// The profile of the AWS configuration to sign with
-    #[arg(long, global = true, value_name = "NAME", env = "AWS_PROFILE")]
+    /// The profile of the AWS configuration to sign with, whatever the environment has
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
     /// The AWS region to sign for, if the URL does not name it

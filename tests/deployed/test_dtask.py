@@ -32,6 +32,9 @@ class CommandLine(DeployedTest):
         env = environment(
             HOME=str(self.home), AWS_SHARED_CREDENTIALS_FILE=str(self.home / "credentials"), AWS_EC2_METADATA_DISABLED="true", **more
         )
+        if not profile:
+            for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+                del env[name]
         # The address is on this machine, so it says that calls are to be signed, and where.
         options = ["--api", self.caller.base, "--sign", "--region", REGION, *(["--profile", profile] if profile else [])]
         return subprocess.run(

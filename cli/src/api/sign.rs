@@ -2,6 +2,8 @@
 
 use crate::args::Connection;
 use crate::error::Error;
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
@@ -31,9 +33,18 @@ impl Signer {
         let http = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
             .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
         if let Some(profile) = &connection.profile {
-            loader = loader.profile_name(profile);
+            // As with the AWS CLI, a profile that is named goes before keys in the environment.
+            let region = connection.region.clone().or_else(|| region_of(base));
+            let provider = ProviderConfig::without_region()
+                .with_http_client(http)
+                .with_region(region.map(Region::new));
+            let provider = ProfileFileCredentialsProvider::builder()
+                .configure(&provider)
+                .profile_name(profile)
+                .build();
+            loader = loader.profile_name(profile).credentials_provider(provider);
         }
         let named = connection.region.clone().or_else(|| region_of(base));
         if let Some(region) = &named {
