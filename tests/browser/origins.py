@@ -120,7 +120,7 @@ class Trial:
         for page in ("/", "/docs"):
             self.visit(f'<a href="{self.api}{page}">a page</a>')
             self.browser.follow("a")
-            self.expect(f"a person follows a link to {page}", "Deletion Tasks" in self.browser.text(), self.browser.text()[:200])
+            self.expect(f"a person follows a link to {page}", "Deletion Tasks" in self.browser.driver.title, self.browser.text()[:200])
         # An API response that the browser shows as a page has no policy that allows no calls.
         self.browser.open(f"{self.api}{API}/list")
         script = """
