@@ -407,7 +407,10 @@ impl Api {
         if response.status.is_success() {
             return Ok(Tried::Success(response));
         }
-        let problem = problem_of(&response);
+        let mut problem = problem_of(&response);
+        if problem.is_none() && self.signer.is_some() {
+            problem = refusal_of_aws(&response);
+        }
         let again = |why: String, patience, may_have_happened| {
             Ok(Tried::Again(Again {
                 why,
@@ -628,6 +631,23 @@ fn problem_of(response: &Response) -> Option<Problem> {
     kind.starts_with("application/problem+json")
         .then(|| serde_json::from_slice(&response.body).ok())
         .flatten()
+}
+
+/// A refusal in AWS's own form, which a signed call gets before it reaches the service: JSON with a message.
+fn refusal_of_aws(response: &Response) -> Option<Problem> {
+    #[derive(Deserialize)]
+    struct Refusal {
+        #[serde(alias = "Message")]
+        message: String,
+    }
+    let refusal: Refusal = serde_json::from_slice(&response.body).ok()?;
+    // API Gateway says this of a path that it does not have.
+    let is_refusal = response.status == 403 && refusal.message != "Missing Authentication Token";
+    is_refusal.then(|| Problem {
+        status: 403,
+        detail: refusal.message,
+        errors: Vec::new(),
+    })
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
