@@ -138,7 +138,10 @@ pub(crate) async fn control(
     action: Action,
     arguments: Control,
 ) -> Result<(), Error> {
-    let start = rfc3339(Clock::System.now());
+    // A command that is repeated goes on from the first one's start.
+    let start = arguments
+        .changed_before
+        .unwrap_or_else(|| Clock::System.now());
     let choice = choose(session, action, &arguments).await?;
     if choice.chosen.is_empty() {
         session
@@ -153,7 +156,9 @@ pub(crate) async fn control(
             choice.chosen.len(),
             action.past()
         );
-        if arguments.name.is_none() {
+        // A cancel that is repeated finds what is still open; a restart would find what has ended again.
+        if arguments.name.is_none() && matches!(action, Action::Restart(_)) {
+            let start = rfc3339(start);
             text += &format!(" To go on, run the same command again with --changed-before {start}");
         }
         text
@@ -174,9 +179,9 @@ pub(crate) async fn control(
                 done += 1;
                 session.when_interrupted(go_on(done));
                 if session.json {
-                    show::print(&response.json)?;
+                    show::report(&response.json)?;
                 } else if choice.chosen.len() == 1 {
-                    show::print(&show::details(&response.task))?;
+                    show::report(&show::details(&response.task))?;
                 }
             }
             Err(Error::Refused(why)) if choice.chosen.len() == 1 => errors.push(why),
@@ -193,7 +198,7 @@ pub(crate) async fn control(
     }
     session.screen.clear();
     if choice.chosen.len() > 1 && !session.json {
-        show::print(&format!(
+        show::report(&format!(
             "{} of {} tasks were {}",
             HumanCount(done as u64),
             HumanCount(choice.chosen.len() as u64),

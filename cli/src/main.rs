@@ -82,8 +82,19 @@ async fn carry_out(arguments: Arguments) -> Result<(), Error> {
 /// The options with which a person reaches the same service again.
 fn options(arguments: &Arguments) -> String {
     let mut options = String::new();
-    if arguments.connection.api != args::LOCAL_API {
-        options += &format!("--api {} ", show::quoted(&arguments.connection.api));
+    let connection = &arguments.connection;
+    let api = (connection.api != args::LOCAL_API).then_some(&connection.api);
+    for (name, value) in [
+        ("--api", api),
+        ("--profile", connection.profile.as_ref()),
+        ("--region", connection.region.as_ref()),
+    ] {
+        if let Some(value) = value {
+            options += &format!("{name} {} ", show::quoted(value));
+        }
+    }
+    if connection.sign {
+        options += "--sign ";
     }
     options
 }

@@ -25,7 +25,6 @@ const BAR: &str = "{wide_bar} {pos}/{len} parts {eta} left";
 pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> {
     check(&arguments)?;
     let source = Source::of(&arguments);
-    let is_file = matches!(source, Source::File { .. });
     let screen = session.screen.clone();
     let ids = tokio::task::spawn_blocking(move || Ids::read(source, &screen)).await;
     let ids = ids.map_err(|error| Error::Refused(error.to_string()))??;
@@ -43,7 +42,7 @@ pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> 
             ))
         })?;
     }
-    if is_named && is_file {
+    if is_named {
         refuse_other_parts(session, &target).await?;
     }
     if !is_named && number > 1 && !session.json {
@@ -161,7 +160,8 @@ async fn create(
             Ok(one) => created.push(one),
             Err(error) => {
                 session.screen.clear();
-                if number > 1 {
+                // What the service refused is refused again.
+                if number > 1 && !matches!(error, Error::Refused(_)) {
                     session.screen.note(&go_on(created.len()));
                 }
                 return Err(error);
@@ -188,7 +188,7 @@ async fn create(
 fn report(session: &Session, target: &Target, created: &[TaskResponse]) -> Result<(), Error> {
     if session.json {
         for response in created {
-            show::print(&response.json)?;
+            show::report(&response.json)?;
         }
         return Ok(());
     }
@@ -214,7 +214,7 @@ fn report(session: &Session, target: &Target, created: &[TaskResponse]) -> Resul
             many.len()
         ),
     };
-    show::print(&text)?;
+    show::report(&text)?;
     if session.screen.is_terminal() {
         session.screen.note(&format!(
             "To wait for it: dtask {}wait {name}",

@@ -26,6 +26,17 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
+/// The same for what a command has done, which counts even if nobody reads of it.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn report(text: &str) -> Result<(), Error> {
+    match print(text) {
+        Err(Error::OutputClosed) => Ok(()),
+        printed => printed,
+    }
+}
+
 /// A task with everything that is known of it.
 pub(crate) fn details(task: &Task) -> String {
     let now = Clock::System.now();

@@ -71,12 +71,12 @@ fn report(
     let ended: Vec<_> = ended.into_iter().flatten().collect();
     if session.json {
         for response in &ended {
-            show::print(&response.json)?;
+            show::report(&response.json)?;
         }
     }
     let tasks: Vec<Task> = ended.into_iter().map(|response| response.task).collect();
     if !session.json {
-        show::print(&match tasks.as_slice() {
+        show::report(&match tasks.as_slice() {
             [task] if target.ids.len() == 1 => show::details(task),
             tasks => show::parts(&target.name, tasks, &missing),
         })?;

@@ -565,6 +565,30 @@ async fn the_console_makes_only_its_own_calls_and_only_for_who_knows_its_address
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_does_does_not_depend_on_who_reads_of_it() {
+    let service = Service::without_worker().await;
+    for number in 0..30 {
+        let id = format!("t-{number}");
+        service
+            .dtask(&["run", "embed-456", "obj-1", "--task-id", &id])
+            .await
+            .assert(0);
+    }
+    let mut cancel = service.spawn(&["--json", "cancel", "--model", "embed-456", "--yes"]);
+    drop(cancel.stdout.take());
+    service::finished(cancel).await.assert(0);
+    let tasks = service.tasks().await;
+    assert!(
+        tasks.iter().all(|task| task["status"] == "canceled"),
+        "{tasks:?}"
+    );
+
+    let mut wait = service.spawn(&["wait", "t-0"]);
+    drop(wait.stdout.take());
+    service::finished(wait).await.assert(1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_has_enough_ends_the_output_quietly() {
     let service = Service::without_worker().await;
     let file = service.file("ids.txt", &long_ids(3_000));

@@ -199,7 +199,7 @@ impl Checked<'_> {
     ) -> Result<(), Error> {
         let mut reader = csv::ReaderBuilder::new()
             .has_headers(has_header)
-            .from_reader(input);
+            .from_reader(Strict::new(input));
         let unreadable = |error: csv::Error| Error::Usage(format!("{name}: {error}"));
         let at = if has_header {
             let header = reader.byte_headers().map_err(unreadable)?;
@@ -242,6 +242,81 @@ impl Checked<'_> {
             "{noun} not valid, so nothing was sent:\n  {}",
             self.errors.join("\n  ")
         )))
+    }
+}
+
+/// CSV whose quotes are as RFC 4180 has them. The csv crate takes any: a quote that nobody closes would swallow the lines behind it.
+struct Strict<R> {
+    input: R,
+    state: Quoting,
+    line: u64,
+    /// The line where the last quoted field began, and how long it is.
+    opened: u64,
+    quoted_bytes: u64,
+}
+
+enum Quoting {
+    FieldStart,
+    Plain,
+    Quoted,
+    /// A quote in a quoted field: its end, or the first half of a quote in it.
+    MaybeClosed,
+}
+
+impl<R: Read> Strict<R> {
+    fn new(input: R) -> Self {
+        Self {
+            input,
+            state: Quoting::FieldStart,
+            line: 1,
+            opened: 0,
+            quoted_bytes: 0,
+        }
+    }
+
+    fn check(&mut self, byte: u8) -> Result<(), String> {
+        self.state = match (&self.state, byte) {
+            (Quoting::Quoted, b'"') => Quoting::MaybeClosed,
+            (Quoting::Quoted, _) => {
+                self.quoted_bytes += 1;
+                if self.quoted_bytes > MAX_LINE_BYTES {
+                    return Err(self.unclosed());
+                }
+                Quoting::Quoted
+            }
+            (Quoting::MaybeClosed, b'"') => Quoting::Quoted,
+            (_, b',' | b'\r' | b'\n') => Quoting::FieldStart,
+            (Quoting::FieldStart, b'"') => {
+                (self.opened, self.quoted_bytes) = (self.line, 0);
+                Quoting::Quoted
+            }
+            (Quoting::FieldStart | Quoting::Plain, byte) if byte != b'"' => Quoting::Plain,
+            _ => {
+                return Err(format!(
+                    "line {}: a field with a quote must be quoted, and its quotes doubled (RFC 4180)",
+                    self.line
+                ));
+            }
+        };
+        self.line += u64::from(byte == b'\n');
+        Ok(())
+    }
+
+    fn unclosed(&self) -> String {
+        format!("line {}: the quote is never closed", self.opened)
+    }
+}
+
+impl<R: Read> Read for Strict<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        for byte in buffer.iter().take(read) {
+            self.check(*byte).map_err(io::Error::other)?;
+        }
+        if read == 0 && matches!(self.state, Quoting::Quoted) {
+            return Err(io::Error::other(self.unclosed()));
+        }
+        Ok(read)
     }
 }
 

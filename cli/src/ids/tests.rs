@@ -52,6 +52,29 @@ fn csv_has_ids_in_a_column_by_name_or_by_position() {
 }
 
 #[test]
+fn a_quote_that_would_swallow_lines_is_refused_with_its_line() {
+    for (content, expected) in [
+        (
+            "id,name\n1,\"Joe\n2,Ann\n",
+            "line 2: the quote is never closed",
+        ),
+        (
+            "id,name\n1,\"Joe\n2,\"Ann\n",
+            "line 3: a field with a quote",
+        ),
+        (
+            "id,name\n1,Joe\n2,5\" disk\n",
+            "line 3: a field with a quote",
+        ),
+    ] {
+        let error = read(Format::Csv, None, content.as_bytes()).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+    let quoted = b"id,name\n1,\"a \"\"b\"\"\nc\"\n\"2\",\n";
+    assert_eq!(read(Format::Csv, None, quoted).unwrap(), ["1", "2"]);
+}
+
+#[test]
 fn json_lines_are_strings_or_objects() {
     let content = b"\"a\"\n{\"object_id\":\"b\",\"outcome\":\"failed\"}\n\n{\"id\":\"c\"}\n";
     assert_eq!(read(Format::Jsonl, None, content).unwrap(), ["a", "b", "c"]);
