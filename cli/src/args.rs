@@ -24,7 +24,7 @@ pub(crate) const LOCAL_API: &str = "http://127.0.0.1:9000";
 #[command(name = "dtask", version, max_term_width = 100)]
 #[command(after_help = "Examples:
   dtask run embed-456 obj-1 obj-2 --wait
-  dtask run embed-456 --file ids.csv --column object_id --task-id erase-4711 --reason 'Ticket 4711'
+  dtask run embed-456 --file ids.csv --task-id erase-4711 --reason T-4711
   dtask outcomes erase-4711 --outcome failed --csv > failed.csv
   dtask list --status failed --since 2d
   dtask restart --status failed --since 2d")]
@@ -50,6 +50,10 @@ pub(crate) struct Connection {
     /// The profile of the AWS configuration to sign with, whatever the environment has
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
+
+    /// What the environment says, for its empty value
+    #[arg(long, global = true, hide = true, env = "AWS_PROFILE")]
+    pub(crate) aws_profile: Option<String>,
 
     /// The AWS region to sign for, if the URL does not name it
     #[arg(long, global = true, value_name = "REGION")]
@@ -123,7 +127,7 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
 
-    /// What the file holds; by default its name tells: .csv, .jsonl, .ndjson, or else one id a line
+    /// What the input holds; by default the file's name tells: .csv, .jsonl, .ndjson, or else one id a line
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
@@ -242,6 +246,10 @@ pub(crate) struct Restart {
     /// Which objects to try again: those that were not deleted, or all of them
     #[arg(long, value_enum, default_value = "open")]
     pub(crate) scope: Scope,
+
+    /// Only tasks that have not changed since this time: to repeat a command that was interrupted, give the time that it printed
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) changed_before: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -254,15 +262,11 @@ pub(crate) enum Scope {
 #[derive(Args, Debug)]
 pub(crate) struct Control {
     /// The task; without it, all tasks that the filters match
-    #[arg(value_name = "NAME", conflicts_with_all = ["status", "model", "since", "until", "changed_before"])]
+    #[arg(value_name = "NAME", conflicts_with_all = ["status", "model", "since", "until"])]
     pub(crate) name: Option<String>,
 
     #[command(flatten)]
     pub(crate) filters: Filters,
-
-    /// Only tasks that nobody has changed since this time: to repeat a command that was interrupted, give the time when it first ran
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    pub(crate) changed_before: Option<Moment>,
 
     /// Only tasks at this attempt
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]

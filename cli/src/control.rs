@@ -1,18 +1,18 @@
 //! `dtask restart` and `dtask cancel`: one task, all parts of one, or all tasks that filters match.
 
 use crate::api::{Task, TaskResponse};
-use crate::args::{Control, Scope};
+use crate::args::{Control, Restart, Scope};
 use crate::error::Error;
-use crate::parts::{CALLS_AT_ONCE, Target};
-use crate::screen::safe_lines;
+use crate::info;
+use crate::parts::{CALLS_AT_ONCE, Found, Target, not_found};
 use crate::session::Session;
-use crate::when::rfc3339;
-use crate::{info, show};
+use crate::show::{self, To};
+use crate::when::{Moment, rfc3339};
 use futures_util::{StreamExt, stream};
 use indicatif::HumanCount;
 use shared::clock::Clock;
 use shared::task::TaskStatus;
-use std::io::{IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Write};
 
 /// How many tasks the preview shows, and how many errors are named.
 const MAX_SHOWN: usize = 10;
@@ -84,7 +84,11 @@ struct Choice {
 }
 
 impl Choice {
-    fn add(&mut self, task: Task) {
+    fn add_if(&mut self, is_chosen: bool, task: Task) {
+        if !is_chosen {
+            self.skipped += 1;
+            return;
+        }
         self.objects += task.progress.total;
         self.not_deleted += task.progress.total - task.progress.deleted;
         self.remaining += task.progress.remaining;
@@ -115,7 +119,7 @@ impl Choice {
         let mut text = format!(
             "To {} {tasks}: {effect}.\n{}",
             action.verb(),
-            show::table(&self.shown)
+            show::table(&self.shown, To::Screen)
         );
         if let Some(more) = self
             .chosen
@@ -129,41 +133,58 @@ impl Choice {
     }
 }
 
-/// Finds the tasks, shows them, asks, and changes them.
+/// Restarts tasks.
 ///
 /// # Errors
 /// If the service refuses any of it, or a task does not exist.
-pub(crate) async fn control(
+pub(crate) async fn restart(session: &Session, arguments: Restart) -> Result<(), Error> {
+    let action = Action::Restart(arguments.scope);
+    control(
+        session,
+        action,
+        &arguments.control,
+        arguments.changed_before,
+    )
+    .await
+}
+
+/// Cancels tasks.
+///
+/// # Errors
+/// The same.
+pub(crate) async fn cancel(session: &Session, arguments: Control) -> Result<(), Error> {
+    control(session, Action::Cancel, &arguments, None).await
+}
+
+/// Finds the tasks, shows them, asks, and changes them.
+async fn control(
     session: &Session,
     action: Action,
-    arguments: Control,
+    arguments: &Control,
+    changed_before: Option<Moment>,
 ) -> Result<(), Error> {
-    // A command that is repeated goes on from the first one's start.
-    let start = arguments
-        .changed_before
-        .unwrap_or_else(|| Clock::System.now());
-    let choice = choose(session, action, &arguments).await?;
+    let choice = choose(session, action, arguments, changed_before).await?;
+    let is_bulk = arguments.name.is_none() || choice.chosen.len() > 1;
     if choice.chosen.is_empty() {
         session
             .screen
             .note(&format!("There is nothing to {}.", action.verb()));
-    } else if (arguments.name.is_none() || choice.chosen.len() > 1) && !arguments.yes {
+    } else if is_bulk && !arguments.yes {
         confirm(session, &choice.preview(action), action).await?;
     }
+    // A command that is repeated goes on from the first one's start, by the service's clock.
+    let start = changed_before.or_else(|| session.api.first_response());
+    let start = rfc3339(start.unwrap_or_else(|| Clock::System.now()));
     let go_on = |done: usize| {
-        let mut text = format!(
-            "{done} of {} tasks were {}.",
-            choice.chosen.len(),
-            action.past()
-        );
-        // A cancel that is repeated finds what is still open; a restart would find what has ended again.
-        if arguments.name.is_none() && matches!(action, Action::Restart(_)) {
-            let start = rfc3339(start);
-            text += &format!(" To go on, run the same command again with --changed-before {start}");
+        let all = choice.chosen.len();
+        let mut text = format!("At least {done} of {all} tasks were {}.", action.past());
+        // A cancel that is repeated finds what is still open. A restart would find what has ended again.
+        if is_bulk && matches!(action, Action::Restart(_)) {
+            text += &format!(" To go on, run the same command with --changed-before {start}");
         }
         text
     };
-    session.when_interrupted(go_on(0));
+    session.if_cut_short(go_on(0));
     let mut done = 0;
     let mut errors = Vec::new();
     let bar =
@@ -177,20 +198,16 @@ pub(crate) async fn control(
         match result {
             Ok(response) => {
                 done += 1;
-                session.when_interrupted(go_on(done));
+                session.if_cut_short(go_on(done));
                 if session.json {
                     show::report(&response.json)?;
                 } else if choice.chosen.len() == 1 {
-                    show::report(&show::details(&response.task))?;
+                    show::report(&show::details(session, &response.task))?;
                 }
             }
             Err(Error::Refused(why)) if choice.chosen.len() == 1 => errors.push(why),
             Err(Error::Refused(why)) => errors.push(format!("{}: {why}", task.id)),
-            Err(error) => {
-                session.screen.clear();
-                session.screen.note(&go_on(done));
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
         if let Some(bar) = &bar {
             bar.inc(1);
@@ -215,12 +232,7 @@ pub(crate) async fn control(
             show::counted(choice.skipped as u64, "task")
         ));
     }
-    errors.extend(
-        choice
-            .missing
-            .iter()
-            .map(|id| format!("Task with ID `{id}` not found")),
-    );
+    errors.extend(choice.missing.iter().map(|id| not_found(id).to_string()));
     if errors.is_empty() {
         return Ok(());
     }
@@ -232,51 +244,45 @@ pub(crate) async fn control(
     Err(Error::Refused(errors.join("\n")))
 }
 
-async fn choose(session: &Session, action: Action, arguments: &Control) -> Result<Choice, Error> {
+async fn choose(
+    session: &Session,
+    action: Action,
+    arguments: &Control,
+    changed_before: Option<Moment>,
+) -> Result<Choice, Error> {
     let mut choice = Choice::default();
-    let has_attempt = |task: &Task| {
-        arguments
-            .attempt
-            .is_none_or(|attempt| attempt == task.attempt)
+    let matches = |task: &Task| {
+        action.applies_to(task.status)
+            && arguments
+                .attempt
+                .is_none_or(|attempt| attempt == task.attempt)
+            && changed_before.is_none_or(|time| task.updated_at < time)
     };
-    if let Some(name) = &arguments.name {
-        let target = Target::find(&session.api, name).await?;
-        let read = info::read(&session.api, &target).await?;
-        for (id, response) in target.ids.iter().zip(read) {
-            match response.map(|response| response.task) {
-                None => choice.missing.push(id.clone()),
-                // One task that is named: the service says what is wrong.
-                Some(mut task) if target.ids.len() == 1 => {
-                    task.attempt = arguments.attempt.unwrap_or(task.attempt);
-                    choice.add(task);
-                }
-                Some(task) if action.applies_to(task.status) && has_attempt(&task) => {
-                    choice.add(task)
-                }
-                Some(_) => choice.skipped += 1,
-            }
+    let Some(name) = &arguments.name else {
+        if !arguments.filters.are_given() {
+            return Err(Error::Usage(format!(
+                "Name the task to {}, or say which ones with --status, --model, --since or --until",
+                action.verb()
+            )));
         }
+        info::each(session, &arguments.filters, |task| {
+            choice.add_if(matches(&task), task)
+        })
+        .await?;
         return Ok(choice);
-    }
-    if !arguments.filters.are_given() {
-        return Err(Error::Usage(format!(
-            "Name the task to {}, or say which ones with --status, --model, --since or --until",
-            action.verb()
-        )));
-    }
-    let is_unchanged = |task: &Task| {
-        arguments
-            .changed_before
-            .is_none_or(|time| task.updated_at < time)
     };
-    info::each(session, &arguments.filters, |task| {
-        if action.applies_to(task.status) && has_attempt(&task) && is_unchanged(&task) {
-            choice.add(task);
+    let target = Target::find(&session.api, name).await?;
+    let found = Found::read(&session.api, &target).await?;
+    choice.missing = found.missing;
+    for mut task in found.responses.into_iter().map(|response| response.task) {
+        if target.ids.len() == 1 {
+            // One task that is named: the service says what is wrong.
+            task.attempt = arguments.attempt.unwrap_or(task.attempt);
+            choice.add_if(true, task);
         } else {
-            choice.skipped += 1;
+            choice.add_if(matches(&task), task);
         }
-    })
-    .await?;
+    }
     Ok(choice)
 }
 
@@ -291,23 +297,20 @@ async fn confirm(session: &Session, preview: &str, action: Action) -> Result<(),
             action.past()
         )));
     }
-    let _ = write!(
-        err,
-        "{} them? [y/N] ",
-        safe_lines(match action {
-            Action::Restart(_) => "Restart",
-            Action::Cancel => "Cancel",
-        })
-    );
+    let _ = write!(err, "To {} them, type yes: ", action.verb());
     let _ = err.flush();
     let read = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).map(|_| line)
+        let mut line = Vec::new();
+        std::io::stdin()
+            .lock()
+            .read_until(b'\n', &mut line)
+            .map(|_| line)
     });
     let line = read
         .await
-        .map_err(|error| Error::Refused(error.to_string()))??;
-    if ["y", "yes"].contains(&line.trim().to_ascii_lowercase().as_str()) {
+        .map_err(|error| Error::Refused(error.to_string()))?;
+    let line = line.map_err(Error::file("Standard input"))?;
+    if [&b"y"[..], b"yes"].contains(&line.trim_ascii().to_ascii_lowercase().as_slice()) {
         return Ok(());
     }
     Err(Error::Refused(format!("Nothing was {}", action.past())))

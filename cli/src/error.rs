@@ -1,5 +1,6 @@
 //! Why a command ends without success.
 
+use std::error::Error as StdError;
 use std::io;
 use std::process::ExitCode;
 
@@ -12,6 +13,9 @@ pub(crate) enum Error {
     /// The service refused, or a task did not end well.
     #[error("{0}")]
     Refused(String),
+    /// The service throttles for too long.
+    #[error("{0}")]
+    Throttled(String),
     /// The service did not respond, or something else did.
     #[error("{0}")]
     Unreachable(String),
@@ -42,8 +46,8 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OutputClosed => ExitCode::SUCCESS,
-            Self::Refused(_) | Self::File { .. } => ExitCode::from(1),
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Refused(_) | Self::Throttled(_) => ExitCode::from(1),
+            Self::Usage(_) | Self::File { .. } => ExitCode::from(2),
             Self::Unreachable(_) => ExitCode::from(3),
             Self::Interrupted(_) => ExitCode::from(130),
         }
@@ -59,4 +63,13 @@ impl From<io::Error> for Error {
         let what = "The output cannot be written".to_owned();
         Self::File { what, source }
     }
+}
+
+/// What an error's innermost cause says: the outer ones only say that there is one.
+pub(crate) fn innermost(error: &dyn StdError) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }

@@ -1,6 +1,6 @@
 //! The objects' ids: read from the command line or from a file, checked, without repeats, and cut into parts that one request can take.
 //!
-//! The memory that this takes depends on the size of a part, not on how many ids there are: they go through a temporary file.
+//! They go through temporary files: of each id a bit stays in memory, and of a 64th of them a hash.
 
 mod read;
 mod repeats;
@@ -52,14 +52,14 @@ impl Ids {
         let bar = screen.bar(0, "{spinner} Read {human_pos} ids ({rate})");
         let full = || {
             Error::file(format!(
-                "The temporary folder {}",
+                "The temporary folder {} cannot be used (TMPDIR names another)",
                 std::env::temp_dir().display()
             ))
         };
         let mut repeats = Repeats::default();
         let mut spool = BufWriter::new(SpooledTempFile::new(SPOOL_BYTES));
         let mut count = 0;
-        source.each(&mut |id| {
+        source.each(screen, &mut |id| {
             repeats.push(id).map_err(full())?;
             spool.write_all(id.as_bytes()).map_err(full())?;
             spool.write_all(b"\n").map_err(full())?;

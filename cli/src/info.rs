@@ -1,15 +1,16 @@
 //! `dtask info` and `dtask list`.
 
-use crate::api::{Api, Task, TaskResponse, Wanted};
+use crate::api::{Task, Wanted};
 use crate::args::{Filters, List};
 use crate::error::Error;
-use crate::parts::{CALLS_AT_ONCE, Target};
+use crate::parts::{Found, Target};
 use crate::session::Session;
-use crate::show;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use crate::show::{self, To};
 
 /// The most tasks of one page ("limit" of the API).
 const MAX_PAGE: u64 = 1_000;
+/// The most missing parts that are named.
+const MAX_NAMED: usize = 10;
 
 /// Shows a task, or all parts of one.
 ///
@@ -17,48 +18,27 @@ const MAX_PAGE: u64 = 1_000;
 /// If it does not exist, or a part of it does not.
 pub(crate) async fn info(session: &Session, name: &str) -> Result<(), Error> {
     let target = Target::find(&session.api, name).await?;
-    let read = read(&session.api, &target).await?;
-    let missing = target
-        .ids
-        .iter()
-        .zip(&read)
-        .filter(|(_, response)| response.is_none());
-    let missing: Vec<_> = missing.map(|(id, _)| id.clone()).collect();
-    let found: Vec<_> = read.into_iter().flatten().collect();
+    let found = Found::read(&session.api, &target).await?;
     if session.json {
-        for response in &found {
-            show::print(&response.json)?;
+        for response in &found.responses {
+            show::print_lines(&(response.json.clone() + "\n"))?;
         }
     } else {
-        let tasks: Vec<Task> = found.into_iter().map(|response| response.task).collect();
-        match tasks.as_slice() {
+        match found.responses.as_slice() {
             [] => {}
-            [task] if target.ids.len() == 1 => show::print(&show::details(task))?,
-            tasks => show::print(&show::parts(&target.name, tasks, &missing))?,
+            [one] if target.ids.len() == 1 => show::print(&show::details(session, &one.task))?,
+            _ => show::print(&show::parts(session, &target, &found))?,
         }
     }
-    if missing.is_empty() {
-        return Ok(());
+    let (names, more) = found.missing.split_at(found.missing.len().min(MAX_NAMED));
+    match (names, more.len()) {
+        ([], _) => Ok(()),
+        (names, 0) => Err(Error::Refused(format!("Not found: {}", names.join(", ")))),
+        (names, more) => Err(Error::Refused(format!(
+            "Not found: {}, and {more} more",
+            names.join(", ")
+        ))),
     }
-    let (names, more) = missing.split_at(missing.len().min(10));
-    let more = if more.is_empty() {
-        String::new()
-    } else {
-        format!(", and {} more", more.len())
-    };
-    Err(Error::Refused(format!(
-        "Not found: {}{more}",
-        names.join(", ")
-    )))
-}
-
-/// The tasks of a target, in its order.
-pub(crate) async fn read(api: &Api, target: &Target) -> Result<Vec<Option<TaskResponse>>, Error> {
-    let reads = target.ids.iter().map(|id| api.info(id));
-    stream::iter(reads)
-        .buffered(CALLS_AT_ONCE)
-        .try_collect()
-        .await
 }
 
 /// Lists tasks, newest first.
@@ -77,14 +57,15 @@ pub(crate) async fn list(session: &Session, arguments: List) -> Result<(), Error
             .list(&wanted, left.min(MAX_PAGE), cursor.as_deref())
             .await?;
         let (tasks, lines): (Vec<_>, Vec<_>) = page.tasks.into_iter().unzip();
+        let header = count == 0;
         left = left.saturating_sub(tasks.len() as u64);
         count += tasks.len();
         if session.json {
             for line in lines {
-                show::print(&line)?;
+                show::print_lines(&(line + "\n"))?;
             }
         } else if !tasks.is_empty() {
-            show::print(&show::table(&tasks))?;
+            show::print(&show::table(&tasks, To::Output { header }))?;
         }
         cursor = page.next_cursor;
         if cursor.is_none() {

@@ -19,12 +19,10 @@ mod show;
 mod wait;
 mod when;
 
-use api::Api;
 use args::{Arguments, Command};
 use clap::{CommandFactory, Parser};
-use control::{Action, control};
 use error::Error;
-use screen::{Screen, safe_lines};
+use screen::safe_lines;
 use session::Session;
 use std::io::Write;
 use std::process::ExitCode;
@@ -52,10 +50,7 @@ async fn carry_out(arguments: Arguments) -> Result<(), Error> {
         clap_complete::generate(shell, &mut Arguments::command(), "dtask", &mut script);
         return Ok(std::io::stdout().write_all(&script)?);
     }
-    let screen = Screen::default();
-    let options = options(&arguments);
-    let api = Api::open(&arguments.connection, screen.clone()).await?;
-    let session = Session::new(api, screen, arguments.json, options);
+    let session = Session::open(&arguments.connection, arguments.json).await?;
     let command = async {
         match arguments.command {
             Command::Run(run) => run::run(&session, run).await,
@@ -63,10 +58,8 @@ async fn carry_out(arguments: Arguments) -> Result<(), Error> {
             Command::Info(named) => info::info(&session, &named.name).await,
             Command::List(list) => info::list(&session, list).await,
             Command::Outcomes(outcomes) => outcomes::outcomes(&session, outcomes).await,
-            Command::Restart(restart) => {
-                control(&session, Action::Restart(restart.scope), restart.control).await
-            }
-            Command::Cancel(cancel) => control(&session, Action::Cancel, cancel).await,
+            Command::Restart(restart) => control::restart(&session, restart).await,
+            Command::Cancel(cancel) => control::cancel(&session, cancel).await,
             Command::Console { port } => console::serve(&session, port).await,
             Command::Completions { .. } => Ok(()),
         }
@@ -76,27 +69,7 @@ async fn carry_out(arguments: Arguments) -> Result<(), Error> {
         _ = tokio::signal::ctrl_c() => session.interrupted(),
     };
     session.screen.clear();
-    result
-}
-
-/// The options with which a person reaches the same service again.
-fn options(arguments: &Arguments) -> String {
-    let mut options = String::new();
-    let connection = &arguments.connection;
-    let api = (connection.api != args::LOCAL_API).then_some(&connection.api);
-    for (name, value) in [
-        ("--api", api),
-        ("--profile", connection.profile.as_ref()),
-        ("--region", connection.region.as_ref()),
-    ] {
-        if let Some(value) = value {
-            options += &format!("{name} {} ", show::quoted(value));
-        }
-    }
-    if connection.sign {
-        options += "--sign ";
-    }
-    options
+    result.map_err(|error| session.explained(error))
 }
 
 /// Prints why the command ends.

@@ -5,8 +5,9 @@ use crate::args::Outcomes;
 use crate::error::Error;
 use crate::parts::Target;
 use crate::session::Session;
+use crate::show;
 use serde::Serialize;
-use std::io::{self, Write};
+use std::io;
 
 /// One line of the output.
 #[derive(Serialize)]
@@ -23,7 +24,6 @@ struct Line<'a> {
 /// If a part does not exist, or is restarted meanwhile.
 pub(crate) async fn outcomes(session: &Session, arguments: Outcomes) -> Result<(), Error> {
     let target = Target::find(&session.api, &arguments.name).await?;
-    let mut out = io::stdout();
     let mut is_first = true;
     let mut missing = Vec::new();
     let mut unfinished = 0;
@@ -49,8 +49,7 @@ pub(crate) async fn outcomes(session: &Session, arguments: Outcomes) -> Result<(
             } else {
                 json_of(lines)?
             };
-            out.write_all(&text)?;
-            out.flush()?;
+            show::print_lines(&text)?;
             is_first = false;
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -80,7 +79,7 @@ fn line<'a>(task_id: &'a str, item: &'a Item) -> Line<'a> {
 }
 
 /// CSV (RFC 4180), for the first page with the header.
-fn csv_of<'a>(lines: impl Iterator<Item = Line<'a>>, is_first: bool) -> io::Result<Vec<u8>> {
+fn csv_of<'a>(lines: impl Iterator<Item = Line<'a>>, is_first: bool) -> io::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     if is_first {
         writer.write_record(["task_id", "object_id", "outcome", "detail"])?;
@@ -89,15 +88,16 @@ fn csv_of<'a>(lines: impl Iterator<Item = Line<'a>>, is_first: bool) -> io::Resu
         let detail = line.detail.unwrap_or_default();
         writer.write_record([line.task_id, line.object_id, line.outcome, detail])?;
     }
-    writer.into_inner().map_err(|error| error.into_error())
+    let bytes = writer.into_inner().map_err(|error| error.into_error())?;
+    String::from_utf8(bytes).map_err(io::Error::other)
 }
 
 /// JSON Lines.
-fn json_of<'a>(lines: impl Iterator<Item = Line<'a>>) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
+fn json_of<'a>(lines: impl Iterator<Item = Line<'a>>) -> io::Result<String> {
+    let mut text = String::new();
     for line in lines {
-        serde_json::to_writer(&mut text, &line)?;
-        text.push(b'\n');
+        text += &serde_json::to_string(&line)?;
+        text.push('\n');
     }
     Ok(text)
 }

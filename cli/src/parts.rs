@@ -1,6 +1,6 @@
 //! The names of tasks that were created in parts: `NAME.1-of-3`, `NAME.2-of-3`, `NAME.3-of-3`.
 
-use crate::api::Api;
+use crate::api::{Api, TaskResponse};
 use crate::error::Error;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
@@ -36,13 +36,26 @@ impl Target {
         }
     }
 
+    /// A name that [`Self::find`] finds.
+    pub(crate) fn shown(&self) -> &str {
+        match self.ids.as_slice() {
+            [first, ..] if self.ids.len() > MAX_PROBED_PARTS as usize => first,
+            _ => &self.name,
+        }
+    }
+
     /// What a person means by `name`: one task, or all parts.
     ///
     /// # Errors
     /// If there is no such task.
     pub(crate) async fn find(api: &Api, name: &str) -> Result<Self, Error> {
         if let Some((base, parts)) = parse(name) {
-            return Ok(Self::of(base, parts));
+            let target = Self::of(base, parts);
+            let last = target.ids.last().map_or(name, String::as_str);
+            if api.info(name).await?.is_none() && api.info(last).await?.is_none() {
+                return Err(not_found(name));
+            }
+            return Ok(target);
         }
         if api.info(name).await?.is_some() {
             return Ok(Self::of(name, 1));
@@ -51,7 +64,7 @@ impl Target {
             .await?
             .as_slice()
         {
-            [] => Err(Error::Refused(format!("Task with ID `{name}` not found"))),
+            [] => Err(not_found(name)),
             [parts] => Ok(Self::of(name, *parts)),
             several => {
                 let names = several.iter().map(|parts| part(name, 1, *parts));
@@ -62,6 +75,39 @@ impl Target {
             }
         }
     }
+}
+
+/// The tasks of a target, as the service has them.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// In the target's order.
+    pub(crate) responses: Vec<TaskResponse>,
+    /// The ids of those that do not exist.
+    pub(crate) missing: Vec<String>,
+}
+
+impl Found {
+    /// Takes one response, or none, for each task of a target.
+    pub(crate) fn of(target: &Target, responses: Vec<Option<TaskResponse>>) -> Self {
+        let missing = target.ids.iter().zip(&responses);
+        let missing = missing.filter(|(_, response)| response.is_none());
+        Self {
+            missing: missing.map(|(id, _)| id.clone()).collect(),
+            responses: responses.into_iter().flatten().collect(),
+        }
+    }
+
+    /// Reads all of them.
+    pub(crate) async fn read(api: &Api, target: &Target) -> Result<Self, Error> {
+        let reads = target.ids.iter().map(|id| api.info(id));
+        let reads = stream::iter(reads).buffered(CALLS_AT_ONCE);
+        Ok(Self::of(target, reads.try_collect().await?))
+    }
+}
+
+/// The error for a task that does not exist.
+pub(crate) fn not_found(id: &str) -> Error {
+    Error::Refused(format!("Task with ID `{id}` not found"))
 }
 
 /// The name of one part.

@@ -4,11 +4,13 @@ use crate::api::TaskResponse;
 use crate::args::Run;
 use crate::error::Error;
 use crate::ids::{Ids, Source};
-use crate::parts::{self, Target};
+use crate::parts::{self, Found, Target};
+use crate::screen::safe;
 use crate::session::Session;
 use crate::{show, wait};
 use futures_util::{StreamExt, stream};
 use shared::task::{ModelId, RequestReason, TaskId};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -24,6 +26,7 @@ const BAR: &str = "{wide_bar} {pos}/{len} parts {eta} left";
 /// If the input is not valid, or a task of this name has other objects.
 pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> {
     check(&arguments)?;
+    session.if_cut_short("Nothing was sent");
     let source = Source::of(&arguments);
     let screen = session.screen.clone();
     let ids = tokio::task::spawn_blocking(move || Ids::read(source, &screen)).await;
@@ -73,6 +76,13 @@ fn check(arguments: &Run) -> Result<(), Error> {
     if let Some(Err(rule)) = arguments.reason.as_deref().map(RequestReason::new) {
         errors.push(format!("--reason {rule}"));
     }
+    if arguments.ids.len() > 1 && arguments.ids.iter().any(|id| id == "-") {
+        errors.push("IDS: `-` reads standard input, so it stands alone".to_owned());
+    }
+    let is_input = arguments.file.is_some() || arguments.ids == ["-"];
+    if !is_input && (arguments.format.is_some() || arguments.column.is_some()) {
+        errors.push("--format and --column are for ids that are read from a file".to_owned());
+    }
     if errors.is_empty() {
         return Ok(());
     }
@@ -100,7 +110,8 @@ async fn refuse_other_parts(session: &Session, target: &Target) -> Result<(), Er
     )))
 }
 
-/// Creates the parts, the last one first: it shows how many there are.
+/// Creates the parts: the last one first, since it shows how many there are. If it existed, then those that exist: they show whether
+/// the ids have changed before anything is created.
 async fn create(
     session: &Session,
     arguments: &Run,
@@ -112,14 +123,16 @@ async fn create(
         let mut text = if number == 1 {
             "The task may have been created. To make sure, run the same command again".to_owned()
         } else {
-            format!("{created} of {number} parts exist. To go on, run the same command again")
+            format!(
+                "At least {created} of {number} parts exist. To go on, run the same command again"
+            )
         };
         if arguments.task_id.is_none() {
             text += &format!(", with --task-id {}", target.name);
         }
         text
     };
-    session.when_interrupted(go_on(0));
+    session.if_cut_short(go_on(0));
     let bar = (number > 1).then(|| session.screen.bar(number as u64, BAR));
     let parts = ids.parts.clone();
     let ids = Arc::new(Mutex::new(ids));
@@ -149,27 +162,27 @@ async fn create(
         }
     };
     let mut parts: Vec<_> = target.ids.iter().cloned().zip(parts).collect();
-    let last = stream::iter(parts.pop()).then(&send);
-    let others = stream::iter(parts.into_iter().rev())
-        .map(&send)
-        .buffer_unordered(PARTS_AT_ONCE);
-    let mut all = std::pin::pin!(last.chain(others));
     let mut created: Vec<TaskResponse> = Vec::with_capacity(number);
-    while let Some(one) = all.next().await {
-        match one {
-            Ok(one) => created.push(one),
-            Err(error) => {
-                session.screen.clear();
-                // What the service refused is refused again.
-                if number > 1 && !matches!(error, Error::Refused(_)) {
-                    session.screen.note(&go_on(created.len()));
-                }
-                return Err(error);
+    if let Some(last) = parts.pop() {
+        created.push(send(last).await?);
+    }
+    let mut batches = vec![parts];
+    if created.iter().any(|last| last.is_replayed) && number > 1 {
+        let missing = Found::read(&session.api, target).await?.missing;
+        let missing: HashSet<_> = missing.into_iter().collect();
+        let parts = batches.into_iter().flatten();
+        let (new, old) = parts.partition(|(id, _)| missing.contains(id));
+        batches = vec![old, new];
+    }
+    for batch in batches {
+        let batch = stream::iter(batch.into_iter().rev()).map(&send);
+        let mut batch = std::pin::pin!(batch.buffer_unordered(PARTS_AT_ONCE));
+        while let Some(one) = batch.next().await {
+            created.push(one?);
+            session.if_cut_short(go_on(created.len()));
+            if let Some(bar) = &bar {
+                bar.set_position(created.len() as u64);
             }
-        }
-        session.when_interrupted(go_on(created.len()));
-        if let Some(bar) = &bar {
-            bar.inc(1);
         }
     }
     if let Some(bar) = bar {
@@ -201,25 +214,24 @@ fn report(session: &Session, target: &Target, created: &[TaskResponse]) -> Resul
         .iter()
         .filter(|response| response.is_replayed)
         .count();
-    let name = show::quoted(&target.name);
+    let name = safe(&target.name);
     let text = match (created, replayed) {
-        ([one], 0) => format!(
-            "{name} was created: {objects} of {}",
-            one.task.embedding_model_id
-        ),
+        ([one], 0) => {
+            let model = safe(&one.task.embedding_model_id);
+            format!("{name} was created: {objects} of {model}")
+        }
         ([one], _) => format!("{name} existed already: {objects}, {}", one.task.status),
         (many, 0) => format!("{name} was created in {} parts: {objects}", many.len()),
         (many, replayed) => format!(
-            "{name} has {} parts, of which {replayed} existed already: {objects}",
-            many.len()
+            "{name} has {} parts, of which {replayed} existed already: {objects}; {}",
+            many.len(),
+            show::statuses(many.iter().map(|response| &response.task))
         ),
     };
     show::report(&text)?;
     if session.screen.is_terminal() {
-        session.screen.note(&format!(
-            "To wait for it: dtask {}wait {name}",
-            session.options()
-        ));
+        let command = session.command("wait", target.shown());
+        session.screen.note(&format!("To wait for it: {command}"));
     }
     Ok(())
 }

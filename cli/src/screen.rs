@@ -2,23 +2,47 @@
 
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How often a bar moves though nothing has changed.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How often the same note is printed at most.
+const SAME_NOTE_EVERY: Duration = Duration::from_secs(30);
 
 /// Standard error. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Screen {
     bars: MultiProgress,
+    /// When notes that recur were last printed.
+    noted: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Screen {
-    /// Whether a person looks on. If not, nothing is drawn.
+    /// Whether a person looks on.
     pub(crate) fn is_terminal(&self) -> bool {
         std::io::stderr().is_terminal()
+    }
+
+    /// Whether bars are drawn. Not every terminal can.
+    pub(crate) fn draws(&self) -> bool {
+        !self.bars.is_hidden()
+    }
+
+    /// Prints a note of something that lasts: once, and then now and then.
+    pub(crate) fn note_now_and_then(&self, text: &str) {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = noted.get(text).map(Instant::elapsed);
+        if last.is_none_or(|last| last >= SAME_NOTE_EVERY) {
+            noted.insert(text.to_owned(), Instant::now());
+            drop(noted);
+            self.note(text);
+        }
     }
 
     /// Prints a line above the bars.
@@ -48,7 +72,7 @@ impl Screen {
     }
 }
 
-/// A caller's or a store's text, without what would move a terminal's cursor or reorder its line.
+/// A caller's or a store's text, without what would move a terminal's cursor or reorder its line. In JSON it stays the same text.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_safe) {
         return Cow::Borrowed(text);
@@ -57,7 +81,7 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
         if is_safe(c) {
             c.to_string()
         } else {
-            c.escape_unicode().to_string()
+            format!("\\u{:04x}", u32::from(c))
         }
     });
     Cow::Owned(escaped.collect())
@@ -71,7 +95,7 @@ pub(crate) fn safe_lines(text: &str) -> String {
 /// Not a control character, and no mark of Unicode's bidirectional algorithm (UAX #9).
 fn is_safe(c: char) -> bool {
     !c.is_control()
-        && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+        && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
@@ -81,8 +105,8 @@ mod tests {
     #[test]
     fn a_foreign_text_cannot_move_the_cursor() {
         assert_eq!(safe("日本 ok"), "日本 ok");
-        assert_eq!(safe("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
-        assert_eq!(safe("a\u{202e}b"), "a\\u{202e}b");
-        assert_eq!(safe_lines("a\nb\rc"), "a\nb\\u{d}c");
+        assert_eq!(safe("a\u{1b}[2Jb"), "a\\u001b[2Jb");
+        assert_eq!(safe("a\u{202e}b"), "a\\u202eb");
+        assert_eq!(safe_lines("a\nb\rc"), "a\nb\\u000dc");
     }
 }

@@ -1,9 +1,11 @@
 //! What all commands have in common while they run.
 
 use crate::api::Api;
+use crate::args::{Connection, LOCAL_API};
 use crate::error::Error;
 use crate::screen::Screen;
-use std::sync::{Mutex, PoisonError};
+use crate::show::quoted;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One run of the command line.
 pub(crate) struct Session {
@@ -11,61 +13,99 @@ pub(crate) struct Session {
     pub(crate) screen: Screen,
     /// Output is for programs.
     pub(crate) json: bool,
-    /// The options that reach the same service again, with a space behind each.
+    /// The options that reach the same service again.
     options: String,
-    on_interrupt: Mutex<Interrupted>,
+    if_cut_short: Mutex<CutShort>,
 }
 
-/// What an interruption means.
-enum Interrupted {
-    /// The command is cut short, and a person is told this.
-    Cut(String),
-    /// It is the usual end of the command.
+/// What it means if a command is interrupted, or the service stays out of reach.
+enum CutShort {
+    /// A person is told this: what has been done, and how to go on.
+    Told(String),
+    /// An interruption is the usual end of the command.
     End,
 }
 
 impl Session {
-    pub(crate) fn new(api: Api, screen: Screen, json: bool, options: String) -> Self {
-        Self {
-            api,
+    /// # Errors
+    /// If the service's URL is wrong, or there are no credentials.
+    pub(crate) async fn open(connection: &Connection, json: bool) -> Result<Self, Error> {
+        let screen = Screen::default();
+        Ok(Self {
+            api: Api::open(connection, screen.clone(), json).await?,
             screen,
             json,
-            options,
-            on_interrupt: Mutex::new(Interrupted::Cut("Interrupted".to_owned())),
-        }
+            options: options(connection),
+            if_cut_short: Mutex::new(CutShort::Told(String::new())),
+        })
     }
 
-    /// For commands that a person is told to run.
-    pub(crate) fn options(&self) -> &str {
-        &self.options
+    /// A command for a person to run: `verb`, which may have options, for the task `name`.
+    pub(crate) fn command(&self, verb: &str, name: &str) -> String {
+        let end = if name.starts_with('-') { "-- " } else { "" };
+        format!("dtask {}{verb} {end}{}", self.options, quoted(name))
     }
 
-    /// What a person is told if the command is interrupted from now on.
-    pub(crate) fn when_interrupted(&self, text: String) {
-        self.interruption(Interrupted::Cut(text));
+    /// What a person is told if the command is cut short from now on.
+    pub(crate) fn if_cut_short(&self, text: impl Into<String>) {
+        self.set(CutShort::Told(text.into()));
     }
 
     /// From now on an interruption is the command's usual end.
     pub(crate) fn ends_when_interrupted(&self) {
-        self.interruption(Interrupted::End);
+        self.set(CutShort::End);
     }
 
-    fn interruption(&self, meaning: Interrupted) {
-        *self
-            .on_interrupt
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = meaning;
+    fn set(&self, meaning: CutShort) {
+        *self.state() = meaning;
+    }
+
+    fn state(&self) -> MutexGuard<'_, CutShort> {
+        let state = self.if_cut_short.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How an interrupted command ends.
     pub(crate) fn interrupted(&self) -> Result<(), Error> {
-        match &*self
-            .on_interrupt
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
-            Interrupted::Cut(text) => Err(Error::Interrupted(text.clone())),
-            Interrupted::End => Ok(()),
+        match &*self.state() {
+            CutShort::Told(text) if text.is_empty() => {
+                Err(Error::Interrupted("Interrupted".to_owned()))
+            }
+            CutShort::Told(text) => Err(Error::Interrupted(text.clone())),
+            CutShort::End => Ok(()),
         }
     }
+
+    /// The error of a command, with what a person is told if it was cut short by it.
+    pub(crate) fn explained(&self, error: Error) -> Error {
+        let text = match &*self.state() {
+            CutShort::Told(text) if !text.is_empty() => text.clone(),
+            CutShort::Told(_) | CutShort::End => return error,
+        };
+        match error {
+            Error::Unreachable(why) => Error::Unreachable(format!("{why}\n{text}")),
+            Error::Throttled(why) => Error::Throttled(format!("{why}\n{text}")),
+            other => other,
+        }
+    }
+}
+
+/// Each option with a space behind it.
+fn options(connection: &Connection) -> String {
+    let api = (connection.api != LOCAL_API).then_some(&connection.api);
+    let named = [
+        ("--api", api),
+        ("--profile", connection.profile.as_ref()),
+        ("--region", connection.region.as_ref()),
+    ];
+    let mut options = String::new();
+    for (name, value) in named {
+        if let Some(value) = value {
+            options += &format!("{name} {} ", quoted(value));
+        }
+    }
+    if connection.sign {
+        options += "--sign ";
+    }
+    options
 }

@@ -1,17 +1,25 @@
 //! Tasks, as a person reads them.
 
-use crate::api::{Progress, Task};
+use crate::api::{MAX_FAILURES, Progress, Task};
 use crate::error::Error;
-use crate::screen::safe;
-use crate::when::{age, rfc3339};
-use comfy_table::{Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use crate::parts::{Found, Target};
+use crate::screen::{safe, safe_lines};
+use crate::session::Session;
+use crate::when::{Moment, age, rfc3339};
+use comfy_table::{
+    Cell, CellAlignment, Color, ColumnConstraint, ContentArrangement, Table, presets,
+};
 use indicatif::HumanCount;
 use shared::clock::Clock;
 use shared::task::TaskStatus;
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
-/// The most failures that are shown of a task.
-const MAX_FAILURES: usize = 10;
+/// A table on a terminal that is narrower cuts its words.
+const LEAST_COLUMNS: u16 = 60;
+/// Where names are in a table.
+const TASK_COLUMN: usize = 1;
+const MODEL_COLUMN: usize = 2;
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
@@ -23,6 +31,20 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
     out.write_all(b"\n")?;
+    Ok(out.flush()?)
+}
+
+/// Prints lines of JSON, or of CSV. A terminal gets no marks that would reorder them.
+///
+/// # Errors
+/// If nobody reads it, or it cannot be written.
+pub(crate) fn print_lines(lines: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    if out.is_terminal() {
+        out.write_all(safe_lines(lines).as_bytes())?;
+    } else {
+        out.write_all(lines.as_bytes())?;
+    }
     Ok(out.flush()?)
 }
 
@@ -38,7 +60,7 @@ pub(crate) fn report(text: &str) -> Result<(), Error> {
 }
 
 /// A task with everything that is known of it.
-pub(crate) fn details(task: &Task) -> String {
+pub(crate) fn details(session: &Session, task: &Task) -> String {
     let now = Clock::System.now();
     let mut text = heading(&task.id, task.status);
     let mut line = |name: &str, value: &str| text += &format!("\n  {name:9} {value}");
@@ -58,94 +80,77 @@ pub(crate) fn details(task: &Task) -> String {
     if let Some(detail) = &task.detail {
         line("detail", &safe(detail));
     }
-    for (position, failed) in task.failed_item_ids.iter().take(MAX_FAILURES).enumerate() {
+    for (position, failed) in task.failed_item_ids.iter().enumerate() {
         let name = if position == 0 { "failed" } else { "" };
         line(
             name,
             &format!("{}: {}", safe(&failed.object_id), safe(&failed.detail)),
         );
     }
-    let shown = task.failed_item_ids.len().min(MAX_FAILURES) as u64;
+    let shown = task.failed_item_ids.len() as u64;
     if task.progress.failed > shown {
         let more = HumanCount(task.progress.failed - shown);
-        line(
-            "",
-            &format!(
-                "and {more} more: dtask outcomes {} --outcome failed",
-                quoted(&task.id)
-            ),
-        );
+        let command = session.command("outcomes --outcome failed", &task.id);
+        line("", &format!("and {more} more: {command}"));
     }
     text
 }
 
 /// All parts of a task in a few lines.
-pub(crate) fn parts(name: &str, tasks: &[Task], missing: &[String]) -> String {
+pub(crate) fn parts(session: &Session, target: &Target, found: &Found) -> String {
+    let tasks = || found.responses.iter().map(|response| &response.task);
     let mut progress = Progress::default();
-    for task in tasks {
-        progress += task.progress;
-    }
-    let mut text = heading(name, overall(tasks));
+    tasks().for_each(|task| progress += task.progress);
+    let mut text = heading(&target.name, overall(tasks()));
     let mut line = |name: &str, value: &str| text += &format!("\n  {name:9} {value}");
-    let first_part = tasks.first().map_or(name, |task| task.id.as_str());
-    if let Some(task) = tasks.first() {
+    if let Some(task) = tasks().next() {
         line("model", &safe(&task.embedding_model_id));
     }
     line("objects", &objects(&progress));
-    let counts = TaskStatus::ALL.into_iter().filter_map(|status| {
-        let count = tasks.iter().filter(|task| task.status == status).count();
-        (count > 0).then(|| format!("{count} {status}"))
-    });
-    let absent = (!missing.is_empty()).then(|| format!("{} not found", missing.len()));
-    let counts: Vec<_> = counts.chain(absent).collect();
-    line(
-        "parts",
-        &format!("{}: {}", tasks.len() + missing.len(), counts.join(", ")),
-    );
-    if let Some(reason) = tasks.iter().find_map(|task| task.reason.as_ref()) {
+    let mut counts = statuses(tasks());
+    if !found.missing.is_empty() {
+        counts += &format!(", {} not found", found.missing.len());
+    }
+    line("parts", &format!("{}: {counts}", target.ids.len()));
+    if let Some(reason) = tasks().find_map(|task| task.reason.as_ref()) {
         line("reason", &safe(reason));
     }
-    let troubled = tasks
-        .iter()
-        .filter(|task| task.detail.is_some() || task.progress.failed > 0);
+    let troubled = tasks().filter(|task| task.detail.is_some() || task.progress.failed > 0);
     let troubled = troubled.map(|task| {
-        let detail = task
-            .detail
-            .as_deref()
-            .map_or_else(String::new, |detail| format!(": {}", safe(detail)));
-        format!(
-            "{}: {}{detail}",
-            safe(&task.id),
-            counted(task.progress.failed, "object")
-        )
+        let detail = task.detail.as_deref();
+        let detail = detail.map_or_else(String::new, |detail| format!(": {}", safe(detail)));
+        let failed = counted(task.progress.failed, "object");
+        format!("{}: {failed}{detail}", safe(&task.id))
     });
-    let troubled: Vec<_> = troubled
-        .chain(missing.iter().map(|id| format!("{}: not found", safe(id))))
-        .collect();
+    let missing = found.missing.iter();
+    let missing = missing.map(|id| format!("{}: not found", safe(id)));
+    let troubled: Vec<_> = troubled.chain(missing).collect();
     for (position, text) in troubled.iter().take(MAX_FAILURES).enumerate() {
         line(if position == 0 { "failed" } else { "" }, text);
     }
-    if let Some(more) = troubled
-        .len()
-        .checked_sub(MAX_FAILURES)
-        .filter(|more| *more > 0)
+    if let Some(more) = troubled.len().checked_sub(MAX_FAILURES)
+        && more > 0
     {
         line("", &format!("and {more} more parts"));
     }
     if progress.failed > 0 {
-        line(
-            "",
-            &format!(
-                "which objects: dtask outcomes {} --outcome failed",
-                quoted(first_part)
-            ),
-        );
+        let command = session.command("outcomes --outcome failed", target.shown());
+        line("", &format!("which objects: {command}"));
     }
     text
 }
 
+/// How many tasks have which status: `2 done, 1 failed`.
+pub(crate) fn statuses<'a>(tasks: impl Iterator<Item = &'a Task> + Clone) -> String {
+    let counts = TaskStatus::ALL.into_iter().filter_map(|status| {
+        let count = tasks.clone().filter(|task| task.status == status).count();
+        (count > 0).then(|| format!("{count} {status}"))
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
 /// The status of the whole: the one that is furthest from an end that nobody has to care about.
-fn overall(tasks: &[Task]) -> TaskStatus {
+fn overall<'a>(tasks: impl Iterator<Item = &'a Task> + Clone) -> TaskStatus {
     let order = [
         TaskStatus::Processing,
         TaskStatus::Pending,
@@ -153,9 +158,8 @@ fn overall(tasks: &[Task]) -> TaskStatus {
         TaskStatus::Canceled,
         TaskStatus::Done,
     ];
-    let found = order
-        .into_iter()
-        .find(|status| tasks.iter().any(|task| task.status == *status));
+    let has = |status: &TaskStatus| tasks.clone().any(|task| task.status == *status);
+    let found = order.into_iter().find(has);
     found.unwrap_or(TaskStatus::Pending)
 }
 
@@ -178,26 +182,43 @@ fn objects(progress: &Progress) -> String {
     format!("{total}: {deleted} deleted, {failed} failed, {remaining} remaining")
 }
 
+/// Where a table is printed.
+#[derive(Clone, Copy)]
+pub(crate) enum To {
+    /// Standard output; the first page of a list has a header.
+    Output {
+        /// Whether this one has.
+        header: bool,
+    },
+    /// Standard error.
+    Screen,
+}
+
 /// Tasks, one in a row.
-pub(crate) fn table(tasks: &[Task]) -> String {
+pub(crate) fn table(tasks: &[Task], to: To) -> String {
     let now = Clock::System.now();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if std::io::stdout().is_terminal() {
+    if matches!(to, To::Screen) {
+        table.use_stderr();
+    }
+    // A terminal whose size nobody has set has no columns.
+    if let Some(columns) = table.width().filter(|columns| *columns > 0) {
+        if columns < LEAST_COLUMNS {
+            return list(tasks, now);
+        }
         table.set_content_arrangement(ContentArrangement::Dynamic);
+    } else {
+        table.set_content_arrangement(ContentArrangement::Disabled);
     }
     // Colours that nobody wants are taken out when it is printed.
     table.enforce_styling();
-    table.set_header([
-        "STATUS", "TASK", "MODEL", "AGE", "DELETED", "FAILED", "LEFT",
-    ]);
+    if !matches!(to, To::Output { header: false }) {
+        table.set_header([
+            "STATUS", "TASK", "MODEL", "AGE", "DELETED", "FAILED", "LEFT",
+        ]);
+    }
     for task in tasks {
-        let Progress {
-            deleted,
-            failed,
-            remaining,
-            ..
-        } = task.progress;
         let number =
             |number: u64| Cell::new(HumanCount(number)).set_alignment(CellAlignment::Right);
         table.add_row([
@@ -205,15 +226,32 @@ pub(crate) fn table(tasks: &[Task]) -> String {
             Cell::new(safe(&task.id)),
             Cell::new(safe(&task.embedding_model_id)),
             Cell::new(age(task.created_at, now)).set_alignment(CellAlignment::Right),
-            number(deleted),
-            number(failed),
-            number(remaining),
+            number(task.progress.deleted),
+            number(task.progress.failed),
+            number(task.progress.remaining),
         ]);
     }
-    for column in table.column_iter_mut() {
+    for (at, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 1));
+        // Names may take several lines; words and numbers must not.
+        if ![TASK_COLUMN, MODEL_COLUMN].contains(&at) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table.trim_fmt()
+}
+
+/// Tasks for a narrow terminal, each in two lines.
+fn list(tasks: &[Task], now: Moment) -> String {
+    let lines = tasks.iter().map(|task| {
+        let age = age(task.created_at, now);
+        format!(
+            "{} {age}\n  {}",
+            heading(&task.id, task.status),
+            objects(&task.progress)
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn color_of(status: TaskStatus) -> (Color, &'static str) {
@@ -232,11 +270,33 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", HumanCount(count))
 }
 
-/// A word as a shell reads it.
+/// A word as a shell reads it. What a terminal must not get is written as bash and zsh read it in `$'…'`.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if word.chars().all(is_plain) {
+    if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
-    format!("'{}'", safe(word).replace('\'', r"'\''"))
+    if let Cow::Borrowed(word) = safe(word) {
+        return format!("'{}'", word.replace('\'', r"'\''"));
+    }
+    let word = word.replace('\\', r"\\").replace('\'', r"\'");
+    format!("$'{}'", safe(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_one_word_for_a_shell() {
+        for (word, expected) in [
+            ("erase-4711", "erase-4711"),
+            ("a b", "'a b'"),
+            ("", "''"),
+            ("it's", r"'it'\''s'"),
+            ("a\u{202e}'b\\", r"$'a\u202e\'b\\'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use crate::api::{Api, Progress, Task, TaskResponse};
 use crate::error::Error;
-use crate::parts::{CALLS_AT_ONCE, Target};
-use crate::screen::{Screen, safe};
+use crate::parts::{CALLS_AT_ONCE, Found, Target, not_found};
+use crate::screen::Screen;
 use crate::session::Session;
 use crate::show;
 use futures_util::future::try_join_all;
@@ -24,24 +24,21 @@ const FIRST_POLLS: [Duration; 3] = [
 const USUAL_POLL: Duration = Duration::from_secs(1);
 /// How often progress is said where no bar can be drawn.
 const SAID_EVERY: Duration = Duration::from_secs(30);
-const BAR: &str = "{wide_bar} {human_pos}/{human_len} {rate} {eta} left {msg}";
+const BAR: &str = "{wide_bar} {percent}% {rate} {eta} left {msg}";
 
 /// Waits, and prints how it ended.
 ///
 /// # Errors
 /// If a task failed or was canceled, or does not exist.
 pub(crate) async fn wait(session: &Session, name: &str) -> Result<(), Error> {
+    goes_on(session, name);
     let target = Target::find(&session.api, name).await?;
     wait_for(session, &target).await
 }
 
 /// The same for known tasks.
 pub(crate) async fn wait_for(session: &Session, target: &Target) -> Result<(), Error> {
-    session.when_interrupted(format!(
-        "The task goes on. To wait for it again: dtask {}wait {}",
-        session.options(),
-        show::quoted(&target.name)
-    ));
+    goes_on(session, target.shown());
     let watch = Watch::new(&session.screen);
     let calls = Semaphore::new(CALLS_AT_ONCE);
     let ended = target
@@ -53,62 +50,56 @@ pub(crate) async fn wait_for(session: &Session, target: &Target) -> Result<(), E
         never = watch.say(&session.screen) => match never {},
     };
     session.screen.clear();
-    report(session, target, ended)
+    report(session, target, &Found::of(target, ended))
 }
 
-/// Prints tasks that have ended.
-fn report(
-    session: &Session,
-    target: &Target,
-    ended: Vec<Option<TaskResponse>>,
-) -> Result<(), Error> {
-    let missing = target
-        .ids
-        .iter()
-        .zip(&ended)
-        .filter(|(_, ended)| ended.is_none());
-    let missing: Vec<_> = missing.map(|(id, _)| id.clone()).collect();
-    let ended: Vec<_> = ended.into_iter().flatten().collect();
+/// What is true of a task that nobody waits for.
+fn goes_on(session: &Session, name: &str) {
+    let command = session.command("wait", name);
+    session.if_cut_short(format!("The task goes on. To wait for it again: {command}"));
+}
+
+/// Prints how tasks have ended.
+fn report(session: &Session, target: &Target, found: &Found) -> Result<(), Error> {
     if session.json {
-        for response in &ended {
+        for response in &found.responses {
             show::report(&response.json)?;
         }
+    } else {
+        match found.responses.as_slice() {
+            [] => {}
+            [one] if target.ids.len() == 1 => show::report(&show::details(session, &one.task))?,
+            _ => show::report(&show::parts(session, target, found))?,
+        }
     }
-    let tasks: Vec<Task> = ended.into_iter().map(|response| response.task).collect();
-    if !session.json {
-        show::report(&match tasks.as_slice() {
-            [task] if target.ids.len() == 1 => show::details(task),
-            tasks => show::parts(&target.name, tasks, &missing),
-        })?;
-    }
-    let count = |status| tasks.iter().filter(|task| task.status == status).count();
-    let (failed, canceled) = (count(TaskStatus::Failed), count(TaskStatus::Canceled));
-    let name = safe(&target.name);
+    let count = |status| {
+        let responses = found.responses.iter();
+        responses
+            .filter(|response| response.task.status == status)
+            .count()
+    };
     if target.ids.len() == 1 {
-        return match (tasks.first(), failed + canceled) {
-            (None, _) => Err(Error::Refused(format!("Task with ID `{name}` not found"))),
-            (Some(_), 0) => Ok(()),
-            (Some(task), _) => Err(Error::Refused(format!("{name} is {}", task.status))),
+        return match found.responses.first().map(|response| response.task.status) {
+            None => Err(not_found(&target.name)),
+            Some(status @ (TaskStatus::Failed | TaskStatus::Canceled)) => {
+                Err(Error::Refused(format!("{} is {status}", target.name)))
+            }
+            Some(_) => Ok(()),
         };
     }
-    let found = [
-        (failed, "failed"),
-        (canceled, "canceled"),
-        (missing.len(), "not found"),
+    let bad = [
+        (count(TaskStatus::Failed), "failed"),
+        (count(TaskStatus::Canceled), "canceled"),
+        (found.missing.len(), "not found"),
     ];
-    let found = found.iter().filter(|(count, _)| *count > 0);
-    let found: Vec<_> = found
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-    if found.is_empty() {
+    let bad = bad.iter().filter(|(count, _)| *count > 0);
+    let bad: Vec<_> = bad.map(|(count, what)| format!("{count} {what}")).collect();
+    if bad.is_empty() {
         return Ok(());
     }
-    let mut text = format!(
-        "Of the {} parts of {name}: {}",
-        target.ids.len(),
-        found.join(", ")
-    );
-    if !missing.is_empty() {
+    let (parts, name) = (target.ids.len(), &target.name);
+    let mut text = format!("Of the {parts} parts of {name}: {}", bad.join(", "));
+    if !found.missing.is_empty() {
         text += ". To create the missing ones, run the same `dtask run` again";
     }
     Err(Error::Refused(text))
@@ -159,13 +150,16 @@ impl Watch {
 
     fn see(&self, task: &Task) {
         let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.insert(task.id.clone(), task.progress);
+        let is_new = parts.insert(task.id.clone(), task.progress).is_none();
         let sum = sum(&parts);
         drop(parts);
         self.bar.set_length(sum.total);
         self.bar.set_position(sum.total - sum.remaining);
-        self.bar
-            .set_message(format!("{} failed", HumanCount(sum.failed)));
+        self.bar.set_message(words(&sum));
+        if is_new {
+            // What was done before is no part of the rate.
+            self.bar.reset_eta();
+        }
     }
 
     /// Says the progress now and then, if no bar shows it.
@@ -176,16 +170,17 @@ impl Watch {
         loop {
             ticks.tick().await;
             let sum = sum(&self.parts.lock().unwrap_or_else(PoisonError::into_inner));
-            if !screen.is_terminal() && sum != said {
+            if !screen.draws() && sum != said {
                 said = sum;
-                let [remaining, total, failed] =
-                    [sum.remaining, sum.total, sum.failed].map(HumanCount);
-                screen.note(&format!(
-                    "{remaining} of {total} objects remain, {failed} failed"
-                ));
+                screen.note(&words(&sum));
             }
         }
     }
+}
+
+fn words(sum: &Progress) -> String {
+    let [remaining, total, failed] = [sum.remaining, sum.total, sum.failed].map(HumanCount);
+    format!("{remaining} of {total} remain, {failed} failed")
 }
 
 fn sum(parts: &HashMap<String, Progress>) -> Progress {

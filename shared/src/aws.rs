@@ -10,12 +10,16 @@
 mod http;
 mod roots;
 mod settings;
+#[cfg(feature = "sigv4")]
+mod sigv4;
 
 pub use http::http_client;
 #[cfg(feature = "store-protocol")]
 pub(crate) use http::{hyper_client, wrong_certificate};
 pub use roots::TlsRoots;
 pub use settings::AwsSettings;
+#[cfg(feature = "sigv4")]
+pub use sigv4::signature;
 
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;

@@ -1,27 +1,36 @@
 //! AWS Signature Version 4, with the credentials that the AWS CLI would use.
 
 use crate::args::Connection;
-use crate::error::Error;
+use crate::error::{Error, innermost};
+use aws_config::Region;
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use reqwest::Method;
+use shared::aws;
 use shared::clock::Clock;
-use std::error::Error as StdError;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use tokio::sync::Mutex;
 use url::Url;
 
 /// The name of API Gateway in a signature.
 const SERVICE: &str = "execute-api";
+/// How long before they expire credentials are renewed.
+const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 
-/// Signs calls. The SDK caches the credentials and renews them.
+/// Signs calls.
 #[derive(Debug)]
 pub(super) struct Signer {
-    config: SdkConfig,
+    provider: SharedCredentialsProvider,
+    /// The last ones: fetching them may take calls to AWS.
+    credentials: Mutex<Option<Credentials>>,
     region: String,
 }
 
@@ -29,56 +38,67 @@ impl Signer {
     /// # Errors
     /// If no region is known or no credentials are found.
     pub(super) async fn open(connection: &Connection, base: &Url) -> Result<Self, Error> {
-        // The SDK's own client, for SSO and roles, with the TLS that everything else here has.
-        let http = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-            .build_https();
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http.clone());
-        if let Some(profile) = &connection.profile {
-            // As with the AWS CLI, a profile that is named goes before keys in the environment.
-            let region = connection.region.clone().or_else(|| region_of(base));
-            let provider = ProviderConfig::without_region()
-                .with_http_client(http)
-                .with_region(region.map(Region::new));
-            let provider = ProfileFileCredentialsProvider::builder()
-                .configure(&provider)
-                .profile_name(profile)
-                .build();
-            loader = loader.profile_name(profile).credentials_provider(provider);
+        // The AWS CLI takes an empty AWS_PROFILE for none, and the SDK for a name.
+        let is_empty = connection.aws_profile.as_deref() == Some("");
+        let profile = connection.profile.as_deref();
+        let profile = profile.or_else(|| is_empty.then_some("default"));
+        let mut regions = DefaultRegionChain::builder();
+        if let Some(profile) = profile {
+            regions = regions.profile_name(profile);
         }
-        let named = connection.region.clone().or_else(|| region_of(base));
-        if let Some(region) = &named {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        let config = loader.load().await;
-        let region = named.or_else(|| config.region().map(ToString::to_string));
+        let region = match connection.region.clone().or_else(|| region_of(base)) {
+            Some(region) => Some(Region::new(region)),
+            None => regions.build().region().await,
+        };
         let region = region.ok_or_else(|| {
             Error::Usage(
                 "The AWS region to sign for is not known: set AWS_REGION, or give --region"
                     .to_owned(),
             )
         })?;
-        let signer = Self { config, region };
+        let settings = ProviderConfig::without_region()
+            .with_http_client(http_client())
+            .with_region(Some(region.clone()));
+        let provider = if connection.profile.is_some() {
+            // As with the AWS CLI, a profile that is named goes before keys in the environment.
+            let provider = ProfileFileCredentialsProvider::builder().configure(&settings);
+            let provider = profile
+                .into_iter()
+                .fold(provider, |it, name| it.profile_name(name));
+            SharedCredentialsProvider::new(provider.build())
+        } else {
+            let provider = DefaultCredentialsChain::builder().configure(settings);
+            let provider = profile
+                .into_iter()
+                .fold(provider, |it, name| it.profile_name(name));
+            SharedCredentialsProvider::new(provider.build().await)
+        };
+        let signer = Self {
+            provider,
+            credentials: Mutex::default(),
+            region: region.to_string(),
+        };
         signer.credentials().await?;
         Ok(signer)
     }
 
-    async fn credentials(&self) -> Result<aws_credential_types::Credentials, Error> {
-        let none = |why: &str| {
+    async fn credentials(&self) -> Result<Credentials, Error> {
+        let mut known = self.credentials.lock().await;
+        let soon = SystemTime::from(Clock::System.now()) + RENEWED_BEFORE;
+        let is_valid = |known: &Credentials| known.expiry().is_none_or(|expiry| expiry > soon);
+        if let Some(known) = known.as_ref().filter(|known| is_valid(known)) {
+            return Ok(known.clone());
+        }
+        let fetched = self.provider.provide_credentials().await;
+        let fetched = fetched.map_err(|error| {
             Error::Usage(format!(
-                "There are no AWS credentials to sign with: {why}\n\
-                 Log in (aws sso login, or aws login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+                "There are no AWS credentials to sign with: {}\n\
+                 Log in (aws sso login, or aws login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+                innermost(&error)
             ))
-        };
-        let provider = self.config.credentials_provider();
-        let provider = provider.ok_or_else(|| none("no provider is configured"))?;
-        provider.provide_credentials().await.map_err(|error| {
-            let mut innermost: &dyn StdError = &error;
-            while let Some(source) = innermost.source() {
-                innermost = source;
-            }
-            none(&innermost.to_string())
-        })
+        })?;
+        *known = Some(fetched.clone());
+        Ok(fetched)
     }
 
     /// The headers to add to a request.
@@ -89,27 +109,10 @@ impl Signer {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Vec<(String, String)>, Error> {
-        let unsigned =
-            |error: Box<dyn StdError>| Error::Usage(format!("The call cannot be signed: {error}"));
-        let identity = self.credentials().await?.into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(SERVICE)
-            .time(SystemTime::from(Clock::System.now()))
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| unsigned(error.into()))?;
-        let headers = headers.iter().copied();
-        let signable =
-            SignableRequest::new(method, url.as_str(), headers, SignableBody::Bytes(body));
-        let signable = signable.map_err(|error| unsigned(error.into()))?;
-        let signed = sign(signable, &parameters.into()).map_err(|error| unsigned(error.into()))?;
-        let (instructions, _) = signed.into_parts();
-        let headers = instructions.headers();
-        Ok(headers
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect())
+        let credentials = self.credentials().await?;
+        let to = (SERVICE, self.region.as_str());
+        aws::signature(credentials, to, method, url.as_str(), headers, body)
+            .map_err(|error| Error::Usage(format!("The call cannot be signed: {error}")))
     }
 
     /// What to do about a 403 whose text is `refusal`.
@@ -120,6 +123,10 @@ impl Signer {
         base: &Url,
         endpoint: &str,
     ) -> String {
+        let (api, stage) = names_of(base);
+        if refusal.contains("not signed") || stage == Some("internal") {
+            return "Check --api: API Gateway has no such path. Give the output ApiUrl of the stack, with its stage.".to_owned();
+        }
         if refusal.contains("expired") {
             return "Log in again (aws sso login, or aws login), and check this machine's clock."
                 .to_owned();
@@ -130,7 +137,7 @@ impl Signer {
                 self.region
             );
         }
-        let (api, stage) = names_of(base);
+        let stage = stage.unwrap_or("*");
         let partition = match self.region.split('-').next() {
             Some("cn") => "aws-cn",
             _ if self.region.starts_with("us-gov-") => "aws-us-gov",
@@ -154,18 +161,30 @@ fn region_of(base: &Url) -> Option<String> {
     labels.next().map(str::to_owned)
 }
 
-/// The API's id and its stage, or `*` where a custom domain hides them.
-fn names_of(base: &Url) -> (&str, &str) {
+/// The API's id, or `*` where a custom domain hides it, and its stage if the host is API Gateway's.
+fn names_of(base: &Url) -> (&str, Option<&str>) {
     let host = base.host_str().unwrap_or_default();
     let Some((id, _)) = host.split_once(".execute-api.") else {
-        return ("*", "*");
+        return ("*", None);
     };
     // A private API behind a VPC endpoint: API-ENDPOINT.execute-api…
     let id = id.split_once("-vpce-").map_or(id, |(id, _)| id);
     let stage = base
         .path_segments()
         .and_then(|mut segments| segments.next());
-    (id, stage.unwrap_or("*"))
+    (id, stage)
+}
+
+/// The SDK's client, for SSO and roles, with the TLS and the proxy that everything else here has.
+fn http_client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder()
+            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
+            .proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|it| it.sleep_impl()));
+        connector.build()
+    })
 }
 
 #[cfg(test)]
@@ -178,22 +197,22 @@ mod tests {
             (
                 "https://a1b2.execute-api.eu-west-1.amazonaws.com/live/internal/deletion-tasks/",
                 Some("eu-west-1"),
-                ("a1b2", "live"),
+                ("a1b2", Some("live")),
             ),
             (
                 "https://a1b2-vpce-0f.execute-api.us-east-1.amazonaws.com/live/x/",
                 Some("us-east-1"),
-                ("a1b2", "live"),
+                ("a1b2", Some("live")),
             ),
             (
                 "https://a1b2.execute-api.cn-north-1.amazonaws.com.cn/live/x/",
                 Some("cn-north-1"),
-                ("a1b2", "live"),
+                ("a1b2", Some("live")),
             ),
             (
                 "https://tasks.example.com/internal/deletion-tasks/",
                 None,
-                ("*", "*"),
+                ("*", None),
             ),
         ] {
             let url = Url::parse(url).unwrap();

@@ -2,11 +2,12 @@
 
 use crate::args::Run;
 use crate::error::Error;
+use crate::screen::Screen;
 use clap::ValueEnum;
 use serde_json::Value;
 use shared::task::check_object_id;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 /// The most errors that are named.
@@ -34,7 +35,8 @@ pub(crate) enum Source {
     File {
         /// Absent: standard input.
         path: Option<PathBuf>,
-        format: Format,
+        /// Absent: one id a line, unless it looks like something else.
+        format: Option<Format>,
         column: Option<String>,
         has_header: bool,
     },
@@ -54,13 +56,12 @@ impl Source {
             .as_deref()
             .and_then(Path::extension)
             .and_then(|extension| extension.to_str());
-        let format =
-            run.format
-                .unwrap_or(match extension.map(str::to_ascii_lowercase).as_deref() {
-                    Some("csv") => Format::Csv,
-                    Some("jsonl" | "ndjson") => Format::Jsonl,
-                    _ => Format::Lines,
-                });
+        let extension = extension.map(str::to_ascii_lowercase);
+        let format = run.format.or(match extension.as_deref() {
+            Some("csv") => Some(Format::Csv),
+            Some("jsonl" | "ndjson") => Some(Format::Jsonl),
+            _ => None,
+        });
         Self::File {
             path,
             format,
@@ -73,7 +74,7 @@ impl Source {
     ///
     /// # Errors
     /// Names what is wrong, with its line, once everything has been read.
-    pub(super) fn each(self, each: Each<'_>) -> Result<(), Error> {
+    pub(super) fn each(self, screen: &Screen, each: Each<'_>) -> Result<(), Error> {
         let mut checked = Checked {
             each,
             errors: Vec::new(),
@@ -100,16 +101,31 @@ impl Source {
                         File::open(&path)
                             .map_err(|error| Error::Usage(format!("{name}: {error}")))?,
                     ),
-                    None => Box::new(io::stdin().lock()),
+                    None => {
+                        if io::stdin().is_terminal() {
+                            screen.note("Type one id a line. Ctrl-D ends the list.");
+                        }
+                        Box::new(io::stdin().lock())
+                    }
                 };
                 let input = without_byte_order_mark(input).map_err(Error::file(name.clone()))?;
                 match format {
-                    Format::Lines => lines(&name, input, |line, text| checked.text(line, text))?,
-                    Format::Jsonl => {
+                    None => lines(&name, input, |line, text| {
+                        if line == 1 {
+                            refuse_other_formats(&name, text)?;
+                        }
+                        checked.text(line, text)
+                    })?,
+                    Some(Format::Lines) => {
+                        lines(&name, input, |line, text| checked.text(line, text))?
+                    }
+                    Some(Format::Jsonl) => {
                         let column = column.as_deref();
                         lines(&name, input, |line, text| checked.json(line, text, column))?;
                     }
-                    Format::Csv => checked.csv(&name, input, column.as_deref(), has_header)?,
+                    Some(Format::Csv) => {
+                        checked.csv(&name, input, column.as_deref(), has_header)?
+                    }
                 }
             }
         }
@@ -160,6 +176,9 @@ impl Checked<'_> {
         let value: Value = match serde_json::from_slice(text) {
             Ok(value) => value,
             Err(error) => {
+                // Its own line is always the first.
+                let error = error.to_string();
+                let error = error.split(" at line ").next().unwrap_or_default();
                 self.error(format!("line {line}: it is not JSON: {error}"));
                 return Ok(());
             }
@@ -250,9 +269,9 @@ struct Strict<R> {
     input: R,
     state: Quoting,
     line: u64,
-    /// The line where the last quoted field began, and how long it is.
+    /// The line where the last quoted field began.
     opened: u64,
-    quoted_bytes: u64,
+    record_bytes: u64,
 }
 
 enum Quoting {
@@ -270,24 +289,29 @@ impl<R: Read> Strict<R> {
             state: Quoting::FieldStart,
             line: 1,
             opened: 0,
-            quoted_bytes: 0,
+            record_bytes: 0,
         }
     }
 
     fn check(&mut self, byte: u8) -> Result<(), String> {
+        self.record_bytes += 1;
+        if self.record_bytes > MAX_LINE_BYTES {
+            return Err(format!(
+                "the record that ends at line {} or later is longer than {MAX_LINE_BYTES} bytes",
+                self.line
+            ));
+        }
         self.state = match (&self.state, byte) {
             (Quoting::Quoted, b'"') => Quoting::MaybeClosed,
-            (Quoting::Quoted, _) => {
-                self.quoted_bytes += 1;
-                if self.quoted_bytes > MAX_LINE_BYTES {
-                    return Err(self.unclosed());
-                }
-                Quoting::Quoted
-            }
+            (Quoting::Quoted, _) => Quoting::Quoted,
             (Quoting::MaybeClosed, b'"') => Quoting::Quoted,
-            (_, b',' | b'\r' | b'\n') => Quoting::FieldStart,
+            (_, b'\n') => {
+                self.record_bytes = 0;
+                Quoting::FieldStart
+            }
+            (_, b',' | b'\r') => Quoting::FieldStart,
             (Quoting::FieldStart, b'"') => {
-                (self.opened, self.quoted_bytes) = (self.line, 0);
+                self.opened = self.line;
                 Quoting::Quoted
             }
             (Quoting::FieldStart | Quoting::Plain, byte) if byte != b'"' => Quoting::Plain,
@@ -301,10 +325,6 @@ impl<R: Read> Strict<R> {
         self.line += u64::from(byte == b'\n');
         Ok(())
     }
-
-    fn unclosed(&self) -> String {
-        format!("line {}: the quote is never closed", self.opened)
-    }
 }
 
 impl<R: Read> Read for Strict<R> {
@@ -314,7 +334,8 @@ impl<R: Read> Read for Strict<R> {
             self.check(*byte).map_err(io::Error::other)?;
         }
         if read == 0 && matches!(self.state, Quoting::Quoted) {
-            return Err(io::Error::other(self.unclosed()));
+            let error = format!("line {}: the quote is never closed", self.opened);
+            return Err(io::Error::other(error));
         }
         Ok(read)
     }
@@ -340,6 +361,24 @@ fn column_of(header: &csv::ByteRecord, column: Option<&str>) -> Result<usize, St
 /// A column's number, from 1, as a position from 0.
 fn position(column: &str) -> Option<usize> {
     column.parse::<usize>().ok()?.checked_sub(1)
+}
+
+/// Ids of another format would pass for ids in lines, and nothing would be found to delete.
+fn refuse_other_formats(name: &str, line: &[u8]) -> Result<(), Error> {
+    let is_json = matches!(serde_json::from_slice(line), Ok(Value::Object(_)));
+    let mut fields = line.split(|byte| *byte == b',');
+    let is_header = fields.any(|field| {
+        let field = String::from_utf8_lossy(field);
+        USUAL_COLUMNS.contains(&field.trim_matches(['"', ' ']))
+    });
+    let format = match (is_json, is_header) {
+        (true, _) => "jsonl",
+        (false, true) => "csv",
+        (false, false) => return Ok(()),
+    };
+    Err(Error::Usage(format!(
+        "{name}: its first line looks like {format}: add --format {format}, or --format lines if each line is an id"
+    )))
 }
 
 /// The lines of a file, without their ends, numbered from 1.

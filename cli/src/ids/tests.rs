@@ -8,7 +8,7 @@ fn read(format: Format, column: Option<&str>, content: &[u8]) -> Result<Vec<Stri
     file.write_all(content).unwrap();
     let source = Source::File {
         path: Some(PathBuf::from(file.path())),
-        format,
+        format: Some(format),
         column: column.map(str::to_owned),
         has_header: true,
     };

@@ -11,8 +11,6 @@ use crate::vector::port::{Services, VectorError, VectorErrorKind};
 use crate::vector::secret::Secret;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::config::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -25,7 +23,7 @@ use hyper_util::client::legacy::{Client, connect};
 use serde::Serialize;
 use std::error::Error;
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::time::timeout;
 use tokio_rustls::rustls::CertificateError;
 
@@ -185,29 +183,8 @@ impl Http {
         let provider = self.aws.credentials_provider();
         let provider = provider.ok_or_else(|| not_made("there are no credentials".into()))?;
         let credentials = provider.provide_credentials().await;
-        let identity = credentials.map_err(|error| not_made(error.into()))?.into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(region)
-            .name(service)
-            // AWS compares it with its own.
-            .time(SystemTime::from(Clock::System.now()))
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| not_made(error.into()))?;
-        let signable = SignableRequest::new(
-            "POST",
-            url,
-            headers.iter().copied(),
-            SignableBody::Bytes(body),
-        );
-        let signable = signable.map_err(|error| not_made(error.into()))?;
-        let signed = sign(signable, &parameters.into()).map_err(|error| not_made(error.into()))?;
-        let (instructions, _) = signed.into_parts();
-        let headers = instructions.headers();
-        Ok(headers
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect())
+        let credentials = credentials.map_err(|error| not_made(error.into()))?;
+        aws::signature(credentials, (service, region), "POST", url, headers, body).map_err(not_made)
     }
 }
 

@@ -88,6 +88,15 @@ impl Service {
         seed::present(&self.running.clients.s3vectors, index, ids).await
     }
 
+    /// Creates a task, without the command line.
+    pub(crate) async fn create(&self, name: &str, ids: &[String]) {
+        let body = serde_json::json!({"embedding_model_id": "embed-456", "task_id": name, "object_ids": ids});
+        let path = format!("{}/run", http::ROOT);
+        let kind = Some("application/json");
+        let sent = http::send(self.running.api, "POST", &path, kind, body.to_string());
+        sent.await.ok();
+    }
+
     /// All tasks, as the service lists them.
     pub(crate) async fn tasks(&self) -> Vec<Value> {
         let path = format!("{}/list", http::ROOT);
@@ -139,8 +148,20 @@ pub(crate) async fn dtask(api: &str, arguments: &[&str]) -> Ran {
 }
 
 pub(crate) fn spawn(api: &str, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_dtask"))
+    spawn_with(api, arguments, &[])
+}
+
+/// With these variables, and with no other setting of AWS.
+pub(crate) fn spawn_with(api: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+    let aws = std::env::vars().map(|(name, _)| name);
+    let aws = aws.filter(|name| name.starts_with("AWS_"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dtask"));
+    for name in aws {
+        command.env_remove(name);
+    }
+    command
         .args(arguments)
+        .envs(variables.iter().copied())
         .env("DTASK_API", api)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -195,6 +216,8 @@ pub(crate) enum Fault {
     LoseResponse(&'static str),
     /// The first request of all gets this response and does not reach the service.
     Respond(&'static str),
+    /// All of them stay without a response.
+    Hold(&'static str),
 }
 
 /// Stands before a service.
@@ -240,6 +263,12 @@ impl Proxy {
         self.state.faults.load(Ordering::SeqCst)
     }
 
+    /// Whether a request held this text.
+    pub(crate) fn was_asked(&self, text: &str) -> bool {
+        let asked = self.state.asked.lock().unwrap();
+        asked.iter().any(|asked| asked.contains(text))
+    }
+
     pub(crate) async fn until_asked(&self, beginning: &str) {
         let asked = || {
             self.state
@@ -280,6 +309,12 @@ impl State {
                         Fault::LoseResponse(beginning) if is_first && text.starts_with(beginning) => {
                             self.faults.fetch_add(1, Ordering::SeqCst);
                             loses = true;
+                        }
+                        Fault::Hold(beginning) if text.starts_with(beginning) => {
+                            self.asked.lock().unwrap().push(text);
+                            // Until the caller hangs up.
+                            let _ = client.read(&mut sent).await;
+                            return Ok(());
                         }
                         Fault::Respond(response) if is_first => {
                             self.faults.fetch_add(1, Ordering::SeqCst);
