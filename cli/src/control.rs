@@ -103,24 +103,17 @@ impl Choice {
 
     fn preview(&self, action: Action) -> String {
         let tasks = show::counted(self.chosen.len() as u64, "task");
-        let objects = show::counted(self.objects, "object");
-        let [not_deleted, remaining] = [self.not_deleted, self.remaining].map(HumanCount);
+        let [all, not_deleted, remaining] =
+            [self.objects, self.not_deleted, self.remaining].map(HumanCount);
         let effect = match action {
-            Action::Restart(Scope::Open) => {
-                format!("of {objects}, the {not_deleted} that were not deleted are tried again")
-            }
+            Action::Restart(Scope::Open) => format!("Objects to try again: {not_deleted} of {all}"),
             Action::Restart(Scope::All) => {
-                format!("{objects} are deleted again, also if they were inserted since")
+                format!("Objects to delete again, also if they were inserted since: {all}")
             }
-            Action::Cancel => {
-                format!("of {objects}, the {remaining} that remain are left in the index")
-            }
+            Action::Cancel => format!("Objects that stay in the index: {remaining} of {all}"),
         };
-        let mut text = format!(
-            "To {} {tasks}: {effect}.\n{}",
-            action.verb(),
-            show::table(&self.shown, To::Screen)
-        );
+        let table = show::table(&self.shown, To::Screen);
+        let mut text = format!("To {} {tasks}. {effect}.\n{table}", action.verb());
         if let Some(more) = self
             .chosen
             .len()

@@ -16,9 +16,9 @@ async fn a_bulk_command_shows_what_it_would_do_and_asks() {
     let asked = service.dtask(&["cancel", "--status", "pending"]).await;
     asked.assert(2);
     assert!(
-        asked.err.starts_with(
-            "To cancel 3 tasks: of 6 objects, the 6 that remain are left in the index.\n"
-        ),
+        asked
+            .err
+            .starts_with("To cancel 3 tasks. Objects that stay in the index: 6 of 6.\n"),
         "{}",
         asked.err
     );
