@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Defaults,
     /// Responds to API Gateway.
     Api,
-    /// The worker or the sweeper.
+    /// Responds to a queue, a schedule or a stream.
     Background,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn all() -> Vec<Binary> {
     }
     for name in function_names() {
         let kind = match name.as_str() {
-            "deletion-worker" | "task-sweeper" => Kind::Background,
+            "deletion-worker" | "task-sweeper" | "task-events" => Kind::Background,
             _ => Kind::Api,
         };
         build(&[], &name, "release", &target);
