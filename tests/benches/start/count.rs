@@ -116,11 +116,7 @@ impl Services {
     }
 
     async fn run(&self, binary: &Binary, command: Command, until: Until) -> Function {
-        // What the baselines are called with, too.
-        let function = match binary.kind {
-            Kind::Hello | Kind::Defaults => "create-deletion-task",
-            Kind::Api | Kind::Background => &binary.name,
-        };
+        let function = &binary.function;
         let roots = match until {
             Until::FirstAnswer(Roots::System) => Some(&self.system),
             Until::FirstAnswer(Roots::Amazon) => Some(&self.amazon),
