@@ -1,5 +1,6 @@
 //! Builds what is measured. Each function is built alone, as for a deployment: features of others must not add up in it.
 
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::runtime_api::{cargo, function_names};
@@ -9,6 +10,8 @@ use tests::runtime_api::{cargo, function_names};
 pub(super) struct Binary {
     /// What it is called in the figures.
     pub(super) name: String,
+    /// The function whose variables and event it runs with.
+    pub(super) function: String,
     pub(super) kind: Kind,
     pub(super) path: PathBuf,
     pub(super) stripped_bytes: u64,
@@ -22,12 +25,15 @@ pub(super) enum Kind {
     Defaults,
     /// Responds to API Gateway.
     Api,
-    /// The worker or the sweeper.
+    /// Responds to a queue, a schedule or a stream.
     Background,
 }
 
-/// The baselines, then the functions.
-pub(super) fn all() -> Vec<Binary> {
+/// The adapter that the worker is also measured without.
+const LEFT_OUT: &str = "store-protocol";
+
+/// The baselines, then the functions whose names contain `only`.
+pub(super) fn all(only: &str) -> Vec<Binary> {
     let target = target();
     let baselines = target.join("baselines");
     let mut binaries = Vec::new();
@@ -35,23 +41,52 @@ pub(super) fn all() -> Vec<Binary> {
         ("hello", "release", "release", Kind::Hello),
         ("defaults", "plain", "plain", Kind::Defaults),
     ] {
-        build(
-            &["--manifest-path", "tests/baselines/Cargo.toml"],
-            name,
-            profile,
-            &baselines,
-        );
-        binaries.push(binary(name, kind, baselines.join(directory)));
+        let manifest = ["--manifest-path", "tests/baselines/Cargo.toml"];
+        build(&manifest, name, profile, &baselines);
+        let binary = Binary {
+            function: "create-deletion-task".to_owned(),
+            ..stripped(name, name, kind, &baselines.join(directory))
+        };
+        binaries.push(binary);
     }
+    let release = target.join("release");
     for name in function_names() {
+        if !name.contains(only) {
+            continue;
+        }
         let kind = match name.as_str() {
-            "deletion-worker" | "task-sweeper" => Kind::Background,
+            "deletion-worker" | "task-sweeper" | "task-events" => Kind::Background,
             _ => Kind::Api,
         };
         build(&[], &name, "release", &target);
-        binaries.push(binary(&name, kind, target.join("release")));
+        binaries.push(stripped(&name, &name, kind, &release));
+        if name == "deletion-worker" {
+            let features = default_features_but(LEFT_OUT, &name);
+            let features = ["--no-default-features", "--features", &features];
+            build(&features, &name, "release", &target);
+            let without = format!("{name} without {LEFT_OUT}");
+            binaries.push(stripped(&without, &name, kind, &release));
+        }
     }
     binaries
+}
+
+/// The features that a package has by default, but for one, as `cargo build` takes them.
+fn default_features_but(left_out: &str, package: &str) -> String {
+    let metadata = cargo()
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+    let package = packages.iter().find(|it| it["name"] == package);
+    let features = &package.expect("a package of the workspace")["features"]["default"];
+    let features = features.as_array().expect("default features").iter();
+    let mut features: Vec<_> = features.filter_map(Value::as_str).collect();
+    let all = features.len();
+    features.retain(|feature| *feature != left_out);
+    assert_eq!(features.len(), all - 1, "{left_out} is one of them");
+    features.join(",")
 }
 
 /// The target directory that this benchmark was built in: `<it>/<profile>/deps/<this>`.
@@ -83,20 +118,21 @@ fn build(more: &[&str], package: &str, profile: &str, target: &Path) {
     assert!(built.success(), "{package} is not built: {built}");
 }
 
-fn binary(name: &str, kind: Kind, directory: PathBuf) -> Binary {
-    let path = directory.join(name);
-    let stripped = directory.join(format!("{name}.stripped"));
+/// A binary that was just built, stripped under the name that it has in the figures: the next build may replace it.
+fn stripped(name: &str, package: &str, kind: Kind, directory: &Path) -> Binary {
+    let path = directory.join(format!("{name}.stripped"));
     let strip = Command::new("strip")
         .arg("-o")
-        .arg(&stripped)
         .arg(&path)
+        .arg(directory.join(package))
         .status();
     assert!(strip.expect("strip (binutils) runs").success());
-    let stripped_bytes = std::fs::metadata(&stripped).expect("strip wrote it").len();
+    let stripped_bytes = std::fs::metadata(&path).expect("strip wrote it").len();
     Binary {
         name: name.to_owned(),
+        function: package.to_owned(),
         kind,
-        path: stripped,
+        path,
         stripped_bytes,
     }
 }

@@ -8,20 +8,21 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use tests::bus::Bus;
 
 /// What a start takes that is not measured: each binary is in the page cache then.
 const WARM_UP: usize = 2;
 
 /// So many starts of each, in rounds: what disturbs one disturbs all. Each round has an order of its own, since a large process
 /// that ends disturbs the next. Milliseconds.
-pub(super) fn starts(binaries: &[Binary], times: usize) -> Vec<Vec<f64>> {
+pub(super) fn starts(binaries: &[Binary], times: usize, bus: &Bus) -> Vec<Vec<f64>> {
     let mut all = vec![Vec::new(); binaries.len()];
     let mut random = fastrand::Rng::with_seed(1);
     for round in 0..times + WARM_UP {
         let mut order: Vec<_> = binaries.iter().zip(&mut all).collect();
         random.shuffle(&mut order);
         for (binary, times) in order {
-            let took = start(binary);
+            let took = start(binary, bus);
             if round >= WARM_UP {
                 times.push(took.as_secs_f64() * 1e3);
             }
@@ -30,7 +31,7 @@ pub(super) fn starts(binaries: &[Binary], times: usize) -> Vec<Vec<f64>> {
     all
 }
 
-fn start(binary: &Binary) -> Duration {
+fn start(binary: &Binary, bus: &Bus) -> Duration {
     let api = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = api.local_addr().expect("an address").to_string();
     let mut command = Command::new(&binary.path);
@@ -38,6 +39,7 @@ fn start(binary: &Binary) -> Duration {
         .env_clear()
         .envs(VARIABLES)
         .env("AWS_LAMBDA_RUNTIME_API", address)
+        .env("AWS_ENDPOINT_URL_EVENTBRIDGE", bus.url())
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     let began = Instant::now();
@@ -53,7 +55,7 @@ fn start(binary: &Binary) -> Duration {
     took
 }
 
-const VARIABLES: [(&str, &str); 14] = [
+const VARIABLES: [(&str, &str); 15] = [
     ("AWS_LAMBDA_FUNCTION_NAME", "function"),
     ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
     ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
@@ -76,5 +78,6 @@ const VARIABLES: [(&str, &str); 14] = [
         "VECTOR_STORES",
         r#"{"*": "s3vectors://demo/{embedding_model_id}"}"#,
     ),
+    ("EVENT_BUS", "default"),
     ("METRICS_NAMESPACE", "DeletionTasks/live"),
 ];

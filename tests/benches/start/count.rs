@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command as Program;
 use tests::bench;
 use tests::bench::callgrind::Callgrind;
+use tests::bus::Bus;
 use tests::runtime_api::{Function, event};
 use tests::tls::{Certificate, Https};
 use tokio::process::Command;
@@ -62,17 +63,18 @@ pub(super) struct Counted {
     pub(super) private_kilobytes: u64,
 }
 
-/// The embedded services, each also behind TLS.
+/// The embedded services, each also behind TLS, and an event bus.
 pub(super) struct Services {
     running: Running,
     dynamodb: Https,
     sqs: Https,
+    bus: Bus,
     amazon: PathBuf,
     system: PathBuf,
 }
 
 impl Services {
-    pub(super) async fn start() -> Self {
+    pub(super) async fn start(bus: Bus) -> Self {
         let running = bench::start(bench::services_only()).await;
         let body = event("create-deletion-task")["body"].clone();
         let body = body.as_str().expect("a text").to_owned();
@@ -86,6 +88,7 @@ impl Services {
         Self {
             dynamodb: Https::before(running.dynamodb, &certificate).await,
             sqs: Https::before(running.sqs, &certificate).await,
+            bus,
             amazon: certificate.authority_file("and-amazon", &amazon),
             system: certificate.authority_file("and-system", &system),
             running,
@@ -113,11 +116,7 @@ impl Services {
     }
 
     async fn run(&self, binary: &Binary, command: Command, until: Until) -> Function {
-        // What the baselines are called with, too.
-        let function = match binary.kind {
-            Kind::Hello | Kind::Defaults => "create-deletion-task",
-            Kind::Api | Kind::Background => &binary.name,
-        };
+        let function = &binary.function;
         let roots = match until {
             Until::FirstAnswer(Roots::System) => Some(&self.system),
             Until::FirstAnswer(Roots::Amazon) => Some(&self.amazon),
@@ -128,6 +127,7 @@ impl Services {
             ("PATH", std::env::var("PATH").unwrap_or_default()),
             ("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.url()),
             ("AWS_ENDPOINT_URL_SQS", self.sqs.url()),
+            ("AWS_ENDPOINT_URL_EVENTBRIDGE", self.bus.url()),
         ];
         if let Some(roots) = roots {
             let roots = roots.to_str().expect("a path in UTF-8");
