@@ -1,4 +1,4 @@
-"""Stories of the console. Each has a name that says what holds, and its own tasks."""
+"""Stories of the console. Each has its own tasks."""
 
 import concurrent.futures
 import csv
@@ -6,19 +6,15 @@ import json
 import os
 import pathlib
 import re
-import signal
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
-from processes import free_port
-from proxy import API, Proxy
+from processes import build, free_port
+from proxy import Proxy
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from stories import API, Stories
 
 WIDE, NARROW = (1440, 900), (360, 740)
-EXAMPLE = {"embedding_model_id": "embed-456", "task_id": "delete-xyz", "object_ids": ["obj-1", "obj-2"]}
 # `slow` is an index that takes its time.
 STORES = '{"slow": "s3vectors://demo/embed-456?objects_per_second=1", "*": "s3vectors://demo/{embedding_model_id}"}'
 # Every rule of axe, those of best practice among them.
@@ -26,65 +22,27 @@ AXE = """
     const {violations} = await axe.run(document, {resultTypes: ["violations"]});
     return violations.map(({id, nodes}) => id + ": " + nodes.slice(0, 3).map(({html, failureSummary}) => html.slice(0, 200) + " " + failureSummary).join(" | "));
 """
-# Kept from before the page's own scripts: what its policy has stopped.
-WATCH = "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI));"
 
 
-class Story:
-    """A browser, the address of a runner, and what the stories do with them."""
-
-    def __init__(self, browser, report, processes, screenshots):
-        self.browser = browser
-        self.expect = report and report.expect
-        self.processes = processes
-        self.screenshots = screenshots
-        self.api = None
-
-    # ------------------------------------------------------------ the service
-
-    def start(self, *flags, port=0):
-        """Starts a runner, and returns its address."""
-        name = f"runner-{len(self.processes.started)}"
-        command = ["cargo", "run", "--locked", "--quiet", "--", "--port", str(port), *flags]
-        said = self.processes.start(name, command, lambda text: "Ready" in text)
-        self.api = re.search(r"^API (\S+)", said, re.M)[1]
-        return self.api
-
-    def stop(self):
-        """Stops the runner that was started last."""
-        process = self.processes.started.pop()
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-
-    def call(self, method, name, body=None, **query):
-        data = None if body is None else json.dumps(body).encode()
-        address = f"{self.api}{API}{name}?{urllib.parse.urlencode(query)}"
-        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return json.load(response)
-
-    def create(self, **fields):
-        return self.call("POST", "run", {**EXAMPLE, **fields})
-
-    def create_all(self, task_ids):
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda task_id: self.create(task_id=task_id), task_ids))
+class Console(Stories):
+    """The console of one runner, and of others where a story needs one."""
 
     def prepare(self):
         """Starts two services: one without a worker, for a thousand tasks, and one for most stories. What takes long begins here."""
-        self.crowd = self.start("--no-worker")
-        crowd = Story(self.browser, None, self.processes, self.screenshots)
-        crowd.api = self.crowd
+        os.environ["VECTOR_STORES"] = STORES
+        crowd = Console(self.browser, self.processes, self.report, self.screenshots)
+        crowd.start("--no-worker", name="crowd")
+        self.crowd = crowd.api
         pool = concurrent.futures.ThreadPoolExecutor(1)
         self.created = pool.submit(crowd.create_all, [f"task-{number:04}" for number in range(1000)])
         self.start()
         ids = [f"obj-{number}" for number in range(901, 20_901)]
         self.create(task_id="large", object_ids=ids, reason="Article 17, ticket 4711")
+        self.browser.size(*WIDE)
 
-    def ended(self, task_id):
-        """Waits until a task has ended."""
-        ends = ("done", "failed", "canceled")
-        return self.browser.wait(f"{task_id} ends", lambda: (task := self.call("GET", "info", task_id=task_id))["status"] in ends and task)
+    def create_all(self, task_ids):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda task_id: self.create(task_id=task_id), task_ids))
 
     # ------------------------------------------------------------ the page
 
@@ -130,13 +88,6 @@ class Story:
                 return
         self.expect(f"the tabulator reaches {what}", False, passed)
 
-    def size(self, width, height):
-        self.browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
-
-    def scheme(self, name):
-        feature = {"name": "prefers-color-scheme", "value": name}
-        self.browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-
     def hide(self, is_hidden):
         """Tells the page that nobody sees it, or that somebody does."""
         self.browser.run("Object.defineProperty(document, 'hidden', {value: given[0], configurable: true}); document.dispatchEvent(new Event('visibilitychange'))", is_hidden)
@@ -146,31 +97,31 @@ class Story:
         if self.browser.run("return typeof axe") == "undefined":
             self.browser.driver.execute_script(pathlib.Path(os.environ["AXE"]).read_text())
         for width, height in (WIDE, NARROW):
-            self.size(width, height)
+            self.browser.size(width, height)
             fits = self.browser.run("return document.documentElement.scrollWidth <= innerWidth")
             self.expect(f"{what} at {width} px: nothing to scroll to the side", fits)
             for scheme in ("light", "dark"):
-                self.scheme(scheme)
+                self.browser.scheme(scheme)
                 findings = self.browser.run(AXE)
                 self.expect(f"{what} at {width} px, {scheme}: no finding of axe", findings == [], findings)
                 self.browser.driver.save_screenshot(str(self.screenshots / f"{what.replace(' ', '-')}-{width}-{scheme}.png"))
-        self.size(*WIDE)
-        self.scheme("light")
-
-    def has_kept_its_policy(self):
-        """Nothing was stopped by the page's policy, and its scripts have logged no error."""
-        violations = self.browser.run("return window.violations")
-        self.expect("the policy of the page stopped nothing", violations == [], violations)
-        errors = [line for line in self.browser.log() if "Failed to load resource" not in line and "net::ERR" not in line]
-        self.expect("the page logged no error", errors == [], errors)
+        self.browser.size(*WIDE)
+        self.browser.scheme("light")
 
     # ------------------------------------------------------------ the stories
 
+    def what_the_policy_stops_is_noticed(self):
+        """Without this, what holds after each story could not fail."""
+        self.open()
+        self.browser.log()
+        self.browser.run("document.body.setAttribute('style', 'color: red')")
+        self.expect("the page and the log tell of it", self.browser.run("return violations.length") == 1 and self.browser.log() != [])
+        self.open()
+
     def the_example_from_pending_to_done_while_the_server_goes_and_comes_back(self):
-        shared = self.api
-        data = self.processes.folder / "data"
+        data = self.processes.folder / "tasks-of-the-example"
         port = free_port()
-        self.start("--data", str(data), "--no-worker", port=port)
+        self.start("--data", data, "--no-worker", name="example", port=port)
         self.open()
         self.shows("#list-end", "No task yet")
         self.inspect("an empty list")
@@ -178,11 +129,11 @@ class Story:
         self.create()
         self.browser.wait("the new task is shown", lambda: self.row("delete-xyz"))
         self.expect("a new task is pending", "pending" in self.row("delete-xyz"), self.row("delete-xyz"))
-        self.stop()
+        self.processes.stop("example")
         self.shows("#connection", "Cannot reach the server since")
         self.expect("its row stays while the server is gone", "pending" in (self.row("delete-xyz") or ""))
         self.inspect("the server gone")
-        self.start("--data", str(data), port=port)
+        self.start("--data", data, name="example", port=port)
         self.browser.wait("the banner goes", lambda: not self.text("#connection"))
         self.browser.one("#rows a").click()
         self.shows("#task-title", "delete-xyz")
@@ -196,8 +147,7 @@ class Story:
         self.browser.wait("its row is done", lambda: "done" in (self.row("delete-xyz") or ""))
         self.expect("the focus is on the task it was on", self.focus() == "delete-xyz", self.focus())
         self.expect("the page was never loaded again", self.browser.run("return window.isSamePage") is True)
-        self.stop()
-        self.api = shared
+        self.processes.stop("example")
 
     def twenty_thousand_objects_page_by_page(self):
         self.ended("large")
@@ -215,7 +165,7 @@ class Story:
         self.expect("the page before has the second thousand", self.objects() == failed[1000:2000], self.objects()[:3])
         self.inspect("a task")
         origin = {"origin": self.api, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
-        self.browser.driver.execute_cdp_cmd("Browser.grantPermissions", origin)
+        self.browser.devtools("Browser.grantPermissions", **origin)
         self.browser.one("#copy").click()
         self.shows("#objects-note", "Copied 1,000 ids")
         copied = self.browser.run("return navigator.clipboard.readText()")
@@ -410,16 +360,10 @@ class Story:
     def lists(self, proxy):
         return [path for _, path in proxy.calls if path.startswith(f"{API}list")]
 
-    def a_token_and_a_server_that_asks_to_wait(self):
+    def the_page_waits_as_it_is_told_and_while_nobody_sees_it(self):
         with Proxy(self.api) as proxy:
-            proxy.token = "secret"
             self.open(origin=proxy.url)
-            self.shows("#connection", "This console has another token")
-            self.browser.open(f"{proxy.url}/#token=secret")
-            self.browser.wait("the token lets the page in", lambda: self.seen("#rows tr"))
-            self.expect("the token is not in the address", "secret" not in self.browser.driver.current_url, self.browser.driver.current_url)
-            self.open(origin=proxy.url)
-            self.browser.wait("the page has kept the token", lambda: self.seen("#rows tr"))
+            self.browser.wait("the tasks are shown", lambda: self.seen("#rows tr"))
             proxy.refusals = [(429, {"Retry-After": "4"})]
             self.shows("#connection", "Too many calls at once; try again (status 429")
             refused = proxy.calls[-1][0]
@@ -439,10 +383,10 @@ class Story:
         self.api = self.crowd
         self.browser.wait("all are created", self.created.done)
         with Proxy(self.api) as proxy:
-            self.size(1440, 12_000)
+            self.browser.size(1440, 12_000)
             self.open(origin=proxy.url)
             self.browser.wait("a screen that is higher than a page is filled", lambda: self.browser.run("return document.querySelectorAll('#rows tr').length") > 200)
-            self.size(*WIDE)
+            self.browser.size(*WIDE)
             self.browser.run("window.longest = 0; new PerformanceObserver(list => list.getEntries().forEach(({duration}) => longest = Math.max(longest, duration))).observe({type: 'longtask', buffered: true})")
             self.browser.wait("all are shown", lambda: self.browser.run("scrollTo(0, document.body.scrollHeight)") or "1,000 tasks. There are no others." in self.text("#list-end"))
             shown = self.browser.run("return [...document.querySelectorAll('#rows a')].map(link => link.textContent)")
@@ -491,6 +435,41 @@ class Story:
         self.browser.one("summary").click()
         self.inspect("a list")
 
+    def picture(self, file):
+        """Makes the picture of the README: a list with a task of each kind."""
+        os.environ["VECTOR_STORES"] = STORES.replace("slow", "embed-500").replace("objects_per_second=1", "objects_per_second=60")
+        self.start()
+        self.browser.size(1200, 470)
+        for task_id, fields in {
+            "reindex-embed-457": {"embedding_model_id": "embed-457", "object_ids": [f"obj-{number}" for number in range(1, 41)]},
+            "delete-xyz": {},
+            "user-4711": {"object_ids": [f"obj-{number}" for number in range(3, 260)]},
+        }.items():
+            self.create(task_id=task_id, **fields)
+            self.ended(task_id)
+        self.create(task_id="tenant-18", embedding_model_id="embed-500", object_ids=[f"obj-{number}" for number in range(260, 1_300)])
+        self.create(task_id="import-rollback", object_ids=[f"obj-{number}" for number in range(2_000, 9_000)])
+        self.call("PUT", "cancel", task_id="import-rollback")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.open()
+        self.browser.wait("the tasks are at work", lambda: re.search("processing.*deleted", self.row("tenant-18") or "", re.S))
+        self.browser.driver.save_screenshot(str(file))
+
+    STORIES = (
+        what_the_policy_stops_is_noticed,
+        the_example_from_pending_to_done_while_the_server_goes_and_comes_back,
+        no_text_of_a_caller_is_html,
+        a_walk_by_keyboard_to_a_canceled_task,
+        a_restart_says_what_it_will_do_and_what_has_changed_meanwhile,
+        filters_are_in_the_address,
+        of_two_states_of_a_task_the_newer_one_stays,
+        what_lags_never_replaces_what_is_newer,
+        the_page_waits_as_it_is_told_and_while_nobody_sees_it,
+        twenty_thousand_objects_page_by_page,
+        the_list_with_tasks,
+        a_thousand_tasks,
+    )
+
 
 def without_the_oldest_of_them(path, body):
     """A list that does not yet have some of the new tasks."""
@@ -498,67 +477,3 @@ def without_the_oldest_of_them(path, body):
     if path.startswith(f"{API}list"):
         page["tasks"] = [task for task in page["tasks"] if task["id"] not in {f"late-{number:03}" for number in range(50)}]
     return json.dumps(page).encode()
-
-
-STORIES = [
-    Story.the_example_from_pending_to_done_while_the_server_goes_and_comes_back,
-    Story.no_text_of_a_caller_is_html,
-    Story.a_walk_by_keyboard_to_a_canceled_task,
-    Story.a_restart_says_what_it_will_do_and_what_has_changed_meanwhile,
-    Story.filters_are_in_the_address,
-    Story.of_two_states_of_a_task_the_newer_one_stays,
-    Story.what_lags_never_replaces_what_is_newer,
-    Story.a_token_and_a_server_that_asks_to_wait,
-    Story.twenty_thousand_objects_page_by_page,
-    Story.the_list_with_tasks,
-    Story.a_thousand_tasks,
-]
-
-
-def test(browser, report, processes, screenshots, name):
-    """Runs the stories whose names contain `name`, on one service after another."""
-    os.environ["VECTOR_STORES"] = STORES
-    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-    story = Story(browser, report, processes, screenshots)
-    story.prepare()
-    story.size(*WIDE)
-    story.open()
-    browser.log()
-    # Without this, the two checks of each story could not fail.
-    browser.run("document.body.setAttribute('style', 'color: red')")
-    report.expect("what the policy stops is noticed", browser.run("return violations.length") == 1 and browser.log() != [])
-    for tell in STORIES:
-        title = tell.__name__.replace("_", " ")
-        if name not in title:
-            continue
-        print(f"\n{title}", flush=True)
-        began = time.monotonic()
-        try:
-            tell(story)
-        except Exception as error:  # the next stories can still tell something
-            browser.driver.save_screenshot(str(screenshots / f"failed-{tell.__name__}.png"))
-            report.expect(title, False, f"{type(error).__name__}: {str(error).partition('Stacktrace')[0].strip()}")
-        story.has_kept_its_policy()
-        print(f"        {time.monotonic() - began:.1f} s", flush=True)
-
-
-def picture(browser, processes, file):
-    """Makes the picture of the README: a list with a task of each kind."""
-    os.environ["VECTOR_STORES"] = STORES.replace("slow", "embed-500").replace("objects_per_second=1", "objects_per_second=60")
-    story = Story(browser, None, processes, file.parent)
-    story.start()
-    story.size(1200, 470)
-    for task_id, fields in {
-        "reindex-embed-457": {"embedding_model_id": "embed-457", "object_ids": [f"obj-{number}" for number in range(1, 41)]},
-        "delete-xyz": {},
-        "user-4711": {"object_ids": [f"obj-{number}" for number in range(3, 260)]},
-    }.items():
-        story.create(task_id=task_id, **fields)
-        story.ended(task_id)
-    story.create(task_id="tenant-18", embedding_model_id="embed-500", object_ids=[f"obj-{number}" for number in range(260, 1_300)])
-    story.create(task_id="import-rollback", object_ids=[f"obj-{number}" for number in range(2_000, 9_000)])
-    story.call("PUT", "cancel", task_id="import-rollback")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    story.open()
-    browser.wait("the tasks are at work", lambda: re.search("processing.*deleted", story.row("tenant-18") or "", re.S))
-    browser.driver.save_screenshot(str(file))

@@ -1,17 +1,21 @@
-"""The console and the guard of `cargo run`, tested in a real Chromium. `run` installs what it needs; everything is on loopback."""
+"""The console, the page at `/docs` and the guard of `cargo run`, tested in a real Chromium. `run` installs what it needs; everything is on loopback."""
 
 import argparse
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import console  # noqa: E402
-import origins  # noqa: E402
 from browser import Browser  # noqa: E402
+from console import Console  # noqa: E402
+from docs import Docs  # noqa: E402
+from origins import Origins  # noqa: E402
 from processes import ROOT, Failed, Processes  # noqa: E402
+
+KINDS = (Docs, Origins, Console)
 
 
 class Report:
@@ -33,17 +37,51 @@ def arguments():
     return parser.parse_args()
 
 
+def title(kind, story):
+    return f"{kind.__name__.lower()}: {story.__name__.replace('_', ' ')}"
+
+
+def told(name):
+    """The stories whose names contain `name`, by their kinds."""
+    chosen = {kind: [story for story in kind.STORIES if name in title(kind, story)] for kind in KINDS}
+    if not any(chosen.values()):
+        names = "\n".join(f"  {title(kind, story)}" for kind in KINDS for story in kind.STORIES)
+        raise Failed(f"no story's name contains {name!r}. The stories are:\n{names}")
+    return {kind: stories for kind, stories in chosen.items() if stories}
+
+
+def tell(stage, story, name):
+    """Runs one story. One that fails leaves a screenshot, and the next ones still run."""
+    print(f"\n{name}", flush=True)
+    began = time.monotonic()
+    shared = stage.api
+    try:
+        story(stage)
+        stage.afterwards()
+    except Exception as error:
+        stage.browser.driver.save_screenshot(str(stage.screenshots / f"failed-{story.__name__}.png"))
+        stage.expect(name, False, f"{type(error).__name__}: {str(error).partition('Stacktrace')[0].strip()}")
+    # A story may have started a service of its own.
+    stage.api = shared
+    print(f"        {time.monotonic() - began:.1f} s", flush=True)
+
+
 def main():
     given = arguments()
+    chosen = told(given.story)
     given.screenshots.mkdir(parents=True, exist_ok=True)
     report = Report()
-    with tempfile.TemporaryDirectory() as folder, Processes(folder) as processes, Browser(folder) as browser:
+    with tempfile.TemporaryDirectory() as folder, Browser(folder) as browser:
         if given.picture:
-            console.picture(browser, processes, ROOT / "docs/images/console.png")
+            with Processes(folder) as processes:
+                Console(browser, processes, report, given.screenshots).picture(ROOT / "docs/images/console.png")
             return
-        if given.story in "origins":
-            origins.test(browser, report, processes.start_service("--allow-host", "allowed.example"))
-        console.test(browser, report, processes, given.screenshots, given.story)
+        for kind, stories in chosen.items():
+            with Processes(folder) as processes:
+                stage = kind(browser, processes, report, given.screenshots)
+                stage.prepare()
+                for story in stories:
+                    tell(stage, story, title(kind, story))
     if report.failed:
         raise Failed(f"{report.failed} checks failed")
 

@@ -1,26 +1,28 @@
-"""What stands before the console in some stories: a program that passes calls on, as `dtask console` does, and fails on demand."""
+"""What stands before the console in some stories: a server that passes requests on, and fails on demand."""
 
 import http.server
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
-API = "/internal/deletion-tasks/"
+from stories import API
+
+PROBLEM = {"Content-Type": "application/problem+json"}
 
 
 class Proxy:
     """Passes requests on to a runner.
 
-    `token`: what each call of the API must carry as its bearer token. `refusals`: responses to the next calls, each a status and headers.
-    `change`: gets a path and the body of a successful response, and returns the body to respond with. `calls`: the time and the path of
-    each call.
+    `refusals`: the responses to the next calls, each a status and headers. `change`: gets a path and the body of a successful response, and
+    returns the body to respond with. `gone`: ids of tasks that the service does not have. `calls`: the time and the path of each call.
     """
 
     def __init__(self, runner):
         self.runner = runner
-        self.token = None
         self.refusals = []
+        self.gone = set()
         self.change = lambda path, body: body
         self.calls = []
         proxy = self
@@ -58,11 +60,11 @@ class Proxy:
         is_call = request.path.startswith(API)
         if is_call:
             self.calls.append((time.monotonic(), request.path))
-            if self.token and request.headers["Authorization"] != f"Bearer {self.token}":
-                return 401, {"Content-Type": "application/problem+json"}, b'{"detail": "This console has another token"}'
+            if set(urllib.parse.parse_qs(request.path.partition("?")[2]).get("task_id", ())) & self.gone:
+                return 404, PROBLEM, b'{"detail": "Task not found"}'
             if self.refusals:
                 status, headers = self.refusals.pop(0)
-                return status, {"Content-Type": "application/problem+json", **headers}, b'{"detail": "Too many calls at once; try again"}'
+                return status, {**PROBLEM, **headers}, b'{"detail": "Too many calls at once; try again"}'
         passed_on = urllib.request.Request(self.runner + request.path, method=request.command)
         try:
             with urllib.request.urlopen(passed_on, timeout=20) as response:
