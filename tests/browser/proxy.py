@@ -15,8 +15,8 @@ PROBLEM = {"Content-Type": "application/problem+json"}
 class Proxy:
     """Passes requests on to a runner.
 
-    `refusals`: the responses to the next calls, each a status and headers. `change`: gets a path and the body of a successful response, and
-    returns the body to respond with. `gone`: ids of tasks that the service does not have. `calls`: the time and the path of each call.
+    `change`: gets a path and the body of a successful response, and returns the body to respond with. `gone`: ids of tasks that the service
+    does not have. `calls`: the time and the path of each call. `refusals`: what `refuse` was told and has not happened yet.
     """
 
     def __init__(self, runner):
@@ -46,6 +46,10 @@ class Proxy:
     def __exit__(self, *_):
         self.server.shutdown()
 
+    def refuse(self, *refusals, to=""):
+        """Refuses the next calls whose path contains `to`. Each refusal is a status and headers."""
+        self.refusals = [(to, *refusal) for refusal in refusals]
+
     def respond(self, request):
         status, headers, body = self.response(request)
         request.send_response(status)
@@ -62,8 +66,8 @@ class Proxy:
             self.calls.append((time.monotonic(), request.path))
             if set(urllib.parse.parse_qs(request.path.partition("?")[2]).get("task_id", ())) & self.gone:
                 return 404, PROBLEM, b'{"detail": "Task not found"}'
-            if self.refusals:
-                status, headers = self.refusals.pop(0)
+            if self.refusals and self.refusals[0][0] in request.path:
+                _, status, headers = self.refusals.pop(0)
                 return status, {**PROBLEM, **headers}, b'{"detail": "Too many calls at once; try again"}'
         passed_on = urllib.request.Request(self.runner + request.path, method=request.command)
         try:
