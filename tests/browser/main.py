@@ -1,6 +1,7 @@
 """The console, the page at `/docs` and the guard of `cargo run`, tested in a real Chromium. `run` installs what it needs; everything is on loopback."""
 
 import argparse
+import concurrent.futures
 import pathlib
 import subprocess
 import sys
@@ -11,22 +12,32 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from browser import Browser  # noqa: E402
 from console import Console  # noqa: E402
+from crowd import Crowd  # noqa: E402
 from docs import Docs  # noqa: E402
+from objects import Objects  # noqa: E402
 from origins import Origins  # noqa: E402
-from processes import ROOT, Failed, Processes  # noqa: E402
+from processes import ROOT, Failed, Processes, build  # noqa: E402
 
-KINDS = (Docs, Origins, Console)
+# What takes longest comes first.
+KINDS = (Console, Crowd, Objects, Docs, Origins)
+# Kinds at once, each with a browser and services of its own: they mostly wait.
+AT_ONCE = 2
 
 
 class Report:
-    """What held and what did not."""
+    """What held and what did not. It is printed story by story, since several are told at once."""
 
     def __init__(self):
         self.failed = 0
+        self.lines = []
 
     def expect(self, what, holds, seen=""):
-        print(f"{'ok    ' if holds else 'FAILED'}  {what}{'' if holds else f': {seen}'}", flush=True)
+        self.lines.append(f"{'ok    ' if holds else 'FAILED'}  {what}{'' if holds else f': {seen}'}")
         self.failed += not holds
+
+    def print(self, heading):
+        print("\n".join(["", heading, *self.lines]), flush=True)
+        self.lines = []
 
 
 def arguments():
@@ -52,7 +63,6 @@ def told(name):
 
 def tell(stage, story, name):
     """Runs one story. One that fails leaves a screenshot, and the next ones still run."""
-    print(f"\n{name}", flush=True)
     began = time.monotonic()
     shared = stage.api
     try:
@@ -63,27 +73,33 @@ def tell(stage, story, name):
         stage.expect(name, False, f"{type(error).__name__}: {str(error).partition('Stacktrace')[0].strip()}")
     # A story may have started a service of its own.
     stage.api = shared
-    print(f"        {time.monotonic() - began:.1f} s", flush=True)
+    stage.report.print(f"{name} ({time.monotonic() - began:.1f} s)")
+
+
+def tell_all(kind, stories, screenshots):
+    """Runs the stories of one kind. Returns how many checks failed."""
+    report = Report()
+    with tempfile.TemporaryDirectory() as folder, Browser(folder) as browser, Processes(folder) as processes:
+        stage = kind(browser, processes, report, screenshots)
+        stage.prepare()
+        for story in stories:
+            tell(stage, story, title(kind, story))
+    return report.failed
 
 
 def main():
     given = arguments()
     chosen = told(given.story)
     given.screenshots.mkdir(parents=True, exist_ok=True)
-    report = Report()
-    with tempfile.TemporaryDirectory() as folder, Browser(folder) as browser:
-        if given.picture:
-            with Processes(folder) as processes:
-                Console(browser, processes, report, given.screenshots).picture(ROOT / "docs/images/console.png")
-            return
-        for kind, stories in chosen.items():
-            with Processes(folder) as processes:
-                stage = kind(browser, processes, report, given.screenshots)
-                stage.prepare()
-                for story in stories:
-                    tell(stage, story, title(kind, story))
-    if report.failed:
-        raise Failed(f"{report.failed} checks failed")
+    build()
+    if given.picture:
+        with tempfile.TemporaryDirectory() as folder, Browser(folder) as browser, Processes(folder) as processes:
+            Console(browser, processes, Report(), given.screenshots).picture(ROOT / "docs/images/console.png")
+        return
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        failed = sum(pool.map(lambda kind: tell_all(kind, chosen[kind], given.screenshots), chosen))
+    if failed:
+        raise Failed(f"{failed} checks failed")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What stands before the console in some stories: a server that passes requests on, and fails on demand."""
 
 import http.server
+import json
 import threading
 import time
 import urllib.error
@@ -25,6 +26,7 @@ class Proxy:
         self.gone = set()
         self.change = lambda path, body: body
         self.calls = []
+        self.held = None
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -50,6 +52,12 @@ class Proxy:
         """Refuses the next calls whose path contains `to`. Each refusal is a status and headers."""
         self.refusals = [(to, *refusal) for refusal in refusals]
 
+    def hold(self, part):
+        """Holds the responses to calls whose path contains `part`, until the function that it returns is called."""
+        released = threading.Event()
+        self.held = part, released
+        return released.set
+
     def respond(self, request):
         status, headers, body = self.response(request)
         request.send_response(status)
@@ -69,6 +77,8 @@ class Proxy:
             if self.refusals and self.refusals[0][0] in request.path:
                 _, status, headers = self.refusals.pop(0)
                 return status, {**PROBLEM, **headers}, b'{"detail": "Too many calls at once; try again"}'
+            if self.held and self.held[0] in request.path:
+                self.held[1].wait(20)
         passed_on = urllib.request.Request(self.runner + request.path, method=request.command)
         try:
             with urllib.request.urlopen(passed_on, timeout=20) as response:
@@ -76,3 +86,15 @@ class Proxy:
                 return response.status, dict(response.headers), self.change(request.path, body) if is_call else body
         except urllib.error.HTTPError as error:
             return error.code, dict(error.headers), error.read()
+
+
+def without(*task_ids):
+    """A list that does not have some tasks, as `change` of a proxy."""
+
+    def change(path, body):
+        page = json.loads(body)
+        if path.startswith(f"{API}list"):
+            page["tasks"] = [task for task in page["tasks"] if task["id"] not in task_ids]
+        return json.dumps(page).encode()
+
+    return change
