@@ -1,5 +1,7 @@
 """Processes that the checks in this folder start: the local runner, and programs beside it."""
 
+import functools
+import json
 import pathlib
 import signal
 import socket
@@ -9,6 +11,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Enough to compile everything.
 START_SECONDS = 1800
+CARGO_RUN = ("cargo", "run", "--locked", "--quiet", "--")
 
 
 class Failed(Exception):
@@ -20,36 +23,40 @@ class Processes:
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.started = []
+        self.started = {}
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for process in reversed(self.started):
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        for name in reversed(list(self.started)):
+            self.stop(name)
 
     def start(self, name, command, ready):
         """Starts a process, waits until its output shows that it is ready, and returns the output."""
         with open(self.folder / name, "w") as output:
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
-        self.started.append(process)
+        self.started[name] = process
         for _ in range(START_SECONDS * 10):
             if ready(self.output(name)):
                 return self.output(name)
             if process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise Failed(f"{' '.join(command)} does not start:\n{self.output(name)}")
+        raise Failed(f"{' '.join(map(str, command))} does not start:\n{self.output(name)}")
 
-    def start_service(self, *flags):
-        """Starts `cargo run` on free ports, and returns the addresses that it prints, by their names."""
-        command = ["cargo", "run", "--locked", "--quiet", "--", "--port", "0", *flags]
-        said = self.start("cargo-run", command, lambda text: "Ready" in text)
+    def stop(self, name):
+        """Stops a process as Ctrl-C does."""
+        process = self.started.pop(name)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+    def start_service(self, *flags, name="cargo-run", program=CARGO_RUN, port=0):
+        """Starts the local runner, and returns the addresses that it prints, by their names. Port 0 is any free one."""
+        said = self.start(name, [*program, "--port", str(port), *flags], lambda text: "Ready" in text)
         lines = [line.replace("API ", "API=", 1) for line in said.splitlines()]
         return dict(line.split("=", 1) for line in lines if line.startswith(("API=", "AWS_")))
 
@@ -59,7 +66,23 @@ class Processes:
 
     def all_running(self):
         """Whether all of them still run."""
-        return all(process.poll() is None for process in self.started)
+        return all(process.poll() is None for process in self.started.values())
+
+
+@functools.cache
+def build():
+    """Builds the local runner and `dtask`, and returns the folder where both are.
+
+    `-p tests` gives their dependencies the features that they have in `cargo test --workspace`, so that a run of all checks compiles
+    them once.
+    """
+    packages = ["-p", "local", "-p", "tests", "-p", "dtask"]
+    command = ["cargo", "build", "--quiet", "--locked", *packages, "--bin", "deletion-tasks", "--bin", "dtask"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    described = subprocess.run(
+        ["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return pathlib.Path(json.loads(described.stdout)["target_directory"]) / "debug"
 
 
 def free_port():

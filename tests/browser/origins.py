@@ -7,14 +7,9 @@ Everything is on loopback: the runner, a server with a page of another origin, a
 import http.server
 import json
 import threading
-import time
-import urllib.error
 import urllib.request
 
-from processes import Failed
-
-API = "/internal/deletion-tasks"
-TASK = {"embedding_model_id": "embed-456", "object_ids": ["obj-1"]}
+from stories import API, EXAMPLE, Stories
 
 
 class Page(http.server.BaseHTTPRequestHandler):
@@ -31,59 +26,47 @@ class Page(http.server.BaseHTTPRequestHandler):
         pass
 
 
-class Trial:
-    """One browser, one runner, one other origin."""
+class Origins(Stories):
+    """One runner, and one other origin."""
 
-    def __init__(self, browser, report, service, elsewhere):
-        self.browser = browser
-        self.expect = report.expect
-        self.api = service["API"]
+    def prepare(self):
+        service = self.start("--allow-host", "allowed.example")
         self.listeners = {name.removeprefix("AWS_ENDPOINT_URL_"): url for name, url in service.items()}
-        self.elsewhere = elsewhere
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.elsewhere = f"http://127.0.0.1:{server.server_port}"
+
+    def afterwards(self):
+        """What these pages do is meant to be stopped, so nothing else holds."""
 
     def visit(self, body="", origin=None):
         self.browser.open(f"{origin or self.elsewhere}/?{urllib.request.quote(body)}")
 
-    def request(self, path, body=None, address=None, headers=None):
-        """Sends a request as a program does, not from the browser."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request((address or self.api) + path, data, {"Content-Type": "application/json", **(headers or {})})
-        try:
-            with urllib.request.urlopen(request, timeout=20) as response:
-                return response.status, response.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
     def has_task(self, name):
-        return self.request(f"{API}/info?task_id={name}")[0] == 200
-
-    def wait_for_end(self, name):
-        for _ in range(200):
-            if '"done"' in self.request(f"{API}/info?task_id={name}")[1]:
-                return
-            time.sleep(0.1)
-        raise Failed(f"{name} does not end")
+        return name in [task["id"] for task in self.call("GET", "list")["tasks"]]
 
     def table(self):
         """Every item, read as by a program that has DynamoDB's address."""
         headers = {
+            "Content-Type": "application/x-amz-json-1.0",
             "X-Amz-Target": "DynamoDB_20120810.Scan",
             "X-Amz-Date": "20240521T120000Z",
             "Authorization": "AWS4-HMAC-SHA256 Credential=any/20240521/us-east-1/dynamodb/aws4_request, "
             "SignedHeaders=host;x-amz-date, Signature=any",
         }
-        status, body = self.request("/", {"TableName": "deletion-tasks"}, self.listeners["DYNAMODB"], headers)
-        return status, json.loads(body)
+        request = urllib.request.Request(self.listeners["DYNAMODB"], b'{"TableName": "deletion-tasks"}', headers)
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return json.load(response)["Items"]
 
-    def fetches(self):
+    def a_page_of_another_origin_reads_and_changes_nothing(self):
         """Fetches of every kind to each listener, from a page of another origin."""
-        self.request(f"{API}/run", {**TASK, "task_id": "kept"})
+        self.create(task_id="kept")
         for origin in (self.elsewhere, self.elsewhere.replace("127.0.0.1", "localhost"), self.elsewhere.replace("127.0.0.1", "evil.example")):
             self.visit(origin=origin)
-            self.wait_for_end("kept")
+            self.ended("kept")
             for name, address in self.listeners.items():
                 before = self.table()
-                self.expect("a program reads the table", before[0] == 200, before)
+                self.expect("a program reads the table", before != [])
                 seen = []
                 for mode in ("cors", "no-cors"):
                     for kind in ("", "text/plain", "application/json", "application/x-amz-json-1.0"):
@@ -93,16 +76,16 @@ class Trial:
                             const response = await fetch(url, {method: "POST", mode, headers, body: new Blob([body], {type})});
                             return response.type + " " + response.status + " " + await response.text();
                         """
-                        path = f"{API}/run" if name == "API" else "/"
-                        body = json.dumps({**TASK, "task_id": "evil"} if name == "API" else {"TableName": "deletion-tasks"})
+                        path = f"{API}run" if name == "API" else "/"
+                        body = json.dumps({**EXAMPLE, "task_id": "evil"} if name == "API" else {"TableName": "deletion-tasks"})
                         target = {"DYNAMODB": "DynamoDB_20120810.Scan", "SQS": "AmazonSQS.ListQueues"}.get(name)
                         seen.append(self.browser.run(script, address + path, mode, kind, body, target))
                 reads = [one for one in seen if not one.startswith(("error:", "opaque 0 "))]
                 self.expect(f"a page of {origin} reads nothing of {name}", not reads, reads)
                 self.expect(f"a page of {origin} changes nothing by {name}", self.table() == before and not self.has_task("evil"), seen)
 
-    def forms_and_frames(self):
-        form = f'<form method=post enctype=text/plain action="{self.api}{API}/run"><input name=\'{{"embedding_model_id":"embed-456","task_id":"form","object_ids":["obj-1"],"x":"\' value=\'"}}\'><button>go</button></form>'
+    def forms_and_frames_of_another_origin_are_refused(self):
+        form = f'<form method=post enctype=text/plain action="{self.api}{API}run"><input name=\'{{"embedding_model_id":"embed-456","task_id":"form","object_ids":["obj-1"],"x":"\' value=\'"}}\'><button>go</button></form>'
         self.visit(form)
         self.browser.follow("button")
         self.expect("a form of another origin is refused", "Forbidden" in self.browser.text(), self.browser.text())
@@ -116,28 +99,28 @@ class Trial:
             self.expect(f"a frame of {page} shows a refusal", "Deletion Tasks" not in seen, seen[:200])
             self.browser.driver.switch_to.default_content()
 
-    def pages(self):
+    def a_person_may_follow_a_link_to_a_page(self):
         for page in ("/", "/docs"):
             self.visit(f'<a href="{self.api}{page}">a page</a>')
             self.browser.follow("a")
             self.expect(f"a person follows a link to {page}", "Deletion Tasks" in self.browser.driver.title, self.browser.text()[:200])
         # An API response that the browser shows as a page has no policy that allows no calls.
-        self.browser.open(f"{self.api}{API}/list")
+        self.browser.open(f"{self.api}{API}list")
         script = """
             const response = await fetch(given[0], {method: "POST", headers: {"content-type": "application/json"}, body: given[1]});
             return response.status + " " + await response.text();
         """
-        seen = self.browser.run(script, f"{API}/run", json.dumps({**TASK, "task_id": "own-page"}))
+        seen = self.browser.run(script, f"{API}run", json.dumps({**EXAMPLE, "task_id": "own-page"}))
         self.expect("the page's own scripts call the API", seen.startswith("200 ") and self.has_task("own-page"), seen)
         seen = self.browser.run(script, self.listeners["DYNAMODB"], "{}")
         self.expect("they reach no other port", seen.startswith("error:"), seen)
-        self.visit(f'<a href="{self.api}{API}/list">a list</a>')
+        self.visit(f'<a href="{self.api}{API}list">a list</a>')
         self.browser.follow("a")
         self.expect("a link leads to no other path", "Forbidden" in self.browser.text(), self.browser.text()[:200])
-        self.browser.open(f"{self.api}{API}/list")
+        self.browser.open(f"{self.api}{API}list")
         self.expect("an address that a person types is served", '"tasks"' in self.browser.text(), self.browser.text()[:200])
 
-    def names(self):
+    def other_names_of_this_machine_are_refused(self):
         """Other names that resolve to this machine, as after DNS rebinding."""
         for name, address in self.listeners.items():
             port = address.rpartition(":")[2]
@@ -149,14 +132,9 @@ class Trial:
         seen = self.browser.driver.title
         self.expect("the API accepts an allowed name", seen == "Deletion Tasks", seen)
 
-
-def test(browser, report, service):
-    """Runs all of it against a runner that was started with `--allow-host allowed.example`."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    trial = Trial(browser, report, service, f"http://127.0.0.1:{server.server_port}")
-    trial.fetches()
-    trial.forms_and_frames()
-    trial.pages()
-    trial.names()
-    server.shutdown()
+    STORIES = (
+        a_page_of_another_origin_reads_and_changes_nothing,
+        forms_and_frames_of_another_origin_are_refused,
+        a_person_may_follow_a_link_to_a_page,
+        other_names_of_this_machine_are_refused,
+    )

@@ -1,28 +1,32 @@
-"""What stands before the console in some stories: a program that passes calls on, as `dtask console` does, and fails on demand."""
+"""What stands before the console in some stories: a server that passes requests on, and fails on demand."""
 
 import http.server
+import json
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
-API = "/internal/deletion-tasks/"
+from stories import API
+
+PROBLEM = {"Content-Type": "application/problem+json"}
 
 
 class Proxy:
     """Passes requests on to a runner.
 
-    `token`: what each call of the API must carry as its bearer token. `refusals`: responses to the next calls, each a status and headers.
-    `change`: gets a path and the body of a successful response, and returns the body to respond with. `calls`: the time and the path of
-    each call.
+    `change`: gets a path and the body of a successful response, and returns the body to respond with. `gone`: ids of tasks that the service
+    does not have. `calls`: the time and the path of each call. `refusals`: what `refuse` was told and has not happened yet.
     """
 
     def __init__(self, runner):
         self.runner = runner
-        self.token = None
         self.refusals = []
+        self.gone = set()
         self.change = lambda path, body: body
         self.calls = []
+        self.held = None
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -44,6 +48,16 @@ class Proxy:
     def __exit__(self, *_):
         self.server.shutdown()
 
+    def refuse(self, *refusals, to=""):
+        """Refuses the next calls whose path contains `to`. Each refusal is a status and headers."""
+        self.refusals = [(to, *refusal) for refusal in refusals]
+
+    def hold(self, part):
+        """Holds the responses to calls whose path contains `part`, until the function that it returns is called."""
+        released = threading.Event()
+        self.held = part, released
+        return released.set
+
     def respond(self, request):
         status, headers, body = self.response(request)
         request.send_response(status)
@@ -58,11 +72,13 @@ class Proxy:
         is_call = request.path.startswith(API)
         if is_call:
             self.calls.append((time.monotonic(), request.path))
-            if self.token and request.headers["Authorization"] != f"Bearer {self.token}":
-                return 401, {"Content-Type": "application/problem+json"}, b'{"detail": "This console has another token"}'
-            if self.refusals:
-                status, headers = self.refusals.pop(0)
-                return status, {"Content-Type": "application/problem+json", **headers}, b'{"detail": "Too many calls at once; try again"}'
+            if set(urllib.parse.parse_qs(request.path.partition("?")[2]).get("task_id", ())) & self.gone:
+                return 404, PROBLEM, b'{"detail": "Task not found"}'
+            if self.refusals and self.refusals[0][0] in request.path:
+                _, status, headers = self.refusals.pop(0)
+                return status, {**PROBLEM, **headers}, b'{"detail": "Too many calls at once; try again"}'
+            if self.held and self.held[0] in request.path:
+                self.held[1].wait(20)
         passed_on = urllib.request.Request(self.runner + request.path, method=request.command)
         try:
             with urllib.request.urlopen(passed_on, timeout=20) as response:
@@ -70,3 +86,15 @@ class Proxy:
                 return response.status, dict(response.headers), self.change(request.path, body) if is_call else body
         except urllib.error.HTTPError as error:
             return error.code, dict(error.headers), error.read()
+
+
+def without(*task_ids):
+    """A list that does not have some tasks, as `change` of a proxy."""
+
+    def change(path, body):
+        page = json.loads(body)
+        if path.startswith(f"{API}list"):
+            page["tasks"] = [task for task in page["tasks"] if task["id"] not in task_ids]
+        return json.dumps(page).encode()
+
+    return change

@@ -9,7 +9,8 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from processes import Program, free_port
+from processes import free_port
+from programs import Program
 
 REGION = "eu-west-1"
 # MiniStack treats the key that it was started with as the account's root. It is AWS's documented example, not a secret.

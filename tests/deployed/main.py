@@ -1,21 +1,22 @@
 """Builds template.yaml, deploys it to an emulated AWS account on loopback, and tests it. `run` calls this; see README.md."""
 
 import argparse
-import json
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 import unittest
 from pathlib import Path
 
-import adjust
-import service
-from account import Account
-from gate import Gate
-from stack import ROOT, Stack, build
-from vectors import Vectors
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+import adjust  # noqa: E402
+import processes  # noqa: E402
+import service  # noqa: E402
+from account import Account  # noqa: E402
+from gate import Gate  # noqa: E402
+from stack import Stack, build  # noqa: E402
+from vectors import Vectors  # noqa: E402
 
 TESTS = ["test_calls", "test_client", "test_dtask", "test_tasks", "test_metrics"]
 
@@ -31,27 +32,16 @@ def step(what, began):
     return time.monotonic()
 
 
-def runner():
-    """Builds the one-machine runner, for its S3 Vectors, and the command line. With `-p tests` the dependencies have the same features as in `cargo test`."""
-    packages = ["-p", "local", "-p", "tests", "-p", "dtask"]
-    command = ["cargo", "build", "--quiet", "--locked", *packages, "--bin", "deletion-tasks", "--bin", "dtask"]
-    subprocess.run(command, cwd=ROOT, check=True)
-    target = subprocess.run(
-        ["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    return Path(json.loads(target.stdout)["target_directory"]) / "debug" / "deletion-tasks"
-
-
 def deployed(folder, work):
     """Deploys the service, passes it to `work`, and stops everything."""
     began = time.monotonic()
     built = build(folder)
     began = step("the eight functions are built (sam build)", began)
-    program = runner()
+    programs = processes.build()
     began = step("the S3 Vectors server and the command line are built", began)
     running = []
     try:
-        vectors = Vectors(folder, program)
+        vectors = Vectors(folder, programs / "deletion-tasks")
         running.append(vectors)
         gate = Gate(vectors.endpoint)
         running.append(gate)
@@ -61,7 +51,7 @@ def deployed(folder, work):
         print("\n".join(f"          {line}" for line in ["For MiniStack the template is changed:", *adjust.describe()]))
         stack.deploy()
         gate.guard(account.client("iam"), stack.role_arn("DeletionWorkerRole"))
-        service.service = service.Service(account, stack, vectors, program.with_name("dtask"))
+        service.service = service.Service(account, stack, vectors, programs / "dtask")
         step("the stack is deployed (sam deploy)", began)
         return work(service.service)
     finally:

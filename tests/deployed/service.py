@@ -5,7 +5,7 @@ import json
 import unittest
 
 from api import Caller
-from processes import until
+from programs import until
 
 # The service under test; `main` sets it.
 service = None

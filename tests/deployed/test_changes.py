@@ -8,7 +8,7 @@ import zipfile
 
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
-from processes import until
+from programs import until
 from service import DeployedTest
 from stack import ROOT
 

@@ -1,6 +1,6 @@
 """The metrics in the functions' log lines, as CloudWatch reads them. MiniStack makes no metrics from log lines."""
 
-from processes import until
+from programs import until
 from service import DeployedTest
 from test_template import own_metrics
 

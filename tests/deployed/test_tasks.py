@@ -2,7 +2,7 @@
 
 import json
 
-from processes import until
+from programs import until
 from service import DeployedTest
 
 

@@ -1,18 +1,13 @@
 """Amazon S3 Vectors: the one-machine runner's embedded server, since MiniStack has none."""
 
 import re
-import sys
 from pathlib import Path
 
 import boto3
 
 from account import REGION, environment
-from processes import Program
-
-# Last, since this folder has a `processes` of its own.
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from indexes import Indexes  # noqa: E402
+from indexes import Indexes
+from programs import Program
 
 
 class Vectors(Indexes):

@@ -23,14 +23,14 @@ export function filters({ status, model, since, until }) {
 let shown = location.search;
 let onChange = () => {};
 
-/** Calls `listener(isHistory)` after each change of the address; `isHistory` where a person went back or forward. */
+/** Calls `listener()` after each change of the address. */
 export function follow(listener) {
-  onChange = isHistory => {
+  onChange = () => {
     shown = location.search;
-    listener(isHistory);
+    listener();
   };
   // A fragment changes the address, and not the view.
-  addEventListener("popstate", () => location.search !== shown && onChange(true));
+  addEventListener("popstate", () => location.search !== shown && onChange());
   document.addEventListener("click", event => {
     const link = event.target.closest("a[href]");
     const isPlain = event.button === 0 && !(event.ctrlKey || event.metaKey || event.shiftKey || event.altKey);
@@ -43,5 +43,5 @@ export function follow(listener) {
 /** Goes to an address of this page. */
 export function go(address) {
   if (address !== location.pathname + location.search) history.pushState(null, "", address);
-  onChange(false);
+  onChange();
 }

@@ -4,6 +4,14 @@ const BASE = "/internal/deletion-tasks/";
 /** Longer than API Gateway takes to give up a call. */
 const TIMEOUT = 35_000;
 const TOKEN = "token";
+/** Milliseconds by which the server's clock must differ from the browser's to be believed: its header has whole seconds, and takes time. */
+const MIN_DIFFERENCE = 5_000;
+
+/** Milliseconds that the server's clock is ahead of the browser's. */
+let ahead = 0;
+
+/** The time of the server, as far as it is known: a browser's clock may be wrong, and the times of tasks are the server's. */
+export const serverNow = () => Date.now() + ahead;
 
 /** A call that did not succeed. `status` is 0 where no response came. */
 export class ApiError extends Error {
@@ -43,17 +51,19 @@ export async function call(method, name, parameters, signal) {
     signal?.throwIfAborted();
     throw new ApiError(0, "The server cannot be reached");
   }
+  const difference = Date.parse(response.headers.get("date") ?? "") - Date.now();
+  ahead = Math.abs(difference) >= MIN_DIFFERENCE ? difference : 0;
   const seconds = Number.parseInt(response.headers.get("retry-after") ?? "", 10);
   const retryAfter = seconds >= 0 ? seconds * 1000 : undefined;
   if (response.ok && body) return { body, retryAfter };
-  throw new ApiError(response.status, described(body) ?? `The server responded with status ${response.status}`, retryAfter);
+  throw new ApiError(response.status, described(body) ?? `The server responded with status ${response.status}, and not as the API does`, retryAfter);
 }
 
-/** A problem's text, with its validation errors. */
+/** A problem's text, with its validation errors. It has no full stop at its end, as the API's own texts have none. */
 function described(problem) {
   if (typeof problem?.detail !== "string") return undefined;
   const errors = (problem.errors ?? []).map(error => `${error.parameter ?? error.pointer}: ${error.detail}`);
-  return [problem.detail, ...errors].join(". ");
+  return [problem.detail, ...errors].map(text => text.replace(/\.$/, "")).join(". ");
 }
 
 /** Keeps the token of an address that ends with `#token=…`, and takes it out of the address. Returns whether there was one. */

@@ -1,7 +1,7 @@
 // Restart and cancel: the dialog says what will happen, in numbers, and then makes the call.
 
 import { call } from "./api.js";
-import { count, objects, setText } from "./format.js";
+import { count, counted, setHidden, setText } from "./format.js";
 import { isActive } from "./state.js";
 
 const $ = id => document.getElementById(id);
@@ -28,21 +28,24 @@ export const isPossible = (action, task) => ACTIONS[action].isPossible(task);
 function restartEffect({ status, progress: { total, deleted } }, scope) {
   if (status === "pending") return "The task waits for the worker. Its message goes onto the queue once more, and nothing else changes.";
   if (scope === "all") {
-    const again = deleted ? `, the ${count(deleted)} deleted before among them. What was inserted under their ids since then is deleted too` : "";
-    return `Tries all ${objects(total)} again${again}.`;
+    const again = ` ${count(deleted)} ${deleted === 1 ? "was" : "were"} deleted before; what was inserted under ${deleted === 1 ? "its id" : "their ids"} since then is deleted too.`;
+    return `Tries every object again (${count(total)}).${deleted ? again : ""}`;
   }
   const open = total - deleted;
-  if (open === 0) return `All ${objects(total)} are deleted. Nothing is tried again: the task becomes pending, and then done.`;
+  if (open === 0) return `Every object is deleted (${count(total)}). Nothing is tried again: the task becomes pending, and then done.`;
   const kept = deleted ? ` ${count(deleted)} ${deleted === 1 ? "stays" : "stay"} deleted.` : "";
-  return `Tries the ${objects(open)} again that ${open === 1 ? "was" : "were"} not deleted.${kept}`;
+  return `Tries the ${counted(open, "object")} again that ${open === 1 ? "was" : "were"} not deleted.${kept}`;
 }
 
 function cancelEffect({ progress: { deleted, failed, remaining } }) {
-  const parts = [`Stops the task. ${count(remaining)} of its objects ${remaining === 1 ? "remains" : "remain"}, and will not be deleted.`];
-  if (deleted) parts.push(`${count(deleted)} ${deleted === 1 ? "stays" : "stay"} deleted.`);
-  if (failed) parts.push(`${count(failed)} ${failed === 1 ? "has" : "have"} failed.`);
-  parts.push("What a worker deletes at this moment is finished and counted. A restart goes on with the rest.");
-  return parts.join(" ");
+  const parts = [
+    "Stops the task.",
+    remaining && `${counted(remaining, "object")} will not be deleted.`,
+    deleted && `${count(deleted)} ${deleted === 1 ? "stays" : "stay"} deleted.`,
+    failed && `${count(failed)} ${failed === 1 ? "has" : "have"} failed.`,
+    "What a worker deletes at this moment is finished and counted. A restart goes on with the rest.",
+  ];
+  return parts.filter(Boolean).join(" ");
 }
 
 /**
@@ -60,31 +63,35 @@ export function ask(action, task, onTask) {
   const scope = () => (action === "restart" && !isActive(task) ? form.elements.scope.value : undefined);
   const render = () => {
     $("scope").hidden = scope() === undefined;
-    $("dialog-confirm").hidden = !isPossible(action, task);
+    setHidden($("dialog-confirm"), !isPossible(action, task), $("dialog-leave"));
     setText($("dialog-effect"), isPossible(action, task) ? effect(task, scope()) : `The task is ${task.status}.`);
   };
   const refuse = text => {
     problem.hidden = false;
-    setText(problem, text);
+    setText(problem, `${text}.`);
   };
 
-  /** Makes the call. It names the attempt that the person has seen, so repeating it does no harm. */
+  /** Makes the call. It names the attempt that the person has seen, so repeating it does no harm. Returns whether the task was changed. */
   const carryOut = async () => {
     const wanted = { task_id: task.id, attempt: task.attempt, scope: scope() === "all" ? "all" : undefined };
     try {
       onTask((await call("PUT", action, wanted)).body);
       return true;
     } catch (error) {
-      if (error.status === 409) {
-        task = (await call("GET", "info", { task_id: task.id })).body;
-        onTask(task);
-        refuse(`${error.message}. Nothing was changed, and the task was read again: it is ${task.status}, at attempt ${count(task.attempt)}.`);
-      } else {
-        const isOpen = error.status === 0 || error.status >= 500;
-        refuse(`${error.message}.${isOpen ? " The task may have changed nevertheless. To try again is safe: it changes the task once at most." : ""}`);
-      }
+      const isOpen = error.status === 0 || error.status >= 500;
+      refuse(isOpen ? `${error.message}. The task may have changed nevertheless. To try again is safe: it changes the task once at most` : error.message);
+      if (error.status !== 409) return false;
+      task = (await call("GET", "info", { task_id: task.id })).body;
+      onTask(task);
+      refuse(`${error.message}. Nothing was changed, and the task was read again: it is ${task.status}, at attempt ${count(task.attempt)}`);
       return false;
     }
+  };
+  /** While the call is under way the dialog stays: it could no longer be taken back, and its response is shown here. */
+  const setBusy = value => {
+    isBusy = value;
+    form.ariaBusy = String(value);
+    $("dialog-leave").disabled = value;
   };
 
   setText($("dialog-title"), title);
@@ -99,20 +106,21 @@ export function ask(action, task, onTask) {
     form.onsubmit = async event => {
       event.preventDefault();
       if (isBusy) return;
-      isBusy = true;
-      form.ariaBusy = "true";
+      setBusy(true);
       try {
         isChanged = await carryOut();
-        if (isChanged) dialog.close();
-        else render();
       } catch (error) {
         refuse(error.message);
-      } finally {
-        isBusy = false;
-        form.ariaBusy = null;
       }
+      setBusy(false);
+      if (isChanged) dialog.close();
+      else render();
     };
     $("dialog-leave").onclick = () => dialog.close();
+    // A handler that returns false would cancel too.
+    dialog.oncancel = event => {
+      if (isBusy) event.preventDefault();
+    };
     dialog.onclose = () => resolve(isChanged);
     dialog.showModal();
   });

@@ -1,5 +1,7 @@
 // Texts and small elements.
 
+import { serverNow } from "./api.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const numbers = new Intl.NumberFormat("en");
 
@@ -7,11 +9,11 @@ const numbers = new Intl.NumberFormat("en");
 export const count = number => numbers.format(number);
 
 /** `1 object`, `2 objects`. */
-export const objects = number => `${count(number)} ${number === 1 ? "object" : "objects"}`;
+export const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-/** How long ago a time was, in its largest unit. */
-export function age(time, now = Date.now()) {
-  const seconds = Math.max(0, Math.floor((now - Date.parse(time)) / 1000));
+/** How long ago a time of the API was, in its largest unit. */
+export function age(time) {
+  const seconds = Math.max(0, Math.floor((serverNow() - Date.parse(time)) / 1000));
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   if (seconds < 48 * 3600) return `${Math.floor(seconds / 3600)} h`;
@@ -30,7 +32,7 @@ export function progressText({ total, deleted, failed, remaining }) {
   return `${parts.map(([name, number]) => `${count(number)} ${name}`).join(", ")} of ${count(total)}`;
 }
 
-/** An element with properties (`class` among them) and children. Texts stay texts. */
+/** An element with properties and children. Texts stay texts. */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -44,6 +46,17 @@ export function element(name, properties = {}, ...children) {
 /** Changes an element's text only where it differs, so that a selection in it stays. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
+}
+
+/** Takes the focus from an element that goes away, and gives it to `other` rather than to nothing. */
+export function releaseFocus(node, other) {
+  if (node.contains(document.activeElement)) other.focus({ preventScroll: true });
+}
+
+/** Shows or hides an element. The focus of one that is hidden goes to `other`. */
+export function setHidden(node, isHidden, other) {
+  if (isHidden) releaseFocus(node, other);
+  node.hidden = isHidden;
 }
 
 /** A `time` that shows how long ago it was. */

@@ -2,7 +2,7 @@
 
 import * as address from "./address.js";
 import { call } from "./api.js";
-import { bar, count, element, progressText, setAge, setBar, setStatus, setText } from "./format.js";
+import { bar, count, counted, element, progressText, releaseFocus, setAge, setBar, setStatus, setText } from "./format.js";
 import { STATUSES, byAge, isActive, merged } from "./state.js";
 
 /** Rows of a page. */
@@ -13,6 +13,8 @@ const MAX_PAGES = 10;
 const POLL = 3_000;
 /** Milliseconds to the next read of a task, where the server does not say. */
 const REFRESH = 2_000;
+/** Milliseconds to the next read after the server has refused the filters. */
+const REFUSED = 30_000;
 /**
  * Milliseconds after which every task created before another is sure to be listed with it: a list may lag, and tasks of one second are
  * in the order of their ids.
@@ -41,7 +43,7 @@ export class List {
   #abort = new AbortController();
   #visible = new IntersectionObserver(changes => this.#see(changes));
   /** Reads on before the last row is reached. */
-  #nearEnd = new IntersectionObserver(([{ isIntersecting }]) => isIntersecting && !this.#moreFailed && this.#readMore(), { rootMargin: "800px" });
+  #nearEnd = new IntersectionObserver(seen => seen.at(-1).isIntersecting && !this.#moreFailed && this.#readMore(), { rootMargin: "800px" });
 
   constructor() {
     $("more").addEventListener("click", () => this.#readMore());
@@ -64,6 +66,7 @@ export class List {
     }
     if (isSame) return;
     this.#filters = filters;
+    this.#say("");
     this.#abort.abort();
     this.#abort = new AbortController();
     this.#isReadingMore = false;
@@ -86,12 +89,24 @@ export class List {
   /** Reads what is due. Returns the milliseconds until something is due again. */
   async round(signal) {
     if (Date.now() >= this.#pollAt) {
-      await this.#readNewest(signal);
+      try {
+        await this.#readNewest(signal);
+      } catch (error) {
+        if (error.status !== 422) throw error;
+        this.#say(`${error.message}.`);
+        return REFUSED;
+      }
+      this.#say("");
       this.#pollAt = Date.now() + POLL;
     }
     await this.#refresh(signal);
     const dues = this.#order.filter(needsReading).map(({ due }) => due);
     return Math.max(250, Math.min(this.#pollAt, ...dues) - Date.now());
+  }
+
+  #say(problem) {
+    $("list-problem").hidden = !problem;
+    setText($("list-problem"), problem);
   }
 
   /** Takes in a response about a task of the list. */
@@ -229,6 +244,7 @@ export class List {
 
   #remove(entry) {
     this.#visible.unobserve(entry.row);
+    releaseFocus(entry.row, $("list-title"));
     entry.row.remove();
     this.#entries.delete(entry.task.id);
     this.#order.splice(this.#order.indexOf(entry), 1);
@@ -236,6 +252,7 @@ export class List {
 
   #clear() {
     this.#visible.disconnect();
+    releaseFocus($("rows"), $("list-title"));
     $("rows").replaceChildren();
     this.#entries.clear();
     this.#order = [];
@@ -261,14 +278,12 @@ export class List {
     const isFiltered = address.to(this.#filters) !== "/";
     if (this.#cursor === undefined) return "";
     if (this.#moreFailed) return `The next tasks could not be read: ${this.#moreFailed}.`;
-    if (this.#cursor) return shown ? `${tasks(shown)}, and there are more.` : "No such task among the newest. “More” reads on.";
-    if (shown) return `${tasks(shown)}. There are no others.`;
+    if (this.#cursor) return shown ? `${counted(shown, "task")}, and there are more.` : "No such task among the newest. “More” reads on.";
+    if (shown) return `${counted(shown, "task")}. There are no others.`;
     if (isFiltered) return "No task has this status, this model and this time.";
     return "No task yet. A POST to /internal/deletion-tasks/run creates one.";
   }
 }
-
-const tasks = number => `${count(number)} ${number === 1 ? "task" : "tasks"}`;
 
 const needsReading = ({ isMissing, isVisible, task }) => isMissing || (isVisible && isActive(task));
 

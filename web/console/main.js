@@ -28,7 +28,6 @@ function show(isFirst) {
   $("list").hidden = !isList;
   $("task").hidden = isList;
   setText($("announcement"), "");
-  $("list-problem").hidden = true;
   if (isList) {
     task.leave();
     const filters = address.filters(parameters);
@@ -54,14 +53,11 @@ function show(isFirst) {
 /** Says that the server cannot be reached, or what it refuses. What was read before stays. */
 function showConnection(failure) {
   const { error, since } = failure ?? {};
-  const isFilter = error?.status === 422 || error?.status === 400;
-  $("list-problem").hidden = !isFilter;
-  setText($("list-problem"), isFilter ? `${error.message}.` : "");
   const connection = $("connection");
   const wasLost = connection.classList.contains("lost");
-  connection.classList.toggle("lost", Boolean(error) && !isFilter);
+  connection.classList.toggle("lost", Boolean(error));
   if (wasLost && !error) setText($("announcement"), "The server responds again.");
-  if (!error || isFilter) setText(connection, "");
+  if (!error) setText(connection, "");
   else if (error.status === 0) setText(connection, `Cannot reach the server since ${clock(since)}; trying again.`);
   else if (error.status === undefined) setText(connection, `The console itself failed at ${clock(since)}; trying again.`);
   else if (error.status === 401) setText(connection, `${error.message}.`);

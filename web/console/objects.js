@@ -2,7 +2,7 @@
 
 import * as address from "./address.js";
 import { call } from "./api.js";
-import { count, csvLine, element, isFormula, objects, setText } from "./format.js";
+import { count, counted, csvLine, element, isFormula, setHidden, setText } from "./format.js";
 
 const OUTCOMES = ["all", "deleted", "failed", "remaining"];
 /** The most empty pages that are passed over. */
@@ -34,8 +34,10 @@ async function patientPage(id, outcome, cursor, signal) {
     } catch (error) {
       if (tries === MAX_TRIES || ![0, 429, 503, 504].includes(error.status)) throw error;
       const pause = Math.max(error.retryAfter ?? 0, 250 * 2 ** tries);
-      await new Promise(resolve => setTimeout(resolve, pause));
-      signal.throwIfAborted();
+      await new Promise((resolve, reject) => {
+        setTimeout(resolve, pause);
+        signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      });
     }
   }
 }
@@ -47,8 +49,11 @@ export class Objects {
   #pages = [];
   #next = null;
   #items = [];
-  /** What the task was when its objects were read. */
+  /** What the task was when its objects were read; undefined if they were not. */
   #readAt;
+  #isReading = false;
+  /** Why the last read failed. */
+  #problem = "";
   #abort = new AbortController();
   #download;
   #onTask;
@@ -71,19 +76,29 @@ export class Objects {
 
   /** Forgets everything: another task is shown, or none. */
   leave() {
-    this.#abort.abort();
     this.#download?.abort();
     this.#task = undefined;
     this.#outcome = undefined;
+    this.#clear();
+  }
+
+  #clear() {
+    this.#abort.abort();
     this.#pages = [];
     this.#items = [];
+    this.#next = null;
+    this.#readAt = undefined;
+    this.#isReading = false;
+    this.#problem = "";
     $("items").replaceChildren();
   }
 
   /** Shows a task's objects. `parameters` are those of the address; without an outcome the failures come first, if there are any. */
   show(task, parameters) {
-    const outcome = parameters.outcome ?? this.#outcome ?? (task.progress.failed > 0 ? "failed" : "all");
+    const given = OUTCOMES.find(one => one === parameters.outcome);
+    const outcome = given ?? this.#outcome ?? (task.progress.failed > 0 ? "failed" : "all");
     const isOther = outcome !== this.#outcome;
+    if (isOther) this.#clear();
     this.#task = task;
     this.#outcome = outcome;
     for (const link of $("outcomes").children) {
@@ -93,13 +108,19 @@ export class Objects {
       if (own === outcome) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
-    if (isOther) this.#readFirst();
-    else if (this.#isStale() && this.#pages.length === 1 && task.status !== "processing" && !$("items").contains(getSelection().anchorNode)) this.#readFirst();
+    if (isOther || (this.#isStale() && this.#canReadAgain())) this.#readFirst();
     this.#render();
   }
 
+  /** Whether what is shown is not what the task is now. */
   #isStale() {
-    return this.#readAt !== undefined && this.#readAt !== state(this.#task);
+    return !this.#isReading && this.#readAt !== state(this.#task);
+  }
+
+  /** Whether nobody loses anything when the first page is read again. */
+  #canReadAgain() {
+    const isMoving = this.#task.status === "processing" && !this.#problem;
+    return !isMoving && this.#pages.length < 2 && !$("items").contains(getSelection().anchorNode);
   }
 
   #readFirst() {
@@ -116,21 +137,23 @@ export class Objects {
     this.#abort.abort();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
-    this.#readAt = undefined;
+    this.#isReading = true;
     try {
       const body = await page(this.#task.id, this.#outcome, pages.at(-1).cursor, signal);
       this.#pages = pages;
       this.#items = body.items;
       this.#next = body.items_cursor;
       this.#readAt = state(body);
-      const rows = body.items.map(row);
-      $("items").replaceChildren(...rows);
+      this.#problem = "";
+      this.#isReading = false;
+      $("items").replaceChildren(...body.items.map(row));
       setText($("objects-note"), "");
       this.#onTask(body);
     } catch (error) {
       if (signal.aborted) return;
-      this.#readAt = "failed";
-      setText($("objects-note"), `The objects could not be read: ${error.message}.`);
+      this.#isReading = false;
+      this.#readAt = undefined;
+      this.#problem = `The objects could not be read: ${error.message}.`;
     }
     this.#render();
   }
@@ -140,21 +163,23 @@ export class Objects {
     const total = number(this.#task, this.#outcome);
     const last = first + this.#items.length - 1;
     const isEmpty = this.#items.length === 0;
+    const noObject = this.#readAt === undefined ? "" : `No object has the outcome “${this.#outcome}”.`;
+    const range = first === last ? count(first) : `${count(first)} to ${count(last)}`;
     $("objects").hidden = isEmpty;
     $("objects-stale").hidden = !this.#isStale();
+    setText($("objects-why"), this.#problem || "The task has changed since these objects were read.");
     for (const id of ["copy", "csv", "jsonl"]) $(id).hidden = isEmpty;
-    setText($("copy"), this.#items.length === 1 ? "Copy the id" : `Copy these ${count(this.#items.length)} ids`);
-    setText($("range"), isEmpty ? "" : `${count(first)} to ${count(last)} of ${count(total)}`);
-    setHidden($("previous"), this.#pages.length < 2);
-    setHidden($("next"), !this.#next);
-    if (isEmpty && this.#readAt && this.#readAt !== "failed") setText($("objects-note"), this.#outcome === "all" ? "No object." : `No object is ${this.#outcome}.`);
+    setText($("copy"), this.#items.length === 1 ? "Copy the id" : `Copy these ${counted(this.#items.length, "id")}`);
+    setText($("range"), isEmpty ? noObject : `${range} of ${count(total)}`);
+    setHidden($("previous"), this.#pages.length < 2, $("objects-title"));
+    setHidden($("next"), !this.#next, $("objects-title"));
   }
 
   async #copy() {
     const ids = this.#items.map(({ object_id }) => object_id);
     try {
       await navigator.clipboard.writeText(`${ids.join("\n")}\n`);
-      setText($("objects-note"), `Copied ${count(ids.length)} ${ids.length === 1 ? "id" : "ids"}, one a line.`);
+      setText($("objects-note"), `Copied ${counted(ids.length, "id")}, one a line.`);
     } catch {
       setText($("objects-note"), "The browser does not let this page copy. Download the ids instead.");
     }
@@ -170,6 +195,7 @@ export class Objects {
     let written = 0;
     let formulas = 0;
     let cursor;
+    showDownload(0, number(task, outcome));
     $("download").hidden = false;
     try {
       do {
@@ -179,19 +205,17 @@ export class Objects {
         written += body.items.length;
         formulas += body.items.filter(({ object_id, detail }) => isFormula(object_id) || isFormula(detail ?? "")).length;
         cursor = body.items_cursor;
-        $("download-bar").max = Math.max(1, written, number(body, outcome));
-        $("download-bar").value = written;
-        setText($("download-text"), `${count(written)} of ${objects(number(body, outcome))}`);
+        showDownload(written, number(body, outcome));
       } while (cursor);
       offer(new Blob(lines, { type: kind === "csv" ? "text/csv" : "application/jsonl" }), `${fileName(task.id)}-${outcome}.${kind}`);
       const guarded = kind === "csv" && formulas > 0;
-      const note = ` ${count(formulas)} of them begin with =, +, - or @ and have a ' before, so that no spreadsheet computes them.`;
-      setText($("objects-note"), `Downloaded ${objects(written)}.${guarded ? note : ""}`);
+      const note = ` In ${count(formulas)} of them a ' stands before =, +, - or @, so that no spreadsheet computes it.`;
+      setText($("objects-note"), `Downloaded ${counted(written, "object")}.${guarded ? note : ""}`);
     } catch (error) {
       if (this.#task?.id !== task.id) return;
       setText($("objects-note"), signal.aborted ? "The download was stopped." : `The download ended: ${error.message}.`);
     } finally {
-      if (this.#download.signal === signal) $("download").hidden = true;
+      if (this.#download.signal === signal) setHidden($("download"), true, $("objects-title"));
     }
   }
 }
@@ -205,16 +229,16 @@ const jsonItem = ({ object_id, outcome, detail }) => `${JSON.stringify({ object_
 /** An id as a part of a file's name on every system. */
 const fileName = id => id.replaceAll(/[^A-Za-z0-9._-]+/g, "_").slice(0, 80);
 
+function showDownload(written, total) {
+  $("download-bar").max = Math.max(1, written, total);
+  $("download-bar").value = written;
+  setText($("download-text"), `${count(written)} of ${counted(total, "object")}`);
+}
+
 function offer(blob, download) {
   const href = URL.createObjectURL(blob);
   element("a", { href, download }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
-}
-
-/** Hides a button. The focus goes to the heading rather than nowhere. */
-function setHidden(button, isHidden) {
-  if (isHidden && document.activeElement === button) $("objects-title").focus();
-  button.hidden = isHidden;
 }
 
 function row({ object_id, outcome, detail }) {

@@ -3,7 +3,7 @@
 import * as address from "./address.js";
 import { ApiError, call } from "./api.js";
 import { ask, isPossible } from "./dialog.js";
-import { absolute, age, bar, count, element, progressText, setAge, setBar, setStatus, setText } from "./format.js";
+import { absolute, age, bar, count, element, progressText, setAge, setBar, setHidden, setStatus, setText } from "./format.js";
 import { Objects } from "./objects.js";
 import { isActive, merged } from "./state.js";
 
@@ -11,6 +11,17 @@ import { isActive, merged } from "./state.js";
 const ENDED = 10_000;
 /** The same of one that has not, where the server does not say. */
 const ACTIVE = 2_000;
+/** What is shown of a task besides its progress, and its label. */
+const FIELDS = {
+  detail: "Why it failed",
+  reason: "Reason",
+  created_by: "Created by",
+  changed_by: "Last changed by",
+  embedding_model_id: "Model",
+  created_at: "Created",
+  updated_at: "Updated",
+  attempt: "Attempt",
+};
 
 const $ = id => document.getElementById(id);
 
@@ -103,8 +114,7 @@ export class TaskView {
     }
     setText(this.#fields.attempt, count(task.attempt));
     this.#setTimes();
-    this.#setAction("restart");
-    this.#setAction("cancel");
+    for (const action of ["restart", "cancel"]) setHidden($(action), !isPossible(action, task), $("task-title"));
     $("task-known").hidden = false;
     this.#objects.show(task, this.#parameters);
     document.title = `${this.title} – Deletion Tasks`;
@@ -118,24 +128,20 @@ export class TaskView {
     }
   }
 
-  /** Shows an action where it is possible. The focus of one that goes away goes to the heading, unless a dialog is open. */
-  #setAction(action) {
-    const button = $(action);
-    const isHidden = !isPossible(action, this.#task);
-    if (isHidden && document.activeElement === button) $("task-title").focus();
-    button.hidden = isHidden;
-  }
-
   async #act(action) {
+    const { id } = this.#task;
+    let problem = "";
     try {
       // The dialog's numbers are those of this moment.
-      this.#take((await call("GET", "info", { task_id: this.#task.id })).body);
-      this.#say("");
+      this.#take((await call("GET", "info", { task_id: id })).body);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      this.#say(`The task could not be read: ${error.message}.`);
-      return;
+      problem = `The task could not be read: ${error.message}.`;
     }
+    // The person may have left the task meanwhile.
+    if (this.#task?.id !== id) return;
+    this.#say(problem);
+    if (problem) return;
     if (!isPossible(action, this.#task)) {
       this.#say(`The task is ${this.#task.status} now.`);
       return;
@@ -144,14 +150,3 @@ export class TaskView {
     if ($(action).hidden) $("task-title").focus();
   }
 }
-
-const FIELDS = {
-  detail: "Why it failed",
-  reason: "Reason",
-  created_by: "Created by",
-  changed_by: "Last changed by",
-  embedding_model_id: "Model",
-  created_at: "Created",
-  updated_at: "Updated",
-  attempt: "Attempt",
-};

@@ -38,7 +38,7 @@ impl Token {
         if is_right {
             return None;
         }
-        let detail = "This console has another token. Open the address that the program printed at its start";
+        let detail = "This page has no token, or that of an earlier start. Open the address that the program printed at its last start";
         let mut refusal = problem(StatusCode::UNAUTHORIZED, detail);
         let scheme = HeaderValue::from_static("Bearer");
         refusal.headers_mut().insert(WWW_AUTHENTICATE, scheme);

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -22,13 +21,6 @@ def until(what, condition, seconds=30, pause=0.1):
         if time.monotonic() > deadline:
             raise NotInTime(f"not within {seconds} s: {what}")
         time.sleep(pause)
-
-
-def free_port():
-    """A free port on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 class Program:
