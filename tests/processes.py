@@ -33,7 +33,9 @@ class Processes:
             self.stop(name)
 
     def start(self, name, command, ready):
-        """Starts a process, waits until its output shows that it is ready, and returns the output."""
+        """Starts a process, waits until its output shows that it is ready, and returns the output. No two that run have one name."""
+        if name in self.started:
+            raise Failed(f"{name} runs already")
         with open(self.folder / name, "w") as output:
             process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         self.started[name] = process

@@ -130,6 +130,7 @@ def carry_out(processes, url, inserting, kind):
         raise Failed(f"the task ended as {task}")
     if any(call(f"{url}/present", {"index": "embed-4", "ids": ids[:500]})[1]["present"]):
         raise Failed("an object that counts as deleted is there")
+    processes.stop("cargo-run")
 
 
 def call(url, body):
