@@ -50,6 +50,11 @@ impl Api {
         self.transport.first_response()
     }
 
+    /// Waits until this time has come by the service's clock.
+    pub(crate) async fn until(&self, time: Moment) {
+        self.transport.until(time).await;
+    }
+
     /// Creates a task, or returns the one that has this id.
     pub(crate) async fn run(&self, body: Bytes) -> Result<TaskResponse, Error> {
         let mut call = Call::new(Method::POST, "run", &[]);

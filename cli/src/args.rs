@@ -1,7 +1,8 @@
 //! The command line's commands and options.
 
 use crate::ids::Format;
-use crate::when::{Moment, moment};
+use crate::show::quoted;
+use crate::when::{Moment, moment, rfc3339};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use shared::task::TaskStatus;
@@ -50,10 +51,6 @@ pub(crate) struct Connection {
     /// The profile of the AWS configuration to sign with, whatever the environment has
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
-
-    /// What the environment says, for its empty value
-    #[arg(long, global = true, hide = true, env = "AWS_PROFILE")]
-    pub(crate) aws_profile: Option<String>,
 
     /// The AWS region to sign for, if the URL does not name it
     #[arg(long, global = true, value_name = "REGION")]
@@ -181,6 +178,22 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
+    /// As options, with absolute times, each with a space behind it.
+    pub(crate) fn options(&self) -> String {
+        let named = [
+            ("--status", self.status.map(|status| status.to_string())),
+            ("--model", self.model.clone()),
+            ("--since", self.since.map(rfc3339)),
+            ("--until", self.until.map(rfc3339)),
+        ];
+        let given = named
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)));
+        given
+            .map(|(name, value)| format!("{name} {} ", quoted(&value)))
+            .collect()
+    }
+
     pub(crate) fn are_given(&self) -> bool {
         self.status.is_some()
             || self.model.is_some()

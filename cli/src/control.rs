@@ -1,22 +1,26 @@
 //! `dtask restart` and `dtask cancel`: one task, all parts of one, or all tasks that filters match.
 
 use crate::api::{Task, TaskResponse};
-use crate::args::{Control, Restart, Scope};
+use crate::args::{Control, Filters, Restart, Scope};
 use crate::error::Error;
 use crate::info;
 use crate::parts::{CALLS_AT_ONCE, Found, Target, not_found};
 use crate::session::Session;
 use crate::show::{self, To};
 use crate::when::{Moment, rfc3339};
+use chrono::TimeDelta;
 use futures_util::{StreamExt, stream};
 use indicatif::HumanCount;
 use shared::clock::Clock;
 use shared::task::TaskStatus;
+use std::collections::HashSet;
 use std::io::{BufRead, IsTerminal, Write};
 
 /// How many tasks the preview shows, and how many errors are named.
 const MAX_SHOWN: usize = 10;
-const BAR: &str = "{wide_bar} {pos}/{len} tasks {eta} left";
+/// How often a cancel by filters looks for tasks that the lists before did not have.
+const MAX_ROUNDS: usize = 10;
+const BAR: &str = "{wide_bar} {pos}/{len} tasks {left}";
 
 /// What to do with tasks.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +37,32 @@ impl Action {
             (Self::Restart(_), TaskStatus::Pending | TaskStatus::Processing)
             | (Self::Cancel, TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled) => false,
         }
+    }
+
+    /// The filters of the lists to read, so that each has one status: a list of all of them may miss a task that goes from one to the
+    /// other meanwhile. They are in the order in which a task goes through them.
+    fn filters(self, given: &Filters) -> Result<Vec<Filters>, Error> {
+        let verb = self.verb();
+        if !given.are_given() {
+            return Err(Error::Usage(format!(
+                "Name the task to {verb}, or say which ones with --status, --model, --since or --until"
+            )));
+        }
+        let applies = |status: &TaskStatus| self.applies_to(*status);
+        let mut statuses: Vec<_> = TaskStatus::ALL.into_iter().filter(applies).collect();
+        statuses.retain(|status| given.status.is_none_or(|given| given == *status));
+        if statuses.is_empty() {
+            let status = given.status.map_or("", TaskStatus::as_str);
+            return Err(Error::Usage(format!(
+                "A task that is {status} cannot be {}",
+                self.past()
+            )));
+        }
+        let filters = statuses.into_iter().map(|status| Filters {
+            status: Some(status),
+            ..given.clone()
+        });
+        Ok(filters.collect())
     }
 
     const fn verb(self) -> &'static str {
@@ -78,9 +108,11 @@ struct Choice {
     objects: u64,
     not_deleted: u64,
     remaining: u64,
-    /// Tasks to which the action does not apply.
+    /// Tasks that do not match.
     skipped: usize,
     missing: Vec<String>,
+    /// A second after the last change of any of them.
+    after_newest: Moment,
 }
 
 impl Choice {
@@ -89,6 +121,8 @@ impl Choice {
             self.skipped += 1;
             return;
         }
+        let after = task.updated_at + TimeDelta::seconds(1);
+        self.after_newest = self.after_newest.max(after);
         self.objects += task.progress.total;
         self.not_deleted += task.progress.total - task.progress.deleted;
         self.remaining += task.progress.remaining;
@@ -99,6 +133,24 @@ impl Choice {
         if self.shown.len() < MAX_SHOWN {
             self.shown.push(task);
         }
+    }
+
+    /// Says that there is nothing to do, or shows several tasks and asks. Returns whether there are several.
+    async fn ask(
+        &self,
+        session: &Session,
+        action: Action,
+        arguments: &Control,
+    ) -> Result<bool, Error> {
+        let is_bulk = arguments.name.is_none() || self.chosen.len() > 1;
+        if self.chosen.is_empty() {
+            session
+                .screen
+                .note(&format!("There is nothing to {}.", action.verb()));
+        } else if is_bulk && !arguments.yes {
+            confirm(session, &self.preview(action), action).await?;
+        }
+        Ok(is_bulk)
     }
 
     fn preview(&self, action: Action) -> String {
@@ -132,109 +184,168 @@ impl Choice {
 /// If the service refuses any of it, or a task does not exist.
 pub(crate) async fn restart(session: &Session, arguments: Restart) -> Result<(), Error> {
     let action = Action::Restart(arguments.scope);
-    control(
+    let choice = choose(
         session,
         action,
         &arguments.control,
         arguments.changed_before,
     )
-    .await
+    .await?;
+    let is_bulk = choice.ask(session, action, &arguments.control).await?;
+    // A command that is repeated must find what this one leaves out, and nothing that it restarts.
+    let boundary = arguments.changed_before.unwrap_or(choice.after_newest);
+    session.api.until(boundary).await;
+    let mut command = format!("restart {}", options(&arguments));
+    command += &format!("--changed-before {}", rfc3339(boundary));
+    let command = match &arguments.control.name {
+        Some(name) => session.command(&command, name),
+        None => session.command_without_name(&command),
+    };
+    let mut changes = Changes::default();
+    let go_on = is_bulk.then(|| format!(" To go on: {command}"));
+    changes
+        .make(session, action, &choice.chosen, go_on.as_deref())
+        .await?;
+    changes.report(session, action, &choice)
+}
+
+/// The options of a restart, with absolute times, each with a space behind it.
+fn options(arguments: &Restart) -> String {
+    let mut options = arguments.control.filters.options();
+    if let Some(attempt) = arguments.control.attempt {
+        options += &format!("--attempt {attempt} ");
+    }
+    if arguments.scope == Scope::All {
+        options += "--scope all ";
+    }
+    options
 }
 
 /// Cancels tasks.
 ///
 /// # Errors
 /// The same.
-pub(crate) async fn cancel(session: &Session, arguments: Control) -> Result<(), Error> {
-    control(session, Action::Cancel, &arguments, None).await
+pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<(), Error> {
+    let action = Action::Cancel;
+    let choice = choose(session, action, &arguments, None).await?;
+    choice.ask(session, action, &arguments).await?;
+    let mut changes = Changes::default();
+    changes.make(session, action, &choice.chosen, None).await?;
+    if arguments.name.is_none() {
+        // A list may lag behind tasks that change meanwhile. What is created meanwhile was not meant.
+        let started = session
+            .api
+            .first_response()
+            .unwrap_or_else(|| Clock::System.now());
+        let until = arguments.filters.until.unwrap_or(Moment::MAX_UTC);
+        arguments.filters.until = Some(until.min(started + TimeDelta::seconds(1)));
+        for _ in 0..MAX_ROUNDS {
+            let mut more = choose(session, action, &arguments, None).await?.chosen;
+            more.retain(|task| !changes.tried.contains(&task.id));
+            if more.is_empty() {
+                break;
+            }
+            changes.make(session, action, &more, None).await?;
+        }
+    }
+    changes.report(session, action, &choice)
 }
 
-/// Finds the tasks, shows them, asks, and changes them.
-async fn control(
-    session: &Session,
-    action: Action,
-    arguments: &Control,
-    changed_before: Option<Moment>,
-) -> Result<(), Error> {
-    let choice = choose(session, action, arguments, changed_before).await?;
-    let is_bulk = arguments.name.is_none() || choice.chosen.len() > 1;
-    if choice.chosen.is_empty() {
-        session
-            .screen
-            .note(&format!("There is nothing to {}.", action.verb()));
-    } else if is_bulk && !arguments.yes {
-        confirm(session, &choice.preview(action), action).await?;
-    }
-    // A command that is repeated goes on from the first one's start, by the service's clock.
-    let start = changed_before.or_else(|| session.api.first_response());
-    let start = rfc3339(start.unwrap_or_else(|| Clock::System.now()));
-    let go_on = |done: usize| {
-        let all = choice.chosen.len();
-        let mut text = format!("At least {done} of {all} tasks were {}.", action.past());
-        // A cancel that is repeated finds what is still open. A restart would find what has ended again.
-        if is_bulk && matches!(action, Action::Restart(_)) {
-            text += &format!(" To go on, run the same command with --changed-before {start}");
-        }
-        text
-    };
-    session.if_cut_short(go_on(0));
-    let mut done = 0;
-    let mut errors = Vec::new();
-    let bar =
-        (choice.chosen.len() > 1).then(|| session.screen.bar(choice.chosen.len() as u64, BAR));
-    let calls = choice
-        .chosen
-        .iter()
-        .map(|task| async move { (task, action.carry_out(session, task).await) });
-    let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
-    while let Some((task, result)) = calls.next().await {
-        match result {
-            Ok(response) => {
-                done += 1;
-                session.if_cut_short(go_on(done));
-                if session.json {
-                    show::report(&response.json)?;
-                } else if choice.chosen.len() == 1 {
-                    show::report(&show::details(session, &response.task))?;
-                }
-            }
-            Err(Error::Refused(why)) if choice.chosen.len() == 1 => errors.push(why),
-            Err(Error::Refused(why)) => errors.push(format!("{}: {why}", task.id)),
-            Err(error) => return Err(error),
-        }
-        if let Some(bar) = &bar {
-            bar.inc(1);
-        }
-    }
-    session.screen.clear();
-    if choice.chosen.len() > 1 && !session.json {
-        show::report(&format!(
-            "{} of {} tasks were {}",
-            HumanCount(done as u64),
-            HumanCount(choice.chosen.len() as u64),
-            action.past()
-        ))?;
-    }
-    if choice.skipped > 0 {
-        let why = match action {
-            Action::Restart(_) => "have not ended, or do not match",
-            Action::Cancel => "have ended, or do not match",
+/// What was done, and what was not.
+#[derive(Debug, Default)]
+struct Changes {
+    tried: HashSet<String>,
+    done: usize,
+    errors: Vec<String>,
+    /// The first error of the standard output. The changes go on without it.
+    output: Option<Error>,
+}
+
+impl Changes {
+    /// Changes these tasks. If that is cut short, a person is told how far it came, and `go_on`.
+    ///
+    /// # Errors
+    /// If nothing more can be changed.
+    async fn make(
+        &mut self,
+        session: &Session,
+        action: Action,
+        chosen: &[Chosen],
+        go_on: Option<&str>,
+    ) -> Result<(), Error> {
+        let all = self.tried.len() + chosen.len();
+        let so_far = |done: usize| {
+            let go_on = go_on.unwrap_or_default();
+            format!(
+                "At least {done} of {all} tasks were {}.{go_on}",
+                action.past()
+            )
         };
-        session.screen.note(&format!(
-            "Left as they are, since they {why}: {}",
-            show::counted(choice.skipped as u64, "task")
-        ));
+        session.if_cut_short(so_far(self.done));
+        let bar = (chosen.len() > 1).then(|| session.screen.bar(chosen.len() as u64, BAR));
+        let calls = chosen.iter();
+        let calls = calls.map(|task| async move { (task, action.carry_out(session, task).await) });
+        let mut calls = stream::iter(calls).buffer_unordered(CALLS_AT_ONCE);
+        while let Some((task, result)) = calls.next().await {
+            self.tried.insert(task.id.clone());
+            match result {
+                Ok(response) => {
+                    self.done += 1;
+                    session.if_cut_short(so_far(self.done));
+                    self.show(session, &response, all == 1);
+                }
+                Err(Error::Refused(why)) if all == 1 => self.errors.push(why),
+                Err(Error::Refused(why)) => self.errors.push(format!("{}: {why}", task.id)),
+                Err(error) => return Err(error),
+            }
+            if let Some(bar) = &bar {
+                bar.inc(1);
+            }
+        }
+        session.screen.clear();
+        Ok(())
     }
-    errors.extend(choice.missing.iter().map(|id| not_found(id).to_string()));
-    if errors.is_empty() {
-        return Ok(());
+
+    fn show(&mut self, session: &Session, response: &TaskResponse, is_only: bool) {
+        let shown = match (session.json, is_only) {
+            (true, _) => show::report(&response.json),
+            (false, true) => show::report(&show::details(session, &response.task)),
+            (false, false) => Ok(()),
+        };
+        self.output = self.output.take().or(shown.err());
     }
-    if errors.len() > MAX_SHOWN {
-        let more = errors.len() - MAX_SHOWN;
-        errors.truncate(MAX_SHOWN);
-        errors.push(format!("and {more} more"));
+
+    /// Says what was done.
+    ///
+    /// # Errors
+    /// If not all of it was, or it could not be printed.
+    fn report(mut self, session: &Session, action: Action, choice: &Choice) -> Result<(), Error> {
+        let all = self.tried.len();
+        if all > 1 && !session.json {
+            let counts = [self.done, all].map(|count| HumanCount(count as u64));
+            let [done, all] = counts;
+            show::report(&format!("{done} of {all} tasks were {}", action.past()))?;
+        }
+        if choice.skipped > 0 {
+            let skipped = show::counted(choice.skipped as u64, "task");
+            session.screen.note(&format!(
+                "Left as they are, since they do not match: {skipped}"
+            ));
+        }
+        let missing = choice.missing.iter();
+        self.errors
+            .extend(missing.map(|id| not_found(id).to_string()));
+        if self.errors.len() > MAX_SHOWN {
+            let more = self.errors.len() - MAX_SHOWN;
+            self.errors.truncate(MAX_SHOWN);
+            self.errors.push(format!("and {more} more"));
+        }
+        match self.output {
+            _ if !self.errors.is_empty() => Err(Error::Refused(self.errors.join("\n"))),
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
     }
-    Err(Error::Refused(errors.join("\n")))
 }
 
 async fn choose(
@@ -245,36 +356,33 @@ async fn choose(
 ) -> Result<Choice, Error> {
     let mut choice = Choice::default();
     let matches = |task: &Task| {
-        action.applies_to(task.status)
-            && arguments
-                .attempt
-                .is_none_or(|attempt| attempt == task.attempt)
+        arguments
+            .attempt
+            .is_none_or(|attempt| attempt == task.attempt)
             && changed_before.is_none_or(|time| task.updated_at < time)
     };
     let Some(name) = &arguments.name else {
-        if !arguments.filters.are_given() {
-            return Err(Error::Usage(format!(
-                "Name the task to {}, or say which ones with --status, --model, --since or --until",
-                action.verb()
-            )));
+        for filters in action.filters(&arguments.filters)? {
+            let add = |task| choice.add_if(matches(&task), task);
+            info::each(session, &filters, add).await?;
         }
-        info::each(session, &arguments.filters, |task| {
-            choice.add_if(matches(&task), task)
-        })
-        .await?;
         return Ok(choice);
     };
     let target = Target::find(&session.api, name).await?;
     let found = Found::read(&session.api, &target).await?;
     choice.missing = found.missing;
     for mut task in found.responses.into_iter().map(|response| response.task) {
-        if target.ids.len() == 1 {
-            // One task that is named: the service says what is wrong.
-            task.attempt = arguments.attempt.unwrap_or(task.attempt);
-            choice.add_if(true, task);
+        if target.ids.len() > 1 {
+            choice.add_if(action.applies_to(task.status) && matches(&task), task);
         } else {
-            choice.add_if(matches(&task), task);
+            // One task that is named: the service says what is wrong with its status and its attempt.
+            let is_old = changed_before.is_none_or(|time| task.updated_at < time);
+            task.attempt = arguments.attempt.unwrap_or(task.attempt);
+            choice.add_if(is_old, task);
         }
+    }
+    if target.ids.len() == 1 {
+        target.note_parts_beside(session).await?;
     }
     Ok(choice)
 }

@@ -13,6 +13,9 @@ pub(crate) enum Error {
     /// The service refused, or a task did not end well.
     #[error("{0}")]
     Refused(String),
+    /// The caller may not make this call, or its credentials have expired.
+    #[error("{0}")]
+    Denied(String),
     /// The service throttles for too long.
     #[error("{0}")]
     Throttled(String),
@@ -46,7 +49,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OutputClosed => ExitCode::SUCCESS,
-            Self::Refused(_) | Self::Throttled(_) => ExitCode::from(1),
+            Self::Refused(_) | Self::Denied(_) | Self::Throttled(_) => ExitCode::from(1),
             Self::Usage(_) | Self::File { .. } => ExitCode::from(2),
             Self::Unreachable(_) => ExitCode::from(3),
             Self::Interrupted(_) => ExitCode::from(130),
@@ -65,11 +68,21 @@ impl From<io::Error> for Error {
     }
 }
 
+/// An error, its cause, that one's cause, and so on.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    let mut next = Some(error);
+    std::iter::from_fn(move || {
+        let error = next?;
+        next = error.source();
+        Some(error)
+    })
+}
+
 /// What an error's innermost cause says: the outer ones only say that there is one.
-pub(crate) fn innermost(error: &dyn StdError) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
+pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    causes(error)
+        .last()
+        .map_or_else(String::new, ToString::to_string)
 }

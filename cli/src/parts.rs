@@ -2,12 +2,15 @@
 
 use crate::api::{Api, TaskResponse};
 use crate::error::Error;
+use crate::session::Session;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// The most parts that a name may have: enough for billions of ids.
 const MAX_PARTS: u32 = 100_000;
 /// Up to how many parts are looked for where nobody says how many there are.
 const MAX_PROBED_PARTS: u32 = 256;
+/// Up to how many, at the least, where another number is not expected: a file that lost most of its lines is noticed.
+pub(crate) const LEAST_PROBED_PARTS: u32 = 16;
 /// How many calls are made at once.
 pub(crate) const CALLS_AT_ONCE: usize = 8;
 
@@ -34,6 +37,16 @@ impl Target {
             name: name.to_owned(),
             ids,
         }
+    }
+
+    /// Says that this name has parts, too. They stand for themselves.
+    pub(crate) async fn note_parts_beside(&self, session: &Session) -> Result<(), Error> {
+        let most = LEAST_PROBED_PARTS;
+        for parts in other_numbers_of_parts(&session.api, &self.name, 1, most).await? {
+            let first = part(&self.name, 1, parts);
+            session.screen.note(&format!("`{first}` and the other parts are tasks of their own. Name one of them to change them."));
+        }
+        Ok(())
     }
 
     /// A name that [`Self::find`] finds.

@@ -4,7 +4,7 @@ use crate::api::TaskResponse;
 use crate::args::Run;
 use crate::error::Error;
 use crate::ids::{Ids, Source};
-use crate::parts::{self, Found, Target};
+use crate::parts::{self, Found, LEAST_PROBED_PARTS, Target};
 use crate::screen::safe;
 use crate::session::Session;
 use crate::{show, wait};
@@ -16,9 +16,7 @@ use uuid::Uuid;
 
 /// How many parts are sent at once. Each is 6 MB.
 const PARTS_AT_ONCE: usize = 4;
-/// Up to how many parts, at the least, are looked for under the same name: a file that lost most of its lines is noticed.
-const LEAST_PROBED_PARTS: u32 = 16;
-const BAR: &str = "{wide_bar} {pos}/{len} parts {eta} left";
+const BAR: &str = "{wide_bar} {pos}/{len} parts {left}";
 
 /// Creates what is not there yet, and with --wait waits for it.
 ///
@@ -26,8 +24,7 @@ const BAR: &str = "{wide_bar} {pos}/{len} parts {eta} left";
 /// If the input is not valid, or a task of this name has other objects.
 pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> {
     check(&arguments)?;
-    session.if_cut_short("Nothing was sent");
-    let source = Source::of(&arguments);
+    let source = Source::of(&arguments)?;
     let screen = session.screen.clone();
     let ids = tokio::task::spawn_blocking(move || Ids::read(source, &screen)).await;
     let ids = ids.map_err(|error| Error::Refused(error.to_string()))??;
@@ -48,7 +45,7 @@ pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> 
     if is_named {
         refuse_other_parts(session, &target).await?;
     }
-    if !is_named && number > 1 && !session.json {
+    if !is_named && (number > 1 || session.json) {
         session.screen.note(&format!("The task's id is {name}."));
     }
     let created = create(session, &arguments, &target, ids).await?;
@@ -78,10 +75,6 @@ fn check(arguments: &Run) -> Result<(), Error> {
     }
     if arguments.ids.len() > 1 && arguments.ids.iter().any(|id| id == "-") {
         errors.push("IDS: `-` reads standard input, so it stands alone".to_owned());
-    }
-    let is_input = arguments.file.is_some() || arguments.ids == ["-"];
-    if !is_input && (arguments.format.is_some() || arguments.column.is_some()) {
-        errors.push("--format and --column are for ids that are read from a file".to_owned());
     }
     if errors.is_empty() {
         return Ok(());

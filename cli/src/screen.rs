@@ -1,6 +1,6 @@
 //! What a person sees while a command runs, on standard error: notes, and progress if it is a terminal.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -52,12 +52,19 @@ impl Screen {
         });
     }
 
-    /// A bar in the style of `template`, as indicatif has it, and with `{rate}`: how many a second.
+    /// A bar in the style of `template`, as indicatif has it, and with `{rate}` and `{left}`: how many a second, and
+    /// for how long still.
     pub(crate) fn bar(&self, total: u64, template: &str) -> ProgressBar {
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .with_key("rate", |state: &ProgressState, out: &mut dyn fmt::Write| {
                 let _ = write!(out, "{:.0}/s", state.per_sec());
+            })
+            .with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
+                // While nothing moves nobody knows.
+                if state.per_sec() > 0.0 {
+                    let _ = write!(out, "{} left ", HumanDuration(state.eta()));
+                }
             });
         let bar = self
             .bars

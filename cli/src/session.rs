@@ -46,6 +46,11 @@ impl Session {
         format!("dtask {}{verb} {end}{}", self.options, quoted(name))
     }
 
+    /// The same for a command without a task.
+    pub(crate) fn command_without_name(&self, verb: &str) -> String {
+        format!("dtask {}{verb}", self.options)
+    }
+
     /// What a person is told if the command is cut short from now on.
     pub(crate) fn if_cut_short(&self, text: impl Into<String>) {
         self.set(CutShort::Told(text.into()));
@@ -68,9 +73,9 @@ impl Session {
     /// How an interrupted command ends.
     pub(crate) fn interrupted(&self) -> Result<(), Error> {
         match &*self.state() {
-            CutShort::Told(text) if text.is_empty() => {
-                Err(Error::Interrupted("Interrupted".to_owned()))
-            }
+            CutShort::Told(text) if text.is_empty() => Err(Error::Interrupted(
+                "Interrupted before anything was changed".to_owned(),
+            )),
             CutShort::Told(text) => Err(Error::Interrupted(text.clone())),
             CutShort::End => Ok(()),
         }
@@ -82,10 +87,17 @@ impl Session {
             CutShort::Told(text) if !text.is_empty() => text.clone(),
             CutShort::Told(_) | CutShort::End => return error,
         };
+        let told = |why: String| format!("{why}\n{text}");
         match error {
-            Error::Unreachable(why) => Error::Unreachable(format!("{why}\n{text}")),
-            Error::Throttled(why) => Error::Throttled(format!("{why}\n{text}")),
-            other => other,
+            Error::Unreachable(why) => Error::Unreachable(told(why)),
+            Error::Throttled(why) => Error::Throttled(told(why)),
+            Error::Denied(why) => Error::Denied(told(why)),
+            Error::Usage(why) => Error::Usage(told(why)),
+            // The service has said why it does not do this, and would say it again.
+            other @ (Error::Refused(_)
+            | Error::Interrupted(_)
+            | Error::File { .. }
+            | Error::OutputClosed) => other,
         }
     }
 }

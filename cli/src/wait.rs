@@ -22,23 +22,26 @@ const FIRST_POLLS: [Duration; 3] = [
     Duration::from_millis(400),
 ];
 const USUAL_POLL: Duration = Duration::from_secs(1);
+const LONGEST_POLL: Duration = Duration::from_secs(60);
 /// How often progress is said where no bar can be drawn.
 const SAID_EVERY: Duration = Duration::from_secs(30);
-const BAR: &str = "{wide_bar} {percent}% {rate} {eta} left {msg}";
+const BAR: &str = "{wide_bar} {percent}% {rate} {left}{msg}";
 
 /// Waits, and prints how it ended.
 ///
 /// # Errors
 /// If a task failed or was canceled, or does not exist.
 pub(crate) async fn wait(session: &Session, name: &str) -> Result<(), Error> {
-    goes_on(session, name);
     let target = Target::find(&session.api, name).await?;
     wait_for(session, &target).await
 }
 
 /// The same for known tasks.
 pub(crate) async fn wait_for(session: &Session, target: &Target) -> Result<(), Error> {
-    goes_on(session, target.shown());
+    session.if_cut_short(format!(
+        "The task goes on. To wait for it again: {}",
+        session.command("wait", target.shown())
+    ));
     let watch = Watch::new(&session.screen);
     let calls = Semaphore::new(CALLS_AT_ONCE);
     let ended = target
@@ -51,12 +54,6 @@ pub(crate) async fn wait_for(session: &Session, target: &Target) -> Result<(), E
     };
     session.screen.clear();
     report(session, target, &Found::of(target, ended))
-}
-
-/// What is true of a task that nobody waits for.
-fn goes_on(session: &Session, name: &str) {
-    let command = session.command("wait", name);
-    session.if_cut_short(format!("The task goes on. To wait for it again: {command}"));
 }
 
 /// Prints how tasks have ended.
@@ -126,12 +123,16 @@ async fn until_end(
             return Ok(Some(response));
         }
         let pause = first_polls.next().unwrap_or_else(|| {
-            let asked = response.retry_after.unwrap_or(USUAL_POLL);
             // Apart from one another.
-            asked.mul_f64(fastrand::f64().mul_add(0.2, 1.0))
+            poll_after(response.retry_after).mul_f64(fastrand::f64().mul_add(0.2, 1.0))
         });
         sleep(pause).await;
     }
+}
+
+/// When to ask again, if the service says when that is worth it.
+fn poll_after(asked: Option<Duration>) -> Duration {
+    asked.unwrap_or(USUAL_POLL).clamp(USUAL_POLL, LONGEST_POLL)
 }
 
 /// The progress of all parts.
@@ -189,4 +190,17 @@ fn sum(parts: &HashMap<String, Progress>) -> Progress {
         sum += *progress;
     }
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_is_neither_at_once_nor_tomorrow() {
+        for (asked, expected) in [(None, 1), (Some(0), 1), (Some(7), 7), (Some(u64::MAX), 60)] {
+            let asked = asked.map(Duration::from_secs);
+            assert_eq!(poll_after(asked), Duration::from_secs(expected));
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! AWS Signature Version 4, with the credentials that the AWS CLI would use.
 
 use crate::args::Connection;
-use crate::error::{Error, innermost};
+use crate::error::{Error, causes, innermost};
 use aws_config::Region;
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::default_provider::region::DefaultRegionChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
@@ -22,16 +23,22 @@ use url::Url;
 
 /// The name of API Gateway in a signature.
 const SERVICE: &str = "execute-api";
-/// How long before they expire credentials are renewed.
+/// How long before they expire credentials are renewed, and after which time those that tell no expiry.
 const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 
 /// Signs calls.
 #[derive(Debug)]
 pub(super) struct Signer {
     provider: SharedCredentialsProvider,
-    /// The last ones: fetching them may take calls to AWS.
-    credentials: Mutex<Option<Credentials>>,
+    /// The last ones: to fetch them may take calls to AWS.
+    known: Mutex<Option<Known>>,
     region: String,
+}
+
+#[derive(Debug)]
+struct Known {
+    credentials: Credentials,
+    renewed_at: SystemTime,
 }
 
 impl Signer {
@@ -39,7 +46,11 @@ impl Signer {
     /// If no region is known or no credentials are found.
     pub(super) async fn open(connection: &Connection, base: &Url) -> Result<Self, Error> {
         // The AWS CLI takes an empty AWS_PROFILE for none, and the SDK for a name.
-        let is_empty = connection.aws_profile.as_deref() == Some("");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the SDK reads its variables itself, but for this case"
+        )]
+        let is_empty = std::env::var_os("AWS_PROFILE").is_some_and(|name| name.is_empty());
         let profile = connection.profile.as_deref();
         let profile = profile.or_else(|| is_empty.then_some("default"));
         let mut regions = DefaultRegionChain::builder();
@@ -75,7 +86,7 @@ impl Signer {
         };
         let signer = Self {
             provider,
-            credentials: Mutex::default(),
+            known: Mutex::default(),
             region: region.to_string(),
         };
         signer.credentials().await?;
@@ -83,22 +94,34 @@ impl Signer {
     }
 
     async fn credentials(&self) -> Result<Credentials, Error> {
-        let mut known = self.credentials.lock().await;
-        let soon = SystemTime::from(Clock::System.now()) + RENEWED_BEFORE;
-        let is_valid = |known: &Credentials| known.expiry().is_none_or(|expiry| expiry > soon);
-        if let Some(known) = known.as_ref().filter(|known| is_valid(known)) {
-            return Ok(known.clone());
+        let mut known = self.known.lock().await;
+        let now = SystemTime::from(Clock::System.now());
+        if let Some(known) = known.as_ref().filter(|known| now < known.renewed_at) {
+            return Ok(known.credentials.clone());
         }
-        let fetched = self.provider.provide_credentials().await;
-        let fetched = fetched.map_err(|error| {
-            Error::Usage(format!(
-                "There are no AWS credentials to sign with: {}\n\
-                 Log in (aws sso login, or aws login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-                innermost(&error)
-            ))
-        })?;
-        *known = Some(fetched.clone());
-        Ok(fetched)
+        match self.provider.provide_credentials().await {
+            Ok(credentials) => {
+                let renewed_at = renewed_at(credentials.expiry(), now);
+                *known = Some(Known {
+                    credentials: credentials.clone(),
+                    renewed_at,
+                });
+                Ok(credentials)
+            }
+            Err(error) => {
+                // They may be valid still.
+                let known = known.as_ref().map(|known| &known.credentials);
+                let valid = known.filter(|known| known.expiry().is_some_and(|expiry| now < expiry));
+                valid.cloned().ok_or_else(|| missing(&error))
+            }
+        }
+    }
+
+    /// Credentials that AWS has refused are fetched again, if there is a next call: somebody may have logged in.
+    pub(super) fn forget(&self) {
+        if let Ok(mut known) = self.known.try_lock() {
+            *known = None;
+        }
     }
 
     /// The headers to add to a request.
@@ -131,6 +154,9 @@ impl Signer {
             return "Log in again (aws sso login, or aws login), and check this machine's clock."
                 .to_owned();
         }
+        if refusal.contains("token") && refusal.contains("invalid") {
+            return "Check the access key and the session token, or log in again (aws sso login, or aws login).".to_owned();
+        }
         if refusal.contains("signature") {
             return format!(
                 "Check the secret key, that the region is {} and that no proxy changes the request.",
@@ -149,6 +175,29 @@ impl Signer {
             self.region
         )
     }
+}
+
+/// When credentials are renewed: five minutes before they expire, or if they do not last so long in the last fifth of their time.
+fn renewed_at(expiry: Option<SystemTime>, now: SystemTime) -> SystemTime {
+    let Some(expiry) = expiry else {
+        return now + RENEWED_BEFORE;
+    };
+    let left = expiry.duration_since(now).unwrap_or_default();
+    expiry - RENEWED_BEFORE.min(left / 5)
+}
+
+/// The error for a chain without credentials.
+fn missing(error: &CredentialsError) -> Error {
+    let why = innermost(error);
+    if causes(error).any(|cause| cause.to_string().contains("dispatch failure")) {
+        return Error::Unreachable(format!(
+            "AWS cannot be reached for the credentials to sign with: {why}"
+        ));
+    }
+    Error::Usage(format!(
+        "There are no AWS credentials to sign with: {why}\n\
+         Log in (aws sso login, or aws login), or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+    ))
 }
 
 /// The region in a host name such as `a1b2c3d4e5.execute-api.eu-west-1.amazonaws.com`.
@@ -190,6 +239,21 @@ fn http_client() -> SharedHttpClient {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credentials_are_renewed_before_they_expire_however_short_they_last() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (lasts, renewed_after) in [
+            (Some(3_600), 3_300),
+            (Some(200), 160),
+            (Some(0), 0),
+            (None, 300),
+        ] {
+            let expiry = lasts.map(|seconds| now + Duration::from_secs(seconds));
+            let expected = now + Duration::from_secs(renewed_after);
+            assert_eq!(renewed_at(expiry, now), expected, "{lasts:?}");
+        }
+    }
 
     #[test]
     fn an_address_of_api_gateway_names_the_region_the_api_and_the_stage() {

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::{Host, Url};
 
 /// Where the calls are below the service's URL.
@@ -38,6 +38,8 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 const THROTTLED_PATIENCE: Duration = Duration::from_secs(900);
 /// Pauses grow up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest time that the service may ask to wait.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 /// After how long without a response a person is told why nothing happens.
 const NOTABLE: Duration = Duration::from_secs(5);
 
@@ -47,8 +49,8 @@ pub(super) struct Transport {
     http: reqwest::Client,
     base: Url,
     signer: Option<Arc<Signer>>,
-    /// The service's time when it first responded.
-    responded: Arc<OnceLock<Option<Moment>>>,
+    /// When the service first responded, by its clock and by ours.
+    responded: Arc<OnceLock<(Option<Moment>, Instant)>>,
     screen: Screen,
 }
 
@@ -155,7 +157,17 @@ impl Transport {
 
     /// The service's time when it first responded.
     pub(super) fn first_response(&self) -> Option<Moment> {
-        self.responded.get().copied().flatten()
+        self.responded.get().and_then(|(time, _)| *time)
+    }
+
+    /// Waits until this time has come by the service's clock.
+    pub(super) async fn until(&self, time: Moment) {
+        // Its time is in whole seconds, so it is rather later.
+        if let Some((Some(then), at)) = self.responded.get()
+            && let Ok(wait) = (time - then).to_std()
+        {
+            sleep_until(*at + wait.min(LONGEST_PAUSE)).await;
+        }
     }
 
     /// Makes a call, and makes it again while the service throttles, or its response is lost.
@@ -278,7 +290,8 @@ impl Transport {
         };
         let received = received.await;
         if let Ok(response) = &received {
-            self.responded.get_or_init(|| date(&response.headers));
+            self.responded
+                .get_or_init(|| (date(&response.headers), Instant::now()));
         }
         Ok(received)
     }
@@ -361,9 +374,13 @@ impl Transport {
         if problem.status == 403
             && let Some(signer) = &self.signer
         {
+            signer.forget();
             let advice = signer.advice(&text, &call.method, &self.base, call.endpoint);
             text += "\n";
             text += &advice;
+        }
+        if problem.status == 403 {
+            return Error::Denied(text);
         }
         Error::Refused(text)
     }
@@ -426,9 +443,10 @@ fn refusal_of_aws(response: &Response) -> Option<Problem> {
     }
     let refusal: Refusal = serde_json::from_slice(&response.body).ok()?;
     // API Gateway says this of a path that it does not have.
-    let is_refusal = response.status == 403 && refusal.message != "Missing Authentication Token";
+    let is_refusal =
+        response.status.is_client_error() && refusal.message != "Missing Authentication Token";
     is_refusal.then(|| Problem {
-        status: 403,
+        status: response.status.as_u16(),
         detail: refusal.message,
         errors: Vec::new(),
     })
@@ -436,8 +454,8 @@ fn refusal_of_aws(response: &Response) -> Option<Problem> {
 
 /// The seconds in `Retry-After`.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
 /// The time in `Date`, which HTTP writes as mail does (RFC 9110, section 5.6.7).
@@ -451,6 +469,22 @@ fn date(headers: &HeaderMap) -> Option<Moment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_that_is_asked_for_has_an_end() {
+        for (value, seconds) in [
+            ("3", Some(3)),
+            ("18446744073709551615", Some(86_400)),
+            ("soon", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, value.parse().unwrap())]);
+            assert_eq!(
+                retry_after(&headers),
+                seconds.map(Duration::from_secs),
+                "{value}"
+            );
+        }
+    }
 
     #[test]
     fn the_url_may_name_the_service_or_its_calls() {

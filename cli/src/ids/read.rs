@@ -16,6 +16,8 @@ const MAX_ERRORS: u64 = 20;
 const MAX_LINE_BYTES: u64 = 16 << 20;
 /// Where ids are if nothing else is said.
 const USUAL_COLUMNS: [&str; 2] = ["object_id", "id"];
+/// What stands between the fields of tables in lines.
+const SEPARATORS: &[u8] = b",;\t";
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -45,29 +47,46 @@ pub(crate) enum Source {
 type Each<'a> = &'a mut dyn FnMut(&str) -> Result<(), Error>;
 
 impl Source {
-    pub(crate) fn of(run: &Run) -> Self {
+    /// # Errors
+    /// If an option is given that means nothing for this input.
+    pub(crate) fn of(run: &Run) -> Result<Self, Error> {
         let is_stdin = |path: &Path| path == Path::new("-");
         let path = match (&run.file, run.ids.as_slice()) {
-            (Some(path), _) => (!is_stdin(path)).then(|| path.clone()),
-            (None, [one]) if one == "-" => None,
-            (None, ids) => return Self::Given(ids.to_vec()),
+            (Some(path), _) => Some((!is_stdin(path)).then(|| path.clone())),
+            (None, [one]) if one == "-" => Some(None),
+            (None, _) => None,
         };
-        let extension = path
-            .as_deref()
-            .and_then(Path::extension)
-            .and_then(|extension| extension.to_str());
+        let extension = path.iter().flatten().find_map(|path| path.extension());
+        let extension = extension.and_then(|extension| extension.to_str());
         let extension = extension.map(str::to_ascii_lowercase);
         let format = run.format.or(match extension.as_deref() {
             Some("csv") => Some(Format::Csv),
             Some("jsonl" | "ndjson") => Some(Format::Jsonl),
             _ => None,
         });
-        Self::File {
+        let Some(path) = path else {
+            if run.format.is_some() || run.column.is_some() {
+                return Err(Error::Usage(
+                    "--format and --column are for ids that are read from a file".to_owned(),
+                ));
+            }
+            return Ok(Self::Given(run.ids.clone()));
+        };
+        let lines = matches!(format, None | Some(Format::Lines));
+        if lines && run.column.is_some() {
+            return Err(Error::Usage(
+                "--column is for CSV and JSON Lines: add --format csv or --format jsonl".to_owned(),
+            ));
+        }
+        if run.no_header && format != Some(Format::Csv) {
+            return Err(Error::Usage("--no-header is for CSV".to_owned()));
+        }
+        Ok(Self::File {
             path,
             format,
             column: run.column.clone(),
             has_header: !run.no_header,
-        }
+        })
     }
 
     /// Calls `each` with each valid id.
@@ -343,6 +362,10 @@ impl<R: Read> Read for Strict<R> {
 
 /// The position of the column with the ids, from 0.
 fn column_of(header: &csv::ByteRecord, column: Option<&str>) -> Result<usize, String> {
+    let is_separator = |byte: &u8| SEPARATORS.contains(byte);
+    if header.len() == 1 && header.iter().flatten().any(is_separator) {
+        return Err("its fields must be separated by commas".to_owned());
+    }
     let named = |name: &str| header.iter().position(|field| field == name.as_bytes());
     let found = match column {
         Some(column) => named(column).or_else(|| position(column).filter(|at| *at < header.len())),
@@ -365,15 +388,16 @@ fn position(column: &str) -> Option<usize> {
 
 /// Ids of another format would pass for ids in lines, and nothing would be found to delete.
 fn refuse_other_formats(name: &str, line: &[u8]) -> Result<(), Error> {
-    let is_json = matches!(serde_json::from_slice(line), Ok(Value::Object(_)));
-    let mut fields = line.split(|byte| *byte == b',');
+    let start = line.trim_ascii_start().first();
+    let is_json = matches!(start, Some(b'{' | b'[' | b'"'));
+    let mut fields = line.split(|byte| SEPARATORS.contains(byte));
     let is_header = fields.any(|field| {
         let field = String::from_utf8_lossy(field);
         USUAL_COLUMNS.contains(&field.trim_matches(['"', ' ']))
     });
     let format = match (is_json, is_header) {
-        (true, _) => "jsonl",
-        (false, true) => "csv",
+        (_, true) => "csv",
+        (true, false) => "jsonl",
         (false, false) => return Ok(()),
     };
     Err(Error::Usage(format!(

@@ -1,6 +1,6 @@
 //! Restarting and cancelling, one task or many.
 
-use crate::service::{Fault, Proxy, Service, finished, interrupt, spawn};
+use crate::service::{Fault, Proxy, Service, dtask, finished, interrupt, spawn};
 use serde_json::Value;
 use tests::seed;
 
@@ -131,63 +131,144 @@ async fn erasures_are_carried_out_again_after_the_store_was_restored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_interrupted_restart_says_how_to_go_on_from_the_first_ones_start() {
+async fn an_interrupted_restart_prints_the_command_that_goes_on_and_misses_nothing() {
     let service = Service::without_worker().await;
     for id in ["a", "b"] {
-        service
-            .dtask(&["run", "embed-456", "obj-1", "--task-id", id])
-            .await
-            .assert(0);
+        service.create(id, &["obj-1".to_owned()]).await;
         service.dtask(&["cancel", id]).await.assert(0);
     }
-    let arguments = [
-        "restart",
-        "--since",
-        "1h",
-        "--changed-before",
-        "2999-01-01",
-        "--yes",
+    let restart = [
+        "restart", "--since", "1h", "--status", "canceled", "--scope", "all", "--yes",
     ];
-    for (arguments, advised) in [
-        (&arguments[..], "--changed-before 2999-01-01T00:00:00Z"),
-        // By the service's clock.
-        (
-            &["restart", "--since", "1h", "--yes"],
-            "--changed-before 20",
-        ),
-    ] {
-        let proxy = Proxy::start(
-            &service,
-            Fault::Hold("PUT /internal/deletion-tasks/restart"),
-        )
-        .await;
-        let restarting = spawn(&proxy.url(), arguments);
+    let mut advised = restart.map(str::to_owned).to_vec();
+    // Interrupted, and then what it printed, twice: it is the same each time.
+    for _ in 0..2 {
+        let fault = Fault::Hold("PUT /internal/deletion-tasks/restart");
+        let proxy = Proxy::start(&service, fault).await;
+        let arguments: Vec<_> = advised.iter().map(String::as_str).collect();
+        let restarting = spawn(&proxy.url(), &arguments);
         proxy
             .until_asked("PUT /internal/deletion-tasks/restart")
             .await;
         interrupt(&restarting);
         let ended = finished(restarting).await;
         ended.assert(130);
-        let expected = format!(
-            "error: At least 0 of 2 tasks were restarted. To go on, run the same command with {advised}"
+        let told = ended
+            .err
+            .strip_prefix("error: At least 0 of 2 tasks were restarted. To go on: dtask --api ");
+        let told = told.unwrap_or_else(|| panic!("{}", ended.err)).trim_end();
+        let command: Vec<_> = told.split(' ').skip(1).map(str::to_owned).collect();
+        assert_eq!(
+            command[..4],
+            ["restart", "--status", "canceled", "--since"],
+            "{told}"
         );
-        assert!(ended.err.starts_with(&expected), "{}", ended.err);
+        assert!(
+            command[4].ends_with('Z'),
+            "a time that stays the same: {told}"
+        );
+        let mut next = command.clone();
+        next.push("--yes".to_owned());
+        if advised.contains(&"--changed-before".to_owned()) {
+            assert_eq!(next, advised);
+        }
+        advised = next;
     }
-    // What has changed since is left alone.
-    let past = service
-        .dtask(&[
-            "restart",
-            "--since",
-            "1h",
-            "--changed-before",
-            "1h",
-            "--yes",
-        ])
-        .await;
-    past.assert(0);
+    let arguments: Vec<_> = advised.iter().map(String::as_str).collect();
+    let restarted = service.dtask(&arguments).await;
+    restarted.assert(0);
+    assert_eq!(restarted.out, "2 of 2 tasks were restarted\n");
+    // And once more: they have changed since.
+    let again = service.dtask(&arguments).await;
+    again.assert(0);
     assert!(
-        past.err.contains("There is nothing to restart."),
+        again.err.contains("There is nothing to restart."),
         "{}",
-        past.err
+        again.err
     );
+    let one = service
+        .dtask(&["restart", "a", "--changed-before", "1h"])
+        .await;
+    assert!(
+        one.err.contains("There is nothing to restart."),
+        "{}",
+        one.err
+    );
+    assert!(
+        service
+            .tasks()
+            .await
+            .iter()
+            .all(|task| task["attempt"] == 2)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_also_finds_what_its_first_list_did_not_have() {
+    let service = Service::without_worker().await;
+    for id in ["a", "b", "c"] {
+        service.create(id, &["obj-1".to_owned()]).await;
+    }
+    // The first list is empty, as one that lags.
+    let empty = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 31\r\n\r\n{\"tasks\":[],\"next_cursor\":null}";
+    let proxy = Proxy::start(&service, Fault::Respond(empty)).await;
+    let canceled = dtask(&proxy.url(), &["cancel", "--model", "embed-456", "--yes"]).await;
+    canceled.assert(0);
+    assert_eq!(canceled.out, "3 of 3 tasks were canceled\n");
+    assert!(
+        service
+            .tasks()
+            .await
+            .iter()
+            .all(|task| task["status"] == "canceled")
+    );
+    let other = service
+        .dtask(&["cancel", "--status", "done", "--yes"])
+        .await;
+    other.assert(2);
+    assert!(
+        other.err.contains("A task that is done cannot be canceled"),
+        "{}",
+        other.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_without_rights_stops_and_says_how_far_it_came() {
+    let service = Service::without_worker().await;
+    for id in ["a", "b", "c"] {
+        service.create(id, &["obj-1".to_owned()]).await;
+    }
+    let denied = "HTTP/1.1 403 Forbidden\r\ncontent-type: application/problem+json\r\ncontent-length: 51\r\n\r\n{\"status\":403,\"detail\":\"The signature has expired\"}";
+    let fault = Fault::RespondTo("PUT /internal/deletion-tasks/cancel", denied);
+    let proxy = Proxy::start(&service, fault).await;
+    let canceled = dtask(&proxy.url(), &["cancel", "--model", "embed-456", "--yes"]).await;
+    canceled.assert(1);
+    let expected = "error: The signature has expired\nAt least 0 of 3 tasks were canceled.\n";
+    assert_eq!(canceled.err, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restart_has_changed_can_be_told_from_what_it_chose() {
+    let service = Service::without_worker().await;
+    for id in ["a", "b"] {
+        service.create(id, &["obj-1".to_owned()]).await;
+        service.dtask(&["cancel", id]).await.assert(0);
+    }
+    let last = |tasks: &[Value]| {
+        tasks
+            .iter()
+            .map(|task| task["updated_at"].to_string())
+            .max()
+    };
+    let before = last(&service.tasks().await);
+    // In the same second, as a person cannot.
+    let restarted = service
+        .dtask(&["--json", "restart", "--since", "1h", "--yes"])
+        .await
+        .json();
+    let changed = restarted
+        .iter()
+        .map(|task| Some(task["updated_at"].to_string()));
+    assert!(changed.min().unwrap() > before, "{before:?} {restarted:?}");
 }

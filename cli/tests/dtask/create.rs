@@ -259,27 +259,50 @@ async fn a_list_in_another_format_does_not_pass_for_ids() {
         ("object_id,name\na,1\n", "csv"),
         ("name,\"id\"\nx,a\n", "csv"),
         ("id\na\n", "csv"),
+        ("name;id\nx;a\n", "csv"),
         ("{\"object_id\":\"a\"}\n", "jsonl"),
+        ("{\n\"object_id\": \"a\"\n}\n", "jsonl"),
+        ("[\"a\", \"b\"]\n", "jsonl"),
+        ("\"a\"\n", "jsonl"),
     ] {
         let refused = service.dtask_with(&run, input.to_owned()).await;
         refused.assert(2);
         let expected = format!("add --format {format}");
         assert!(refused.err.contains(&expected), "{}", refused.err);
     }
-    let both = service
-        .dtask(&["run", "embed-456", "-", "obj-1", "--format", "csv"])
-        .await;
-    both.assert(2);
-    assert!(
-        both.err.contains("`-` reads standard input"),
-        "{}",
-        both.err
+    let file = service.file(
+        "ids.txt",
+        &["customer_id,name".to_owned(), "c-1,Ann".to_owned()],
     );
-    assert!(
-        both.err.contains("--format and --column are for ids"),
-        "{}",
-        both.err
+    let semicolons = service.file(
+        "ids.csv",
+        &["customer_id;name".to_owned(), "c-1;Ann".to_owned()],
     );
+    for (arguments, expected) in [
+        (&["-", "obj-1"][..], "`-` reads standard input"),
+        (
+            &["obj-1", "--format", "csv"][..],
+            "--format and --column are for ids",
+        ),
+        (
+            &["--file", &file, "--column", "customer_id"][..],
+            "add --format csv",
+        ),
+        (
+            &["--file", &file, "--no-header", "--column", "1"][..],
+            "add --format csv",
+        ),
+        (
+            &["--file", &semicolons, "--column", "1"][..],
+            "its fields must be separated by commas",
+        ),
+    ] {
+        let refused = service
+            .dtask(&[&["run", "embed-456"], arguments].concat())
+            .await;
+        refused.assert(2);
+        assert!(refused.err.contains(expected), "{}", refused.err);
+    }
     assert!(service.tasks().await.is_empty());
     let input = "id\nobj-1\n".to_owned();
     let lines = service

@@ -216,7 +216,9 @@ pub(crate) enum Fault {
     LoseResponse(&'static str),
     /// The first request of all gets this response and does not reach the service.
     Respond(&'static str),
-    /// All of them stay without a response.
+    /// All that begin so get this response.
+    RespondTo(&'static str, &'static str),
+    /// All that begin so stay without a response.
     Hold(&'static str),
 }
 
@@ -270,13 +272,17 @@ impl Proxy {
     }
 
     pub(crate) async fn until_asked(&self, beginning: &str) {
+        self.until_asked_times(beginning, 1).await;
+    }
+
+    pub(crate) async fn until_asked_times(&self, beginning: &str, times: usize) {
         let asked = || {
-            self.state
-                .asked
-                .lock()
-                .unwrap()
+            let asked = self.state.asked.lock().unwrap();
+            asked
                 .iter()
-                .any(|asked| asked.starts_with(beginning))
+                .filter(|asked| asked.starts_with(beginning))
+                .count()
+                >= times
         };
         let waited = tokio::time::timeout(LONG, async {
             while !asked() {
@@ -315,6 +321,10 @@ impl State {
                             // Until the caller hangs up.
                             let _ = client.read(&mut sent).await;
                             return Ok(());
+                        }
+                        Fault::RespondTo(beginning, response) if text.starts_with(beginning) => {
+                            self.asked.lock().unwrap().push(text);
+                            return client.write_all(response.as_bytes()).await;
                         }
                         Fault::Respond(response) if is_first => {
                             self.faults.fetch_add(1, Ordering::SeqCst);

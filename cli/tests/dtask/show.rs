@@ -116,7 +116,10 @@ async fn an_interrupted_wait_leaves_the_task_running_and_says_how_to_go_on() {
         .assert(0);
     let proxy = Proxy::start(&service, Fault::None).await;
     let waiting = spawn(&proxy.url(), &["wait", "slow"]);
-    proxy.until_asked("GET /internal/deletion-tasks/info").await;
+    proxy
+        // The first one looks whether it exists.
+        .until_asked_times("GET /internal/deletion-tasks/info", 2)
+        .await;
     interrupt(&waiting);
     let waited = finished(waiting).await;
     waited.assert(130);
