@@ -13,14 +13,16 @@ pub(crate) const LOCAL_API: &str = "http://127.0.0.1:9000";
 
 /// Deletes objects from vector storage, and says what happened to each of them.
 ///
-/// It talks to the local runner (`cargo run`), or with --api to a deployed service. It signs calls to a deployed service with the AWS
-/// credentials that the AWS CLI would use: AWS_PROFILE, SSO, environment variables, or a role.
+/// It talks to the local runner (`cargo run`), or with --api to a deployed service. It signs calls
+/// to a deployed service with the AWS credentials that the AWS CLI would use: AWS_PROFILE, SSO,
+/// environment variables, or a role.
 ///
-/// A task is named by its id. What is too large for one task is created in parts: NAME.1-of-3, NAME.2-of-3 and NAME.3-of-3. Each of
-/// these names, and NAME itself, stands for all of them.
+/// A task is named by its id. What is too large for one task is created in parts: NAME.1-of-3,
+/// NAME.2-of-3 and NAME.3-of-3. Each of these names, and NAME itself, stands for all of them.
 ///
-/// Exit status: 0 if all went well; 1 if a task failed or was canceled, or the service refused; 2 for a wrong usage, or no credentials;
-/// 3 if the service is out of reach; 130 if it was interrupted.
+/// Exit status: 0 if all went well; 1 if a task failed or was canceled, or the service refused; 2
+/// for a wrong usage, or no credentials; 3 if the service is out of reach; 130 if it was
+/// interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "dtask", version, max_term_width = 100)]
 #[command(after_help = "Examples:
@@ -65,12 +67,14 @@ pub(crate) struct Connection {
 pub(crate) enum Command {
     /// Create a task that deletes objects
     ///
-    /// Repeated ids count once. If a task with this --task-id exists already, nothing new is created. So after a crash or a lost
-    /// connection, run the same command again: it goes on. A task id that was used for other objects is refused.
+    /// Repeated ids count once. If a task with this --task-id exists already, nothing new is
+    /// created. So after a crash or a lost connection, run the same command again: it goes on. A
+    /// task id that was used for other objects is refused.
     Run(Run),
     /// Wait until a task has ended
     ///
-    /// The exit status is 0 if the task is done, and 1 if it failed or was canceled. If it is interrupted, the task goes on.
+    /// The exit status is 0 if the task is done, and 1 if it failed or was canceled. If it is
+    /// interrupted, the task goes on.
     Wait(Named),
     /// Show a task
     Info(Named),
@@ -82,8 +86,9 @@ pub(crate) enum Command {
     Outcomes(Outcomes),
     /// Restart a task, all parts of it, or all tasks that filters match
     ///
-    /// A restart tries the objects again that were not deleted. Tasks that are pending or processing are left as they are. Each call
-    /// names the attempt that it restarts, so a call whose response was lost restarts nothing twice.
+    /// A restart tries the objects again that were not deleted. Tasks that are pending or
+    /// processing are left as they are. Each call names the attempt that it restarts, so a call
+    /// whose response was lost restarts nothing twice.
     Restart(Restart),
     /// Cancel a task, all parts of it, or all tasks that filters match
     ///
@@ -91,8 +96,9 @@ pub(crate) enum Command {
     Cancel(Control),
     /// Serve the console, a page that shows the tasks, on this machine
     ///
-    /// It prints the address to open in a browser, and runs until it is interrupted. The page's calls are signed as those of the other
-    /// commands. The address holds a secret: who knows it may restart and cancel tasks as you.
+    /// It prints the address to open in a browser, and runs until it is interrupted. The page's
+    /// calls are signed as those of the other commands. The address holds a secret: who knows it
+    /// may restart and cancel tasks as you.
     Console {
         /// The port to listen on; 0 picks a free one
         #[arg(long, value_name = "PORT", default_value_t = 0)]
@@ -124,12 +130,13 @@ pub(crate) struct Run {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
 
-    /// What the input holds; by default the file's name tells: .csv, .jsonl, .ndjson, or else one id a line
+    /// What the input holds; by default the file's name tells: .csv, .jsonl, .ndjson, or else one
+    /// id a line
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
-    /// The CSV column, or the field of each JSON line, that has the ids; by default object_id or id. A number is the CSV column's
-    /// position
+    /// The CSV column, or the field of each JSON line, that has the ids; by default object_id or
+    /// id. A number is the CSV column's position
     #[arg(long, value_name = "NAME")]
     pub(crate) column: Option<String>,
 
@@ -168,7 +175,8 @@ pub(crate) struct Filters {
     #[arg(long, value_name = "MODEL")]
     pub(crate) model: Option<String>,
 
-    /// Only tasks created at this time or later: 2026-11-29T12:00:00Z, 2026-11-29 (midnight UTC), or 90m, 12h, 7d ago
+    /// Only tasks created at this time or later: 2026-11-29T12:00:00Z, 2026-11-29 (midnight UTC),
+    /// or 90m, 12h, 7d ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) since: Option<Moment>,
 
@@ -260,7 +268,8 @@ pub(crate) struct Restart {
     #[arg(long, value_enum, default_value = "open")]
     pub(crate) scope: Scope,
 
-    /// Only tasks that have not changed since this time: to repeat a command that was interrupted, give the time that it printed
+    /// Only tasks that have not changed since this time: to repeat a command that was interrupted,
+    /// give the time that it printed
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) changed_before: Option<Moment>,
 }

@@ -39,8 +39,9 @@ impl Action {
         }
     }
 
-    /// The filters of the lists to read, so that each has one status: a list of all of them may miss a task that goes from one to the
-    /// other meanwhile. They are in the order in which a task goes through them.
+    /// The filters of the lists to read, so that each has one status: a list of all of them may
+    /// miss a task that goes from one to the other meanwhile. They are in the order in which a task
+    /// goes through them.
     fn filters(self, given: &Filters) -> Result<Vec<Filters>, Error> {
         let verb = self.verb();
         if !given.are_given() {
@@ -135,7 +136,8 @@ impl Choice {
         }
     }
 
-    /// Says that there is nothing to do, or shows several tasks and asks. Returns whether there are several.
+    /// Says that there is nothing to do, or shows several tasks and asks. Returns whether there are
+    /// several.
     async fn ask(
         &self,
         session: &Session,
@@ -232,7 +234,8 @@ pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<
     let mut changes = Changes::default();
     changes.make(session, action, &choice.chosen, None).await?;
     if arguments.name.is_none() {
-        // A list may lag behind tasks that change meanwhile. What is created meanwhile was not meant.
+        // A list may lag behind tasks that change meanwhile. What is created meanwhile was not
+        // meant.
         let started = session
             .api
             .first_response()
@@ -375,7 +378,8 @@ async fn choose(
         if target.ids.len() > 1 {
             choice.add_if(action.applies_to(task.status) && matches(&task), task);
         } else {
-            // One task that is named: the service says what is wrong with its status and its attempt.
+            // One task that is named: the service says what is wrong with its status and its
+            // attempt.
             let is_old = changed_before.is_none_or(|time| task.updated_at < time);
             task.attempt = arguments.attempt.unwrap_or(task.attempt);
             choice.add_if(is_old, task);

@@ -1,4 +1,5 @@
-//! The objects' ids: read from the command line or from a file, checked, without repeats, and cut into parts that one request can take.
+//! The objects' ids: read from the command line or from a file, checked, without repeats, and cut
+//! into parts that one request can take.
 //!
 //! They go through temporary files: of each id a bit stays in memory, and of a 64th of them a hash.
 
@@ -14,8 +15,9 @@ use serde::Serialize;
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use tempfile::SpooledTempFile;
 
-/// How much of the ids one request takes, in bytes of the event that API Gateway makes of it. Lambda takes 6 MB (6,291,556 bytes;
-/// "Lambda quotas"); the rest is for the headers and the request's context.
+/// How much of the ids one request takes, in bytes of the event that API Gateway makes of it.
+/// Lambda takes 6 MB (6,291,556 bytes; "Lambda quotas"); the rest is for the headers and the
+/// request's context.
 const PART_BYTES: usize = 5_880_000;
 /// Up to how many bytes a temporary file stays in memory.
 const SPOOL_BYTES: usize = 1 << 20;
@@ -160,8 +162,8 @@ impl Ids {
     }
 }
 
-/// How much an id adds to the event, in which the request's body is a string: quotes, escapes and the comma included. What is not
-/// ASCII counts as if it were escaped, since AWS does not say.
+/// How much an id adds to the event, in which the request's body is a string: quotes, escapes and
+/// the comma included. What is not ASCII counts as if it were escaped, since AWS does not say.
 fn event_bytes(id: &str) -> usize {
     let escaped = |c: char| match c {
         '"' | '\\' => 4,

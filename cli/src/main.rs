@@ -1,7 +1,8 @@
 //! The command line of Deletion Tasks: `dtask --help`.
 //!
-//! `args.rs` has the commands, and a file each carries one out: `run.rs`, `wait.rs`, `info.rs`, `outcomes.rs`, `control.rs`,
-//! `console.rs`. They call the service through `api.rs`, read ids through `ids.rs`, and name tasks of several parts by `parts.rs`.
+//! `args.rs` has the commands, and a file each carries one out: `run.rs`, `wait.rs`, `info.rs`,
+//! `outcomes.rs`, `control.rs`, `console.rs`. They call the service through `api.rs`, read ids
+//! through `ids.rs`, and name tasks of several parts by `parts.rs`.
 
 mod api;
 mod args;

@@ -9,7 +9,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 const MAX_PARTS: u32 = 100_000;
 /// Up to how many parts are looked for where nobody says how many there are.
 const MAX_PROBED_PARTS: u32 = 256;
-/// Up to how many, at the least, where another number is not expected: a file that lost most of its lines is noticed.
+/// Up to how many, at the least, where another number is not expected: a file that lost most of its
+/// lines is noticed.
 pub(crate) const LEAST_PROBED_PARTS: u32 = 16;
 /// How many calls are made at once.
 pub(crate) const CALLS_AT_ONCE: usize = 8;
@@ -141,7 +142,8 @@ pub(crate) fn parse(name: &str) -> Option<(&str, u32)> {
     .then_some((base, parts))
 }
 
-/// In how many other parts than `parts`, up to `most`, tasks of this name exist. The last part is created first, so it tells.
+/// In how many other parts than `parts`, up to `most`, tasks of this name exist. The last part is
+/// created first, so it tells.
 pub(crate) async fn other_numbers_of_parts(
     api: &Api,
     name: &str,

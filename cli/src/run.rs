@@ -82,7 +82,8 @@ fn check(arguments: &Run) -> Result<(), Error> {
     Err(Error::Usage(errors.join("\n")))
 }
 
-/// A file that has changed so much that it has another number of parts would be created beside what was created before.
+/// A file that has changed so much that it has another number of parts would be created beside what
+/// was created before.
 async fn refuse_other_parts(session: &Session, target: &Target) -> Result<(), Error> {
     let parts = u32::try_from(target.ids.len()).unwrap_or(u32::MAX);
     let last = target.ids.last().map(String::as_str).unwrap_or_default();
@@ -103,8 +104,8 @@ async fn refuse_other_parts(session: &Session, target: &Target) -> Result<(), Er
     )))
 }
 
-/// Creates the parts: the last one first, since it shows how many there are. If it existed, then those that exist: they show whether
-/// the ids have changed before anything is created.
+/// Creates the parts: the last one first, since it shows how many there are. If it existed, then
+/// those that exist: they show whether the ids have changed before anything is created.
 async fn create(
     session: &Session,
     arguments: &Run,

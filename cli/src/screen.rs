@@ -1,4 +1,5 @@
-//! What a person sees while a command runs, on standard error: notes, and progress if it is a terminal.
+//! What a person sees while a command runs, on standard error: notes, and progress if it is a
+//! terminal.
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use std::borrow::Cow;
@@ -52,8 +53,8 @@ impl Screen {
         });
     }
 
-    /// A bar in the style of `template`, as indicatif has it, and with `{rate}` and `{left}`: how many a second, and
-    /// for how long still.
+    /// A bar in the style of `template`, as indicatif has it, and with `{rate}` and `{left}`: how
+    /// many a second, and for how long still.
     pub(crate) fn bar(&self, total: u64, template: &str) -> ProgressBar {
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -79,7 +80,8 @@ impl Screen {
     }
 }
 
-/// A caller's or a store's text, without what would move a terminal's cursor or reorder its line. In JSON it stays the same text.
+/// A caller's or a store's text, without what would move a terminal's cursor or reorder its line.
+/// In JSON it stays the same text.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_safe) {
         return Cow::Borrowed(text);

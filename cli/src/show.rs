@@ -270,7 +270,8 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", HumanCount(count))
 }
 
-/// A word as a shell reads it. What a terminal must not get is written as bash and zsh read it in `$'…'`.
+/// A word as a shell reads it. What a terminal must not get is written as bash and zsh read it in
+/// `$'…'`.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

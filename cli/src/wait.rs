@@ -15,7 +15,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep};
 
-/// The first polls come quickly, since most tasks take less than a second; then the service says when.
+/// The first polls come quickly, since most tasks take less than a second; then the service says
+/// when.
 const FIRST_POLLS: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(150),

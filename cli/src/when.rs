@@ -6,7 +6,8 @@ use shared::clock::Clock;
 /// A time that was given on the command line.
 pub(crate) type Moment = DateTime<Utc>;
 
-/// Reads `2026-11-29T12:00:00Z`, `2026-11-29` (midnight UTC), or a duration such as `12h`, which is that long ago.
+/// Reads `2026-11-29T12:00:00Z`, `2026-11-29` (midnight UTC), or a duration such as `12h`, which is
+/// that long ago.
 ///
 /// # Errors
 /// Says what a time looks like.

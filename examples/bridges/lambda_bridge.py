@@ -1,6 +1,7 @@
 """A bridge as a Lambda function behind a function URL, here to Qdrant. AWS checks who calls it (`AuthType: AWS_IAM`).
 
-    # template.yaml of the function, for the SAM CLI; the folder has this file, bridge.py, qdrant_bridge.py and qdrant-client
+    # template.yaml of the function, for the SAM CLI; the folder has this file, bridge.py,
+    # qdrant_bridge.py and qdrant-client
     Bridge:
       Type: AWS::Serverless::Function
       Properties:

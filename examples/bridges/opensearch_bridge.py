@@ -35,7 +35,8 @@ PAGE = 1000
 # The most bytes of an `_id`, and of an object id.
 LONGEST_OF_OPENSEARCH, LONGEST = 512, 1024
 REFUSED = f"An id of an OpenSearch document has at most {LONGEST_OF_OPENSEARCH} bytes"
-# The name of one index or alias: not a pattern, a list, an exclusion, an expression of dates or an index of another cluster.
+# The name of one index or alias: not a pattern, a list, an exclusion, an expression of dates or an
+# index of another cluster.
 NAME = re.compile(r'(?![-_+])(?!\.+$)[^\\/*?"<>| ,#:]+')
 
 
@@ -65,7 +66,8 @@ class OpenSearch:
                 raise Throttled
             if max(statuses) >= 500:
                 raise RuntimeError(f"OpenSearch did not carry out every delete: {sorted(set(statuses))}")
-            # Whatever the other statuses say (409 where a document has changed): a current read decides.
+            # Whatever the other statuses say (409 where a document has changed): a current read
+            # decides.
             there = self.there(index, ids)
         is_part = len(documents) == PAGE and 200 in statuses
         # What is still there after all were tried was kept, or somebody has put it there again.
@@ -128,7 +130,8 @@ class OpenSearch:
             if "_routing" in document:
                 delete["routing"] = document["_routing"]
             deletes.append({"delete": delete})
-        # The first is OpenSearch's own limit for a shard to become available, the second that of the response.
+        # The first is OpenSearch's own limit for a shard to become available, the second that of
+        # the response.
         done = self.client.bulk(body=deletes, timeout=f"{STORE_SECONDS}s", request_timeout=STORE_SECONDS)
         return [item["delete"]["status"] for item in done["items"]]
 
@@ -176,7 +179,8 @@ def main() -> None:
     parser.add_argument("--field")
     options = parser.parse_args()
     user = os.environ.get("OPENSEARCH_USER")
-    # Amazon OpenSearch Service with IAM takes opensearchpy.Urllib3AWSV4SignerAuth(credentials, region) here. This was not tried.
+    # Amazon OpenSearch Service with IAM takes opensearchpy.Urllib3AWSV4SignerAuth(credentials,
+    # region) here. This was not tried.
     client = connect(options.url, http_auth=(user, os.environ["OPENSEARCH_PASSWORD"]) if user else None)
     serve(OpenSearch(client, options.field), options.port, os.environ.get("VECTOR_STORE_TOKEN"))
 

@@ -27,7 +27,8 @@ from deletion_tasks_client.api.deletion_tasks import create_deletion_task, get_d
 from deletion_tasks_client.models import GetDeletionTaskOutcome, Item, Problem, RunRequest, Status, Task, TaskWithItems
 from deletion_tasks_client.types import UNSET, Response
 
-# Throttled, out of reach, and no response in time. The calls here may be repeated: a create has a name, and the others change nothing.
+# Throttled, out of reach, and no response in time. The calls here may be repeated: a create has a
+# name, and the others change nothing.
 BUSY = (429, 503, 504)
 TRIES = 10
 

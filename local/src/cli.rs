@@ -32,10 +32,12 @@ const EXAMPLE: &str = r#"Example:
 
   Ctrl-C stops it. Logs go to standard error."#;
 
-/// Deletion Tasks on one machine: the API, the worker and the sweeper, with DynamoDB, SQS and S3 Vectors embedded.
+/// Deletion Tasks on one machine: the API, the worker and the sweeper, with DynamoDB, SQS and S3
+/// Vectors embedded.
 ///
-/// No Docker, no Java, no AWS account. Everything listens on 127.0.0.1 only. State is kept in memory and lost at exit,
-/// unless --data keeps the tasks. To try it, the index `embed-456` holds obj-1 and obj-3 to obj-1000.
+/// No Docker, no Java, no AWS account. Everything listens on 127.0.0.1 only. State is kept in
+/// memory and lost at exit, unless --data keeps the tasks. To try it, the index `embed-456` holds
+/// obj-1 and obj-3 to obj-1000.
 #[derive(Debug, Parser)]
 #[command(name = "deletion-tasks", version, after_long_help = EXAMPLE, after_help = "More and an example: --help")]
 pub struct Arguments {
@@ -57,21 +59,23 @@ pub struct Arguments {
 
     /// Accept this host name in a request's `Host` header too; may be repeated
     ///
-    /// By default only 127.0.0.0/8, `[::1]` and localhost are accepted, so that no page of another origin can reach the
-    /// runner through its own name. Containers and forwarded ports may need one, such as host.docker.internal.
+    /// By default only 127.0.0.0/8, `[::1]` and localhost are accepted, so that no page of another
+    /// origin can reach the runner through its own name. Containers and forwarded ports may need
+    /// one, such as host.docker.internal.
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
 
     /// Enforce the real S3 Vectors rates in the embedded one
     ///
-    /// Each index accepts 2,500 vectors and 1,000 calls written a second, and 300 calls that read. A call above these
-    /// rates gets a 429.
+    /// Each index accepts 2,500 vectors and 1,000 calls written a second, and 300 calls that read.
+    /// A call above these rates gets a 429.
     #[arg(long)]
     throttle: bool,
 
     /// Keep the tasks in this directory; by default they are in memory
     ///
-    /// The queue and the vectors are always in memory. At the next start the sweeper finds the unfinished tasks.
+    /// The queue and the vectors are always in memory. At the next start the sweeper finds the
+    /// unfinished tasks.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
@@ -100,10 +104,10 @@ pub struct Arguments {
 
     /// Which vector store holds which model's objects
     ///
-    /// A JSON object that maps patterns of model ids to store URLs. The first match in the order written wins.
-    /// `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database, `https://` any store that speaks the
-    /// store protocol. By default every model has the
-    /// index of its own name in the bucket `demo`: {"*": "s3vectors://demo/{embedding_model_id}"}
+    /// A JSON object that maps patterns of model ids to store URLs. The first match in the order
+    /// written wins. `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database,
+    /// `https://` any store that speaks the store protocol. By default every model has the index of
+    /// its own name in the bucket `demo`: {"*": "s3vectors://demo/{embedding_model_id}"}
     #[arg(
         long,
         value_name = "JSON",
@@ -130,7 +134,8 @@ pub struct Arguments {
     )]
     vector_store_token: Option<String>,
 
-    /// Run no worker: leave the messages to one that runs elsewhere, such as under `cargo lambda watch`
+    /// Run no worker: leave the messages to one that runs elsewhere, such as under
+    /// `cargo lambda watch`
     #[arg(long)]
     no_worker: bool,
 
@@ -153,8 +158,8 @@ pub struct Arguments {
     )]
     retention_days: Option<String>,
 
-    /// When a task id is reused with another model or other objects, `return` the stored task or `reject` with 409
-    /// [default: return]
+    /// When a task id is reused with another model or other objects, `return` the stored task or
+    /// `reject` with 409 [default: return]
     #[arg(
         long,
         value_name = "CHOICE",
@@ -177,8 +182,8 @@ pub struct Arguments {
     log_level: Option<LogLevel>,
 }
 
-/// Reads the command line. If the program is to end there, prints the error or the requested help and returns the exit
-/// code.
+/// Reads the command line. If the program is to end there, prints the error or the requested help
+/// and returns the exit code.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, ExitCode> {
     Arguments::try_parse_from(arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

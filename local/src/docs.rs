@@ -1,5 +1,5 @@
-//! Serves the OpenAPI document, as YAML and as a page to try it on: Swagger UI, whose files are part of the program. Only the one-machine
-//! runner has it; it is not deployed.
+//! Serves the OpenAPI document, as YAML and as a page to try it on: Swagger UI, whose files are
+//! part of the program. Only the one-machine runner has it; it is not deployed.
 
 use lambda_http::http::{HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, Request, Response};
@@ -16,7 +16,8 @@ const RAW: &str = "/docs/openapi.yaml";
 /// The paths that a person may open by following a link from anywhere.
 pub(crate) const PAGES: &[&str] = &[PAGE, RAW];
 
-/// Scripts, styles and calls only from and to this server. Swagger UI's style sheet has pictures within it.
+/// Scripts, styles and calls only from and to this server. Swagger UI's style sheet has pictures
+/// within it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -61,8 +62,9 @@ fn vendored(path: &str) -> Option<Vec<u8>> {
     Some(file.bytes.into_owned())
 }
 
-/// The document for callers of this server. Without `servers` a call goes to where the document comes from, by whatever name or port that
-/// is; without `securitySchemes` no page asks for a signature, which nobody checks here.
+/// The document for callers of this server. Without `servers` a call goes to where the document
+/// comes from, by whatever name or port that is; without `securitySchemes` no page asks for a
+/// signature, which nobody checks here.
 fn document() -> String {
     let here = without(DOCUMENT, "\nservers:", "\npaths:");
     without(&here, "\n  securitySchemes:", "\n  headers:")

@@ -1,4 +1,5 @@
-//! DynamoDB, SQS and S3 Vectors inside this process, each on its own port, called by the AWS SDK over HTTP.
+//! DynamoDB, SQS and S3 Vectors inside this process, each on its own port, called by the AWS SDK
+//! over HTTP.
 
 pub(crate) mod demo;
 mod directory;

@@ -1,8 +1,9 @@
 //! Hands messages from SQS to the worker, as Lambda's event source mapping does.
 //!
-//! It receives a batch, invokes the worker with it, and deletes the messages that the worker does not report as failed.
-//! Failed messages come back after their visibility timeout, and go to the dead-letter queue after too many receives. An
-//! invocation that runs past its deadline is killed, and all of its messages come back.
+//! It receives a batch, invokes the worker with it, and deletes the messages that the worker does
+//! not report as failed. Failed messages come back after their visibility timeout, and go to the
+//! dead-letter queue after too many receives. An invocation that runs past its deadline is killed,
+//! and all of its messages come back.
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
@@ -19,7 +20,8 @@ use web::stop::Stop;
 const LONG_POLL_SECONDS: i32 = 20;
 /// How long to wait after a failed receive: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How many times a delete is tried. A message that is not deleted comes back, and the worker then finds nothing to do.
+/// How many times a delete is tried. A message that is not deleted comes back, and the worker then
+/// finds nothing to do.
 const DELETE_TRIES: u32 = 3;
 /// How long invocations may still take when the runner stops.
 const GRACE: Duration = web::GRACE;
@@ -40,7 +42,8 @@ pub(crate) struct EventSource {
 }
 
 impl EventSource {
-    /// Invokes `worker` with each batch until `stop`. Invocations that do not finish within [`GRACE`] are then killed.
+    /// Invokes `worker` with each batch until `stop`. Invocations that do not finish within
+    /// [`GRACE`] are then killed.
     pub(crate) async fn run<W, F>(self, worker: W, stop: Stop)
     where
         W: Fn(SqsEvent, DateTime<Utc>) -> F + Clone + Send + 'static,
@@ -50,7 +53,8 @@ impl EventSource {
         let mut pause = None;
         loop {
             while invocations.try_join_next().is_some() {}
-            // Receive only when an invocation can start at once, since the visibility timeout begins with the receive.
+            // Receive only when an invocation can start at once, since the visibility timeout
+            // begins with the receive.
             let received = tokio::select! {
                 biased;
                 () = stop.requested() => break,
@@ -204,7 +208,8 @@ impl EventSource {
     }
 }
 
-/// The messages to delete: none if the response names a message that is not in the batch, as in Lambda.
+/// The messages to delete: none if the response names a message that is not in the batch, as in
+/// Lambda.
 fn handled<'a>(messages: &'a [Message], response: &SqsBatchResponse) -> Vec<&'a Message> {
     let failures = response.batch_item_failures.iter();
     let failed: HashSet<&str> = failures

@@ -1,7 +1,7 @@
 //! The API over HTTP, in place of API Gateway and Lambda.
 //!
-//! It turns each request into the one that a function sees and runs the handler in its own task, so that a caller that
-//! hangs up does not stop it, as with Lambda.
+//! It turns each request into the one that a function sees and runs the handler in its own task, so
+//! that a caller that hangs up does not stop it, as with Lambda.
 
 use crate::docs;
 use bytes::Bytes;
@@ -67,7 +67,8 @@ impl ApiServer {
         self.server.address()
     }
 
-    /// Stops accepting requests and waits for the running ones, at most [`GRACE`], even if their callers are gone.
+    /// Stops accepting requests and waits for the running ones, at most [`GRACE`], even if their
+    /// callers are gone.
     pub(crate) async fn shutdown(mut self) {
         let finished = async {
             self.server.shutdown().await;

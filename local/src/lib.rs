@@ -1,9 +1,12 @@
-//! Deletion Tasks on one machine: DynamoDB, SQS and S3 Vectors embedded and served on loopback, the five endpoints behind
-//! an HTTP server, the worker behind the queue, and the sweeper on its schedule.
+//! Deletion Tasks on one machine: DynamoDB, SQS and S3 Vectors embedded and served on loopback, the
+//! five endpoints behind an HTTP server, the worker behind the queue, and the sweeper on its
+//! schedule.
 //!
-//! Each listener is a server of the crate `web`, with its guard in front; that crate has the console at `/`, too.
+//! Each listener is a server of the crate `web`, with its guard in front; that crate has the
+//! console at `/`, too.
 //!
-//! The handlers are the deployed ones. They reach the services through the AWS SDK and do not know that they run locally.
+//! The handlers are the deployed ones. They reach the services through the AWS SDK and do not know
+//! that they run locally.
 //!
 //! | file | stands in for |
 //! |---|---|

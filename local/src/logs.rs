@@ -6,11 +6,12 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-/// The most lines that wait to be written. Further lines are dropped, so that an unread log blocks nothing.
+/// The most lines that wait to be written. Further lines are dropped, so that an unread log blocks
+/// nothing.
 const MAX_WAITING_LINES: usize = 10_000;
 
-/// Writes logs to standard error from their own thread until the returned guard is dropped. Libraries log only errors,
-/// since an embedded service's refusal of a conditional write is normal.
+/// Writes logs to standard error from their own thread until the returned guard is dropped.
+/// Libraries log only errors, since an embedded service's refusal of a conditional write is normal.
 pub fn init(level: LogLevel) -> WorkerGuard {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)

@@ -27,11 +27,13 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// How long one worker invocation may take.
     pub worker_timeout: Duration,
-    /// The most worker invocations at a time. With 0 nothing is received, and the caller runs the worker itself.
+    /// The most worker invocations at a time. With 0 nothing is received, and the caller runs the
+    /// worker itself.
     pub worker_concurrency: usize,
     /// The most messages in one invocation, 1 to 10.
     pub batch_size: u8,
-    /// The queue's visibility timeout in whole seconds, as SQS has it; if absent, six times `worker_timeout`.
+    /// The queue's visibility timeout in whole seconds, as SQS has it; if absent, six times
+    /// `worker_timeout`.
     pub visibility_timeout: Option<Duration>,
     /// How many times a message is received before it goes to the dead-letter queue.
     pub max_receive_count: u32,
@@ -41,15 +43,16 @@ pub struct Options {
     pub clock: Clock,
     /// The size of a task's chunks: as deployed, unless a test needs large tasks with few objects.
     pub chunk_limits: ChunkLimits,
-    /// Settings by the names of their environment variables, such as `VECTOR_STORES`. The process's environment is not
-    /// read.
+    /// Settings by the names of their environment variables, such as `VECTOR_STORES`. The process's
+    /// environment is not read.
     pub settings: Vec<(String, String)>,
     /// Who is told of each change of a task's status. If absent the table has no stream.
     pub events: Option<Events>,
     /// Whether the embedded S3 Vectors throttles calls above the real service's rates.
     pub throttle: Throttle,
-    /// The HTTP client of the handlers' SDK clients, for tests that count or break calls on the wire. The runner's own
-    /// calls (setup, the event source) and [`crate::Running::clients`] do not use it.
+    /// The HTTP client of the handlers' SDK clients, for tests that count or break calls on the
+    /// wire. The runner's own calls (setup, the event source) and [`crate::Running::clients`] do
+    /// not use it.
     pub http_client: Option<SharedHttpClient>,
 }
 
@@ -76,7 +79,8 @@ impl fmt::Debug for Events {
     }
 }
 
-/// A switch, off at first. Its clones share their state, so it can be turned on while everything runs.
+/// A switch, off at first. Its clones share their state, so it can be turned on while everything
+/// runs.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle(Arc<AtomicBool>);
 

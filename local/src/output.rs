@@ -15,8 +15,8 @@ const PLAIN: &str = "\x1b[0m";
 /// The most events that wait to be printed.
 const MAX_WAITING_EVENTS: usize = 10_000;
 
-/// Prints where everything is, line by line: `API <url>`, `Console <url>`, `Docs <url>`, three `AWS_ENDPOINT_URL_…=<url>`, a `curl` command,
-/// `Ready`.
+/// Prints where everything is, line by line: `API <url>`, `Console <url>`, `Docs <url>`, three
+/// `AWS_ENDPOINT_URL_…=<url>`, a `curl` command, `Ready`.
 ///
 /// Ignores a closed standard output.
 pub fn announce(running: &Running) {
@@ -40,8 +40,8 @@ fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()>
     out.flush()
 }
 
-/// What prints an event, until the guard is dropped. It writes from a thread of its own, so that an unread standard output blocks
-/// nothing; of more than `MAX_WAITING_EVENTS` the rest is dropped.
+/// What prints an event, until the guard is dropped. It writes from a thread of its own, so that an
+/// unread standard output blocks nothing; of more than `MAX_WAITING_EVENTS` the rest is dropped.
 pub fn events() -> (impl Fn(&TaskEvent) + Send + Sync + 'static, WorkerGuard) {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)

@@ -189,8 +189,9 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 }
 
 impl Running {
-    /// Stops everything within about three seconds. Running requests and invocations have one second to finish. An
-    /// invocation that does not finish leaves its tasks as a killed worker does.
+    /// Stops everything within about three seconds. Running requests and invocations have one
+    /// second to finish. An invocation that does not finish leaves its tasks as a killed worker
+    /// does.
     pub async fn shutdown(mut self) {
         self.stopper.stop();
         let background = async { while self.background.join_next().await.is_some() {} };

@@ -3,8 +3,8 @@
 use std::time::Duration;
 use web::stop::Stop;
 
-/// Runs `job` after `first`, and again `interval` after each end, until `stop`, which drops a running job. A job that
-/// panics runs again the next time.
+/// Runs `job` after `first`, and again `interval` after each end, until `stop`, which drops a
+/// running job. A job that panics runs again the next time.
 pub(crate) async fn every<J, F>(first: Duration, interval: Duration, stop: Stop, job: J)
 where
     J: Fn() -> F,

@@ -1,4 +1,5 @@
-//! Hands records of the table's stream to the function that tells of them, as Lambda's event source mapping does.
+//! Hands records of the table's stream to the function that tells of them, as Lambda's event source
+//! mapping does.
 
 use crate::error::StartError;
 use aws_lambda_events::dynamodb::EventRecord;

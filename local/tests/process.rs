@@ -1,4 +1,5 @@
-//! The built runner as a process: held connections, unread logs, signals, requests from other origins.
+//! The built runner as a process: held connections, unread logs, signals, requests from other
+//! origins.
 #![cfg(unix)]
 #![allow(
     clippy::expect_used,

@@ -1,11 +1,12 @@
 //! The five endpoints, one file each.
 //!
-//! A request takes one path. `endpoint.rs` begins its log line (`log.rs`) and hands it to the endpoint, which reads and
-//! validates it (`run_request.rs`, `query.rs`; what is wrong is collected in `validation.rs`), calls the store, and makes the
-//! response: a body (`body.rs`) or an error (`problem.rs`), which `response.rs` puts into HTTP.
+//! A request takes one path. `endpoint.rs` begins its log line (`log.rs`) and hands it to the
+//! endpoint, which reads and validates it (`run_request.rs`, `query.rs`; what is wrong is collected
+//! in `validation.rs`), calls the store, and makes the response: a body (`body.rs`) or an error
+//! (`problem.rs`), which `response.rs` puts into HTTP.
 //!
-//! `route.rs` names the calls. Each Lambda function [`serve`]s one endpoint; [`Api`] has all five behind one router, in the
-//! place of API Gateway, for the one-machine server.
+//! `route.rs` names the calls. Each Lambda function [`serve`]s one endpoint; [`Api`] has all five
+//! behind one router, in the place of API Gateway, for the one-machine server.
 
 mod body;
 mod caller;
@@ -46,7 +47,8 @@ use crate::store::TaskStore;
 use lambda_http::{Body, Request, Response};
 use problem::Problem;
 
-/// The largest request body: what fits in one synchronous Lambda event ("Lambda quotas", AWS Lambda Developer Guide).
+/// The largest request body: what fits in one synchronous Lambda event ("Lambda quotas", AWS Lambda
+/// Developer Guide).
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
 /// The numbers that the published contract names, beside those of the names in [`crate::task`].

@@ -1,11 +1,13 @@
 //! The AWS SDK clients, built once before the first request.
 //!
-//! `settings.rs` says where AWS is and who calls it, `http.rs` is the HTTP client under all SDK clients, `roots.rs` the certificates
-//! that it trusts. Every call has a time limit. The SDK may send a write again if it is guarded by a condition (each carries a token of
-//! its own). It never sends a delete from a vector store again, since the worker must read the task before a second delete.
+//! `settings.rs` says where AWS is and who calls it, `http.rs` is the HTTP client under all SDK
+//! clients, `roots.rs` the certificates that it trusts. Every call has a time limit. The SDK may
+//! send a write again if it is guarded by a condition (each carries a token of its own). It never
+//! sends a delete from a vector store again, since the worker must read the task before a second
+//! delete.
 //!
-//! The future of a call takes six kilobytes. So each is boxed where it is made: otherwise the futures of all callers contain it, and
-//! it is copied once for each of them.
+//! The future of a call takes six kilobytes. So each is boxed where it is made: otherwise the
+//! futures of all callers contain it, and it is copied once for each of them.
 
 mod http;
 mod roots;
@@ -37,7 +39,8 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The configuration of the SDK's clients.
 ///
-/// The SDK's own loader is not used: it links the whole chain of credential providers, and a function needs none of them.
+/// The SDK's own loader is not used: it links the whole chain of credential providers, and a
+/// function needs none of them.
 pub fn config(settings: AwsSettings) -> SdkConfig {
     let credentials = Credentials::new(
         settings.access_key_id,
@@ -69,8 +72,8 @@ impl LoadServiceConfig for EndpointUrls {
     }
 }
 
-/// A configuration for a service on this machine at `endpoint`, independent of the environment. `http_client`: for tests, one that
-/// observes the requests.
+/// A configuration for a service on this machine at `endpoint`, independent of the environment.
+/// `http_client`: for tests, one that observes the requests.
 pub fn local_config(endpoint: &str, http_client: Option<SharedHttpClient>) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "local");
     SdkConfig::builder()
@@ -139,8 +142,8 @@ fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// What a log line says of a failed call: the service's error code, or what became of the call. Never the whole error, which may
-/// contain ARNs and parts of the request.
+/// What a log line says of a failed call: the service's error code, or what became of the call.
+/// Never the whole error, which may contain ARNs and parts of the request.
 pub fn error_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
     match error {
         SdkError::ConstructionFailure(_) => "not built",

@@ -9,8 +9,8 @@ const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
 /// An invocation's deadline, which Lambda tells as milliseconds since 1970 began.
 ///
-/// `cargo lambda` says 600,000 every time. No invocation ends in the first minutes of 1970, so that is how long it may take,
-/// from `now` on; taken at its word no work would ever be begun.
+/// `cargo lambda` says 600,000 every time. No invocation ends in the first minutes of 1970, so that
+/// is how long it may take, from `now` on; taken at its word no work would ever be begun.
 pub fn deadline(millis: u64, now: DateTime<Utc>) -> DateTime<Utc> {
     let told = i64::try_from(millis).map_or(TimeDelta::MAX, TimeDelta::milliseconds);
     let start = if told <= LONGEST_INVOCATION {

@@ -15,9 +15,10 @@
 //! | `METRICS_NAMESPACE` | the CloudWatch namespace of the metrics | no metrics |
 //! | `TLS_ROOTS` | the root certificates that are trusted: `amazon`, those of Amazon Trust Services, or `system` | `amazon` |
 //!
-//! Region, credentials and endpoints are the AWS SDK's own variables: `AWS_REGION` or `AWS_DEFAULT_REGION`,
-//! `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<service>`,
-//! `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`, `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
+//! Region, credentials and endpoints are the AWS SDK's own variables: `AWS_REGION` or
+//! `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
+//! `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_<service>`, `AWS_IGNORE_CONFIGURED_ENDPOINT_URLS`,
+//! `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`.
 
 use crate::api::ApiConfig;
 use crate::aws::{AwsSettings, TlsRoots};
@@ -133,7 +134,8 @@ impl Environment {
                 }
                 rules
             }
-            Err(_) if text.is_empty() => VectorStoreRules::default(), // its absence is an error already
+            // That it is missing is an error already.
+            Err(_) if text.is_empty() => VectorStoreRules::default(),
             Err(errors) => {
                 let errors = errors.into_iter();
                 self.errors

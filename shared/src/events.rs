@@ -1,7 +1,8 @@
 //! Who is told: an event for EventBridge for each change of a task's status.
 //!
-//! The changes come from the table's stream, so nothing is told before it is durable, and nothing is written for it. A record is told at
-//! least once, in no order: Lambda hands a batch of records over again from the first one that was not told.
+//! The changes come from the table's stream, so nothing is told before it is durable, and nothing
+//! is written for it. A record is told at least once, in no order: Lambda hands a batch of records
+//! over again from the first one that was not told.
 
 pub use aws_lambda_events::dynamodb::Event as StreamEvent;
 pub use aws_lambda_events::streams::DynamoDbEventResponse as StreamResponse;
@@ -31,7 +32,8 @@ const MAX_ENTRIES: usize = 10;
 /// A change of a task's status, as it is told.
 #[derive(Debug)]
 pub struct TaskEvent {
-    /// The event's `detail`: the task as `/info` shows it, without its objects, with `previous_status` and `sequence`.
+    /// The event's `detail`: the task as `/info` shows it, without its objects, with
+    /// `previous_status` and `sequence`.
     pub detail: String,
     /// When the status changed, in whole seconds.
     pub time: DateTime<Utc>,
@@ -50,8 +52,9 @@ struct Detail {
     sequence: u64,
 }
 
-/// The events of a batch of records of the table's stream. A record of anything else but a change of a task's status has none. One that
-/// is damaged is logged and left out: it would be no better the next time, and hold up all others.
+/// The events of a batch of records of the table's stream. A record of anything else but a change
+/// of a task's status has none. One that is damaged is logged and left out: it would be no better
+/// the next time, and hold up all others.
 pub fn events_of(batch: StreamEvent) -> Vec<TaskEvent> {
     let records = batch.records.into_iter();
     let events = records.filter_map(|record| {
@@ -100,8 +103,8 @@ impl TaskEvents {
         Self { bus, clock }
     }
 
-    /// Tells of the changes in a batch of records. The response names the first record that was not told, from which on Lambda hands the
-    /// records over again.
+    /// Tells of the changes in a batch of records. The response names the first record that was not
+    /// told, from which on Lambda hands the records over again.
     pub async fn handle(&self, batch: StreamEvent) -> StreamResponse {
         let began = self.clock.now();
         let mut line = EventsLine {

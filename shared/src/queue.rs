@@ -1,7 +1,8 @@
 //! Messages in SQS.
 //!
-//! Each message says which group it belongs to: that of its embedding model. SQS then keeps the messages of a model that has many
-//! from delaying those of others ("Amazon SQS fair queues", Amazon SQS Developer Guide).
+//! Each message says which group it belongs to: that of its embedding model. SQS then keeps the
+//! messages of a model that has many from delaying those of others ("Amazon SQS fair queues",
+//! Amazon SQS Developer Guide).
 
 use crate::aws::error_code;
 use crate::task::{Message, ModelId};
@@ -21,7 +22,8 @@ use std::time::Duration;
 
 /// The most messages of one batch call ("Amazon SQS message quotas").
 pub const MAX_BATCH: usize = 10;
-/// Less than the longest that a message may stay invisible, 12 hours from its receive ("Amazon SQS visibility timeout").
+/// Less than the longest that a message may stay invisible, 12 hours from its receive ("Amazon SQS
+/// visibility timeout").
 const MAX_VISIBILITY: Duration = Duration::from_secs(11 * 60 * 60);
 
 /// A call of the queue failed. A message was not sent, or not for certain.
@@ -56,8 +58,9 @@ where
     }
 }
 
-/// A client that is made when it is first needed. Making one takes as long as half of a function's start, since each client
-/// of the SDK parses the list of AWS's partitions again; the worker needs one for tasks of several chunks only.
+/// A client that is made when it is first needed. Making one takes as long as half of a function's
+/// start, since each client of the SDK parses the list of AWS's partitions again; the worker needs
+/// one for tasks of several chunks only.
 type Lazy = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
 /// One SQS queue of [`Message`]s.
@@ -82,7 +85,8 @@ impl TaskQueue {
         Self { client, url }
     }
 
-    /// Makes the client, if there is none yet, while its caller waits for something else before it sends.
+    /// Makes the client, if there is none yet, while its caller waits for something else before it
+    /// sends.
     pub async fn prepare(&self) {
         LazyLock::force(&self.client);
     }
@@ -90,7 +94,8 @@ impl TaskQueue {
     /// Sends the message of a task for `model`.
     ///
     /// # Errors
-    /// When SQS does not take the message, or does not respond: then it may be on the queue nevertheless.
+    /// When SQS does not take the message, or does not respond: then it may be on the queue
+    /// nevertheless.
     pub async fn send(&self, model: &ModelId, message: &Message) -> Result<(), QueueError> {
         let body = body_of(message)?;
         let sent = self
@@ -105,7 +110,8 @@ impl TaskQueue {
         Ok(sent.map(drop)?)
     }
 
-    /// Sends up to [`MAX_BATCH`] messages in one call, each with its task's model, and returns how many SQS took.
+    /// Sends up to [`MAX_BATCH`] messages in one call, each with its task's model, and returns how
+    /// many SQS took.
     ///
     /// # Errors
     /// When SQS does not respond. Some of them may be on the queue nevertheless.
@@ -135,11 +141,12 @@ impl TaskQueue {
         Ok(sent.map(|response| response.successful.len())?)
     }
 
-    /// Has received messages come back after so long each, in whole seconds, and not after the queue's visibility timeout. Takes
-    /// up to [`MAX_BATCH`] receipt handles.
+    /// Has received messages come back after so long each, in whole seconds, and not after the
+    /// queue's visibility timeout. Takes up to [`MAX_BATCH`] receipt handles.
     ///
     /// # Errors
-    /// When SQS does not respond. A message whose visibility was not changed is redelivered after the queue's visibility timeout.
+    /// When SQS does not respond. A message whose visibility was not changed is redelivered after
+    /// the queue's visibility timeout.
     pub async fn return_after(&self, messages: &[(String, Duration)]) -> Result<(), QueueError> {
         let mut entries = Vec::with_capacity(messages.len());
         for (number, (receipt_handle, after)) in messages.iter().enumerate() {
@@ -169,8 +176,8 @@ impl TaskQueue {
         }
     }
 
-    /// Sends a body that is no [`Message`] to the queue's dead-letter queue. The queue's own redrive would take hundreds of
-    /// receives, since it must not move a message that only waits.
+    /// Sends a body that is no [`Message`] to the queue's dead-letter queue. The queue's own
+    /// redrive would take hundreds of receives, since it must not move a message that only waits.
     ///
     /// # Errors
     /// When SQS does not respond, or the queue has no dead-letter queue.
@@ -201,14 +208,15 @@ impl TaskQueue {
     }
 }
 
-/// The group of a model's messages: a hash, so that no caller's text leaves, and since a group has fewer characters than a model
-/// id may have.
+/// The group of a model's messages: a hash, so that no caller's text leaves, and since a group has
+/// fewer characters than a model id may have.
 fn group_of(model: &ModelId) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(model.as_str()))
 }
 
-/// The URL of the queue that a redrive policy names. It is in the same account and Region as the queue at `url` ("Using
-/// dead-letter queues in Amazon SQS", Amazon SQS Developer Guide), so only the name differs.
+/// The URL of the queue that a redrive policy names. It is in the same account and Region as the
+/// queue at `url` ("Using dead-letter queues in Amazon SQS", Amazon SQS Developer Guide), so only
+/// the name differs.
 fn dead_letter_url(url: &str, redrive_policy: &str) -> Option<String> {
     let policy: serde_json::Value = serde_json::from_str(redrive_policy).ok()?;
     let (_, name) = policy
@@ -219,8 +227,8 @@ fn dead_letter_url(url: &str, redrive_policy: &str) -> Option<String> {
     Some([account, "/", name].concat())
 }
 
-/// A message as JSON of ASCII characters. SQS refuses some of the others that a task id may have, such as U+FFFE
-/// ("SendMessage", Amazon SQS API Reference).
+/// A message as JSON of ASCII characters. SQS refuses some of the others that a task id may have,
+/// such as U+FFFE ("SendMessage", Amazon SQS API Reference).
 fn body_of(message: &Message) -> Result<String, QueueError> {
     let json = serde_json::to_string(message).map_err(QueueError::not_built)?;
     if json.is_ascii() {

@@ -1,8 +1,9 @@
 //! Tasks in DynamoDB.
 //!
-//! `attribute.rs` names the attributes, `item.rs` says what items look like, both ways. Every write is conditional on what it
-//! assumes (`guarded.rs`) and named for its guard, and its conditions stand beside it; only a chunk's ids are not, which are
-//! written before anybody can know their name, and grants, which nobody reads.
+//! `attribute.rs` names the attributes, `item.rs` says what items look like, both ways. Every write
+//! is conditional on what it assumes (`guarded.rs`) and named for its guard, and its conditions
+//! stand beside it; only a chunk's ids are not, which are written before anybody can know their
+//! name, and grants, which nobody reads.
 //!
 //! | file | writes and reads |
 //! |---|---|
@@ -79,9 +80,11 @@ pub const INDEX_ATTRIBUTES: &[&str] = &[
 /// The attribute that DynamoDB's Time to Live reads: seconds since 1970.
 pub const TTL_ATTRIBUTE: &str = attribute::EXPIRES_AT;
 
-/// How much longer than its task a chunk is kept: it must not be gone while anybody may still read it.
+/// How much longer than its task a chunk is kept: it must not be gone while anybody may still read
+/// it.
 const CHUNK_RETENTION: TimeDelta = TimeDelta::days(7);
-/// How long after a message was sent its task counts as not taken up, and the sweeper sends it again.
+/// How long after a message was sent its task counts as not taken up, and the sweeper sends it
+/// again.
 const DISPATCH_GRACE: TimeDelta = TimeDelta::seconds(60);
 /// The longest the sweeper waits between two sends of the same work.
 const MAX_RESEND_DELAY: TimeDelta = TimeDelta::hours(1);
@@ -114,8 +117,8 @@ fn new_token() -> String {
 #[derive(Debug)]
 #[must_use]
 pub enum Written<T, F = ()> {
-    /// Its condition held, and it was made: by this call, also where the SDK had to send it again because the first response
-    /// was lost.
+    /// Its condition held, and it was made: by this call, also where the SDK had to send it again
+    /// because the first response was lost.
     Applied(T),
     /// Its condition did not hold, and nothing was changed. What was found instead.
     NotApplied(F),
@@ -234,8 +237,9 @@ impl TaskStore {
         }
     }
 
-    /// Reads a task, strongly consistent. An expired one may still be there: ask [`crate::task::Task::is_expired`]. The messages of a
-    /// batch that read the same task share reads; each begins after it was asked for.
+    /// Reads a task, strongly consistent. An expired one may still be there: ask
+    /// [`crate::task::Task::is_expired`]. The messages of a batch that read the same task share
+    /// reads; each begins after it was asked for.
     ///
     /// # Errors
     /// When DynamoDB does not answer or the item is damaged.
@@ -260,10 +264,11 @@ impl TaskStore {
         response.item.map(StoredTask::from_item).transpose()
     }
 
-    /// Puts a task into `status`, with an update of its item. `was`: its status as the update's condition has it; `None`: another.
+    /// Puts a task into `status`, with an update of its item. `was`: its status as the update's
+    /// condition has it; `None`: another.
     ///
-    /// Every update of a task's item does this, so that whoever reads the table's stream finds `previous_status` in an item exactly
-    /// where that write changed the status.
+    /// Every update of a task's item does this, so that whoever reads the table's stream finds
+    /// `previous_status` in an item exactly where that write changed the status.
     fn in_status(
         &self,
         update: GuardedUpdate,

@@ -1,8 +1,9 @@
 //! The task and its rules. Pure: no I/O, no clock, no AWS.
 //!
-//! [`TaskStatus`] and its transitions are in `status.rs`, what happened to each object in `outcome.rs`, the work on a
-//! chunk of objects (what to delete, what to record) in `chunk.rs`, its first failures in `failed_head.rs`, the rules for names in
-//! `id.rs`, many object ids in `object_ids.rs`.
+//! [`TaskStatus`] and its transitions are in `status.rs`, what happened to each object in
+//! `outcome.rs`, the work on a chunk of objects (what to delete, what to record) in `chunk.rs`, its
+//! first failures in `failed_head.rs`, the rules for names in `id.rs`, many object ids in
+//! `object_ids.rs`.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod bitmap;
@@ -52,7 +53,8 @@ pub struct Task {
     pub expires_at: DateTime<Utc>,
     /// How many objects stand where.
     pub progress: Progress,
-    /// The first reason of something given up in this attempt, in one sentence for a person: why a `failed` task failed.
+    /// The first reason of something given up in this attempt, in one sentence for a person: why a
+    /// `failed` task failed.
     pub detail: Option<String>,
 }
 
@@ -63,7 +65,8 @@ impl Task {
     }
 }
 
-/// Why a task exists, and who asked for it. Callers are IAM ARNs, as API Gateway authenticated them.
+/// Why a task exists, and who asked for it. Callers are IAM ARNs, as API Gateway authenticated
+/// them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Attribution {
     /// Why the objects are to be deleted, in the words of the caller who created the task.

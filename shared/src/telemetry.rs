@@ -1,11 +1,12 @@
 //! Logs and metrics: one line of JSON a request or message, which carries its metrics too.
 //!
-//! `line.rs` is what a line is and how long it may be, `metrics.rs` what it counts, `text.rs` its texts of unknown length,
-//! `subscriber.rs` what writes it, `namespace.rs` where metrics go.
+//! `line.rs` is what a line is and how long it may be, `metrics.rs` what it counts, `text.rs` its
+//! texts of unknown length, `subscriber.rs` what writes it, `namespace.rs` where metrics go.
 //!
-//! A kind of line is a struct that implements [`Line`]; [`log`] writes one. What it counts is in its [`Metrics`], by
-//! CloudWatch's embedded metric format. A line holds identifiers and numbers, never object ids, bodies or credentials.
-//! Rare errors that belong to no request or message are plain events of `tracing`; each is a line, too.
+//! A kind of line is a struct that implements [`Line`]; [`log`] writes one. What it counts is in
+//! its [`Metrics`], by CloudWatch's embedded metric format. A line holds identifiers and numbers,
+//! never object ids, bodies or credentials. Rare errors that belong to no request or message are
+//! plain events of `tracing`; each is a line, too.
 
 mod line;
 mod metrics;
@@ -66,7 +67,8 @@ pub struct TelemetryConfig {
     pub metrics: Option<MetricsNamespace>,
 }
 
-/// Logs JSON lines on standard output. Lambda passes them to CloudWatch Logs, which passes what they count to CloudWatch.
+/// Logs JSON lines on standard output. Lambda passes them to CloudWatch Logs, which passes what
+/// they count to CloudWatch.
 pub fn init(config: TelemetryConfig) {
     let lines = lines(config, |line| {
         // If this fails there is no place to report it.
@@ -83,8 +85,8 @@ pub fn lines(
     Lines::new(config, write)
 }
 
-/// Writes a line through the current subscriber of `tracing`. For one that [`lines`] did not make, such as a log for people,
-/// the line is an event with its JSON as the message.
+/// Writes a line through the current subscriber of `tracing`. For one that [`lines`] did not make,
+/// such as a log for people, the line is an event with its JSON as the message.
 pub fn log(level: Level, mut line: impl Line) {
     let is_written = dispatcher::get_default(|dispatch| {
         let lines = dispatch.downcast_ref::<Lines>();

@@ -1,9 +1,11 @@
 //! Carrying out messages, and sweeping up what was lost.
 //!
-//! Here: a batch of messages, and which of them SQS delivers again; `redelivery.rs` says when. `carry_out.rs` is one message from read to settlement, with
-//! the existence check (`existence.rs`) and the deletes (`deletion.rs`) in it; `batches.rs` decides which objects go together,
-//! `calls.rs` how a failed call is followed up, `budget.rs` whether there is time, `turn.rs` when the index takes a delete. `fan_out.rs` is the first message of a task
-//! of several chunks, `sweeper.rs` the schedule's job, `log.rs` a message's line of log.
+//! Here: a batch of messages, and which of them SQS delivers again; `redelivery.rs` says when.
+//! `carry_out.rs` is one message from read to settlement, with the existence check (`existence.rs`)
+//! and the deletes (`deletion.rs`) in it; `batches.rs` decides which objects go together,
+//! `calls.rs` how a failed call is followed up, `budget.rs` whether there is time, `turn.rs` when
+//! the index takes a delete. `fan_out.rs` is the first message of a task of several chunks,
+//! `sweeper.rs` the schedule's job, `log.rs` a message's line of log.
 
 mod batches;
 mod budget;
@@ -41,12 +43,13 @@ use tracing::Level;
 const CONCURRENT_CALLS: usize = 5;
 /// Claims without progress after which a chunk's open objects fail.
 const MAX_TRIES: u32 = 5;
-/// What is left of an invocation when its work is broken off, so that it never runs into its own timeout.
+/// What is left of an invocation when its work is broken off, so that it never runs into its own
+/// timeout.
 const MARGIN: TimeDelta = TimeDelta::milliseconds(500);
 /// What is left of an invocation when nothing more is sent to the queue.
 const LAST_MARGIN: TimeDelta = TimeDelta::milliseconds(100);
-/// How much longer than the invocation a lease lasts: by then a request that left just before the deadline has arrived, and
-/// clocks may differ a little.
+/// How much longer than the invocation a lease lasts: by then a request that left just before the
+/// deadline has arrived, and clocks may differ a little.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// Carries out queue messages.
@@ -87,8 +90,9 @@ enum Verdict {
 }
 
 impl Verdict {
-    /// When SQS is to deliver the message again. `None`: it is acknowledged, since its result, or when it is due again, is on
-    /// record in the task. `has_claimed`: a claim of this message may be in force.
+    /// When SQS is to deliver the message again. `None`: it is acknowledged, since its result, or
+    /// when it is due again, is on record in the task. `has_claimed`: a claim of this message may
+    /// be in force.
     fn redelivery(&self, has_claimed: bool) -> Option<Redelivery> {
         match self {
             Self::HandedBack => Some(Redelivery::Soon),
@@ -131,14 +135,17 @@ impl Worker {
         }
     }
 
-    /// Carries out a batch, all messages at once, and returns which messages SQS is to deliver again: one whose task could not be read or written,
-    /// one that there was no time for, and one whose index is busy or whose store has asked to wait. Each of them comes back when it can be of use, and not after the queue's visibility
-    /// timeout. All others are acknowledged: their result, or when they are due again, is on record in the task, or they are no
-    /// messages of this service and are in the dead-letter queue now.
+    /// Carries out a batch, all messages at once, and returns which messages SQS is to deliver
+    /// again: one whose task could not be read or written, one that there was no time for, and one
+    /// whose index is busy or whose store has asked to wait. Each of them comes back when it can be
+    /// of use, and not after the queue's visibility timeout. All others are acknowledged: their
+    /// result, or when they are due again, is on record in the task, or they are no messages of
+    /// this service and are in the dead-letter queue now.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {
         let records = event.records.into_iter();
         let failures = records
-            // Boxed: the future takes several kilobytes, and would be copied several times on its way into the stream.
+            // Boxed: the future takes several kilobytes, and would be copied several times on its
+            // way into the stream.
             .map(|record| Box::pin(self.handle_record(record, deadline)))
             .collect::<FuturesUnordered<_>>()
             .filter_map(|unfinished| async { unfinished })
@@ -196,7 +203,8 @@ impl Worker {
         Some(unfinished)
     }
 
-    /// Has messages come back when each can be of use. If that fails, they come back after the queue's visibility timeout.
+    /// Has messages come back when each can be of use. If that fails, they come back after the
+    /// queue's visibility timeout.
     async fn return_to_queue(
         &self,
         unfinished: Vec<Unfinished>,

@@ -1,4 +1,5 @@
-//! The contract of every vector store: what must hold of it, a case each. A case panics where it does not.
+//! The contract of every vector store: what must hold of it, a case each. A case panics where it
+//! does not.
 
 use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
 use std::collections::BTreeSet;
@@ -20,7 +21,8 @@ pub trait Fixture {
     fn can_hold(&self, _id: &str) -> bool {
         true
     }
-    /// Whether a delete of an id that the store cannot hold is an error. If not, the id is gone, as it never was there.
+    /// Whether a delete of an id that the store cannot hold is an error. If not, the id is gone, as
+    /// it never was there.
     fn refuses_deletes(&self) -> bool {
         true
     }
@@ -30,8 +32,9 @@ pub trait Fixture {
     async fn seed(&self, ids: &[String]);
     /// The ids that are in the index.
     async fn left(&self) -> BTreeSet<String>;
-    /// Deletes so that the delete is to be carried out only after its time: after [`VECTOR_CALL_TIMEOUT`](shared::aws::VECTOR_CALL_TIMEOUT), or
-    /// after the `not_after` that the store is told.
+    /// Deletes so that the delete is to be carried out only after its time: after
+    /// [`VECTOR_CALL_TIMEOUT`](shared::aws::VECTOR_CALL_TIMEOUT), or after the `not_after` that the
+    /// store is told.
     async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError>;
 }
 
@@ -63,12 +66,14 @@ pub trait Breakable: Fixture {
 /// The means to have objects go in parts.
 #[allow(async_fn_in_trait, reason = "no case runs on several threads")]
 pub trait InParts: Fixture {
-    /// From now on a first delete of these leaves a part of each, and a second one takes the rest, which no current read shows yet.
+    /// From now on a first delete of these leaves a part of each, and a second one takes the rest,
+    /// which no current read shows yet.
     async fn go_in_parts(&self, ids: &[&str]);
 }
 
-/// Hands every case to the macro `$then`, by what a fixture must be able to do for it. Beside a case stands what somebody has to mend whose store does
-/// not keep it; beside one that cannot be provoked from outside a store, what it is about.
+/// Hands every case to the macro `$then`, by what a fixture must be able to do for it. Beside a
+/// case stands what somebody has to mend whose store does not keep it; beside one that cannot be
+/// provoked from outside a store, what it is about.
 #[macro_export]
 macro_rules! every_case {
     ($then:ident $(, $with:tt)*) => {
@@ -126,8 +131,8 @@ fn set(ids: &[String]) -> BTreeSet<String> {
     ids.iter().cloned().collect()
 }
 
-/// Deletes all ids, as the worker does: in calls of what the store takes, again after an error that may pass, and again what was deleted in part or
-/// is not confirmed yet.
+/// Deletes all ids, as the worker does: in calls of what the store takes, again after an error that
+/// may pass, and again what was deleted in part or is not confirmed yet.
 async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
     for batch in ids.chunks(store.max_delete()) {
         let mut batch = batch.to_vec();
@@ -450,7 +455,8 @@ pub async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
     presence.into_iter().map(shows).collect()
 }
 
-/// The ids that are kept, of those that a store is to delete. All others are gone, after further calls where it asks for them.
+/// The ids that are kept, of those that a store is to delete. All others are gone, after further
+/// calls where it asks for them.
 pub async fn kept<'a>(store: &dyn VectorStore, ids: &[&'a str]) -> Vec<&'a str> {
     let (mut open, mut kept) = (ids.to_vec(), Vec::new());
     for _ in 0..100 {

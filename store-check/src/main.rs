@@ -25,17 +25,20 @@ const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Runs the contract of all vector stores against a bridge, on a scratch index: it inserts objects into it and deletes them.
+/// Runs the contract of all vector stores against a bridge, on a scratch index: it inserts objects
+/// into it and deletes them.
 ///
-/// Prints what holds and what to mend. The exit status is 1 if anything does not hold. For auth=sigv4 and token_secret it takes AWS's
-/// usual variables, such as AWS_ACCESS_KEY_ID.
+/// Prints what holds and what to mend. The exit status is 1 if anything does not hold. For
+/// auth=sigv4 and token_secret it takes AWS's usual variables, such as AWS_ACCESS_KEY_ID.
 #[derive(Debug, Parser)]
 #[command(name = "store-check", version)]
 struct Arguments {
-    /// The store's URL, as in VECTOR_STORES, with the scratch index: https://host/path?index=scratch
+    /// The store's URL, as in VECTOR_STORES, with the scratch index:
+    /// https://host/path?index=scratch
     url: String,
 
-    /// A shell command that inserts objects into the scratch index: one id a line on its standard input
+    /// A shell command that inserts objects into the scratch index: one id a line on its standard
+    /// input
     #[arg(long, value_name = "COMMAND")]
     insert: String,
 

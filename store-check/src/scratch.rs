@@ -52,7 +52,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// The index, for a case of its own. `insert`: the shell command that inserts the ids on its standard input.
+    /// The index, for a case of its own. `insert`: the shell command that inserts the ids on its
+    /// standard input.
     ///
     /// # Errors
     /// When the store does not respond.
@@ -113,7 +114,8 @@ impl Fixture for Scratch {
 
     fn can_hold(&self, id: &str) -> bool {
         match self.ids {
-            // The service takes no id that is longer than `LONGEST`, so a store that holds those may hold more.
+            // The service takes no id that is longer than `LONGEST`, so a store that holds those
+            // may hold more.
             Ids::Text => {
                 let is_short = self.longest == LONGEST || id.len() <= self.longest;
                 is_short && (!STRANGE.contains(&id) || self.holds.contains(id))

@@ -150,7 +150,8 @@ def an_id_that_is_too_long(client, store):
 
 def names_of_no_index(client, store):
     for name in ("j", "I", "*", "i*", "i,i", "_all", "-j", "+i", "", ".", "..", "<i>", "other:i", "i?", "i/"):
-        # What could mean something else than an index is not sent at all: a proxy makes `/./_search` a search of all indices.
+        # What could mean something else than an index is not sent at all: a proxy makes
+        # `/./_search` a search of all indices.
         nothing_sent = contextlib.nullcontext() if name in ("j", "I") else failing(client, None, AssertionError("it was sent"))
         with nothing_sent:
             for operation in ("present", "delete"):

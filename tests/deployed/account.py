@@ -13,7 +13,8 @@ from processes import free_port
 from programs import Program
 
 REGION = "eu-west-1"
-# MiniStack treats the key that it was started with as the account's root. It is AWS's documented example, not a secret.
+# MiniStack treats the key that it was started with as the account's root. It is AWS's documented
+# example, not a secret.
 ROOT_KEY = "AKIAIOSFODNN7EXAMPLE"
 ROOT_SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 
@@ -42,7 +43,8 @@ class Account:
         self.endpoint = f"http://127.0.0.1:{port}"
         home = folder / "account"
         home.mkdir()
-        # The functions inherit this environment: they call AWS at the first endpoint and S3 Vectors at the second.
+        # The functions inherit this environment: they call AWS at the first endpoint and S3 Vectors
+        # at the second.
         env = environment(
             HOME=str(home),
             TMPDIR=str(home),

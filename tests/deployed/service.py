@@ -25,7 +25,8 @@ class Service:
         self.anywhere = Caller(stack.api_base, account.user("anywhere", allowed.split("/live/")[0] + "/live/*"))
         self.stranger = Caller(stack.api_base, account.user("stranger"))
         self.unsigned = Caller(stack.api_base)
-        # How many seconds a task may take: enough for a slow machine, but less than the sweeper needs to hide a lost message.
+        # How many seconds a task may take: enough for a slow machine, but less than the sweeper
+        # needs to hide a lost message.
         self.patience = 30
         # Whether the tests wait for the sweeper's schedule, or invoke the sweeper themselves.
         self.schedule = True

@@ -15,7 +15,8 @@ from adjust import adjust
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 BUCKET = "deployment-artifacts"
-# Faster to compile; everything else of the release profile stays. The functions are compiled for this machine's processor.
+# Faster to compile; everything else of the release profile stays. The functions are compiled for
+# this machine's processor.
 LIGHT_BUILD = {
     "CARGO_PROFILE_RELEASE_OPT_LEVEL": "0",
     "CARGO_PROFILE_RELEASE_LTO": "false",

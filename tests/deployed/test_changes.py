@@ -33,8 +33,8 @@ class Changes(DeployedTest):
                 # Every fifth is a large one.
                 objects = [f"obj-{number}-{n}" for n in range(600 if number % 5 == 0 else 3)]
                 self.service.vectors.put(model, objects)
-                # As callers should, name the task and repeat a call without a response. MiniStack kills running functions,
-                # the worker too, when they get new code.
+                # As callers should, name the task and repeat a call without a response. MiniStack
+                # kills running functions, the worker too, when they get new code.
                 task_id = f"{model}-{number}"
                 while self.caller.run(model, objects, task_id).status != 200:
                     if over.wait(0.1):
@@ -137,7 +137,8 @@ class Changes(DeployedTest):
         self.assertEqual(json.loads(done["output"])["ended"]["status"], "done")
         failed = execution(2, "no-such-index")
         self.assertEqual(failed["status"], "FAILED", failed)
-        # Of a task that has ended already no event comes, and one of the same name for other objects is another.
+        # Of a task that has ended already no event comes, and one of the same name for other
+        # objects is another.
         for number, (task, headers, expected) in enumerate(
             [
                 ({"id": "erase-1", "status": "done"}, {}, "SUCCEEDED"),

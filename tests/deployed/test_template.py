@@ -348,7 +348,8 @@ class Watching(unittest.TestCase):
             return point is not None and point >= template["Parameters"]["FailedTasksAlarmPercent"]["Default"]
 
         self.assertEqual((alarm["ComparisonOperator"], alarm["TreatMissingData"]), ("GreaterThanOrEqualToThreshold", "notBreaching"))
-        # Not even a metric that never had a value: the sweeper counts zeros (`cargo test -p tests --test suite a_sweep_tells`).
+        # Not even a metric that never had a value: the sweeper counts zeros
+        # (`cargo test -p tests --test suite a_sweep_tells`).
         self.assertTrue(goes_off(done=0, failed=3))
         self.assertTrue(goes_off(done=9, failed=1))
         self.assertFalse(goes_off(done=10, failed=1))

@@ -1,4 +1,5 @@
-//! What the benchmarks share. What they begin with is in `seed.rs`, and the handlers' wiring in `handlers.rs`.
+//! What the benchmarks share. What they begin with is in `seed.rs`, and the handlers' wiring in
+//! `handlers.rs`.
 //!
 //! | file | holds |
 //! |---|---|
@@ -31,7 +32,8 @@ use tokio::time::{Instant, sleep};
 /// How long an invocation of the worker may take, as `template.yaml` has it.
 pub const INVOCATION: TimeDelta = TimeDelta::seconds(60);
 
-/// The runner with its defaults but for the pace of its stores, and this HTTP client under the handlers' SDK clients.
+/// The runner with its defaults but for the pace of its stores, and this HTTP client under the
+/// handlers' SDK clients.
 pub fn unpaced(http_client: Option<SharedHttpClient>) -> Options {
     Options {
         settings: vec![("VECTOR_STORES".to_owned(), UNPACED_STORES.to_owned())],
@@ -62,7 +64,8 @@ pub async fn run(running: &Running, body: String) {
         .ok();
 }
 
-/// Receives a batch and has a worker carry it out, as one invocation. Returns how many messages there were.
+/// Receives a batch and has a worker carry it out, as one invocation. Returns how many messages
+/// there were.
 ///
 /// # Panics
 /// When the worker reports one as failed.
@@ -95,7 +98,8 @@ pub async fn has_ended(client: &aws_sdk_dynamodb::Client, id: &str) -> bool {
     !["pending", "processing"].contains(&status.as_str())
 }
 
-/// Waits until a condition holds, asking rarely enough that the asking is no great part of the time.
+/// Waits until a condition holds, asking rarely enough that the asking is no great part of the
+/// time.
 ///
 /// # Panics
 /// When it does not hold within ten minutes.

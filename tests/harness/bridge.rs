@@ -1,4 +1,5 @@
-//! A store in memory that speaks the store protocol (`docs/store-protocol.md`), and misbehaves where it is told to.
+//! A store in memory that speaks the store protocol (`docs/store-protocol.md`), and misbehaves
+//! where it is told to.
 
 use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Full};
@@ -135,13 +136,15 @@ impl Bridge {
         self.state(|state| state.kept = ids.iter().map(|id| (*id).to_owned()).collect());
     }
 
-    /// From now on these go in parts: the first delete takes a part away, the second the rest, and no read shows that yet.
+    /// From now on these go in parts: the first delete takes a part away, the second the rest, and
+    /// no read shows that yet.
     pub fn go_in_parts(&self, ids: &[&str]) {
         let parts = ids.iter().map(|id| ((*id).to_owned(), Parts::Two));
         self.state(|state| state.in_parts = parts.collect());
     }
 
-    /// From now on calls wait before they are carried out. Whoever made them may have gone meanwhile, as behind a gateway.
+    /// From now on calls wait before they are carried out. Whoever made them may have gone
+    /// meanwhile, as behind a gateway.
     pub fn hold(&self) -> Held {
         let (hold, held) = watch::channel(());
         self.state(|state| state.held = Some(held));

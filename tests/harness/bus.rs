@@ -1,4 +1,5 @@
-//! An event bus of EventBridge on loopback that keeps what it is told ("PutEvents", Amazon EventBridge API Reference).
+//! An event bus of EventBridge on loopback that keeps what it is told ("PutEvents", Amazon
+//! EventBridge API Reference).
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};

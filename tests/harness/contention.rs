@@ -1,8 +1,9 @@
-//! Items that are held as DynamoDB holds them ("Amazon DynamoDB Transactions: How it works", transaction conflict handling).
+//! Items that are held as DynamoDB holds them ("Amazon DynamoDB Transactions: How it works",
+//! transaction conflict handling).
 //!
-//! A transaction holds its items for a while. One that meets another, or a write that is under way, on any of its items is canceled
-//! at once; so is a write that meets a transaction. Reads are not concerned. The embedded DynamoDB carries one request out after the
-//! other and so never does this.
+//! A transaction holds its items for a while. One that meets another, or a write that is under way,
+//! on any of its items is canceled at once; so is a write that meets a transaction. Reads are not
+//! concerned. The embedded DynamoDB carries one request out after the other and so never does this.
 
 use crate::wire::{Network, Outcome, body_of, name_of, response};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;

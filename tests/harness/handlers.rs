@@ -1,8 +1,8 @@
 //! The handlers, wired by the harness: the counterpart of the functions' `main`s.
 //!
-//! The suite has the handlers that the local runner wires (`local::Handlers`). This wiring is for whoever needs them over
-//! other clients: the simulation, and benchmarks in a process that hosts no services. The untuned baseline of
-//! `tests/baselines` is a package of its own, and wires itself.
+//! The suite has the handlers that the local runner wires (`local::Handlers`). This wiring is for
+//! whoever needs them over other clients: the simulation, and benchmarks in a process that hosts no
+//! services. The untuned baseline of `tests/baselines` is a package of its own, and wires itself.
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use local::{Clients, NAME, Running};
@@ -18,7 +18,8 @@ use shared::worker::{Sweeper, Worker};
 use std::fmt;
 use std::str::FromStr;
 
-/// Every model's index in the embedded S3 Vectors, without a pace that would hide what all else takes.
+/// Every model's index in the embedded S3 Vectors, without a pace that would hide what all else
+/// takes.
 pub const UNPACED_STORES: &str = r#"{"*": "s3vectors://demo/{embedding_model_id}?objects_per_second=1000000&requests_per_second=1000000"}"#;
 
 /// Where services are. As text it is JSON, by which a process tells another.
@@ -63,7 +64,8 @@ impl FromStr for Addresses {
     }
 }
 
-/// SDK clients like those of the functions, of the services at `addresses`: over `http_client`, or each over its own.
+/// SDK clients like those of the functions, of the services at `addresses`: over `http_client`, or
+/// each over its own.
 pub fn clients(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> Clients {
     let config = |url: &str| aws::local_config(url, http_client.clone());
     Clients {

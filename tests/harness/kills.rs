@@ -1,9 +1,11 @@
-//! Workers that are killed (SIGKILL) again and again while they work, and what is true of every object afterwards.
+//! Workers that are killed (SIGKILL) again and again while they work, and what is true of every
+//! object afterwards.
 //!
-//! The services are embedded, DynamoDB on disk. The workers and the sweeper are the built functions, each a process.
-//! `workers.rs` feeds the workers what is on the queue and kills them, `line.rs` is the wire from a worker to the services and
-//! knows at which step it was killed, `holders.rs` whose claim each delete comes under, `load.rs` makes tasks and cancels and restarts some, `truth.rs` compares what the service
-//! says with what is true.
+//! The services are embedded, DynamoDB on disk. The workers and the sweeper are the built
+//! functions, each a process. `workers.rs` feeds the workers what is on the queue and kills them,
+//! `line.rs` is the wire from a worker to the services and knows at which step it was killed,
+//! `holders.rs` whose claim each delete comes under, `load.rs` makes tasks and cancels and restarts
+//! some, `truth.rs` compares what the service says with what is true.
 
 mod holders;
 mod line;
@@ -47,12 +49,14 @@ pub struct Plan {
     pub seed: u64,
     /// How many workers there are at a time.
     pub workers: u64,
-    /// How long a received message stays invisible, at least and at most. Where that is less than [`LEASE`], the message comes back while
-    /// the killed worker's claim is in force and is dropped: then only the sweeper helps, a minute or more later.
+    /// How long a received message stays invisible, at least and at most. Where that is less than
+    /// [`LEASE`], the message comes back while the killed worker's claim is in force and is
+    /// dropped: then only the sweeper helps, a minute or more later.
     visibility: (Duration, Duration),
     /// When a task that was canceled is restarted, in seconds. Within [`LEASE`] the same holds.
     restart: RangeInclusive<u64>,
-    /// Whether workers that fan a large task out are left alone: the sweeper needs up to three minutes.
+    /// Whether workers that fan a large task out are left alone: the sweeper needs up to three
+    /// minutes.
     spares_fan_outs: bool,
     /// How long all of it may take.
     patience: Duration,

@@ -1,8 +1,10 @@
-//! The harness. Everything in this folder (`tests/harness`) is tool, not test: the tests are in `tests/suite` and
-//! `tests/simulation`, the benchmarks in `tests/benches`, and `tests/model` proves the protocol by itself.
+//! The harness. Everything in this folder (`tests/harness`) is tool, not test: the tests are in
+//! `tests/suite` and `tests/simulation`, the benchmarks in `tests/benches`, and `tests/model`
+//! proves the protocol by itself.
 //!
-//! A test in the suite begins with [`Service::start`]: the whole service in one process on free ports, its API over real HTTP, its
-//! worker and sweeper called by hand, its clock moved by hand, its calls to AWS counted, held or broken on the wire.
+//! A test in the suite begins with [`Service::start`]: the whole service in one process on free
+//! ports, its API over real HTTP, its worker and sweeper called by hand, its clock moved by hand,
+//! its calls to AWS counted, held or broken on the wire.
 //!
 //! | file | what it is | used by |
 //! |---|---|---|

@@ -6,7 +6,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};
 
-/// The units that CloudWatch knows, among those in use here ("MetricDatum", Amazon CloudWatch API Reference).
+/// The units that CloudWatch knows, among those in use here ("MetricDatum", Amazon CloudWatch API
+/// Reference).
 const UNITS: [&str; 3] = ["Count", "Seconds", "None"];
 
 thread_local! {
@@ -14,7 +15,8 @@ thread_local! {
     static CAPTURED: RefCell<Option<Arc<Mutex<String>>>> = const { RefCell::new(None) };
 }
 
-/// Captures the lines that this thread logs, which is also where a test's service runs, until it is dropped.
+/// Captures the lines that this thread logs, which is also where a test's service runs, until it is
+/// dropped.
 #[derive(Debug)]
 pub struct Lines {
     written: Arc<Mutex<String>>,
@@ -23,8 +25,8 @@ pub struct Lines {
 impl Lines {
     /// Starts capturing.
     pub fn capture() -> Self {
-        // One subscriber for all threads: with one for each, tracing may cache that nobody wants an event which another thread
-        // reached first.
+        // One subscriber for all threads: with one for each, tracing may cache that nobody wants an
+        // event which another thread reached first.
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
             let config = TelemetryConfig {
@@ -100,8 +102,8 @@ pub fn checked(line: &str) -> Value {
     fields
 }
 
-/// Whether `_aws` keeps the schema in "Specification: Embedded metric format" (Amazon CloudWatch User Guide), and the fields that it
-/// names keep the text beside the schema.
+/// Whether `_aws` keeps the schema in "Specification: Embedded metric format" (Amazon CloudWatch
+/// User Guide), and the fields that it names keep the text beside the schema.
 fn is_valid(metadata: &Value, fields: &Value) -> bool {
     let is_name = |name: &Value| (1..=255).contains(&name.as_str().map_or(0, str::len));
     let list = |value: &Value, check: &dyn Fn(&Value) -> bool| {

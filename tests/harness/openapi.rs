@@ -41,7 +41,8 @@ pub struct Example {
     pub value: Value,
     /// The headers that it has and others of its kind need not have.
     pub headers: Map<String, Value>,
-    /// The headers that the document knows of any response of this kind, by their names in lower case.
+    /// The headers that the document knows of any response of this kind, by their names in lower
+    /// case.
     pub known_headers: BTreeMap<String, Value>,
 }
 

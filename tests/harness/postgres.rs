@@ -1,7 +1,8 @@
 //! A real PostgreSQL with pgvector, one for each test process, and a schema in it for each test.
 //!
-//! `programs.rs` finds or fetches the server's programs, `front.rs` stands before the server: it counts what goes over the
-//! wire, speaks TLS, and goes silent; `pgbouncer.rs` starts a pooler there.
+//! `programs.rs` finds or fetches the server's programs, `front.rs` stands before the server: it
+//! counts what goes over the wire, speaks TLS, and goes silent; `pgbouncer.rs` starts a pooler
+//! there.
 
 mod front;
 mod pgbouncer;
@@ -28,8 +29,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The name of the role that owns everything.
 const ADMIN: &str = "postgres";
 
-/// Starts the server, again at each line that comes in, and for good when none comes any more: then whoever wrote them is
-/// gone, however it ended.
+/// Starts the server, again at each line that comes in, and for good when none comes any more: then
+/// whoever wrote them is gone, however it ended.
 const KEEPER: &str = r#"
     while :; do
         "$1/bin/postgres" -D "$2/data" >>"$2/log" 2>&1 &
@@ -168,7 +169,8 @@ impl Postgres {
         waited.expect("PostgreSQL starts again");
     }
 
-    /// The same, as a replica that its primary no longer reaches: it shows what it has, and takes no writes.
+    /// The same, as a replica that its primary no longer reaches: it shows what it has, and takes
+    /// no writes.
     pub async fn restart_as_replica(&self) {
         let admin = self.connect(ADMIN).await.expect("the server responds");
         let row = admin.query_one("SHOW data_directory", &[]).await;
@@ -199,7 +201,8 @@ impl Postgres {
         connect(&self.config(database)).await
     }
 
-    /// Makes a schema in the database that the tests share, and a role that may do nothing there yet.
+    /// Makes a schema in the database that the tests share, and a role that may do nothing there
+    /// yet.
     pub async fn database(&self) -> Database {
         self.schema_in(ADMIN).await
     }

@@ -1,9 +1,10 @@
-//! The queue as Lambda's event source mapping uses it: receive a batch, have the worker carry it out, delete the messages
-//! that it does not report as failed.
+//! The queue as Lambda's event source mapping uses it: receive a batch, have the worker carry it
+//! out, delete the messages that it does not report as failed.
 //!
-//! Nothing here goes on by itself: a test or a benchmark says when a batch is received, and may stop between two steps. The
-//! local runner's loop (`local/src/event_source.rs`) is product code and does that on its own. The simulation has a queue of
-//! its own on its own clock (`sim/queue.rs`), and shares only [`event`] and [`failed`].
+//! Nothing here goes on by itself: a test or a benchmark says when a batch is received, and may
+//! stop between two steps. The local runner's loop (`local/src/event_source.rs`) is product code
+//! and does that on its own. The simulation has a queue of its own on its own clock
+//! (`sim/queue.rs`), and shares only [`event`] and [`failed`].
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use aws_sdk_sqs::Client;
@@ -85,7 +86,8 @@ impl Queue {
         assert!(failed.is_empty(), "messages are deleted: {failed:?}");
     }
 
-    /// Deletes what the worker did not report as failed. The others come back after their visibility timeout.
+    /// Deletes what the worker did not report as failed. The others come back after their
+    /// visibility timeout.
     pub async fn settle(&self, messages: &[Message], response: &SqsBatchResponse) {
         let failed = failed(response);
         let is_done =
@@ -93,8 +95,8 @@ impl Queue {
         self.delete(messages.iter().filter(is_done)).await;
     }
 
-    /// Receives a batch and has it carried out by `work`, which is not called with nothing. Returns how many messages there
-    /// were.
+    /// Receives a batch and has it carried out by `work`, which is not called with nothing. Returns
+    /// how many messages there were.
     pub async fn work_once(
         &self,
         how: Receive,

@@ -1,5 +1,5 @@
-//! The functions as they are built, run as Lambda runs them: each a process of its own with the variables that
-//! `template.yaml` gives it and no others, fed by a Lambda Runtime API on loopback.
+//! The functions as they are built, run as Lambda runs them: each a process of its own with the
+//! variables that `template.yaml` gives it and no others, fed by a Lambda Runtime API on loopback.
 //!
 //! `binaries.rs` builds them, `variables.rs` is their environment, `server.rs` the Runtime API.
 
@@ -28,15 +28,16 @@ use tokio::time::timeout;
 
 /// How long an invocation may take: the longest that `template.yaml` allows any function.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much later than at its deadline a function counts as one that does not respond. Whoever wants to be as exact as Lambda
-/// kills it.
+/// How much later than at its deadline a function counts as one that does not respond. Whoever
+/// wants to be as exact as Lambda kills it.
 const SLACK: Duration = Duration::from_secs(1);
 /// How long a process may take until it asks for its first event.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a process may take to end, once it has nothing more to do.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A function, running: one process that is invoked once or again and again. It is killed when this is dropped.
+/// A function, running: one process that is invoked once or again and again. It is killed when this
+/// is dropped.
 #[derive(Debug)]
 pub struct Function {
     name: String,
@@ -102,7 +103,8 @@ impl Function {
         Self::start_with(name, variables::of(name, running)).await
     }
 
-    /// Starts the function over the services of `running`, with some variables of its environment changed.
+    /// Starts the function over the services of `running`, with some variables of its environment
+    /// changed.
     pub async fn start_changed(name: &str, running: &Running, changes: &[(&str, String)]) -> Self {
         Self::start_with(name, changed(name, running, changes)).await
     }
@@ -170,8 +172,8 @@ impl Function {
         self.invoke_within(INVOCATION_TIMEOUT, event).await
     }
 
-    /// As [`Function::invoke`], for a function whose timeout is `time`. A call that is given up half-way, as when the function
-    /// is killed, must be this process's last.
+    /// As [`Function::invoke`], for a function whose timeout is `time`. A call that is given up
+    /// half-way, as when the function is killed, must be this process's last.
     ///
     /// # Panics
     /// As [`Function::invoke`].
@@ -199,10 +201,12 @@ impl Function {
         );
     }
 
-    /// Invokes the function with a request from API Gatewayand returns what API Gateway's caller sees.
+    /// Invokes the function with a request from API Gatewayand returns what API Gateway's caller
+    /// sees.
     ///
     /// # Panics
-    /// As [`Function::invoke`], and when the function reports an error or does not respond in API Gateway's terms.
+    /// As [`Function::invoke`], and when the function reports an error or does not respond in API
+    /// Gateway's terms.
     pub async fn call(&mut self, event: &Value) -> Reply {
         match self.invoke(event).await {
             Ok(answer) => reply(&answer),
@@ -210,8 +214,8 @@ impl Function {
         }
     }
 
-    /// The process's memory in kilobytes, where the system tells it: a field of its status (proc(5)), such as `VmHWM`, the
-    /// most that was ever resident.
+    /// The process's memory in kilobytes, where the system tells it: a field of its status
+    /// (proc(5)), such as `VmHWM`, the most that was ever resident.
     pub fn memory(&self, field: &str) -> Option<u64> {
         let path = format!("/proc/{}/status", self.process.id()?);
         let status = std::fs::read_to_string(path).ok()?;
@@ -226,7 +230,8 @@ impl Function {
         self.process.id()
     }
 
-    /// Kills the function (SIGKILL), as Lambda does with one that it needs no more, and returns all that it said.
+    /// Kills the function (SIGKILL), as Lambda does with one that it needs no more, and returns all
+    /// that it said.
     pub async fn end(mut self) -> Ended {
         self.process.start_kill().expect("it can be killed");
         self.ended().await

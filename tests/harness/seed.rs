@@ -1,5 +1,5 @@
-//! What tests and benchmarks begin with: object ids, requests, indexes in the embedded S3 Vectors, and a table full of tasks
-//! (`tasks.rs`).
+//! What tests and benchmarks begin with: object ids, requests, indexes in the embedded S3 Vectors,
+//! and a table full of tasks (`tasks.rs`).
 
 pub mod tasks;
 

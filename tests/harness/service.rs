@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 /// How long one worker invocation may take.
 const WORKER_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 
-/// The service, running. Its clock stands still; its worker and sweeper do only what the test asks for.
+/// The service, running. Its clock stands still; its worker and sweeper do only what the test asks
+/// for.
 #[derive(Debug)]
 pub struct Service {
     /// What runs: addresses, clients that are not watched, handlers.
@@ -172,7 +173,8 @@ impl Service {
         self.info(&format!("task_id={id}")).await.ok()
     }
 
-    /// Fails the test unless [`crate::seed::example`] came out as documented, by its record and in the index.
+    /// Fails the test unless [`crate::seed::example`] came out as documented, by its record and in
+    /// the index.
     pub async fn assert_documented_outcome(&self, story: &str) {
         let task = self.task("delete-xyz").await;
         assert_eq!(task["status"], "done", "{story}");
@@ -212,8 +214,8 @@ impl Service {
         }
     }
 
-    /// Has the worker carry out what is on the queue, as Lambda does: one batch, of which what did not fail is deleted.
-    /// Returns how many messages there were.
+    /// Has the worker carry out what is on the queue, as Lambda does: one batch, of which what did
+    /// not fail is deleted. Returns how many messages there were.
     pub async fn work_once(&self) -> usize {
         self.work_once_within(WORKER_TIMEOUT).await
     }
@@ -229,8 +231,8 @@ impl Service {
         while self.work_once().await > 0 {}
     }
 
-    /// Has the worker carry out messages with these bodies, whatever is on the queue. Returns how many of them it reports as
-    /// failed.
+    /// Has the worker carry out messages with these bodies, whatever is on the queue. Returns how
+    /// many of them it reports as failed.
     pub async fn deliver(&self, bodies: &[&str]) -> usize {
         self.deliver_within(WORKER_TIMEOUT, bodies).await
     }
@@ -280,7 +282,8 @@ impl Service {
         self.running.handlers.sweeper.sweep(deadline).await
     }
 
-    /// Fails the test unless the sweeper sends one message so many seconds from now, and none a second before.
+    /// Fails the test unless the sweeper sends one message so many seconds from now, and none a
+    /// second before.
     pub async fn assert_due_in(&self, seconds: i64, story: &str) {
         self.assert_due_at(self.now() + TimeDelta::seconds(seconds), story)
             .await;

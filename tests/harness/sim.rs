@@ -1,8 +1,8 @@
-//! A deterministic simulation: the real handlers over the real AWS SDK clients, and beneath them no network but a world
-//! that owns the time, the faults, the queue and the index.
+//! A deterministic simulation: the real handlers over the real AWS SDK clients, and beneath them no
+//! network but a world that owns the time, the faults, the queue and the index.
 //!
-//! Everything runs on one thread and on tokio's paused clock, so the same seed gives the same run, and hours take
-//! milliseconds. DynamoDB is the embedded one, called in process.
+//! Everything runs on one thread and on tokio's paused clock, so the same seed gives the same run,
+//! and hours take milliseconds. DynamoDB is the embedded one, called in process.
 //!
 //! | file | holds |
 //! |---|---|

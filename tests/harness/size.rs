@@ -11,7 +11,8 @@ use shared::task::TaskId;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Whether a task has one chunk, which is in the task's own item, or several, of which each is an item of its own.
+/// Whether a task has one chunk, which is in the task's own item, or several, of which each is an
+/// item of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// One chunk.
@@ -20,10 +21,11 @@ pub enum Size {
     Large,
 }
 
-/// The service with the task `t`, whose first two objects are the test's: the index `index` has `o-0` and not `o-1`.
+/// The service with the task `t`, whose first two objects are the test's: the index `index` has
+/// `o-0` and not `o-1`.
 ///
-/// A large task has two objects more in a chunk of their own, which nobody has begun. It is fanned out. No message is on the
-/// queue.
+/// A large task has two objects more in a chunk of their own, which nobody has begun. It is fanned
+/// out. No message is on the queue.
 #[derive(Clone, Debug)]
 pub struct Begun {
     /// The service.
@@ -100,7 +102,8 @@ impl Begun {
         self.service.wire.calls();
     }
 
-    /// Restarts the task, with this after `task_id` in the query, and begins its new attempt. Returns the response.
+    /// Restarts the task, with this after `task_id` in the query, and begins its new attempt.
+    /// Returns the response.
     pub async fn restart(&self, query: &str) -> Value {
         let task = self.service.restart(&format!("task_id=t{query}")).await;
         let task = task.ok();
@@ -146,7 +149,8 @@ impl Begun {
         self.service.start_delivery(&self.message(attempt))
     }
 
-    /// As [`Self::start`], and the worker has deleted and stands still before it settles, until it is released.
+    /// As [`Self::start`], and the worker has deleted and stands still before it settles, until it
+    /// is released.
     pub async fn start_to_settlement(&self, attempt: u32) -> (JoinHandle<usize>, Hold) {
         let deleted = self.service.wire.hold_response(DELETE);
         let work = self.start(attempt);
@@ -180,7 +184,8 @@ impl Begun {
         self.service.task("t").await
     }
 
-    /// How many objects are deleted, failed and remain, of a task whose other chunk nobody has begun: only the first two count.
+    /// How many objects are deleted, failed and remain, of a task whose other chunk nobody has
+    /// begun: only the first two count.
     pub async fn progress(&self) -> (u64, u64, u64) {
         let progress = &self.task().await["progress"];
         let number = |name: &str| progress[name].as_u64().expect("a number");
@@ -192,7 +197,8 @@ impl Begun {
         )
     }
 
-    /// Fails the test unless the first two objects are sent so many seconds from now, and not a second before.
+    /// Fails the test unless the first two objects are sent so many seconds from now, and not a
+    /// second before.
     pub async fn assert_sent_in(&self, attempt: u32, seconds: i64, story: &str) {
         let service = &self.service;
         match self.size {
@@ -211,7 +217,8 @@ impl Begun {
         assert_eq!(service.lose_messages().await, 1, "{story}");
     }
 
-    /// Fails the test unless the task is done and each of its objects has come out as it stood in the index at first.
+    /// Fails the test unless the task is done and each of its objects has come out as it stood in
+    /// the index at first.
     pub async fn assert_exact(&self, story: &str) {
         let size = self.size;
         let task = self.task().await;

@@ -1,4 +1,5 @@
-//! Stores in front of another store: one that is slow to be done with an object, and one that is wrong.
+//! Stores in front of another store: one that is slow to be done with an object, and one that is
+//! wrong.
 
 use futures_util::future::BoxFuture;
 use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
@@ -32,8 +33,9 @@ impl VectorStore for Believing {
     }
 }
 
-/// Needs three delete calls for each object that is there: the first one holds it back and says that there is more to do, the
-/// second one deletes it and cannot confirm that, the third one finds it gone.
+/// Needs three delete calls for each object that is there: the first one holds it back and says
+/// that there is more to do, the second one deletes it and cannot confirm that, the third one finds
+/// it gone.
 pub struct Reluctant {
     store: Arc<dyn VectorStore>,
     stages: Mutex<BTreeMap<String, Stage>>,

@@ -1,12 +1,13 @@
 //! The wire to AWS: the one place where the harness stands between an SDK client and the network.
 //!
-//! [`intercept`] makes an HTTP client that gives every request to a hook. A hook may pass the request on, delay it, refuse it,
-//! lose its response, count it or record it. [`Wire`] is the suite's hook: it lists calls, and breaks or holds them by name. The
-//! others are the benchmarks' meters, the recorder of `benches/handlers`, and the network of the simulation, which passes
+//! [`intercept`] makes an HTTP client that gives every request to a hook. A hook may pass the
+//! request on, delay it, refuse it, lose its response, count it or record it. [`Wire`] is the
+//! suite's hook: it lists calls, and breaks or holds them by name. The others are the benchmarks'
+//! meters, the recorder of `benches/handlers`, and the network of the simulation, which passes
 //! nothing on.
 //!
-//! A worker in a process of its own is out of reach of a hook, so the kill tests have a proxy on a socket instead
-//! (`kills/line.rs`).
+//! A worker in a process of its own is out of reach of a hook, so the kill tests have a proxy on a
+//! socket instead (`kills/line.rs`).
 
 use crate::contention::{self, Items};
 use aws_sdk_dynamodb::config::{HttpClient, SharedHttpClient};
@@ -99,7 +100,8 @@ pub fn body_of(request: &HttpRequest) -> Value {
     serde_json::from_slice(body).expect("the SDK sends JSON")
 }
 
-/// Gives a request another body. Its signature does not fit any more; the embedded services do not check it.
+/// Gives a request another body. Its signature does not fit any more; the embedded services do not
+/// check it.
 pub fn set_body(request: &mut HttpRequest, body: &Value) {
     let body = body.to_string();
     let length = body.len().to_string();
@@ -234,12 +236,14 @@ impl Wire {
         })
     }
 
-    /// The calls since the last time this was called, such as `DynamoDB.PutItem`, in the order they were sent.
+    /// The calls since the last time this was called, such as `DynamoDB.PutItem`, in the order they
+    /// were sent.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().expect("not poisoned").calls)
     }
 
-    /// The seconds after which messages were told to come back since the last time this was called, in order of size.
+    /// The seconds after which messages were told to come back since the last time this was called,
+    /// in order of size.
     pub fn delays(&self) -> Vec<i64> {
         let mut delays = std::mem::take(&mut self.0.lock().expect("not poisoned").delays);
         delays.sort_unstable();
@@ -272,7 +276,8 @@ impl Wire {
         self.hold_times(1, call)
     }
 
-    /// Holds the next calls of this name, so many of them, before they are sent: each is reached and released by itself.
+    /// Holds the next calls of this name, so many of them, before they are sent: each is reached
+    /// and released by itself.
     pub fn hold_times(&self, times: usize, call: &str) -> Hold {
         let hold = Hold::new();
         self.next_times(times, call, Fault::HeldBefore(hold.clone()));

@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from processes import Failed
 
 API = "/2018-06-01/runtime"
-# The longest that template.yaml allows any function, and the time until it counts as one that does not respond.
+# The longest that template.yaml allows any function, and the time until it counts as one that does
+# not respond.
 TIMEOUT = 60
 PATIENCE = 70
 

@@ -16,8 +16,9 @@ GIVEN = {}
 # The title of each status, in the document's examples.
 TITLES = {}
 
-# Schemathesis infers from `embedding_model_id` that another call must create a model first. It finds no such call and would begin no
-# sequence with `run`. Without the inferred link it decides by the method.
+# Schemathesis infers from `embedding_model_id` that another call must create a model first. It
+# finds no such call and would begin no sequence with `run`. Without the inferred link it decides by
+# the method.
 likely_root = stateful.is_likely_root_transition
 stateful.is_likely_root_transition = lambda operation, _inferred, produced: likely_root(operation, None, produced)
 

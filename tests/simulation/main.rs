@@ -1,4 +1,5 @@
-//! The service in a simulated world: a fault at every AWS call, and random schedules. See `tests/harness/sim`.
+//! The service in a simulated world: a fault at every AWS call, and random schedules. See
+//! `tests/harness/sim`.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

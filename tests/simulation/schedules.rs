@@ -1,4 +1,5 @@
-//! Random schedules. `cargo run --profile simulate -p tests --bin simulate -- --schedules 100000` runs as many as one likes.
+//! Random schedules. `cargo run --profile simulate -p tests --bin simulate -- --schedules 100000`
+//! runs as many as one likes.
 
 use tests::sim::{Report, Stats, replay_command, run, run_believing};
 

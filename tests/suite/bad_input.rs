@@ -1,5 +1,5 @@
-//! What unit tests of `shared/src/api` cannot see of bad input: paths, methods, sizes, hang-ups, cursors that the service made, and
-//! that a refused request changes nothing.
+//! What unit tests of `shared/src/api` cannot see of bad input: paths, methods, sizes, hang-ups,
+//! cursors that the service made, and that a refused request changes nothing.
 
 mod refusals;
 mod requests;

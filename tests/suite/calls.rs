@@ -54,7 +54,8 @@ async fn a_small_task_fits_in_one_write_unit_all_its_life() {
     assert_eq!(service.task(&uuid(0)).await["progress"]["deleted"], 1);
 }
 
-/// So the condition of each chunk's claim is one unit (two in a transaction), and each settlement one more for its index row.
+/// So the condition of each chunk's claim is one unit (two in a transaction), and each settlement
+/// one more for its index row.
 #[tokio::test]
 async fn a_large_task_s_item_fits_in_one_write_unit_all_its_life_whatever_fails() {
     let service = Service::start_with_chunks_of(20).await;
@@ -78,7 +79,8 @@ async fn a_large_task_s_item_fits_in_one_write_unit_all_its_life_whatever_fails(
         assert_eq!(service.sweep().await, 1);
         sizes.push(size_of_the_item(&service).await);
     };
-    // Without an index all fail, and the reason is stored with the task and with its first failures.
+    // Without an index all fail, and the reason is stored with the task and with its first
+    // failures.
     work("failed").await;
     service.seed(model, &objects[..1]).await;
     work("done").await;
@@ -86,7 +88,8 @@ async fn a_large_task_s_item_fits_in_one_write_unit_all_its_life_whatever_fails(
     assert!(sizes.iter().all(|size| *size <= WRITE_UNIT), "{sizes:?}");
 }
 
-/// The size of the task's item, at most: "DynamoDB item sizes and formats" makes a number smaller than its digits.
+/// The size of the task's item, at most: "DynamoDB item sizes and formats" makes a number smaller
+/// than its digits.
 async fn size_of_the_item(service: &Service) -> usize {
     let scan = service.running.clients.dynamodb.scan().table_name(NAME);
     let found = scan.send().await.unwrap();

@@ -16,7 +16,8 @@ async fn two_workers_with_one_message_claim_once_and_delete_once() {
         let claims = begun.service.wire.hold_times(2, CLAIM);
         let works = [begun.start(1), begun.start(1)];
         for _ in &works {
-            claims.reached().await; // both have read, made the existence check, and are about to claim
+            // Both have read, made the existence check, and are about to claim.
+            claims.reached().await;
         }
         for _ in &works {
             claims.release();
@@ -130,7 +131,8 @@ async fn a_claim_on_a_lease_that_was_over_is_lost_if_its_holder_settles_first() 
         service.pass(TimeDelta::seconds(41));
         let claim = service.wire.hold(CLAIM);
         let next = begun.start(1);
-        claim.reached().await; // the lease was over, so the next worker has made its existence check
+        // The lease was over, so the next worker has made its existence check.
+        claim.reached().await;
         settle.release();
         slow.await.unwrap();
         let handed_back = begun.task().await;

@@ -11,8 +11,8 @@ use tests::{Begun, DEMO_INDEX, Service, Size, example, kill};
 
 const FIRST_ATTEMPT: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
 
-/// When a claim of an invocation that has just begun may be followed by another: 30 s, 10 s more, and a second since whole ones
-/// are stored.
+/// When a claim of an invocation that has just begun may be followed by another: 30 s, 10 s more,
+/// and a second since whole ones are stored.
 const LEASE: i64 = 41;
 
 #[tokio::test]
@@ -58,7 +58,8 @@ async fn dies_at_each_call(size: Size, after: bool) {
             _ => 0,
         };
         match (size, writes) {
-            // A minute after the create, or after the fan-out, which the progress of a chunk does not put off.
+            // A minute after the create, or after the fan-out, which the progress of a chunk does
+            // not put off.
             (Size::Small, 0) | (Size::Large, _) => service.assert_due_in(60, &story).await,
             (Size::Small, 1) => service.assert_due_in(LEASE, &story).await,
             (Size::Small, _) => {

@@ -1,5 +1,6 @@
-//! The functions as they are built and deployed: each a process with the variables that `template.yaml` gives it, fed the
-//! events of `events/` by a Lambda Runtime API, over the embedded services.
+//! The functions as they are built and deployed: each a process with the variables that
+//! `template.yaml` gives it, fed the events of `events/` by a Lambda Runtime API, over the embedded
+//! services.
 
 mod background;
 mod largest;
@@ -78,7 +79,8 @@ async fn present(running: &Running) -> BTreeSet<String> {
     response_of(present).await.into_iter().collect()
 }
 
-/// Fails the test unless this line of log is in order and shows nothing that no line may show. The caller's own ARN it may.
+/// Fails the test unless this line of log is in order and shows nothing that no line may show. The
+/// caller's own ARN it may.
 fn assert_nothing_secret(line: &str) {
     let mut fields = tests::lines::checked(line);
     let caller = fields.as_object_mut().expect("a line").remove("caller");
@@ -226,7 +228,8 @@ async fn the_create_event_stores_a_task_sends_a_message_and_is_idempotent() {
     let first = create.call(&event).await;
     assert_eq!(first.header("idempotent-replayed"), None);
     let created_at = first.json["created_at"].as_str().unwrap();
-    // To the letter: the first six fields are published in this order, and a terminal wants the line feed.
+    // To the letter: the first six fields are published in this order, and a terminal wants the
+    // line feed.
     let published = concat!(
         r#"{"id":"delete-xyz","embedding_model_id":"embed-456","status":"pending","#,
         r#""created_at":"NOW","updated_at":"NOW","failed_item_ids":[],"detail":null,"#,

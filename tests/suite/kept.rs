@@ -1,4 +1,5 @@
-//! A store that acknowledges a delete and keeps the object, and whoever inserts it again: what the worker makes of it.
+//! A store that acknowledges a delete and keeps the object, and whoever inserts it again: what the
+//! worker makes of it.
 
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
@@ -194,7 +195,8 @@ async fn what_is_kept_in_one_chunk_fails_the_task_and_no_object_of_another() {
     assert_eq!(service.present("index", &objects).await, ["o-700"]);
 }
 
-/// Has all objects. It refuses whatever delete holds `o-0`, which it keeps; what it does with the others, `others` says.
+/// Has all objects. It refuses whatever delete holds `o-0`, which it keeps; what it does with the
+/// others, `others` says.
 struct KeepsOne<F>(F);
 
 impl<F: Fn() -> Result<AfterDelete, VectorErrorKind> + Send + Sync> VectorStore for KeepsOne<F> {

@@ -19,8 +19,8 @@ const CHUNKS: [&str; 4] = [
     r#"{"task_id":"large","attempt":1,"chunk":3}"#,
 ];
 
-/// A service with the task `large` of the objects `o-0` to `o-6` in chunks of two, of which the index `big` has all but
-/// `o-1` and `o-6`.
+/// A service with the task `large` of the objects `o-0` to `o-6` in chunks of two, of which the
+/// index `big` has all but `o-1` and `o-6`.
 async fn with_large_task() -> Arc<Service> {
     let service = Service::start_with_chunks_of(2).await;
     service

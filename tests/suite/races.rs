@@ -124,7 +124,8 @@ async fn a_restart_during_the_delete_waits_for_it_and_keeps_its_result() {
 
         delete.release();
         work.await.unwrap();
-        // That o-1 is absent is for the new attempt to find. A restart of everything counts nothing of the old attempt.
+        // That o-1 is absent is for the new attempt to find. A restart of everything counts nothing
+        // of the old attempt.
         let (deleted, remaining) = if scope.is_empty() { (1, 1) } else { (0, 2) };
         let progress = &begun.task().await["progress"];
         let others = size.objects() / 2 - 1; // of the other chunk, as many deleted as absent
@@ -249,7 +250,8 @@ async fn a_restart_of_everything_deletes_what_was_put_back_before_the_old_claim_
 
 #[tokio::test]
 async fn a_restart_and_a_cancel_whose_responses_are_lost_do_not_undo_each_other() {
-    // The SDK sends a restart again after another caller has canceled what it restarted: the cancel stands.
+    // The SDK sends a restart again after another caller has canceled what it restarted: the cancel
+    // stands.
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     service.cancel("task_id=delete-xyz").await.ok();

@@ -8,8 +8,8 @@ use tests::wire::{
 };
 use tests::{Begun, Service, Size, example, ids, kill, run_body};
 
-/// A task over whose first two objects, `o-0` and `o-1`, the test has the store fail. The index has both. The other chunk of a
-/// large one has been carried out.
+/// A task over whose first two objects, `o-0` and `o-1`, the test has the store fail. The index has
+/// both. The other chunk of a large one has been carried out.
 struct Stuck {
     begun: Begun,
     attempt: u32,
@@ -191,7 +191,8 @@ async fn only_four_failures_in_a_row_end_a_claim_and_a_throttled_call_none() {
         let objects = ids("o", 4);
         service.seed("index", &objects).await;
         service.run(&run_body("index", "t", &objects)).await.ok();
-        // The batch is cut into single objects. Calls fail, and succeed when made again: six in all, at most three in a row.
+        // The batch is cut into single objects. Calls fail, and succeed when made again: six in
+        // all, at most three in a row.
         for fault in [
             (1, Fault::InvalidKeys),
             (1, Fault::InvalidKeys),
@@ -218,7 +219,8 @@ async fn only_four_failures_in_a_row_end_a_claim_and_a_throttled_call_none() {
         service.wire.heal();
         let calls = service.wire.calls();
         let made = calls.iter().filter(|made| *made == call).count();
-        // After deletes that failed, one existence check says what has become of the objects; before them, another.
+        // After deletes that failed, one existence check says what has become of the objects;
+        // before them, another.
         assert_eq!(made, 4, "{call}: {calls:?}");
         service.assert_due_in(60, call).await;
     }
@@ -240,7 +242,8 @@ async fn with_a_refused_id(call: &str) -> Arc<Service> {
     Arc::new(service)
 }
 
-/// Fails the test unless `o-0` is on record as refused, so many objects remain, and these are due at once.
+/// Fails the test unless `o-0` is on record as refused, so many objects remain, and these are due
+/// at once.
 async fn assert_the_refused_id_is_settled(service: &Service, remaining: usize, story: &str) {
     service.wire.heal();
     let task = service.task("t").await;

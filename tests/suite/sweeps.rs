@@ -1,4 +1,5 @@
-//! The sweeper: messages that were lost, work that waits, sweeps in which calls fail or time runs out, sweepers that meet.
+//! The sweeper: messages that were lost, work that waits, sweeps in which calls fail or time runs
+//! out, sweepers that meet.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
@@ -12,7 +13,8 @@ use tests::wire::{
 };
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
 
-/// A service whose index has one partition for each status, so that it is known in which order the sweeper queries.
+/// A service whose index has one partition for each status, so that it is known in which order the
+/// sweeper queries.
 async fn with_one_shard() -> Arc<Service> {
     Arc::new(Service::start_with(vec![("LIST_SHARDS", "1")]).await)
 }
@@ -26,7 +28,8 @@ async fn leave_pending(service: &Service, task_ids: &[impl AsRef<str>]) {
     service.lose_messages().await;
 }
 
-/// Creates tasks of one object each whose deletes are throttled: they are `processing` and due in a minute.
+/// Creates tasks of one object each whose deletes are throttled: they are `processing` and due in a
+/// minute.
 async fn leave_processing(service: &Service, task_ids: &[impl AsRef<str>]) {
     for id in task_ids {
         let body = run_body(DEMO_INDEX, id.as_ref(), &["obj-3"]);
@@ -193,7 +196,8 @@ async fn a_sweep_goes_through_all_pages_of_all_partitions_also_past_those_with_n
 
 #[tokio::test]
 async fn a_query_that_fails_leaves_one_partition_to_the_next_sweep_and_no_other() {
-    // The queries of a sweep: for the oldest pending task, for what is processing, for what is pending.
+    // The queries of a sweep: for the oldest pending task, for what is processing, for what is
+    // pending.
     for (before, sent) in [(0, 2), (1, 1), (2, 1)] {
         let service = with_one_shard().await;
         leave_processing(&service, &["a"]).await;
@@ -296,7 +300,8 @@ async fn a_partition_with_much_to_send_leaves_half_of_the_time_to_the_other() {
     assert_eq!(service.sweep().await, 11 + 5, "it goes on where it stopped");
 }
 
-/// A service with one shard whose sweeps read one row of what is processing, and one of what is pending.
+/// A service with one shard whose sweeps read one row of what is processing, and one of what is
+/// pending.
 async fn that_reads_one_row() -> Arc<Service> {
     let mut service = Service::start_with(vec![("LIST_SHARDS", "1")]).await;
     service.bound_sweeps(2, 1);

@@ -1,4 +1,5 @@
-//! The vector store adapters: one contract, which each of them passes against something real, and what is each one's own.
+//! The vector store adapters: one contract, which each of them passes against something real, and
+//! what is each one's own.
 
 mod blame;
 mod connections;

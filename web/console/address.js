@@ -1,4 +1,5 @@
-// What the page shows is in the query of its address, so that a view can be sent to somebody, and Back works.
+// What the page shows is in the query of its address, so that a view can be sent to somebody, and
+// Back works.
 
 /** The parameters of an address: which tasks, which task, which of its objects. */
 const NAMES = ["status", "model", "since", "until", "task", "outcome"];

@@ -1,4 +1,5 @@
-// The list of tasks, newest first. It reads the newest ones again and again, and changes only what differs.
+// The list of tasks, newest first. It reads the newest ones again and again, and changes only what
+// differs.
 
 import * as address from "./address.js";
 import { call } from "./api.js";

@@ -1,4 +1,5 @@
-// Repeats the reads of a view while somebody can see it, and waits longer and longer while the server fails.
+// Repeats the reads of a view while somebody can see it, and waits longer and longer while the
+// server fails.
 
 import { ApiError } from "./api.js";
 

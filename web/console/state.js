@@ -1,5 +1,5 @@
-// What is known of a task. A list may lag, `info` does not, and responses may overtake each other, so what is newer is decided
-// by the task itself.
+// What is known of a task. A list may lag, `info` does not, and responses may overtake each other,
+// so what is newer is decided by the task itself.
 
 /** The statuses, in the order of a task's life. */
 export const STATUSES = ["pending", "processing", "done", "failed", "canceled"];
@@ -21,7 +21,8 @@ export function merged(known, given) {
   const [old, now] = [life(known), life(given)];
   const at = now.findIndex((value, index) => value !== old[index]);
   if (at >= 0 && now[at] < old[at]) return known;
-  // A row of a list lacks some fields; they stay, unless the row tells of another attempt or another task.
+  // A row of a list lacks some fields; they stay, unless the row tells of another attempt or
+  // another task.
   return at === 0 || at === 1 ? given : { ...known, ...given };
 }
 

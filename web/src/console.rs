@@ -1,6 +1,8 @@
-//! The console: a page that shows the tasks, restarts and cancels them. It needs nothing but the API under its own origin.
+//! The console: a page that shows the tasks, restarts and cancels them. It needs nothing but the
+//! API under its own origin.
 //!
-//! Its files are in `web/console/`, as the browser gets them: no build step, nothing from another host.
+//! Its files are in `web/console/`, as the browser gets them: no build step, nothing from another
+//! host.
 
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
@@ -8,10 +10,12 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response};
 
-/// Where the page is. A person may open it by following a link from anywhere: it shows nothing to the page with the link.
+/// Where the page is. A person may open it by following a link from anywhere: it shows nothing to
+/// the page with the link.
 pub const PAGE: &str = "/";
 
-/// Allows the page's own files and calls to its own origin. No text becomes HTML or a script, even by a mistake of the page's scripts.
+/// Allows the page's own files and calls to its own origin. No text becomes HTML or a script, even
+/// by a mistake of the page's scripts.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";

@@ -1,7 +1,8 @@
-//! Serves HTTP/1 on loopback to this machine's own programs and pages, with bounded times and a clean shutdown.
+//! Serves HTTP/1 on loopback to this machine's own programs and pages, with bounded times and a
+//! clean shutdown.
 //!
-//! `guard.rs` decides which requests are let in, `connections.rs` how many connections are held. The handler gets a
-//! request only once its whole body has arrived.
+//! `guard.rs` decides which requests are let in, `connections.rs` how many connections are held.
+//! The handler gets a request only once its whole body has arrived.
 
 mod connections;
 mod guard;
@@ -247,7 +248,8 @@ enum Unread {
 
 async fn read(headers: &HeaderMap, mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
     if body.size_hint().lower() > max as u64 {
-        // A caller that expects 100 Continue is told now. Any other sends its body first and then reads the response.
+        // A caller that expects 100 Continue is told now. Any other sends its body first and then
+        // reads the response.
         if !headers.contains_key(EXPECT) {
             drain(&mut body, 0).await;
         }
@@ -267,8 +269,8 @@ async fn read(headers: &HeaderMap, mut body: Incoming, max: usize) -> Result<Byt
     Ok(whole.freeze())
 }
 
-/// Reads the rest and discards it. Closing a connection with unread data resets it, and the caller might never see the
-/// response.
+/// Reads the rest and discards it. Closing a connection with unread data resets it, and the caller
+/// might never see the response.
 async fn drain(body: &mut Incoming, mut read: usize) {
     while read <= MAX_DRAINED_BYTES
         && let Some(Ok(frame)) = body.frame().await

@@ -1,8 +1,10 @@
 //! The token that a program asks of the console's calls when it passes them on with its own rights.
 //!
-//! Loopback is open to every user of a machine, so being able to connect proves nothing. The token is in the fragment of the address
-//! that the program prints. A browser sends a fragment to no server and in no `Referer`. The page keeps the token for its origin, port
-//! included, and sends it as a bearer token (RFC 6750). A cookie would go to every port of the host, and so to other users' servers.
+//! Loopback is open to every user of a machine, so being able to connect proves nothing. The token
+//! is in the fragment of the address that the program prints. A browser sends a fragment to no
+//! server and in no `Referer`. The page keeps the token for its origin, port included, and sends it
+//! as a bearer token (RFC 6750). A cookie would go to every port of the host, and so to other
+//! users' servers.
 
 use crate::server::{Reply, problem};
 use hyper::StatusCode;
@@ -45,7 +47,8 @@ impl Token {
         Some(refusal)
     }
 
-    /// Takes the same time for every text of the token's length, so that it cannot be guessed byte by byte.
+    /// Takes the same time for every text of the token's length, so that it cannot be guessed byte
+    /// by byte.
     fn is(&self, given: &[u8]) -> bool {
         let own = self.0.as_bytes();
         let differences = own.iter().zip(given).map(|(own, given)| own ^ given);

@@ -23,7 +23,8 @@ use url::Url;
 
 /// The name of API Gateway in a signature.
 const SERVICE: &str = "execute-api";
-/// How long before they expire credentials are renewed, and after which time those that tell no expiry.
+/// How long before they expire credentials are renewed, and after which time those that tell no
+/// expiry.
 const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 
 /// Signs calls.
@@ -117,7 +118,8 @@ impl Signer {
         }
     }
 
-    /// Credentials that AWS has refused are fetched again, if there is a next call: somebody may have logged in.
+    /// Credentials that AWS has refused are fetched again, if there is a next call: somebody may
+    /// have logged in.
     pub(super) fn forget(&self) {
         if let Ok(mut known) = self.known.try_lock() {
             *known = None;
@@ -177,7 +179,8 @@ impl Signer {
     }
 }
 
-/// When credentials are renewed: five minutes before they expire, or if they do not last so long in the last fifth of their time.
+/// When credentials are renewed: five minutes before they expire, or if they do not last so long in
+/// the last fifth of their time.
 fn renewed_at(expiry: Option<SystemTime>, now: SystemTime) -> SystemTime {
     let Some(expiry) = expiry else {
         return now + RENEWED_BEFORE;

@@ -30,7 +30,8 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(35);
 /// The same with a body of up to 6 MB.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For how long a call is made, tries and pauses included, while the service, which has responded before, does not respond.
+/// For how long a call is made, tries and pauses included, while the service, which has responded
+/// before, does not respond.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The same, where it has never responded.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
@@ -434,7 +435,8 @@ fn problem_of(response: &Response) -> Option<Problem> {
         .flatten()
 }
 
-/// A refusal in AWS's own form, which a signed call gets before it reaches the service: JSON with a message.
+/// A refusal in AWS's own form, which a signed call gets before it reaches the service: JSON with a
+/// message.
 fn refusal_of_aws(response: &Response) -> Option<Problem> {
     #[derive(Deserialize)]
     struct Refusal {

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// The most errors that are named.
 const MAX_ERRORS: u64 = 20;
-/// The longest line. An id has at most 1,024 bytes; the rest of a CSV or JSON line may be a whole document.
+/// The longest line. An id has at most 1,024 bytes; the rest of a CSV or JSON line may be a whole
+/// document.
 const MAX_LINE_BYTES: u64 = 16 << 20;
 /// Where ids are if nothing else is said.
 const USUAL_COLUMNS: [&str; 2] = ["object_id", "id"];
@@ -283,7 +284,8 @@ impl Checked<'_> {
     }
 }
 
-/// CSV whose quotes are as RFC 4180 has them. The csv crate takes any: a quote that nobody closes would swallow the lines behind it.
+/// CSV whose quotes are as RFC 4180 has them. The csv crate takes any: a quote that nobody closes
+/// would swallow the lines behind it.
 struct Strict<R> {
     input: R,
     state: Quoting,

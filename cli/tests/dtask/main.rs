@@ -1,4 +1,5 @@
-//! The built command line against the whole service in this process: its output, its exit status, and what it leaves behind.
+//! The built command line against the whole service in this process: its output, its exit status,
+//! and what it leaves behind.
 #![cfg(unix)]
 #![allow(
     clippy::expect_used,

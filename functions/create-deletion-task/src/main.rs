@@ -1,4 +1,5 @@
-//! The Lambda function behind `POST /internal/deletion-tasks/run`: wires the endpoint, decides nothing.
+//! The Lambda function behind `POST /internal/deletion-tasks/run`: wires the endpoint, decides
+//! nothing.
 
 use lambda_http::Error;
 use shared::api::{self, Run};

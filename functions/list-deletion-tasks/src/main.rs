@@ -1,4 +1,5 @@
-//! The Lambda function behind `GET /internal/deletion-tasks/list`: wires the endpoint, decides nothing.
+//! The Lambda function behind `GET /internal/deletion-tasks/list`: wires the endpoint, decides
+//! nothing.
 
 use lambda_http::Error;
 use shared::api::{self, List};

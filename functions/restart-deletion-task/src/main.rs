@@ -1,4 +1,5 @@
-//! The Lambda function behind `PUT /internal/deletion-tasks/restart`: wires the endpoint, decides nothing.
+//! The Lambda function behind `PUT /internal/deletion-tasks/restart`: wires the endpoint, decides
+//! nothing.
 
 use lambda_http::Error;
 use shared::api::{self, Restart};

@@ -1,7 +1,7 @@
 //! The demo vectors.
 //!
-//! The bucket `demo` has the index `embed-456` with `obj-1` and `obj-3` to `obj-1000`. `obj-2` is missing, so that the
-//! README's first example gives the documented response.
+//! The bucket `demo` has the index `embed-456` with `obj-1` and `obj-3` to `obj-1000`. `obj-2` is
+//! missing, so that the README's first example gives the documented response.
 
 use crate::error::StartError;
 use aws_sdk_s3vectors::Client;

@@ -49,7 +49,8 @@ impl DynamoDb {
         let directory = data.map(Directory::lock).transpose()?;
         let database = open(directory.as_ref(), clock)?;
         let (expiry, stop) = stop::signal();
-        // A database in a file reads the system's clock, so with a manual clock it would remove the wrong items.
+        // A database in a file reads the system's clock, so with a manual clock it would remove the
+        // wrong items.
         if data.is_none() || matches!(clock, Clock::System) {
             let database = database.clone();
             tokio::spawn(schedule::every(

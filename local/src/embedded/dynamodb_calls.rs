@@ -1,6 +1,7 @@
 //! DynamoDB's calls over HTTP: the protocol AWS JSON 1.0 over dynoxide.
 //!
-//! dynoxide has its own server, but that one responds to any web page and cannot be put behind the guard.
+//! dynoxide has its own server, but that one responds to any web page and cannot be put behind the
+//! guard.
 
 use bytes::Bytes;
 use dynoxide::auth_material::{self, AuthMaterial};

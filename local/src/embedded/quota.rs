@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// "Combined PutVectors and DeleteVectors requests per second per vector index" ("Limitations and restrictions" of S3
-/// Vectors, Amazon S3 User Guide).
+/// "Combined PutVectors and DeleteVectors requests per second per vector index" ("Limitations and
+/// restrictions" of S3 Vectors, Amazon S3 User Guide).
 const WRITES_PER_SECOND: f64 = 1_000.0;
 /// "Combined vectors inserted and deleted per second per vector index" (the same page).
 const VECTORS_PER_SECOND: f64 = 2_500.0;
-/// GetVectors, ListVectors and QueryVectors calls. "S3 Vectors best practices" promises "hundreds" a second; nobody can
-/// rely on more than this.
+/// GetVectors, ListVectors and QueryVectors calls. "S3 Vectors best practices" promises "hundreds"
+/// a second; nobody can rely on more than this.
 const READS_PER_SECOND: f64 = 300.0;
 
 /// The remaining tokens of each index, by its name.

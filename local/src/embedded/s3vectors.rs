@@ -1,7 +1,8 @@
 //! S3 Vectors: winterbaume, in memory, behind HTTP.
 //!
-//! winterbaume accepts any number of keys in a call, and any number of calls. The real service has limits, which this
-//! module enforces, so that a client that ignores them fails here first. It enforces the rates only with `--throttle`.
+//! winterbaume accepts any number of keys in a call, and any number of calls. The real service has
+//! limits, which this module enforces, so that a client that ignores them fails here first. It
+//! enforces the rates only with `--throttle`.
 
 use super::quota::{Cost, Quotas};
 use super::vectors::Vectors;
@@ -147,7 +148,8 @@ impl VectorCall {
         }
     }
 
-    /// The error for a call whose list of keys or vectors, or one of its keys, is too short or too long.
+    /// The error for a call whose list of keys or vectors, or one of its keys, is too short or too
+    /// long.
     fn validation_error(&self) -> Option<Reply> {
         let mut errors = Vec::new();
         let mut check = |path: String, length: usize, max: usize| {

@@ -87,8 +87,8 @@ async fn respond(handler: &impl SqsHandler, request: Request<Bytes>) -> Reply {
     Response::from_parts(parts, Full::new(whole(body).await))
 }
 
-/// A request without its messages' groups. On a standard queue they are what SQS is fair by; rustack knows them only on FIFO queues,
-/// and refuses them elsewhere.
+/// A request without its messages' groups. On a standard queue they are what SQS is fair by;
+/// rustack knows them only on FIFO queues, and refuses them elsewhere.
 fn without_groups(body: Bytes) -> Bytes {
     let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
         return body;
@@ -125,7 +125,8 @@ pub(crate) struct Queues {
     pub(crate) dead_letter_url: String,
 }
 
-/// Creates the queue `name` and its dead-letter queue `name-dlq`, where a message goes after `max_receive_count` receives.
+/// Creates the queue `name` and its dead-letter queue `name-dlq`, where a message goes after
+/// `max_receive_count` receives.
 pub(crate) async fn create_queues(
     client: &Client,
     name: &str,

@@ -27,7 +27,8 @@ async fn connect(server: &ApiServer) -> TcpStream {
     TcpStream::connect(server.address()).await.unwrap()
 }
 
-/// Sends `head` (without its `Host` and its last empty line) and `body`, and reads until the server closes.
+/// Sends `head` (without its `Host` and its last empty line) and `body`, and reads until the server
+/// closes.
 async fn exchange(server: &ApiServer, head: &str, body: &[u8]) -> String {
     let mut stream = connect(server).await;
     stream
@@ -166,7 +167,8 @@ async fn a_caller_that_hangs_up_does_not_stop_what_has_begun() {
         .unwrap();
     begun.notified().await;
     stream.shutdown().await.unwrap();
-    // The server closes its side too: it has dropped the connection and everything that belongs to it.
+    // The server closes its side too: it has dropped the connection and everything that belongs to
+    // it.
     assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     go_on.notify_one();
     timeout(Duration::from_secs(20), ended.notified())

@@ -61,8 +61,8 @@ pub(super) struct ListBody {
 }
 
 impl TaskBody {
-    /// A task as it was just read or written, with its first failures. A restart between the two may leave counters and failures
-    /// of two attempts in one response; only `/info` reads again.
+    /// A task as it was just read or written, with its first failures. A restart between the two
+    /// may leave counters and failures of two attempts in one response; only `/info` reads again.
     pub(super) async fn load(store: &TaskStore, stored: StoredTask) -> Result<Self, StoreError> {
         let failures = store.failures(&stored, MAX_FAILURES).await?;
         Ok(Self::new(stored, failures.items))
@@ -94,7 +94,8 @@ impl TaskBody {
             created_at: rfc3339(task.created_at),
             updated_at: rfc3339(task.updated_at),
             failed_item_ids: Some(failures),
-            // The reason is stored with the first object that is given up, before the task itself has failed.
+            // The reason is stored with the first object that is given up, before the task itself
+            // has failed.
             detail: task.detail.filter(|_| task.status == TaskStatus::Failed),
             attempt: task.attempt,
             progress: ProgressBody::new(task.progress),

@@ -13,7 +13,8 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Who makes this request. Only API Gateway writes the request context: nothing that a caller sends can be in it.
+    /// Who makes this request. Only API Gateway writes the request context: nothing that a caller
+    /// sends can be in it.
     pub(super) fn of(request: &Request) -> Self {
         match request.request_context_ref().cloned() {
             Some(RequestContext::ApiGatewayV1(context)) => Self {

@@ -10,8 +10,8 @@ use crate::queue::TaskQueue;
 use crate::task::{Message, Task};
 use lambda_http::{Body, Error, Request, Response, service_fn};
 
-/// One of the five endpoints. There can be no others elsewhere: what [`Endpoint::respond`] takes and returns is private to this
-/// module.
+/// One of the five endpoints. There can be no others elsewhere: what [`Endpoint::respond`] takes
+/// and returns is private to this module.
 pub trait Endpoint: Sync {
     /// The call that it serves.
     const ROUTE: Route;
@@ -19,8 +19,8 @@ pub trait Endpoint: Sync {
     /// Where it gets the time from.
     fn clock(&self) -> &Clock;
 
-    /// Carries out a request. What it did goes into `log` as soon as it is done, so that the line says so even where a later step
-    /// fails.
+    /// Carries out a request. What it did goes into `log` as soon as it is done, so that the line
+    /// says so even where a later step fails.
     fn respond(
         &self,
         request: Request,
@@ -39,7 +39,8 @@ pub trait Endpoint: Sync {
     }
 }
 
-/// Runs the Lambda function of an endpoint: one request after the other, as long as the process lives.
+/// Runs the Lambda function of an endpoint: one request after the other, as long as the process
+/// lives.
 ///
 /// # Errors
 /// When the Lambda Runtime API fails.
@@ -48,7 +49,8 @@ pub async fn serve(endpoint: impl Endpoint) -> Result<(), Error> {
     lambda_http::run(service_fn(handle)).await
 }
 
-/// Puts a stored task on the queue. The task is durable: if its message cannot be sent, the sweeper sends it later.
+/// Puts a stored task on the queue. The task is durable: if its message cannot be sent, the sweeper
+/// sends it later.
 pub(super) async fn dispatch(queue: &TaskQueue, task: &Task, log: &mut RequestLog) {
     if let Err(error) = queue.send(&task.model, &Message::whole(task)).await {
         log.not_dispatched(&error);

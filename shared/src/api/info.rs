@@ -109,7 +109,8 @@ impl Endpoint for Info {
     }
 }
 
-/// After how many seconds it is worth asking again, as long as the task has not ended: a tenth of its age, from 1 to 30.
+/// After how many seconds it is worth asking again, as long as the task has not ended: a tenth of
+/// its age, from 1 to 30.
 fn retry_after(task: &Task, now: DateTime<Utc>) -> Option<u64> {
     // Nobody knows when a task was restarted, but it has changed since.
     let since = if task.attempt == 1 {
@@ -122,7 +123,8 @@ fn retry_after(task: &Task, now: DateTime<Utc>) -> Option<u64> {
 }
 
 impl Items {
-    /// `None` where the request asks for no objects. A request without a task id is refused, whatever this is.
+    /// `None` where the request asks for no objects. A request without a task id is refused,
+    /// whatever this is.
     fn asked_for(query: &mut Query, id: Option<&TaskId>) -> Option<Self> {
         if query.has("cursor") && !query.has("outcome") {
             query.refuse("cursor", "goes with `outcome`");

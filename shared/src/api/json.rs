@@ -1,9 +1,11 @@
-//! Reading JSON whose values may be of any kind: a value of the wrong kind is a validation error, and the rest is still read.
+//! Reading JSON whose values may be of any kind: a value of the wrong kind is a validation error,
+//! and the rest is still read.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// What to make of a JSON value. Whatever is not overridden reads the value to its end and reports its kind to [`Reader::other`].
+/// What to make of a JSON value. Whatever is not overridden reads the value to its end and reports
+/// its kind to [`Reader::other`].
 pub(super) trait Reader<'de>: Sized {
     /// What it is made into.
     type Output;
@@ -36,8 +38,8 @@ pub(super) trait Reader<'de>: Sized {
     }
 }
 
-/// Reads a value and makes nothing of it. Unlike serde's `IgnoredAny` it recurses, so that serde_json refuses an absurdly deep
-/// value (more than 128 levels).
+/// Reads a value and makes nothing of it. Unlike serde's `IgnoredAny` it recurses, so that
+/// serde_json refuses an absurdly deep value (more than 128 levels).
 pub(super) struct Skip;
 
 impl Reader<'_> for Skip {

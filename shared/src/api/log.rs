@@ -10,8 +10,8 @@ use lambda_http::http::StatusCode;
 use serde::Serialize;
 use tracing::Level;
 
-/// The one log line of a request. It is filled in while the request is carried out, so that it says what was done even where the
-/// response is an error.
+/// The one log line of a request. It is filled in while the request is carried out, so that it says
+/// what was done even where the response is an error.
 #[derive(Debug, Serialize)]
 pub struct RequestLog {
     #[serde(skip)]

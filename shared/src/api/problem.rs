@@ -1,6 +1,7 @@
 //! Every error: problem+json (RFC 9457).
 //!
-//! An error of the caller says what to change. An error of the service says nothing about its insides; its cause goes to the log.
+//! An error of the caller says what to change. An error of the service says nothing about its
+//! insides; its cause goes to the log.
 
 use super::MAX_BODY_BYTES;
 use super::route::{ROOT, Route};

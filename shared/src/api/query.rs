@@ -1,4 +1,5 @@
-//! The query string, read strictly: an unknown, repeated or oddly encoded parameter is a validation error.
+//! The query string, read strictly: an unknown, repeated or oddly encoded parameter is a validation
+//! error.
 
 use super::cursor;
 use super::validation::{ValidationErrors, describe_unknown};
@@ -161,7 +162,8 @@ impl Query {
         self.errors.in_query(parameter, detail);
     }
 
-    /// A parameter's value, as `read` makes it of the text. `None` where it is not there, and where it is wrong.
+    /// A parameter's value, as `read` makes it of the text. `None` where it is not there, and where
+    /// it is wrong.
     fn read<T>(
         &mut self,
         parameter: &str,
@@ -184,8 +186,8 @@ fn whole_number(text: &str, max: u32) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from 1 to {max}"))
 }
 
-/// A time in RFC 3339, and the first whole second that is not before it. Tasks are created at whole seconds, so what is not before the one
-/// is not before the other.
+/// A time in RFC 3339, and the first whole second that is not before it. Tasks are created at whole
+/// seconds, so what is not before the one is not before the other.
 fn time(text: &str) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
     let example = "must be a time in RFC 3339, such as 2024-05-21T12:00:00Z";
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| {

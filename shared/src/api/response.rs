@@ -24,7 +24,8 @@ pub(super) fn error(problem: &Problem) -> Response<Body> {
     response
 }
 
-/// The response to a body of more than [`super::MAX_BODY_BYTES`], for a server that does not read it to its end.
+/// The response to a body of more than [`super::MAX_BODY_BYTES`], for a server that does not read
+/// it to its end.
 pub fn body_too_large() -> Response<Body> {
     error(&Problem::body_too_large())
 }

@@ -28,8 +28,8 @@ impl RunRequest {
     /// Reads a request.
     ///
     /// # Errors
-    /// 415 for a content type that is not JSON or a body that is encoded, 413 for a body that is too large, 400 for one that is not
-    /// JSON, 422 for validation errors.
+    /// 415 for a content type that is not JSON or a body that is encoded, 413 for a body that is
+    /// too large, 400 for one that is not JSON, 422 for validation errors.
     pub(super) fn read(request: &Request) -> Result<Self, Problem> {
         check_content_type(request)?;
         check_content_encoding(request)?;
@@ -98,7 +98,8 @@ fn check_content_encoding(request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a number is larger than the library reads. The library tells errors apart only by their text.
+/// Whether a number is larger than the library reads. The library tells errors apart only by their
+/// text.
 fn is_out_of_range(error: &serde_json::Error) -> bool {
     error.to_string().starts_with("number out of range")
 }
@@ -226,7 +227,8 @@ fn pointer_to(key: &str) -> String {
     format!("/{}{cut}", shown.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The value of `object_ids`. Each id is checked as soon as it is read, so that a large request is held in memory only once.
+/// The value of `object_ids`. Each id is checked as soon as it is read, so that a large request is
+/// held in memory only once.
 struct IdList<'a>(&'a mut Draft);
 
 impl<'de> Reader<'de> for IdList<'_> {

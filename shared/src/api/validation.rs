@@ -21,7 +21,8 @@ pub(super) enum ValidationError {
     },
 }
 
-/// The validation errors of one request: all of them are counted, the first [`MAX_VALIDATION_ERRORS`] are listed.
+/// The validation errors of one request: all of them are counted, the first
+/// [`MAX_VALIDATION_ERRORS`] are listed.
 #[derive(Debug, Default)]
 pub(super) struct ValidationErrors {
     count: usize,
@@ -57,7 +58,8 @@ impl ValidationErrors {
         self.finish_with(Some(()))
     }
 
-    /// Ends the collection with a required value. Where that is `None`, there is a validation error about it.
+    /// Ends the collection with a required value. Where that is `None`, there is a validation error
+    /// about it.
     pub(super) fn finish_with<T>(self, value: Option<T>) -> Result<T, Self> {
         value.filter(|_| self.count == 0).ok_or(self)
     }

@@ -1,7 +1,9 @@
-//! The HTTP client under the SDK's clients: hyper's, over TLS by rustls with ring. It speaks HTTP/1.1 only, as DynamoDB and SQS do.
+//! The HTTP client under the SDK's clients: hyper's, over TLS by rustls with ring. It speaks
+//! HTTP/1.1 only, as DynamoDB and SQS do.
 //!
-//! The SDK has an HTTP client of its own. It is not used, since it links HTTP/2, proxies and a second loader of the system's roots
-//! into every function, and makes a new TLS configuration for each of the SDK's clients.
+//! The SDK has an HTTP client of its own. It is not used, since it links HTTP/2, proxies and a
+//! second loader of the system's roots into every function, and makes a new TLS configuration for
+//! each of the SDK's clients.
 
 use super::roots::TlsRoots;
 use aws_smithy_runtime_api::box_error::BoxError;

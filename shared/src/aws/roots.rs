@@ -4,8 +4,9 @@ use std::str::FromStr;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-/// The roots of Amazon Trust Services, which sign the certificates of AWS's endpoints: the five that the page "Amazon Trust Services
-/// Repository" recommends for a trust store of one's own. The first of them expires in 2037.
+/// The roots of Amazon Trust Services, which sign the certificates of AWS's endpoints: the five
+/// that the page "Amazon Trust Services Repository" recommends for a trust store of one's own. The
+/// first of them expires in 2037.
 const AMAZON: [&[u8]; 5] = [
     include_bytes!("roots/amazon-root-ca-1.der"),
     include_bytes!("roots/amazon-root-ca-2.der"),
@@ -17,10 +18,12 @@ const AMAZON: [&[u8]; 5] = [
 /// Which root certificates are trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TlsRoots {
-    /// The roots of Amazon Trust Services, which are part of the program. Loading them takes almost no time.
+    /// The roots of Amazon Trust Services, which are part of the program. Loading them takes almost
+    /// no time.
     #[default]
     Amazon,
-    /// The system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`: some 140 certificates to load at each start.
+    /// The system's, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR`: some 140 certificates to load
+    /// at each start.
     System,
 }
 
@@ -64,7 +67,8 @@ mod tests {
     use super::*;
     use sha2::{Digest, Sha256};
 
-    /// "SHA-256 Hash of Subject Public Key Information" on the page "Amazon Trust Services Repository".
+    /// "SHA-256 Hash of Subject Public Key Information" on the page "Amazon Trust Services
+    /// Repository".
     const PUBLISHED: [&str; 5] = [
         "fbe3018031f9586bcbf41727e417b7d1c45c2f47f93be372a17b96b50757d5a2",
         "7f4296fc5b6a4e3b35d3c369623e364ab1af381d8fa7121533c9d6c633ea2461",

@@ -6,7 +6,8 @@ use std::fmt;
 
 /// Where AWS is, who calls it, and which root certificates are trusted.
 ///
-/// They come from environment variables only, as Lambda sets them: from no profile, file or instance metadata.
+/// They come from environment variables only, as Lambda sets them: from no profile, file or
+/// instance metadata.
 #[derive(Clone)]
 pub struct AwsSettings {
     /// The region, such as `eu-west-1`.
@@ -23,7 +24,8 @@ pub struct AwsSettings {
     pub use_dual_stack: Option<bool>,
     /// The root certificates for TLS.
     pub tls_roots: TlsRoots,
-    /// Endpoints in place of AWS's own, by variable: `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<service>`.
+    /// Endpoints in place of AWS's own, by variable: `AWS_ENDPOINT_URL` and
+    /// `AWS_ENDPOINT_URL_<service>`.
     pub endpoint_urls: HashMap<String, String>,
 }
 

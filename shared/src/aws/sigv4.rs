@@ -7,7 +7,8 @@ use aws_sigv4::sign::v4;
 use std::error::Error;
 use std::time::SystemTime;
 
-/// The headers that sign a request to `service` in `region`, to be added to `headers`, which are signed with it.
+/// The headers that sign a request to `service` in `region`, to be added to `headers`, which are
+/// signed with it.
 ///
 /// They are dated with the system's clock, since AWS compares them with its own.
 ///

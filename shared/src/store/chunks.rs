@@ -1,4 +1,5 @@
-//! Chunks that are items of their own: writing their ids, and reading ids and states many at a time.
+//! Chunks that are items of their own: writing their ids, and reading ids and states many at a
+//! time.
 
 use super::attribute::{self as attr, Item, b, seconds};
 use super::claims::TaskChunk;
@@ -12,18 +13,20 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// The most items one BatchWriteItem takes ("Service, account, and table quotas in Amazon DynamoDB").
+/// The most items one BatchWriteItem takes ("Service, account, and table quotas in Amazon
+/// DynamoDB").
 const MAX_BATCH_WRITE: usize = 25;
 /// The most items one BatchGetItem takes (the same page).
 pub(super) const MAX_BATCH_GET: usize = 100;
-/// BatchWriteItem calls under way at once. Each holds a copy of its ids, so few bound the memory of a create.
+/// BatchWriteItem calls under way at once. Each holds a copy of its ids, so few bound the memory of
+/// a create.
 const CONCURRENT_WRITES: usize = 4;
 /// How often a batch is sent whose items DynamoDB did not all process.
 const MAX_SENDS: u32 = 8;
 
 impl TaskStore {
-    /// Writes the ids of a task's chunks under a name nobody else can have. Until the task itself is stored nobody reads
-    /// them; should it never be, they expire.
+    /// Writes the ids of a task's chunks under a name nobody else can have. Until the task itself
+    /// is stored nobody reads them; should it never be, they expire.
     pub(super) async fn write_ids(
         &self,
         nonce: &str,
@@ -76,7 +79,8 @@ impl TaskStore {
         Err(unprocessed())
     }
 
-    /// Reads up to [`MAX_BATCH_GET`] items, strongly consistent, by their keys. Those that do not exist are left out.
+    /// Reads up to [`MAX_BATCH_GET`] items, strongly consistent, by their keys. Those that do not
+    /// exist are left out.
     async fn get_all(
         &self,
         keys: Vec<AttributeValue>,
@@ -160,7 +164,8 @@ impl TaskStore {
         }))
     }
 
-    /// How far the work on each of the chunks `numbers` of `task` has come; `None` where nobody has taken it up yet.
+    /// How far the work on each of the chunks `numbers` of `task` has come; `None` where nobody has
+    /// taken it up yet.
     ///
     /// # Errors
     /// When DynamoDB does not answer or an item is damaged.
@@ -208,8 +213,8 @@ fn unprocessed() -> StoreError {
     StoreError::unavailable("unprocessed items", why)
 }
 
-/// Waits with full jitter, up to 100 ms at first and twice as long after each further response ("Error handling with
-/// DynamoDB", batch operations and error handling).
+/// Waits with full jitter, up to 100 ms at first and twice as long after each further response
+/// ("Error handling with DynamoDB", batch operations and error handling).
 async fn pause_for_the_unprocessed(sent: u32) {
     let most = Duration::from_millis(50 << sent.min(6));
     tokio::time::sleep(most.mul_f64(fastrand::f64())).await;

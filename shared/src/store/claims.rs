@@ -1,9 +1,10 @@
 //! A worker takes up a chunk: it claims it or, where its existence check failed, defers it.
 //!
-//! Each is one update of the chunk. The item of a task of one chunk is the task's too, so there the update also tells that the
-//! task is still at work. A chunk of a larger task is an item of its own. A claim on it leaves the task alone, which its other
-//! chunks write to all the time: the task may have been canceled or restarted before, so a worker reads it after the claim and
-//! before the first delete ([`TaskStore::task_at_work`]).
+//! Each is one update of the chunk. The item of a task of one chunk is the task's too, so there the
+//! update also tells that the task is still at work. A chunk of a larger task is an item of its
+//! own. A claim on it leaves the task alone, which its other chunks write to all the time: the task
+//! may have been canceled or restarted before, so a worker reads it after the claim and before the
+//! first delete ([`TaskStore::task_at_work`]).
 
 use super::attribute::{self as attr, Item, n, s, seconds};
 use super::guarded::{
@@ -34,7 +35,8 @@ pub struct TaskChunk {
     pub(super) announced: Option<Announced>,
 }
 
-/// Why the rest of a chunk is deferred. It decides when it is due again, and whether the claim counts as a try.
+/// Why the rest of a chunk is deferred. It decides when it is due again, and whether the claim
+/// counts as a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deferral {
     /// The vector store throttled: it does not count as a try.
@@ -48,8 +50,9 @@ pub enum Deferral {
 }
 
 impl TaskStore {
-    /// Makes `claim` on the chunk `read`, if nothing has moved since it was read; a lease that was read is over. Returns the
-    /// chunk under the claim. Of a task of several chunks only the chunk is as it was read.
+    /// Makes `claim` on the chunk `read`, if nothing has moved since it was read; a lease that was
+    /// read is over. Returns the chunk under the claim. Of a task of several chunks only the chunk
+    /// is as it was read.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -82,8 +85,8 @@ impl TaskStore {
         })
     }
 
-    /// Defers `read`, of which the existence check failed, if nothing has moved since it was read. It becomes due again
-    /// later, ever more slowly.
+    /// Defers `read`, of which the existence check failed, if nothing has moved since it was read.
+    /// It becomes due again later, ever more slowly.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -116,8 +119,8 @@ impl TaskStore {
         self.take(read, claim, update).await
     }
 
-    /// Makes an update that takes the fence of `read` for `claim`. If the chunk already has this claim, the update was made: its
-    /// response was lost, and the SDK sent it again.
+    /// Makes an update that takes the fence of `read` for `claim`. If the chunk already has this
+    /// claim, the update was made: its response was lost, and the SDK sent it again.
     async fn take(
         &self,
         read: &TaskChunk,
@@ -139,8 +142,9 @@ impl TaskStore {
         })
     }
 
-    /// The task of a claim as it is now, by a strongly consistent read, if it is still at work on the same attempt. While the lease
-    /// lasts nobody else can have claimed the chunk, and the task cannot have expired and been created anew.
+    /// The task of a claim as it is now, by a strongly consistent read, if it is still at work on
+    /// the same attempt. While the lease lasts nobody else can have claimed the chunk, and the task
+    /// cannot have expired and been created anew.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -227,7 +231,8 @@ fn is_at_work(read: &TaskChunk) -> Condition {
     same_attempt(&read.nonce, read.task.attempt).and(status_moved_by(Event::Claim))
 }
 
-/// A worker of an earlier attempt leaves a later one alone, also where the write does not concern the task.
+/// A worker of an earlier attempt leaves a later one alone, also where the write does not concern
+/// the task.
 fn no_later_attempt(claim: &Claim) -> Condition {
     absent(attr::CLAIM_ATTEMPT).or(at_most(attr::CLAIM_ATTEMPT, n(claim.attempt)))
 }
@@ -241,7 +246,8 @@ fn fence_as_read(fence: u64) -> Condition {
     }
 }
 
-/// The lease, over when it was read, was not released since. It cannot have been renewed either: a new lease takes a new fence.
+/// The lease, over when it was read, was not released since. It cannot have been renewed either: a
+/// new lease takes a new fence.
 fn lease_as_read(lease_until: Option<DateTime<Utc>>) -> Condition {
     lease_until.map_or_else(Condition::default, |over| {
         equals(attr::LEASE_UNTIL, n(over.timestamp_millis()))

@@ -23,11 +23,12 @@ pub enum Scope {
 }
 
 impl TaskStore {
-    /// Starts a terminal task again: `pending`, one attempt on. `attempt`: only if it is still this one. `caller`: who asks, an
-    /// IAM ARN.
+    /// Starts a terminal task again: `pending`, one attempt on. `attempt`: only if it is still this
+    /// one. `caller`: who asks, an IAM ARN.
     ///
-    /// Returns the task as it is after the restart or, where it was refused, as it was found; `None` where there is none or
-    /// it has expired. If the task returned is terminal and in the named attempt, it expires within a day.
+    /// Returns the task as it is after the restart or, where it was refused, as it was found;
+    /// `None` where there is none or it has expired. If the task returned is terminal and in the
+    /// named attempt, it expires within a day.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -67,10 +68,11 @@ impl TaskStore {
             .await
     }
 
-    /// Cancels a task that is pending or processing. `attempt`: only if it is still this one. `caller`: who asks, an IAM ARN.
+    /// Cancels a task that is pending or processing. `attempt`: only if it is still this one.
+    /// `caller`: who asks, an IAM ARN.
     ///
-    /// Returns the task as it is after the cancel or, where it was refused, as it was found; `None` where there is none or
-    /// it has expired.
+    /// Returns the task as it is after the cancel or, where it was refused, as it was found; `None`
+    /// where there is none or it has expired.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -94,8 +96,8 @@ impl TaskStore {
             .await
     }
 
-    /// Sends `update`, which moves the task to `status`. If the task found already has this `op`, the update was applied, and the
-    /// SDK sent it twice.
+    /// Sends `update`, which moves the task to `status`. If the task found already has this `op`,
+    /// the update was applied, and the SDK sent it twice.
     async fn control(
         &self,
         id: &TaskId,
@@ -127,7 +129,8 @@ impl TaskStore {
     }
 }
 
-/// The SDK sends a write again whose response was lost. It must not act twice, also where a worker has ended the task since.
+/// The SDK sends a write again whose response was lost. It must not act twice, also where a worker
+/// has ended the task since.
 fn sent_for_the_first_time(op_attribute: &'static str, op: &str) -> Condition {
     absent(op_attribute).or(differs(op_attribute, s(op)))
 }

@@ -34,13 +34,15 @@ pub struct NewTask {
 impl TaskStore {
     /// Creates a task, or returns the one that has its id already.
     ///
-    /// A task whose objects fit in one chunk takes one call either way. For a larger one the ids are written first, under a
-    /// name that nobody else can have, and the task last: its put is the commit point. A create that dies or loses the race
-    /// before it leaves nothing that anybody reads, and that expires. We first check for an existing task, as an
-    /// optimization; the conditional put is authoritative.
+    /// A task whose objects fit in one chunk takes one call either way. For a larger one the ids
+    /// are written first, under a name that nobody else can have, and the task last: its put is the
+    /// commit point. A create that dies or loses the race before it leaves nothing that anybody
+    /// reads, and that expires. We first check for an existing task, as an optimization; the
+    /// conditional put is authoritative.
     ///
     /// # Errors
-    /// When DynamoDB does not answer. The task may have been created nevertheless; repeating the call tells.
+    /// When DynamoDB does not answer. The task may have been created nevertheless; repeating the
+    /// call tells.
     pub async fn create_if_absent(
         &self,
         new: NewTask,

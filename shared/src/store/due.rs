@@ -1,5 +1,6 @@
-//! Work that is due to be sent: tasks, for the sweeper, and the chunks of a task, for its fan-out. A guarded write takes each
-//! over before its messages are sent, so that two senders at once send them once.
+//! Work that is due to be sent: tasks, for the sweeper, and the chunks of a task, for its fan-out.
+//! A guarded write takes each over before its messages are sent, so that two senders at once send
+//! them once.
 
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
 use super::guarded::{Condition, GuardedUpdate, absent, equals, same_attempt, status_moved_by};
@@ -43,11 +44,13 @@ pub struct DuePage {
     pub next: Option<Position>,
 }
 
-/// A partition of the index that the sweeper goes through: a status that has not ended, and a shard.
+/// A partition of the index that the sweeper goes through: a status that has not ended, and a
+/// shard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Partition(String);
 
-/// Where the next sweep goes on, in each partition that the last one left before its end: after this row.
+/// Where the next sweep goes on, in each partition that the last one left before its end: after
+/// this row.
 #[derive(Clone, Debug, Default)]
 pub struct SweepPositions {
     after: BTreeMap<Partition, Position>,
@@ -74,7 +77,8 @@ impl SweepPositions {
         self.after.is_empty()
     }
 
-    /// What of the attribute names one of `partitions` and a place where a row could be. In the others a sweep begins anew.
+    /// What of the attribute names one of `partitions` and a place where a row could be. In the
+    /// others a sweep begins anew.
     fn read(stored: Option<AttributeValue>, partitions: &[Partition]) -> Self {
         let entries = match &stored {
             Some(AttributeValue::L(entries)) => entries.as_slice(),
@@ -105,17 +109,19 @@ impl SweepPositions {
 pub struct OpenChunks {
     /// Their numbers.
     pub numbers: Vec<u32>,
-    /// Whether some of them were not taken up in this attempt yet: they may be on the queue already, so they are sent
-    /// ever more rarely.
+    /// Whether some of them were not taken up in this attempt yet: they may be on the queue
+    /// already, so they are sent ever more rarely.
     pub not_taken_up: bool,
     /// Whether some of them were deferred, or their workers died: they may be deferred once more.
     pub tried_again: bool,
-    /// When the first of the others is due: one that is deferred, or claimed by a worker that may die.
+    /// When the first of the others is due: one that is deferred, or claimed by a worker that may
+    /// die.
     pub next_due: Option<DateTime<Utc>>,
 }
 
 impl TaskStore {
-    /// The partitions that the sweeper goes through: every shard of what is processing, then of what is pending.
+    /// The partitions that the sweeper goes through: every shard of what is processing, then of
+    /// what is pending.
     pub fn open_partitions(&self) -> Vec<Partition> {
         [TaskStatus::Processing, TaskStatus::Pending]
             .into_iter()
@@ -143,8 +149,8 @@ impl TaskStore {
         Ok(SweepPositions::read(stored, &self.open_partitions()))
     }
 
-    /// Stores where the next sweep goes on, unless another sweep has moved it since it was read. Writes nothing where it has not
-    /// changed.
+    /// Stores where the next sweep goes on, unless another sweep has moved it since it was read.
+    /// Writes nothing where it has not changed.
     ///
     /// Sweeps at once do each other no harm, so it does not matter which of them is heard.
     ///
@@ -168,8 +174,9 @@ impl TaskStore {
         }
     }
 
-    /// One page of the tasks in a partition that are due at `now`, oldest first: of the rows after `after`, as many as DynamoDB
-    /// reads in one query (1 MB), or `rows` if that is less. The index may lag.
+    /// One page of the tasks in a partition that are due at `now`, oldest first: of the rows after
+    /// `after`, as many as DynamoDB reads in one query (1 MB), or `rows` if that is less. The index
+    /// may lag.
     ///
     /// # Errors
     /// When DynamoDB does not respond.
@@ -211,8 +218,9 @@ impl TaskStore {
 
     /// Since when the oldest pending task is pending; `None` where none is. The index may lag.
     ///
-    /// A task is pending since its creation. A restarted task counts from its last change, since the index does not have the
-    /// time of the restart. It is still sorted by its creation, so it is among the first rows.
+    /// A task is pending since its creation. A restarted task counts from its last change, since
+    /// the index does not have the time of the restart. It is still sorted by its creation, so it
+    /// is among the first rows.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -255,7 +263,8 @@ impl TaskStore {
         Ok(pending_since.min())
     }
 
-    /// Takes a due task over for one more send, if nothing has moved since it was found due: its next send is put off.
+    /// Takes a due task over for one more send, if nothing has moved since it was found due: its
+    /// next send is put off.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -282,9 +291,10 @@ impl TaskStore {
         })
     }
 
-    /// Which chunks of `task` are to be sent at `now`: those with objects to try that nobody is working on, whose time
-    /// has come. Their states are read a hundred at a time, so that memory does not grow with the task; before the first
-    /// fan-out there are none, since no chunk is taken up without its message, and nothing is read.
+    /// Which chunks of `task` are to be sent at `now`: those with objects to try that nobody is
+    /// working on, whose time has come. Their states are read a hundred at a time, so that memory
+    /// does not grow with the task; before the first fan-out there are none, since no chunk is
+    /// taken up without its message, and nothing is read.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -333,11 +343,12 @@ impl TaskStore {
         Ok(open)
     }
 
-    /// Records that the chunks `open` of `read` are about to be sent, and when the sweeper is to look at the task again or, if
-    /// every object has an outcome, ends the task, unless another fan-out began since it was read. Returns the status that the
-    /// task has now.
+    /// Records that the chunks `open` of `read` are about to be sent, and when the sweeper is to
+    /// look at the task again or, if every object has an outcome, ends the task, unless another
+    /// fan-out began since it was read. Returns the status that the task has now.
     ///
-    /// A chunk that is deferred does not write to its task, so the fan-out finds out for it when it is due.
+    /// A chunk that is deferred does not write to its task, so the fan-out finds out for it when it
+    /// is due.
     ///
     /// # Errors
     /// When DynamoDB does not answer.

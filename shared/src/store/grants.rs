@@ -1,8 +1,10 @@
-//! Grants of a vector index's time, which all workers take from one item so that together they keep to its quota.
+//! Grants of a vector index's time, which all workers take from one item so that together they keep
+//! to its quota.
 //!
-//! `paid_until` says until when the quota of the index is given away, in microseconds since 1970. A grant moves it on. The item holds
-//! nothing else, and nobody reads it: a grant whose response is lost is wasted, and no more than that. So its two writes assume only
-//! where `paid_until` stands, and carry no token.
+//! `paid_until` says until when the quota of the index is given away, in microseconds since 1970. A
+//! grant moves it on. The item holds nothing else, and nobody reads it: a grant whose response is
+//! lost is wasted, and no more than that. So its two writes assume only where `paid_until` stands,
+//! and carry no token.
 
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
 use super::{KEY, StoreError, TaskStore};
@@ -34,19 +36,23 @@ pub enum Grant {
 pub struct GrantRequest {
     /// How much of the index's time.
     pub time: TimeDelta,
-    /// The earliest that it may begin: a moment ago, so that what was not used for a moment is not lost.
+    /// The earliest that it may begin: a moment ago, so that what was not used for a moment is not
+    /// lost.
     pub earliest: DateTime<Utc>,
     /// The latest that it may begin, so that nobody reserves far ahead.
     pub latest: DateTime<Utc>,
-    /// Whether nobody is expected to have taken a grant lately. If that is wrong, it costs one write more.
+    /// Whether nobody is expected to have taken a grant lately. If that is wrong, it costs one
+    /// write more.
     pub is_idle: bool,
 }
 
 impl TaskStore {
-    /// Takes a grant of the time of the index at `address`, by one write or, if it is not as idle or busy as expected, two.
+    /// Takes a grant of the time of the index at `address`, by one write or, if it is not as idle
+    /// or busy as expected, two.
     ///
     /// # Errors
-    /// When DynamoDB does not respond or throttles. A grant may have been taken nevertheless, and is wasted.
+    /// When DynamoDB does not respond or throttles. A grant may have been taken nevertheless, and
+    /// is wasted.
     pub async fn take_grant(
         &self,
         address: &str,
@@ -67,7 +73,8 @@ impl TaskStore {
         Ok(Grant::TakenUntil(taken_until))
     }
 
-    /// Moves `paid_until` on, if the index is idle, or not, as assumed. Returns where it stands now, or what was found instead.
+    /// Moves `paid_until` on, if the index is idle, or not, as assumed. Returns where it stands
+    /// now, or what was found instead.
     async fn grant_if_as_assumed(
         &self,
         address: &str,

@@ -1,7 +1,7 @@
 //! Guarded writes: an update of one item or of several together, on the conditions that it assumes.
 //!
-//! Attributes stand in expressions as `#name`, the values that an update sets as `:name`, and those that a condition compares
-//! with as `:if_name`.
+//! Attributes stand in expressions as `#name`, the values that an update sets as `:name`, and those
+//! that a condition compares with as `:if_name`.
 
 use super::attribute::{self as attr, Item, n, s};
 use super::{StoreError, Written, not_built};
@@ -160,7 +160,8 @@ impl Clauses {
     }
 }
 
-/// The attributes that an expression names, each once. They are few, so comparing with each is quicker than a hash.
+/// The attributes that an expression names, each once. They are few, so comparing with each is
+/// quicker than a hash.
 #[derive(Clone, Default)]
 struct Names(Vec<&'static str>);
 
@@ -277,7 +278,8 @@ impl GuardedUpdate {
         self
     }
 
-    /// Both in one: what `self` and `other` write, if what both assume holds. They write different attributes.
+    /// Both in one: what `self` and `other` write, if what both assume holds. They write different
+    /// attributes.
     pub(super) fn and(mut self, other: Self) -> Self {
         if !other.sets.0.is_empty() {
             self.sets.add(&[&other.sets.0]);
@@ -322,7 +324,8 @@ impl GuardedUpdate {
         }
     }
 
-    /// Makes the update, and returns the whole item: as it is after it or, where the condition did not hold, as it was found.
+    /// Makes the update, and returns the whole item: as it is after it or, where the condition did
+    /// not hold, as it was found.
     pub(super) async fn send_and_return(
         self,
         client: &Client,
@@ -414,8 +417,8 @@ pub(super) enum Transacted {
     Applied,
     /// Nothing was written, since conditions failed.
     NotApplied(Parts),
-    /// Nothing was written, since a transaction or write on one of its items was under way, or DynamoDB throttled. The same
-    /// transaction may succeed after a pause.
+    /// Nothing was written, since a transaction or write on one of its items was under way, or
+    /// DynamoDB throttled. The same transaction may succeed after a pause.
     Contended,
 }
 
@@ -479,8 +482,8 @@ pub(super) async fn transact(
             code: code.to_owned(),
             source: Arc::new(error),
         }),
-        // `TransactionConflict`, `ThrottlingError`, `ProvisionedThroughputExceeded` ("TransactWriteItems", Amazon DynamoDB
-        // API Reference).
+        // `TransactionConflict`, `ThrottlingError`, `ProvisionedThroughputExceeded`
+        // ("TransactWriteItems", Amazon DynamoDB API Reference).
         _ => Ok(Transacted::Contended),
     }
 }
@@ -490,8 +493,8 @@ fn is_condition_failed(why: &CancellationReason) -> bool {
     why.code() == Some("ConditionalCheckFailed")
 }
 
-/// Sends of one write that met others on its item, or were throttled. DynamoDB refuses them at once, and the SDK does not
-/// send them again by itself.
+/// Sends of one write that met others on its item, or were throttled. DynamoDB refuses them at
+/// once, and the SDK does not send them again by itself.
 pub(super) struct Contention {
     began: Instant,
     sent: u32,
@@ -516,8 +519,8 @@ impl Contention {
         in_time
     }
 
-    /// Waits before the next send, with full jitter: up to 20 ms at first, twice as long after each further one, and 160 ms
-    /// at most.
+    /// Waits before the next send, with full jitter: up to 20 ms at first, twice as long after each
+    /// further one, and 160 ms at most.
     pub(super) async fn pause(&mut self) {
         self.sent += 1;
         let most = Duration::from_millis(10 << self.sent.min(4));

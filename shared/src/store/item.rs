@@ -1,7 +1,8 @@
 //! What a task looks like as DynamoDB items.
 //!
-//! A task whose objects fit in one chunk is one item. A larger one is an item without objects, and two more for each chunk:
-//! its ids, which never change, and how far the work on it has come, so that updates do not pay for the ids.
+//! A task whose objects fit in one chunk is one item. A larger one is an item without objects, and
+//! two more for each chunk: its ids, which never change, and how far the work on it has come, so
+//! that updates do not pay for the ids.
 //!
 //! | item | `pk` | made by |
 //! |---|---|---|
@@ -29,8 +30,8 @@
 //! | `chunks` | N | the number of chunks, where they are items of their own |
 //! | `fan_outs`, `fan_out_due_at` | N | how often chunks that nobody has taken up were sent in this attempt, and when they are sent again |
 //!
-//! A chunk's ids are one attribute, `ids` (B), as `task/object_ids/encoding.rs` has it: 16 bytes a UUID. A chunk's state is these, in an
-//! item of their own or in the item of a task of one chunk:
+//! A chunk's ids are one attribute, `ids` (B), as `task/object_ids/encoding.rs` has it: 16 bytes a
+//! UUID. A chunk's state is these, in an item of their own or in the item of a task of one chunk:
 //!
 //! | attribute | type | holds |
 //! |---|---|---|
@@ -40,8 +41,9 @@
 //! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
 //! | `size`, `expires_at` | N N | in an item of its own: the number of objects; a week after the task expires, for Time to Live |
 //!
-//! The item of the sweeps has `positions` (L of S), for each index partition that a sweep left before its end `<partition> <list_sk>`:
-//! the last row that it came to. It is in no index and does not expire.
+//! The item of the sweeps has `positions` (L of S), for each index partition that a sweep left
+//! before its end `<partition> <list_sk>`: the last row that it came to. It is in no index and does
+//! not expire.
 
 use super::StoreError;
 use super::attribute::{self as attr, Attributes, Item, b, n, s, seconds};
@@ -60,7 +62,8 @@ pub struct StoredTask {
     pub task: Task,
     /// Why it exists, and who asked for it.
     pub attribution: Attribution,
-    /// Outcomes recorded in attempts before this one no longer count: raised by a restart of everything.
+    /// Outcomes recorded in attempts before this one no longer count: raised by a restart of
+    /// everything.
     pub baseline: u32,
     /// What the request asked for.
     pub fingerprint: Fingerprint,
@@ -85,7 +88,8 @@ pub enum Objects {
     Chunks(u32),
 }
 
-/// A task's only chunk. Its ids are kept as they are stored, since most responses show none of them.
+/// A task's only chunk. Its ids are kept as they are stored, since most responses show none of
+/// them.
 #[derive(Clone, Debug)]
 pub struct InlineChunk {
     ids: Vec<u8>,
@@ -320,7 +324,8 @@ pub(super) fn state_from_item(item: Item) -> Result<ChunkState, StoreError> {
     read_chunk_state(&mut Attributes::of(item), None)
 }
 
-/// Reads a chunk's state. `size`: the number of its objects, where the item is the task's and does not say so.
+/// Reads a chunk's state. `size`: the number of its objects, where the item is the task's and does
+/// not say so.
 fn read_chunk_state(item: &mut Attributes, size: Option<usize>) -> Result<ChunkState, StoreError> {
     let lease_until: Option<i64> = item.optional(attr::LEASE_UNTIL)?;
     Ok(ChunkState {
@@ -344,7 +349,8 @@ fn read_chunk_state(item: &mut Attributes, size: Option<usize>) -> Result<ChunkS
     })
 }
 
-/// A row of a list or a sweep. One that is damaged is logged and left out, so that it does not hide the others.
+/// A row of a list or a sweep. One that is damaged is logged and left out, so that it does not hide
+/// the others.
 pub(super) fn or_skip<T>(row: Result<T, StoreError>) -> Option<T> {
     row.inspect_err(|error| tracing::error!(cause = %error, "skipped"))
         .ok()

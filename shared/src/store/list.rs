@@ -22,7 +22,8 @@ const ROWS_A_READ_UNIT: usize = 8;
 pub struct Position(pub String);
 
 impl Position {
-    /// A place before that of every task created in this second, and after that of every task created earlier.
+    /// A place before that of every task created in this second, and after that of every task
+    /// created earlier.
     fn of_second(second: DateTime<Utc>) -> Self {
         Self(item::list_position(second, ""))
     }
@@ -108,7 +109,8 @@ impl TaskStore {
             })
             .map(|partition| Run::new(partition, before.clone(), end.clone()))
             .collect();
-        // Small fetches: a page's rows are spread over the runs, and what is fetched beyond the page is read in vain.
+        // Small fetches: a page's rows are spread over the runs, and what is fetched beyond the
+        // page is read in vain.
         let most = MAX_ROWS_READ / runs.len();
         let mut step = (limit / runs.len() + 2).min(most);
         let mut taken = 0;
@@ -168,7 +170,8 @@ impl TaskStore {
 /// One partition of the index, read piece by piece.
 struct Run {
     partition: String,
-    /// Made into rows only where the page comes to them: of what is read at the end of a page, much is not shown.
+    /// Made into rows only where the page comes to them: of what is read at the end of a page, much
+    /// is not shown.
     rows: VecDeque<(Position, Item)>,
     /// Rows before this one are still to be read.
     before: Option<Position>,
@@ -191,7 +194,8 @@ impl Run {
         }
     }
 
-    /// Estimates how many of the page's `left` free rows this run will supply, from its share of the `taken` rows so far.
+    /// Estimates how many of the page's `left` free rows this run will supply, from its share of
+    /// the `taken` rows so far.
     fn likely_share(&self, left: usize, taken: usize) -> usize {
         (left * self.taken).div_ceil(taken).max(ROWS_A_READ_UNIT)
     }

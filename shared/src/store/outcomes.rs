@@ -8,8 +8,8 @@ use std::str::FromStr;
 
 /// Chunks of which one page reads the ids. A page that has read so many ends, full or not.
 const MAX_CHUNKS_READ: usize = 40;
-/// The most bytes that a page's objects may take in a response, however they have to be escaped in it. With the first
-/// thousand failures beside it, it stays below the 6 MB of a Lambda response.
+/// The most bytes that a page's objects may take in a response, however they have to be escaped in
+/// it. With the first thousand failures beside it, it stays below the 6 MB of a Lambda response.
 const MAX_PAGE_BYTES: usize = 1_000_000;
 
 /// A place in the order of a task's objects.
@@ -51,11 +51,11 @@ pub struct Failures {
 }
 
 impl TaskStore {
-    /// The objects of `task` that `filter` asks for, from `from` on: at most `most` of them. A page may have fewer and
-    /// still be followed by another.
+    /// The objects of `task` that `filter` asks for, from `from` on: at most `most` of them. A page
+    /// may have fewer and still be followed by another.
     ///
-    /// The cost of a page does not depend on where it begins: the states of chunks are small, and ids are read only of
-    /// chunks that have something to show.
+    /// The cost of a page does not depend on where it begins: the states of chunks are small, and
+    /// ids are read only of chunks that have something to show.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -122,8 +122,8 @@ impl TaskStore {
         Ok(page.done)
     }
 
-    /// The first `most` objects of `task` that were tried and not deleted. Where its counter says that there are none, nothing
-    /// is read.
+    /// The first `most` objects of `task` that were tried and not deleted. Where its counter says
+    /// that there are none, nothing is read.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -198,7 +198,8 @@ impl Filling {
         self.done.next = Some(place);
     }
 
-    /// How many objects of a chunk the page asks for. Without a state its size is not known: as many as it may have.
+    /// How many objects of a chunk the page asks for. Without a state its size is not known: as
+    /// many as it may have.
     fn matches(&mut self, state: Option<&ChunkState>) -> usize {
         let Some(state) = state else {
             let all_match = self.filter.lets_through(&Outcome::Remaining);
@@ -236,8 +237,8 @@ impl Filling {
     }
 }
 
-/// An upper bound of an object's bytes in Lambda's response. The body is JSON inside JSON: a quote or a backslash takes four
-/// bytes.
+/// An upper bound of an object's bytes in Lambda's response. The body is JSON inside JSON: a quote
+/// or a backslash takes four bytes.
 fn size_in_a_response(id: &str, outcome: &Outcome) -> usize {
     let detail = match outcome {
         Outcome::Failed(reason) => reason.detail(),

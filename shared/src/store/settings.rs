@@ -9,7 +9,7 @@ pub struct StoreConfig {
     pub table_name: String,
     /// Index partitions a status.
     pub list_shards: u32,
-    /// How large a chunk of a task may be. No variable sets it: it follows from what a vector store's delete and a
-    /// DynamoDB item take. Tests make it small.
+    /// How large a chunk of a task may be. No variable sets it: it follows from what a vector
+    /// store's delete and a DynamoDB item take. Tests make it small.
     pub chunk_limits: ChunkLimits,
 }

@@ -1,8 +1,10 @@
-//! A worker settles a claim: it records what happened to the objects, and the task's counters move with it.
+//! A worker settles a claim: it records what happened to the objects, and the task's counters move
+//! with it.
 //!
-//! For a task of one chunk that is one update of its item. A chunk of a larger task is an item of its own, and chunk and task are
-//! written in one transaction. DynamoDB refuses a transaction while another one is under way on the same task, so the settlements of
-//! one process share them ([`Together`]): one is under way, and those that arrive meanwhile share the next.
+//! For a task of one chunk that is one update of its item. A chunk of a larger task is an item of
+//! its own, and chunk and task are written in one transaction. DynamoDB refuses a transaction while
+//! another one is under way on the same task, so the settlements of one process share them
+//! ([`Together`]): one is under way, and those that arrive meanwhile share the next.
 //!
 //! [`Together`]: super::together::Together
 
@@ -21,14 +23,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most chunks that one transaction settles. It may have 100 items ("Amazon DynamoDB Transactions: How it works"); the more
-/// there are, the longer it takes.
+/// The most chunks that one transaction settles. It may have 100 items ("Amazon DynamoDB
+/// Transactions: How it works"); the more there are, the longer it takes.
 const MOST_TOGETHER: usize = 24;
-/// How long a settlement waits at most for others of its task that are under way in this process: about as long as the messages of
-/// one batch come apart. Each that it shares saves 3 write units, and a meeting with the transactions of other processes.
+/// How long a settlement waits at most for others of its task that are under way in this process:
+/// about as long as the messages of one batch come apart. Each that it shares saves 3 write units,
+/// and a meeting with the transactions of other processes.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-/// How often in a row settlements are worked out again because the task has moved. Each time needs another write in between: a
-/// cancel, a restart, or the settlement of another chunk that was the last but this one.
+/// How often in a row settlements are worked out again because the task has moved. Each time needs
+/// another write in between: a cancel, a restart, or the settlement of another chunk that was the
+/// last but this one.
 const MAX_ROUNDS: u32 = 20;
 
 /// What a settlement recorded.
@@ -98,9 +102,11 @@ struct Joint {
 }
 
 impl TaskStore {
-    /// Records the outcomes of a claim, even if the task was canceled or restarted meanwhile, unless a newer claim exists.
+    /// Records the outcomes of a claim, even if the task was canceled or restarted meanwhile,
+    /// unless a newer claim exists.
     ///
-    /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest`: why it has objects left, if it has.
+    /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest`: why it has objects
+    /// left, if it has.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -122,8 +128,8 @@ impl TaskStore {
         .await
     }
 
-    /// Settles, without a delete, a chunk whose existence check cannot succeed, if nothing has moved since it was read. What
-    /// earlier claims saw stays on record.
+    /// Settles, without a delete, a chunk whose existence check cannot succeed, if nothing has
+    /// moved since it was read. What earlier claims saw stays on record.
     ///
     /// # Errors
     /// When DynamoDB does not answer.
@@ -179,7 +185,8 @@ impl TaskStore {
         })
     }
 
-    /// Makes one try to settle all that wait. Those that it does not decide go again, for the task as it is then.
+    /// Makes one try to settle all that wait. Those that it does not decide go again, for the task
+    /// as it is then.
     async fn settle_together(&self, waiting: Vec<Waiting>, round: Round) -> Round {
         let mut next = Round::default();
         let reads = waiting.iter().map(|one| one.what.task_as_read());
@@ -301,12 +308,14 @@ impl TaskStore {
             part = part.remove(attr::DUE_AT);
         }
         part = match status {
-            // These were the last chunks. Within an attempt `remaining` only shrinks, and it includes their objects. If it
-            // equals them, every other chunk is settled, so no condition on it is needed.
+            // These were the last chunks. Within an attempt `remaining` only shrinks, and it
+            // includes their objects. If it equals them, every other chunk is settled, so no
+            // condition on it is needed.
             TaskStatus::Done | TaskStatus::Failed => part,
             TaskStatus::Processing if first.has_own_item() => part
                 .and_when(more_remain_than(newly))
-                // The other chunks are on the queue; the sweeper looks at the task again if no progress follows.
+                // The other chunks are on the queue; the sweeper looks at the task again if no
+                // progress follows.
                 .set(attr::SENDS, n(0))
                 .set(attr::DUE_AT, seconds(now + DISPATCH_GRACE)),
             TaskStatus::Processing if newly.sum() > 0 => part.set(attr::SENDS, n(0)),
@@ -350,7 +359,8 @@ impl Unsettled {
         )
     }
 
-    /// Without an earlier claim, nothing is recorded for a task that is no longer at work on the same attempt.
+    /// Without an earlier claim, nothing is recorded for a task that is no longer at work on the
+    /// same attempt.
     fn still_counts(&self, task: &Task) -> bool {
         match self.guard {
             Guard::Claimed(_) => true,
@@ -360,7 +370,8 @@ impl Unsettled {
         }
     }
 
-    /// The chunk's part: its outcomes, the claim's end, and when what remains is due again. `status`: the task's after it.
+    /// The chunk's part: its outcomes, the claim's end, and when what remains is due again.
+    /// `status`: the task's after it.
     fn chunk_part(&self, end: &Settlement, status: TaskStatus) -> GuardedUpdate {
         let part = match &self.guard {
             Guard::Claimed(token) => {
@@ -380,7 +391,8 @@ impl Unsettled {
         if end.is_complete || (!self.has_own_item() && status != TaskStatus::Processing) {
             return part; // the task's part says when the task is due, if it is
         }
-        // Objects remain. They are due again at once where there was progress, and ever later where there was none.
+        // Objects remain. They are due again at once where there was progress, and ever later where
+        // there was none.
         let state = &self.chunk.chunk.state;
         let has_progress = end.newly.sum() > 0 || self.rest == Deferral::Progress;
         let (tries, put_offs, due_at) = if has_progress {
@@ -464,7 +476,8 @@ impl Joint {
         let is_unmoved = |one: &Waiting| matches!(one.what.guard, Guard::Unmoved(_));
         let is_at_work = match read.task.status {
             TaskStatus::Processing => true,
-            // One that was claimed was restarted meanwhile: the results are recorded, the status stays.
+            // One that was claimed was restarted meanwhile: the results are recorded, the status
+            // stays.
             TaskStatus::Pending => open.iter().any(is_unmoved),
             TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled => false,
         };

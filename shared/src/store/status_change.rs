@@ -46,8 +46,9 @@ impl StatusChange {
         }))
     }
 
-    /// A number that grows with each change of the status of the tasks with this id: with the time of creation, then the attempt,
-    /// then the step; up to attempt 333,332. It is below 2^53, so that every JSON parser reads it.
+    /// A number that grows with each change of the status of the tasks with this id: with the time
+    /// of creation, then the attempt, then the step; up to attempt 333,332. It is below 2^53, so
+    /// that every JSON parser reads it.
     pub fn sequence(&self) -> u64 {
         let created_at = self.task.created_at.timestamp().unsigned_abs();
         let step = u64::from(self.task.attempt) * STEPS + self.task.status.step();

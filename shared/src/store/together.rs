@@ -1,7 +1,9 @@
-//! Calls about one thing, one at a time: requests that arrive while a call is under way share the next one.
+//! Calls about one thing, one at a time: requests that arrive while a call is under way share the
+//! next one.
 //!
-//! Each request waits for its turn in its own future. The one whose turn it is serves all that wait. A future that is dropped
-//! meanwhile takes only its own request with it: the next in line serves the others.
+//! Each request waits for its turn in its own future. The one whose turn it is serves all that
+//! wait. A future that is dropped meanwhile takes only its own request with it: the next in line
+//! serves the others.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
-/// The requests that wait, by what they are about. A clone has its own: it waits for none of the original's.
+/// The requests that wait, by what they are about. A clone has its own: it waits for none of the
+/// original's.
 pub(super) struct Together<A, R, S> {
     lines: Lines<A, R, S>,
     /// How long a call waits at most for requests that are announced.
@@ -70,9 +73,10 @@ impl<A, R, S: Default> Together<A, R, S> {
         Announced(self.join(key, |members| members.announced += 1))
     }
 
-    /// Asks for `what` about `key`, which may have been announced. `serve` makes one call for all requests that wait, the oldest first; they have all arrived
-    /// before it begins. It responds to those that the call has decided. The others wait for the next call, which begins with
-    /// what this one returns.
+    /// Asks for `what` about `key`, which may have been announced. `serve` makes one call for all
+    /// requests that wait, the oldest first; they have all arrived before it begins. It responds to
+    /// those that the call has decided. The others wait for the next call, which begins with what
+    /// this one returns.
     pub(super) async fn ask<F>(
         &self,
         key: &str,
@@ -100,7 +104,8 @@ impl<A, R, S: Default> Together<A, R, S> {
                 biased;
                 Ok(response) = &mut response => return response,
                 mut turn = line.turn.lock() => {
-                    // Whoever asks in the same moment, as the messages of a batch do, is served too.
+                    // Whoever asks in the same moment, as the messages of a batch do, is served
+                    // too.
                     tokio::task::yield_now().await;
                     let _ = tokio::time::timeout(self.patience, line.until_all_arrived()).await;
                     *turn = serve(line.waiting(), std::mem::take(&mut *turn)).await;

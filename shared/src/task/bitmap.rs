@@ -1,6 +1,7 @@
 //! A set of small numbers, as compact as DynamoDB bills for it.
 
-/// A set of object positions in a chunk, one bit each, the lowest bit of the first byte for position 0.
+/// A set of object positions in a chunk, one bit each, the lowest bit of the first byte for
+/// position 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bitmap(Vec<u8>);
 

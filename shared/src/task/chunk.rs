@@ -1,4 +1,5 @@
-//! The work on one chunk of a task's objects: what is open, what a claim records, what a settlement says.
+//! The work on one chunk of a task's objects: what is open, what a claim records, what a settlement
+//! says.
 
 use super::{Bitmap, FailedHead, ObjectIds, Outcome, Outcomes, Reason, TaskStatus};
 use chrono::{DateTime, Utc};
@@ -23,7 +24,8 @@ pub struct ChunkState {
     pub claim: Option<String>,
     /// While set, the newest claim is not settled. While in the future, no other claim may be made.
     pub lease_until: Option<DateTime<Utc>>,
-    /// The attempt that the newest claim was made in; 0 when there was none. `tries` and `put_offs` are of that attempt.
+    /// The attempt that the newest claim was made in; 0 when there was none. `tries` and `put_offs`
+    /// are of that attempt.
     pub attempt: u32,
     /// Claims that ended without progress, the one under way included: see [`Self::tries_in`].
     pub tries: u32,
@@ -31,8 +33,8 @@ pub struct ChunkState {
     pub put_offs: u32,
     /// From when on a chunk that was deferred, or whose worker died, is to be sent again.
     pub due_at: Option<DateTime<Utc>>,
-    /// Objects that a claim saw in the index and whose deletion is not settled. If such an object is gone now, this
-    /// service deleted it.
+    /// Objects that a claim saw in the index and whose deletion is not settled. If such an object
+    /// is gone now, this service deleted it.
     pub seen: Bitmap,
     /// What happened to each object.
     pub outcomes: Outcomes,
@@ -205,14 +207,15 @@ impl Chunk {
         }
     }
 
-    /// What a claim that was made in `claimed_attempt` and ends with `results` settles, for a task that is now `status` in
-    /// `attempt`.
+    /// What a claim that was made in `claimed_attempt` and ends with `results` settles, for a task
+    /// that is now `status` in `attempt`.
     ///
     /// - While the task is still at work on the claim's attempt, every result counts.
     /// - When it was canceled meanwhile, definite results count; what was given up remains.
-    /// - When it was restarted meanwhile, what was deleted counts; all else is left to the new attempt.
-    /// - When everything was restarted meanwhile, nothing counts, and what was seen stays on record: the new attempt
-    ///   checks every object, and what is gone then was deleted.
+    /// - When it was restarted meanwhile, what was deleted counts; all else is left to the new
+    ///   attempt.
+    /// - When everything was restarted meanwhile, nothing counts, and what was seen stays on
+    ///   record: the new attempt checks every object, and what is gone then was deleted.
     pub fn settle(
         &self,
         results: &[(usize, Outcome)],

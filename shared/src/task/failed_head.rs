@@ -1,5 +1,5 @@
-//! The first failures of a task, as many as a list row may show, and how they are stored: so compactly that a task's item stays
-//! within one DynamoDB write unit.
+//! The first failures of a task, as many as a list row may show, and how they are stored: so
+//! compactly that a task's item stays within one DynamoDB write unit.
 
 use super::object_ids::encoding::{
     Bytes, UUID_BYTES, Undecodable, canonical_uuid, encode, write_number,
@@ -10,7 +10,8 @@ use super::{FailedItem, NOT_FOUND, ObjectIds};
 pub const MAX_HEAD_ITEMS: usize = 10;
 /// The most bytes of JSON that a list row's failures take.
 const MAX_HEAD_BYTES: usize = 1024;
-/// The most bytes that they take where they are stored, unless the first alone takes more: ten UUIDs with the usual reasons.
+/// The most bytes that they take where they are stored, unless the first alone takes more: ten
+/// UUIDs with the usual reasons.
 const MAX_STORED_HEAD_BYTES: usize = 280;
 
 /// The first byte of all that is stored so.
@@ -32,8 +33,8 @@ impl FailedHead {
         if self.is_full {
             return;
         }
-        // {"object_id":"…","detail":"…"} and a comma, or the closing bracket; the opening one is the 1 below. Only quotes and
-        // backslashes are escaped, to two bytes each.
+        // {"object_id":"…","detail":"…"} and a comma, or the closing bracket; the opening one is
+        // the 1 below. Only quotes and backslashes are escaped, to two bytes each.
         let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
         let bytes = escaped(id) + escaped(detail) + r#"{"object_id":"","detail":""},"#.len();
         self.is_full =
@@ -63,8 +64,9 @@ impl FailedHead {
         self.items
     }
 
-    /// The failures, to be stored: a version byte, the ids and how many bytes they take, for each failure the number of its
-    /// detail, and the details that are not [`NOT_FOUND`], which is number 0.
+    /// The failures, to be stored: a version byte, the ids and how many bytes they take, for each
+    /// failure the number of its detail, and the details that are not [`NOT_FOUND`], which is
+    /// number 0.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut details: Vec<&str> = Vec::new();
         let mut numbers = Vec::new();

@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a request for these objects of a model. The order of the ids makes no difference.
+    /// The fingerprint of a request for these objects of a model. The order of the ids makes no
+    /// difference.
     pub fn of(model: &ModelId, ids: &DistinctIds) -> Self {
         let mut hash = Sha256::new();
         hash.update(model.as_str());

@@ -51,8 +51,9 @@ fn check(text: &str, max: usize) -> Result<(), InvalidName> {
     }
 }
 
-/// Whether a text is of visible ASCII characters only, as most names are: in them nothing else is to be looked for. All
-/// bytes are looked at, without a branch, so that the processor takes many at a time.
+/// Whether a text is of visible ASCII characters only, as most names are: in them nothing else is
+/// to be looked for. All bytes are looked at, without a branch, so that the processor takes many at
+/// a time.
 fn is_plain(text: &str) -> bool {
     text.bytes()
         .fold(true, |plain, byte| plain & byte.is_ascii_graphic())
@@ -117,8 +118,8 @@ impl ModelId {
     }
 }
 
-/// Why a caller wants the objects deleted, such as a ticket or an article of a law: 1 to 256 bytes of UTF-8 without control
-/// characters.
+/// Why a caller wants the objects deleted, such as a ticket or an article of a law: 1 to 256 bytes
+/// of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RequestReason(String);
 
@@ -145,7 +146,8 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// Checks the name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control characters.
+/// Checks the name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control
+/// characters.
 ///
 /// # Errors
 /// Says which rule the text breaks.

@@ -1,12 +1,13 @@
-//! Many object ids in one text, so that a request of a million is not a million allocations. `encoding.rs` says what is stored of them.
+//! Many object ids in one text, so that a request of a million is not a million allocations.
+//! `encoding.rs` says what is stored of them.
 
 pub(super) mod encoding;
 
 use super::id::{InvalidName, check_object_id};
 use std::ops::Range;
 
-/// The most objects in one chunk: what one S3 Vectors delete takes ("Limitations and restrictions", Amazon S3 User
-/// Guide).
+/// The most objects in one chunk: what one S3 Vectors delete takes ("Limitations and restrictions",
+/// Amazon S3 User Guide).
 pub const MAX_CHUNK_OBJECTS: usize = 500;
 /// The most bytes of object ids in one chunk, so that an item stays well below DynamoDB's 400 KB.
 pub const MAX_CHUNK_BYTES: usize = 128 * 1024;

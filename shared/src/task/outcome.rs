@@ -81,8 +81,8 @@ impl OutcomeFilter {
 
 /// An outcome as it is stored: one byte.
 ///
-/// 0 remaining, 1 deleted, 2 not found, 3 to 127 refused with reason `n - 3`, 128 to 252 given up with reason
-/// `n - 128`.
+/// 0 remaining, 1 deleted, 2 not found, 3 to 127 refused with reason `n - 3`, 128 to 252 given up
+/// with reason `n - 128`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Code(u8);
 
@@ -98,8 +98,9 @@ impl Code {
 
 /// The outcomes of a chunk's objects, as recorded in one attempt.
 ///
-/// They are read at a later attempt without being rewritten: a restart leaves what was deleted and opens the rest, and a
-/// restart of everything (a new *baseline*) opens all. So a restart is one small write, whatever the task's size.
+/// They are read at a later attempt without being rewritten: a restart leaves what was deleted and
+/// opens the rest, and a restart of everything (a new *baseline*) opens all. So a restart is one
+/// small write, whatever the task's size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
     codes: Vec<u8>,
@@ -140,7 +141,8 @@ impl Outcomes {
         self.attempt
     }
 
-    /// What the object at `position` counts as in `attempt`, when outcomes older than `baseline` are void.
+    /// What the object at `position` counts as in `attempt`, when outcomes older than `baseline`
+    /// are void.
     pub fn at(&self, position: usize, attempt: u32, baseline: u32) -> Outcome {
         if self.attempt < baseline {
             return Outcome::Remaining;
@@ -192,7 +194,8 @@ impl Outcomes {
         }
     }
 
-    /// The number of a reason, given to it now if it is new. Past 125 different reasons, the rest share one.
+    /// The number of a reason, given to it now if it is new. Past 125 different reasons, the rest
+    /// share one.
     fn number_of(&mut self, detail: &str) -> u8 {
         let place = |reasons: &[String], detail| reasons.iter().position(|known| known == detail);
         let is_full = self.reasons.len() >= Code::MAX_REASONS - 1;

@@ -1,7 +1,8 @@
-//! The life of a task: its statuses, and what each event does in each of them. `docs/architecture.md` draws it.
+//! The life of a task: its statuses, and what each event does in each of them.
+//! `docs/architecture.md` draws it.
 //!
-//! The store turns [`TaskStatus::moved_by`] into the conditions of its writes, so the rules stand here once. A settlement
-//! (finish, or fail after a claim) is guarded by its claim instead.
+//! The store turns [`TaskStatus::moved_by`] into the conditions of its writes, so the rules stand
+//! here once. A settlement (finish, or fail after a claim) is guarded by its claim instead.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,18 +10,20 @@ use std::str::FromStr;
 /// Where a task is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskStatus {
-    /// Stored and durable: it will be carried out, whatever crashes. Entered by a create or a restart.
+    /// Stored and durable: it will be carried out, whatever crashes. Entered by a create or a
+    /// restart.
     ///
-    /// A claim, or the fan-out of a task of several chunks, makes it [`Self::Processing`]; a cancel [`Self::Canceled`]. It becomes
-    /// [`Self::Failed`] without a claim where the objects cannot even be checked: no vector store, no index, or the tries are
-    /// used up.
+    /// A claim, or the fan-out of a task of several chunks, makes it [`Self::Processing`]; a cancel
+    /// [`Self::Canceled`]. It becomes [`Self::Failed`] without a claim where the objects cannot
+    /// even be checked: no vector store, no index, or the tries are used up.
     Pending,
     /// A worker has begun, and the counters move while it works. Another claim leaves it so.
     ///
-    /// The settlement that leaves no object remaining makes it [`Self::Done`] or [`Self::Failed`]; a cancel
-    /// [`Self::Canceled`]. Where its workers die, the sweeper has it claimed again.
+    /// The settlement that leaves no object remaining makes it [`Self::Done`] or [`Self::Failed`];
+    /// a cancel [`Self::Canceled`]. Where its workers die, the sweeper has it claimed again.
     Processing,
-    /// Every object has a definite outcome: deleted, not in the index, or refused as an id that the store cannot hold.
+    /// Every object has a definite outcome: deleted, not in the index, or refused as an id that the
+    /// store cannot hold.
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Done,
@@ -28,7 +31,8 @@ pub enum TaskStatus {
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Failed,
-    /// A caller stopped it. Objects that were not tried remain. What a worker was deleting is still recorded when it settles.
+    /// A caller stopped it. Objects that were not tried remain. What a worker was deleting is still
+    /// recorded when it settles.
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Canceled,
@@ -89,7 +93,8 @@ impl TaskStatus {
         }
     }
 
-    /// How far within an attempt a task in this status has come: a change within an attempt always makes it grow.
+    /// How far within an attempt a task in this status has come: a change within an attempt always
+    /// makes it grow.
     pub const fn step(self) -> u64 {
         match self {
             Self::Pending => 0,

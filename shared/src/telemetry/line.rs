@@ -9,8 +9,8 @@ use tracing::Level;
 /// The most bytes of a line beside the [names](Line::names) in it.
 pub const MAX_LINE_BYTES: usize = 400;
 
-/// A kind of line. It serializes to its fields, in order, its [`Metrics`] flattened among them. Texts whose length nobody
-/// else bounds are [`super::ShortText`]s.
+/// A kind of line. It serializes to its fields, in order, its [`Metrics`] flattened among them.
+/// Texts whose length nobody else bounds are [`super::ShortText`]s.
 pub trait Line: Serialize {
     /// What the line counts.
     fn metrics(&self) -> &Metrics {
@@ -18,13 +18,14 @@ pub trait Line: Serialize {
         &NONE
     }
 
-    /// The names in the line that others chose: of its task, its request, its caller. They do not count towards
-    /// [`MAX_LINE_BYTES`].
+    /// The names in the line that others chose: of its task, its request, its caller. They do not
+    /// count towards [`MAX_LINE_BYTES`].
     fn names(&self) -> [Option<&str>; 3] {
         [None; 3]
     }
 
-    /// Leaves out the field that is missed least, for a line that is too long. `false`: there is none left to leave out.
+    /// Leaves out the field that is missed least, for a line that is too long. `false`: there is
+    /// none left to leave out.
     fn shorten(&mut self) -> bool;
 }
 

@@ -1,5 +1,5 @@
-//! What a line counts, in CloudWatch's embedded metric format ("Specification: Embedded metric format", Amazon CloudWatch
-//! User Guide).
+//! What a line counts, in CloudWatch's embedded metric format ("Specification: Embedded metric
+//! format", Amazon CloudWatch User Guide).
 
 use super::MetricsNamespace;
 use chrono::{DateTime, Utc};
@@ -29,8 +29,8 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The unit, for CloudWatch. A count needs none; with it the longest lines would not stay within
-    /// [`super::MAX_LINE_BYTES`].
+    /// The unit, for CloudWatch. A count needs none; with it the longest lines would not stay
+    /// within [`super::MAX_LINE_BYTES`].
     fn unit(self) -> Option<&'static str> {
         match self {
             Self::OldestPendingTaskAge => Some("Seconds"),
@@ -46,7 +46,8 @@ impl Metric {
     }
 }
 
-/// The metrics of one line, in order. A line's struct holds them flattened: each is a field of the line.
+/// The metrics of one line, in order. A line's struct holds them flattened: each is a field of the
+/// line.
 #[derive(Debug, Default)]
 pub struct Metrics(Vec<(Metric, i64)>);
 
@@ -103,7 +104,8 @@ struct Definition {
 }
 
 impl<'a> Metadata<'a> {
-    /// For a line with these metrics, which happened `at`. Without a dimension each is one metric of its namespace.
+    /// For a line with these metrics, which happened `at`. Without a dimension each is one metric
+    /// of its namespace.
     pub(super) fn new(
         metrics: &Metrics,
         namespace: &'a MetricsNamespace,

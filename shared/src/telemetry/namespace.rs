@@ -3,12 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The most bytes of a namespace. CloudWatch allows 255 characters, but with more than these a line could be longer than
-/// [`super::MAX_LINE_BYTES`].
+/// The most bytes of a namespace. CloudWatch allows 255 characters, but with more than these a line
+/// could be longer than [`super::MAX_LINE_BYTES`].
 pub const MAX_NAMESPACE_BYTES: usize = 64;
 
-/// A namespace of CloudWatch metrics ("CloudWatch concepts", "PutMetricData": letters, digits and `.-_/#: `, something
-/// besides spaces, no colon at the beginning, and not AWS's own).
+/// A namespace of CloudWatch metrics ("CloudWatch concepts", "PutMetricData": letters, digits and
+/// `.-_/#: `, something besides spaces, no colon at the beginning, and not AWS's own).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsNamespace(String);
 

@@ -1,5 +1,5 @@
-//! What writes lines: those that our code [logs](super::log), and one for each event of `tracing`. It knows no spans: a line
-//! says all of its own.
+//! What writes lines: those that our code [logs](super::log), and one for each event of `tracing`.
+//! It knows no spans: a line says all of its own.
 
 use super::line::{Line, to_json};
 use super::{ShortText, TelemetryConfig};
@@ -29,8 +29,8 @@ impl Lines {
         }
     }
 
-    /// Writes a line of ours, if its level is logged or it counts something: what is counted does not depend on how much
-    /// is logged.
+    /// Writes a line of ours, if its level is logged or it counts something: what is counted does
+    /// not depend on how much is logged.
     pub(super) fn log(&self, level: Level, line: &mut impl Line) {
         let counts = self.config.metrics.is_some() && !line.metrics().is_empty();
         if counts || level <= self.config.level.filter() {
@@ -45,7 +45,8 @@ impl Lines {
 }
 
 impl Subscriber for Lines {
-    /// Of events only our own are logged, and the runtime's errors: libraries log requests, bodies and whole errors.
+    /// Of events only our own are logged, and the runtime's errors: libraries log requests, bodies
+    /// and whole errors.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let level = match metadata.target().split("::").next() {
             Some("shared") => self.config.level.filter(),

@@ -1,17 +1,20 @@
 //! Keeping to the rate limit of a vector index, within one process.
 //!
-//! Each call uses some of the index's time; how much follows from the quota. A call starts when the calls before it are paid for
-//! (the generic cell rate algorithm, ITU-T Recommendation I.371), so even a long task is rarely throttled. A call that is throttled
-//! nevertheless, because others use the index too, slows down the calls after it. The speed then recovers along a cubic function:
-//! slowly near the speed at which it was throttled, faster beyond it (as in RFC 9438, "CUBIC for Fast and Long-Distance Networks").
+//! Each call uses some of the index's time; how much follows from the quota. A call starts when the
+//! calls before it are paid for (the generic cell rate algorithm, ITU-T Recommendation I.371), so
+//! even a long task is rarely throttled. A call that is throttled nevertheless, because others use
+//! the index too, slows down the calls after it. The speed then recovers along a cubic function:
+//! slowly near the speed at which it was throttled, faster beyond it (as in RFC 9438, "CUBIC for
+//! Fast and Long-Distance Networks").
 //!
 //! The pace belongs to one process. `turns.rs` shares the time of an index among the processes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The part of the speed that is kept after a throttled call. An index takes few large calls a second, so a worker learns little
-/// about the others: with a smaller part several workers together leave much of the quota unused (`tests/benches/vectors`).
+/// The part of the speed that is kept after a throttled call. An index takes few large calls a
+/// second, so a worker learns little about the others: with a smaller part several workers together
+/// leave much of the quota unused (`tests/benches/vectors`).
 const KEPT: f64 = 0.85;
 /// The speed never falls below this part of the quota.
 const SLOWEST: f64 = 0.02;
@@ -56,7 +59,8 @@ pub(super) type Time = Duration;
 #[derive(Debug)]
 pub(super) struct Pace {
     quota: Quota,
-    /// How far ahead of the quota calls may be, so that what was not used in an idle moment is not lost.
+    /// How far ahead of the quota calls may be, so that what was not used in an idle moment is not
+    /// lost.
     burst: Duration,
     state: Mutex<State>,
 }
@@ -94,8 +98,8 @@ impl Pace {
         }
     }
 
-    /// Reserves the next call of so many units, and returns how long to wait before it. `None`: the wait would be longer than
-    /// `longest`, and nothing was reserved.
+    /// Reserves the next call of so many units, and returns how long to wait before it. `None`: the
+    /// wait would be longer than `longest`, and nothing was reserved.
     pub(super) fn reserve(&self, units: usize, longest: Duration, now: Time) -> Option<Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let owed = state.paid_at.saturating_sub(now);
@@ -120,8 +124,8 @@ impl Pace {
         state.paid_at <= now && state.speed(now) >= 1.0
     }
 
-    /// Slows down because a call was throttled. One that began before another was throttled says nothing about the speed since
-    /// then, and does not count.
+    /// Slows down because a call was throttled. One that began before another was throttled says
+    /// nothing about the speed since then, and does not count.
     pub(super) fn throttled(&self, began: Time, now: Time) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.throttled.is_none_or(|(at, _)| began > at) {

@@ -13,23 +13,25 @@ use std::time::Duration;
 
 /// A place that holds a model's vectors.
 pub trait VectorStore: Send + Sync {
-    /// The existence check: which of `ids` are in the index now, position by position, by a read that sees everything that was
-    /// committed before it.
+    /// The existence check: which of `ids` are in the index now, position by position, by a read
+    /// that sees everything that was committed before it.
     fn present<'a>(
         &'a self,
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>>;
 
-    /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call, and says what became of each, position by
-    /// position. Ids that are not in the index are allowed.
+    /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call, and says what
+    /// became of each, position by position. Ids that are not in the index are allowed.
     ///
-    /// [`AfterDelete::Gone`] means that a current read did not find the object after the delete; that the store acknowledged
-    /// the delete is not enough. Only where the store documents that an acknowledged delete is visible at once may the
-    /// acknowledgement replace the read. Once this returns, nothing of the call takes effect any more.
+    /// [`AfterDelete::Gone`] means that a current read did not find the object after the delete;
+    /// that the store acknowledged the delete is not enough. Only where the store documents that an
+    /// acknowledged delete is visible at once may the acknowledgement replace the read. Once this
+    /// returns, nothing of the call takes effect any more.
     ///
-    /// After an error some ids may be deleted and others not. Where no response came ([`VectorErrorKind::Unanswered`]) the
-    /// delete may still be carried out, but no later than [`VECTOR_CALL_TIMEOUT`] after this was called, however late the
-    /// adapter sent it: the adapter and its service see to that.
+    /// After an error some ids may be deleted and others not. Where no response came
+    /// ([`VectorErrorKind::Unanswered`]) the delete may still be carried out, but no later than
+    /// [`VECTOR_CALL_TIMEOUT`] after this was called, however late the adapter sent it: the adapter
+    /// and its service see to that.
     ///
     /// [`VECTOR_CALL_TIMEOUT`]: crate::aws::VECTOR_CALL_TIMEOUT
     fn delete<'a>(
@@ -45,7 +47,8 @@ pub trait VectorStore: Send + Sync {
     /// The most ids for the next delete call. It becomes smaller after a call that was too slow.
     fn max_delete(&self) -> usize;
 
-    /// How long the store has asked not to be called. Until then each call ends at once, as throttled.
+    /// How long the store has asked not to be called. Until then each call ends at once, as
+    /// throttled.
     fn pause(&self) -> Duration {
         Duration::ZERO
     }
@@ -58,7 +61,8 @@ pub enum Presence {
     Present,
     /// It is not in the index.
     Absent,
-    /// The store can never hold this id. The text is one sentence for the person who reads the task.
+    /// The store can never hold this id. The text is one sentence for the person who reads the
+    /// task.
     Refused(String),
 }
 
@@ -78,8 +82,8 @@ impl Presence {
 pub enum AfterDelete {
     /// A current read does not find it.
     Gone,
-    /// A current read still finds it: something keeps it, or somebody inserted it again. The text is one sentence for the
-    /// person who reads the task.
+    /// A current read still finds it: something keeps it, or somebody inserted it again. The text
+    /// is one sentence for the person who reads the task.
     Kept(String),
     /// A part of it was deleted. Another call deletes more.
     More,
@@ -92,23 +96,25 @@ pub enum AfterDelete {
 pub enum VectorErrorKind {
     /// There is no such index. Trying again does not help.
     IndexMissing,
-    /// Access is denied, or the store refuses the request itself. Trying again does not help until an operator acts.
+    /// Access is denied, or the store refuses the request itself. Trying again does not help until
+    /// an operator acts.
     Denied,
     /// The store asks to go slower.
     Throttled,
     /// The store responded with an error that may pass.
     Temporary,
-    /// No response came: the store is unreachable, the connection was cut, or the call took too long. A call that was sent may
-    /// still be carried out.
+    /// No response came: the store is unreachable, the connection was cut, or the call took too
+    /// long. A call that was sent may still be carried out.
     Unanswered,
     /// The caller's own time ended too early to say anything about the store.
     OutOfTime,
-    /// The call could not be done within its time limit, and nothing of it was done. A smaller one may succeed.
+    /// The call could not be done within its time limit, and nothing of it was done. A smaller one
+    /// may succeed.
     TooSlow,
     /// At least one of the ids is one that the store can never hold.
     InvalidId,
-    /// The store refuses to delete (or to read) at least one of the objects, and nothing was done. Without that object the
-    /// others may be deleted.
+    /// The store refuses to delete (or to read) at least one of the objects, and nothing was done.
+    /// Without that object the others may be deleted.
     KeptObject,
 }
 
@@ -152,16 +158,18 @@ pub struct Services {
     pub clock: Clock,
 }
 
-/// An adapter's part of opening a store: it was made from one URL, opens the store of each model, and holds what the stores of
-/// all models share, such as connections.
+/// An adapter's part of opening a store: it was made from one URL, opens the store of each model,
+/// and holds what the stores of all models share, such as connections.
 pub(super) trait StoreFactory: fmt::Debug + Send + Sync {
-    /// Makes what all its stores share, such as a client, while the process starts. It connects to nothing yet.
+    /// Makes what all its stores share, such as a client, while the process starts. It connects to
+    /// nothing yet.
     fn prepare(&self, services: &Services);
 
-    /// The store of a model's vectors. It connects to nothing yet. `services` are the same in every call.
+    /// The store of a model's vectors. It connects to nothing yet. `services` are the same in every
+    /// call.
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore>;
 
-    /// The rate limit of deletes of a model's vectors, and the address of the index that it holds for: one that no other index in
-    /// any store has. `None`: there is no limit, or no such index.
+    /// The rate limit of deletes of a model's vectors, and the address of the index that it holds
+    /// for: one that no other index in any store has. `None`: there is no limit, or no such index.
     fn limit(&self, model: &ModelId) -> Option<(String, Quota)>;
 }

@@ -1,10 +1,13 @@
-//! PostgreSQL with pgvector: the object id is the value of a column, and every row with it is deleted.
+//! PostgreSQL with pgvector: the object id is the value of a column, and every row with it is
+//! deleted.
 //!
-//! `address.rs` reads the URL, `key_words.rs` refuses what it cannot honour, `connect.rs` logs in over `tls.rs` with the password of `../secret.rs`, `pool.rs` keeps the connections.
-//! `relation.rs` knows the tables of a model and the statements over them, `names.rs` quotes identifiers, `catalog.rs` asks the catalog
-//! about a table, `id_type.rs` which ids a column can hold, `embedding_studio.rs` deletes from EmbeddingStudio's tables. `errors.rs`
-//! sorts errors, and `denial.rs` asks the catalog about some. Here: the store. What it says of an id after a delete rests on a read in
-//! a transaction of its own, after the delete's commit.
+//! `address.rs` reads the URL, `key_words.rs` refuses what it cannot honour, `connect.rs` logs in
+//! over `tls.rs` with the password of `../secret.rs`, `pool.rs` keeps the connections.
+//! `relation.rs` knows the tables of a model and the statements over them, `names.rs` quotes
+//! identifiers, `catalog.rs` asks the catalog about a table, `id_type.rs` which ids a column can
+//! hold, `embedding_studio.rs` deletes from EmbeddingStudio's tables. `errors.rs` sorts errors, and
+//! `denial.rs` asks the catalog about some. Here: the store. What it says of an id after a delete
+//! rests on a read in a transaction of its own, after the delete's commit.
 
 mod address;
 mod catalog;
@@ -43,7 +46,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
 use url::Url;
 
-/// The most ids of one delete: as many as a chunk of a task has. It is one statement, which has a time limit.
+/// The most ids of one delete: as many as a chunk of a task has. It is one statement, which has a
+/// time limit.
 const MAX_DELETE: usize = 500;
 
 /// How long the catalog's facts about a table are used.
@@ -70,8 +74,9 @@ impl fmt::Debug for Factory {
     }
 }
 
-/// Parses the text of a URL that has a user or a port and no host, which libpq takes and the standard of URLs does not:
-/// `user@/database?host=…`. What stands before the `?` becomes parameters.
+/// Parses the text of a URL that has a user or a port and no host, which libpq takes and the
+/// standard of URLs does not: `user@/database?host=…`. What stands before the `?` becomes
+/// parameters.
 pub(super) fn url_without_host(text: &str) -> Option<Url> {
     let (scheme, rest) = text.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -207,8 +212,8 @@ impl Store {
         act(known.entry(table.clone()).or_default())
     }
 
-    /// The facts about the table. They are read from the catalog if they are not known, after a minute, and before an id is refused
-    /// because of them. Otherwise a batch is one round trip.
+    /// The facts about the table. They are read from the catalog if they are not known, after a
+    /// minute, and before an id is refused because of them. Otherwise a batch is one round trip.
     async fn facts(&self, relation: &Relation, ids: &[&str]) -> Result<Facts, Failure> {
         let table = &relation.table;
         let known = self.known(table, |known| known.facts);
@@ -220,7 +225,8 @@ impl Store {
         }
         let columns = Columns::look_up(&self.pool, relation).await?;
         let facts = columns.facts(relation)?;
-        // The column of originals may be added to an older database at any time, so the catalog is asked for each batch.
+        // The column of originals may be added to an older database at any time, so the catalog is
+        // asked for each batch.
         let stays = relation.parts.is_none() || facts.has_originals;
         self.known(table, |known| known.facts = stays.then_some(facts));
         Ok(facts)
@@ -351,8 +357,8 @@ impl Store {
         Ok(ids.iter().map(after).collect())
     }
 
-    /// Makes the next deletes smaller after one that took too long, and larger again after one that was quick. Forgets the facts
-    /// about the table if it has changed.
+    /// Makes the next deletes smaller after one that took too long, and larger again after one that
+    /// was quick. Forgets the facts about the table if it has changed.
     fn learn_from(
         &self,
         table: &Table,

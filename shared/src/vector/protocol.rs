@@ -1,7 +1,9 @@
-//! Any store that speaks the store protocol: two calls over HTTPS, which `docs/store-protocol.md` describes.
+//! Any store that speaks the store protocol: two calls over HTTPS, which `docs/store-protocol.md`
+//! describes.
 //!
-//! `address.rs` parses the URL, `http.rs` makes a call and signs it, `pauses.rs` keeps to what the store asks for with `Retry-After`,
-//! `responses.rs` reads what the store says: a response that does not have the form of the protocol says nothing.
+//! `address.rs` parses the URL, `http.rs` makes a call and signs it, `pauses.rs` keeps to what the
+//! store asks for with `Retry-After`, `responses.rs` reads what the store says: a response that
+//! does not have the form of the protocol says nothing.
 
 mod address;
 mod http;
@@ -103,8 +105,8 @@ impl Store {
     }
 }
 
-/// A delete whose response says nothing, such as that of a gateway which did not wait for the store, may still be carried out. That is not so where
-/// the request was never sent.
+/// A delete whose response says nothing, such as that of a gateway which did not wait for the
+/// store, may still be carried out. That is not so where the request was never sent.
 fn may_still_delete(mut error: VectorError) -> VectorError {
     if error.kind == VectorErrorKind::Temporary && error.code != http::OUT_OF_REACH {
         error.kind = VectorErrorKind::Unanswered;

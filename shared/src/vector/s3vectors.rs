@@ -28,11 +28,11 @@ const MAX_GET: usize = 100;
 const MAX_DELETE: usize = 500;
 /// Concurrent GetVectors calls of one existence check.
 const CONCURRENT_GETS: usize = 5;
-/// The longest that an existence check waits for the rate limit. The wait is part of the check's time, most of which must be left
-/// for the responses.
+/// The longest that an existence check waits for the rate limit. The wait is part of the check's
+/// time, most of which must be left for the responses.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// GetVectors calls a second. The guide promises "hundreds" ("S3 Vectors best practices"); this is twelve times what deletes
-/// at their own pace need. Several are reserved together.
+/// GetVectors calls a second. The guide promises "hundreds" ("S3 Vectors best practices"); this is
+/// twelve times what deletes at their own pace need. Several are reserved together.
 const READS: Quota = Quota::new(300, 300);
 /// The number of paces from which on those that are at rest are forgotten.
 const MAX_IDLE_PACES: usize = 1_000;
@@ -129,8 +129,9 @@ impl Default for Reads {
 }
 
 impl S3Vectors {
-    /// Checks that S3 Vectors could have an index of this name. A model id may be any text. One that is not a valid index name
-    /// has no index, which says more than the error of a rejected call.
+    /// Checks that S3 Vectors could have an index of this name. A model id may be any text. One
+    /// that is not a valid index name has no index, which says more than the error of a rejected
+    /// call.
     fn check_name(&self) -> Result<(), VectorError> {
         if is_index_name(&self.index) {
             return Ok(());

@@ -17,8 +17,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use url::Url;
 
-/// Each pattern with the factory of its URL, in the order written: the first pattern that matches the model id wins. Patterns with
-/// the same URL share a factory.
+/// Each pattern with the factory of its URL, in the order written: the first pattern that matches
+/// the model id wins. Patterns with the same URL share a factory.
 type Rules = Vec<(Pattern, Arc<dyn StoreFactory>)>;
 
 /// The number of indexes from which on the turns of those that are at rest are forgotten.

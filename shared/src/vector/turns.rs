@@ -1,13 +1,15 @@
 //! The turns of deletes on one index, whoever works.
 //!
-//! A process whose own demand is below a tenth of the quota keeps to its own pace (`pace.rs`). One with more takes grants of the
-//! index's time from an item that all workers share, and a delete waits for the grant that pays for it. The caller asks for the
-//! grant, since this module knows no table: [`Turns::reserve`] says when one is needed. Where there is no response, the process
-//! falls back to its own pace for a while.
+//! A process whose own demand is below a tenth of the quota keeps to its own pace (`pace.rs`). One
+//! with more takes grants of the index's time from an item that all workers share, and a delete
+//! waits for the grant that pays for it. The caller asks for the grant, since this module knows no
+//! table: [`Turns::reserve`] says when one is needed. Where there is no response, the process falls
+//! back to its own pace for a while.
 //!
-//! A turn that is far is not waited for. The work goes back to the queue, and [`Turns::come_back`] says when it is worth trying
-//! again. Each process lines up what it hands back at the rate of the whole quota. So the messages of an index come back once for
-//! each process in the time that the index needs for all of them: often enough that an index is not idle while its work waits, and
+//! A turn that is far is not waited for. The work goes back to the queue, and [`Turns::come_back`]
+//! says when it is worth trying again. Each process lines up what it hands back at the rate of the
+//! whole quota. So the messages of an index come back once for each process in the time that the
+//! index needs for all of them: often enough that an index is not idle while its work waits, and
 //! the less often the longer its backlog is.
 
 use super::pace::{Pace, Quota, Time};
@@ -22,9 +24,11 @@ use std::time::Duration;
 const UNSHARED_DEMAND: Duration = Duration::from_millis(100);
 /// How far back demand counts: a second later all but 1/e of it is forgotten.
 const DEMAND_TIME: Duration = Duration::from_secs(1);
-/// A grant that many small calls share is the time for a quarter of what was lately used in a second, up to this.
+/// A grant that many small calls share is the time for a quarter of what was lately used in a
+/// second, up to this.
 const LARGEST_SHARED_GRANT: Duration = Duration::from_millis(250);
-/// Time that was not used for so long is lost: used later, it would come on top of what others use then.
+/// Time that was not used for so long is lost: used later, it would come on top of what others use
+/// then.
 const LATE: Duration = Duration::from_millis(300);
 /// The most time that a moment without deletes saves for the next.
 const MAX_BURST: Duration = Duration::from_millis(200);
@@ -32,7 +36,8 @@ const MAX_BURST: Duration = Duration::from_millis(200);
 const UNSHARED_TIME: Duration = Duration::from_secs(5);
 /// About so many objects, those checked last, decide which part is likely to be present.
 const REMEMBERED: usize = 500;
-/// What is expected to be present is a little more than that: what a turn does not use is given back.
+/// What is expected to be present is a little more than that: what a turn does not use is given
+/// back.
 const MARGIN: f64 = 1.1;
 /// The nearest that work comes back which was handed back: SQS counts in seconds.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -73,7 +78,8 @@ pub enum Reserved {
     Turn(Turn),
     /// Its turn is further away than the caller waits.
     Far,
-    /// A grant is needed first, of so much time. Tell [`Turns::granted`], [`Turns::taken`] or [`Turns::unanswered`], and ask again.
+    /// A grant is needed first, of so much time. Tell [`Turns::granted`], [`Turns::taken`] or
+    /// [`Turns::unanswered`], and ask again.
     NeedsGrant(Needed),
 }
 
@@ -131,13 +137,14 @@ impl Turns {
         self.quota.most_units()
     }
 
-    /// Held by who asks for a grant, so that one process asks once at a time: others may find their time in the same grant.
+    /// Held by who asks for a grant, so that one process asks once at a time: others may find their
+    /// time in the same grant.
     pub async fn asking(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.asking.lock().await
     }
 
-    /// Held by who makes the first existence check in the index, so that the others of this process know what to expect. They wait
-    /// for it, but no longer than `longest`.
+    /// Held by who makes the first existence check in the index, so that the others of this process
+    /// know what to expect. They wait for it, but no longer than `longest`.
     pub async fn first_check(&self, longest: Duration) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         if self.state().present.is_some() {
             return None;
@@ -146,8 +153,8 @@ impl Turns {
         first.ok().filter(|_| self.state().present.is_none())
     }
 
-    /// How many of so many objects are likely to need a delete, by what was lately found present in the index; all of them before
-    /// the first check. At least one.
+    /// How many of so many objects are likely to need a delete, by what was lately found present in
+    /// the index; all of them before the first check. At least one.
     pub fn expected(&self, objects: usize) -> usize {
         let present = self.state().present.unwrap_or(1.0);
         let expected = (MARGIN * objects as f64 * present).ceil() as usize;
@@ -260,7 +267,8 @@ impl Turns {
             return LATEST.mul_f64(0.5 + 0.5 * fastrand::f64());
         }
         state.line_until = place;
-        // Early rather than late: what comes early may wait for its turn, what comes late leaves the index idle.
+        // Early rather than late: what comes early may wait for its turn, what comes late leaves
+        // the index idle.
         Duration::from_secs(after.as_secs()).max(SOONEST)
     }
 

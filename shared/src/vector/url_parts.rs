@@ -6,7 +6,8 @@ use url::Url;
 
 const PLACEHOLDER: &str = "{embedding_model_id}";
 
-/// The parameters after the `?`. Each is taken once; one that nobody takes is not known. Errors are collected on the way.
+/// The parameters after the `?`. Each is taken once; one that nobody takes is not known. Errors are
+/// collected on the way.
 pub(super) struct Parameters {
     left: BTreeMap<String, String>,
     known: Vec<&'static str>,
@@ -95,8 +96,8 @@ impl Parameters {
     }
 }
 
-/// A part of a store's URL that may have a placeholder for the model id. It is filled in after the URL was parsed, so no model id
-/// can change the URL's meaning.
+/// A part of a store's URL that may have a placeholder for the model id. It is filled in after the
+/// URL was parsed, so no model id can change the URL's meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template(String);
 

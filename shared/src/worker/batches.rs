@@ -1,7 +1,8 @@
 //! Which objects go together in the next call of a claim.
 //!
-//! A batch that the store refuses because of one of its objects is cut up until the ones that it refuses stand alone, so
-//! that the others go. Where single objects spread over the batch are all refused alike, the rest of it is not tried.
+//! A batch that the store refuses because of one of its objects is cut up until the ones that it
+//! refuses stand alone, so that the others go. Where single objects spread over the batch are all
+//! refused alike, the rest of it is not tried.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,8 @@ const PROBES: usize = 16;
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) positions: Vec<usize>,
-    /// It is a part of a batch that was refused or too slow: a call more than there would have been.
+    /// It is a part of a batch that was refused or too slow: a call more than there would have
+    /// been.
     pub(super) is_extra: bool,
 }
 
@@ -89,8 +91,8 @@ impl Batches {
         self.has_gone = true;
     }
 
-    /// Notes an object that the store refuses, and why. It is given up unless another object is deleted afterwards, which may
-    /// have kept it; then it is tried again.
+    /// Notes an object that the store refuses, and why. It is given up unless another object is
+    /// deleted afterwards, which may have kept it; then it is tried again.
     pub(super) fn refuse(&mut self, position: usize, detail: &str) {
         self.refused.insert(position, detail.to_owned());
     }
@@ -103,8 +105,8 @@ impl Batches {
         self.push(positions, true);
     }
 
-    /// Cuts a batch up that was refused because of one of its objects: at first into single ones and the rest, which waits for how they
-    /// come out.
+    /// Cuts a batch up that was refused because of one of its objects: at first into single ones
+    /// and the rest, which waits for how they come out.
     pub(super) fn cut_up(&mut self, batch: Batch, detail: &str) {
         if batch.is_extra {
             return self.halve(batch);
@@ -135,8 +137,9 @@ impl Batches {
         }
     }
 
-    /// Notes a batch's result: refused for this reason, or not. If it was the last probe of a refused batch and all probes were
-    /// refused for the same reason, returns the rest of that batch, which is given up.
+    /// Notes a batch's result: refused for this reason, or not. If it was the last probe of a
+    /// refused batch and all probes were refused for the same reason, returns the rest of that
+    /// batch, which is given up.
     pub(super) fn came_out(&mut self, refused: Option<&str>) -> Vec<usize> {
         let Some(suspect) = &mut self.suspect else {
             return Vec::new();
@@ -182,8 +185,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Deletes 500 objects of which the store refuses some, and says how many calls it took, what went, and what was given up
-    /// without a call of its own.
+    /// Deletes 500 objects of which the store refuses some, and says how many calls it took, what
+    /// went, and what was given up without a call of its own.
     fn play(is_refused: impl Fn(usize) -> bool) -> (usize, BTreeSet<usize>, Vec<usize>) {
         let all: Vec<usize> = (0..500).collect();
         let mut batches = Batches::of(&all);

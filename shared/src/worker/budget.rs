@@ -1,4 +1,5 @@
-//! The time of an invocation: whether a call to a store may begin, how long it may take, how long to wait for the next.
+//! The time of an invocation: whether a call to a store may begin, how long it may take, how long
+//! to wait for the next.
 
 use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::clock::Clock;
@@ -11,21 +12,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The longest wait before the second call; it doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-/// The longest wait before any call, besides a pause that a store asks for. A longer pause is not waited for.
+/// The longest wait before any call, besides a pause that a store asks for. A longer pause is not
+/// waited for.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// A call that was given less time than this and did not end is no failure of the store.
 const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
 /// With less time than this no call is begun.
 const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
 
-/// The time an invocation has left. A call gets at most half of it, so that its result can still be recorded.
+/// The time an invocation has left. A call gets at most half of it, so that its result can still be
+/// recorded.
 pub(super) struct Budget {
     deadline: DateTime<Utc>,
     clock: Clock,
     slots: Arc<Semaphore>,
 }
 
-/// A place among the calls to vector stores that a process makes at once. It is held during a call, and at no other time.
+/// A place among the calls to vector stores that a process makes at once. It is held during a call,
+/// and at no other time.
 pub(super) struct Slot(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
 impl Budget {
@@ -50,8 +54,8 @@ impl Budget {
         self.left() >= MIN_TIME
     }
 
-    /// The longest wait before a call. It leaves half of the time, but no less than 4 s and no more than 14 s: enough for a
-    /// read of the task, the call and the settlement.
+    /// The longest wait before a call. It leaves half of the time, but no less than 4 s and no more
+    /// than 14 s: enough for a read of the task, the call and the settlement.
     pub(super) fn longest_wait(&self) -> Duration {
         let left = self.left().to_std().unwrap_or(Duration::ZERO);
         let (least, most) = (FAIR_CALL_TIME * 2, VECTOR_CALL_TIMEOUT + FAIR_CALL_TIME * 2);
@@ -81,8 +85,8 @@ impl Budget {
         }
     }
 
-    /// Makes a call in bounded time. A call that takes longer may have been carried out. It is the store's failure only if the
-    /// store had a fair time to respond.
+    /// Makes a call in bounded time. A call that takes longer may have been carried out. It is the
+    /// store's failure only if the store had a fair time to respond.
     pub(super) async fn call_in<T>(
         &self,
         _slot: Slot,
@@ -117,9 +121,9 @@ impl Budget {
         true
     }
 
-    /// Waits before call number `calls + 1`: the pause that the store has asked for, and full jitter over an exponential bound
-    /// ("Exponential Backoff And Jitter", AWS Architecture Blog). `false`: no time is left for it, or the pause is too long to hold
-    /// the work.
+    /// Waits before call number `calls + 1`: the pause that the store has asked for, and full
+    /// jitter over an exponential bound ("Exponential Backoff And Jitter", AWS Architecture Blog).
+    /// `false`: no time is left for it, or the pause is too long to hold the work.
     pub(super) async fn back_off(&self, calls: u32, pause: Duration) -> bool {
         let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
         let wait = pause + bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());

@@ -1,13 +1,15 @@
-//! What the existence check and the deletes share: how a failed call to a vector store is followed up.
+//! What the existence check and the deletes share: how a failed call to a vector store is followed
+//! up.
 
 use super::batches::{Batch, Batches};
 use crate::task::{ObjectIds, Reason};
 use crate::vector::{VectorError, VectorErrorKind};
 
-/// How often a call is made that keeps failing, before its objects are left. One that is throttled is made as long as there is
-/// time.
+/// How often a call is made that keeps failing, before its objects are left. One that is throttled
+/// is made as long as there is time.
 const MAX_CALLS: u32 = 4;
-/// Calls that a claim makes more because batches had to be cut up. Then it is settled, and the rest is claimed anew.
+/// Calls that a claim makes more because batches had to be cut up. Then it is settled, and the rest
+/// is claimed anew.
 pub(super) const MAX_EXTRA_CALLS: usize = 64;
 
 /// The ids at `positions`.
@@ -53,8 +55,8 @@ pub(super) fn concerns_single_objects(kind: VectorErrorKind) -> bool {
     }
 }
 
-/// Cuts up a batch that failed with an error that concerns single objects. Returns the objects that fail, and why: a single
-/// object, and with it those that are now known to fail alike.
+/// Cuts up a batch that failed with an error that concerns single objects. Returns the objects that
+/// fail, and why: a single object, and with it those that are now known to fail alike.
 pub(super) fn cut_up(
     batch: Batch,
     error: &VectorError,

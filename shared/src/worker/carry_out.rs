@@ -1,5 +1,5 @@
-//! One message, from read to settlement: read the task and the chunk, get a turn at the index, check which objects exist, claim, delete, settle. See
-//! `docs/architecture.md`.
+//! One message, from read to settlement: read the task and the chunk, get a turn at the index,
+//! check which objects exist, claim, delete, settle. See `docs/architecture.md`.
 
 use super::budget::Budget;
 use super::calls::in_short;
@@ -19,7 +19,8 @@ use std::time::Duration;
 const MOVED: Verdict = Verdict::Dropped("moved before it was claimed");
 
 impl Worker {
-    /// Carries out one message: claim after claim, as long as the last one ended only because it had made enough calls.
+    /// Carries out one message: claim after claim, as long as the last one ended only because it
+    /// had made enough calls.
     ///
     /// # Errors
     /// When the task could not be read or written.
@@ -61,7 +62,8 @@ impl Worker {
             let Some(chunk) = self.tasks.load_chunk(task, message.chunk).await? else {
                 return Ok(Verdict::Dropped("no such chunk"));
             };
-            // Its holder settles it; if that one died, the sweeper sends the chunk again once the lease is over.
+            // Its holder settles it; if that one died, the sweeper sends the chunk again once the
+            // lease is over.
             if chunk.chunk.state.is_leased(self.clock.now()) {
                 return Ok(Verdict::Dropped("claimed by another"));
             }
@@ -110,8 +112,8 @@ impl Worker {
         };
         let turns = turns.filter(|_| !open.is_empty());
 
-        // The turn of the first delete, for as many objects as are likely to be there. What is far is handed back before it is
-        // claimed, so it is no try.
+        // The turn of the first delete, for as many objects as are likely to be there. What is far
+        // is handed back before it is claimed, so it is no try.
         let (mut first_turn, mut first_check) = (None, None);
         if let Some(turns) = &turns {
             first_check = turns.first_check(NEAR).await;
@@ -151,7 +153,8 @@ impl Worker {
             turns.found(present, open.len() - unknown);
             drop(first_check);
             let objects = present.min(turns.most());
-            // One that has passed meanwhile is no reason to hand the work back: the delete waits for another.
+            // One that has passed meanwhile is no reason to hand the work back: the delete waits
+            // for another.
             first_turn = first_turn.filter(|turn: &Turn| turn.is_enough_for(objects));
             if first_turn.is_none() && objects > 0 {
                 first_turn = match self.near_turn(turns, objects).await {
@@ -164,7 +167,8 @@ impl Worker {
             return Ok(Verdict::HandedBack);
         }
 
-        // Claim. From then on the chunk is ours and what was seen is on record: what is gone after that, we deleted.
+        // Claim. From then on the chunk is ours and what was seen is on record: what is gone after
+        // that, we deleted.
         log.claiming();
         let present = existence.present.iter().copied();
         let claim = read.claim(present, deadline + LEASE_MARGIN);
@@ -204,7 +208,8 @@ impl Worker {
             log.cause(failure);
         }
         if deleted.may_still_delete {
-            // As if this worker had died: what was seen is on record, and the next claim waits for the lease.
+            // As if this worker had died: what was seen is on record, and the next claim waits for
+            // the lease.
             return Ok(Verdict::Dropped(
                 "left to its lease: a delete may still arrive",
             ));
@@ -257,8 +262,8 @@ impl Worker {
         Ok(settled)
     }
 
-    /// Sends the message of an attempt that began while this claim was in force: its own message met the claim and was
-    /// dropped. Should this one be lost too, the sweeper sends the next.
+    /// Sends the message of an attempt that began while this claim was in force: its own message
+    /// met the claim and was dropped. Should this one be lost too, the sweeper sends the next.
     async fn wake_new_attempt(&self, task: &Task, number: Option<u32>, log: &mut MessageLog) {
         let message = match task.status {
             TaskStatus::Pending => Message::whole(task),
@@ -347,8 +352,8 @@ fn objects_of_a_chunk(task: &StoredTask) -> usize {
     task.task.progress.total.div_ceil(chunks.max(1)) as usize
 }
 
-/// What an object that is not in the store counts as. If an earlier claim saw it there and was not settled, this service deleted
-/// it.
+/// What an object that is not in the store counts as. If an earlier claim saw it there and was not
+/// settled, this service deleted it.
 fn absent(claimed: &TaskChunk, position: usize) -> Outcome {
     if claimed.chunk.state.seen.contains(position) {
         Outcome::Deleted

@@ -1,4 +1,5 @@
-//! The deletes of one claim: batch after batch, repeated or cut up where one fails, never once the task is no longer ours.
+//! The deletes of one claim: batch after batch, repeated or cut up where one fails, never once the
+//! task is no longer ours.
 
 use super::batches::{Batch, Batches};
 use super::budget::{Budget, Slot};
@@ -18,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat;
 use std::sync::Arc;
 
-/// After a longer wait than this the task is read again before the first delete: it may have been canceled.
+/// After a longer wait than this the task is read again before the first delete: it may have been
+/// canceled.
 const LONG_WAIT: TimeDelta = TimeDelta::seconds(1);
 
 /// What the deletes of a claim came to.
@@ -32,10 +34,11 @@ pub(super) struct Deleted {
     pub(super) failure: Option<String>,
     /// A part of an object went, which is progress though no object is counted.
     went_in_part: bool,
-    /// The claim has made as many extra calls as it may: there is more to do at once, under another claim.
+    /// The claim has made as many extra calls as it may: there is more to do at once, under another
+    /// claim.
     pub(super) used_up_its_calls: bool,
-    /// An unacknowledged delete may still take effect. The claim must not be settled: what that delete removes could have
-    /// been inserted again since.
+    /// An unacknowledged delete may still take effect. The claim must not be settled: what that
+    /// delete removes could have been inserted again since.
     pub(super) may_still_delete: bool,
 }
 
@@ -49,7 +52,8 @@ struct Left {
 /// Why objects are left.
 #[derive(Debug)]
 enum Why {
-    /// No store is to blame: there was no time, the task has moved, or the claim has made enough calls.
+    /// No store is to blame: there was no time, the task has moved, or the claim has made enough
+    /// calls.
     NotTried,
     /// The store asks to go slower.
     Throttled,
@@ -140,8 +144,8 @@ pub(super) struct Deletion<'a> {
 }
 
 impl Deletion<'_> {
-    /// Deletes the objects at `positions`. Before any call but the first, and after a long wait, the task is read: one that
-    /// was canceled, restarted or taken over gets no further call.
+    /// Deletes the objects at `positions`. Before any call but the first, and after a long wait,
+    /// the task is read: one that was canceled, restarted or taken over gets no further call.
     ///
     /// `turn`: the reserved turn of the first call.
     pub(super) async fn run(&self, positions: &[usize], mut turn: Option<Turn>) -> Deleted {
@@ -251,9 +255,9 @@ impl Deletion<'_> {
         deleted
     }
 
-    /// Waits until the index takes one more delete of so many ids and there is a place for the call, and says whether it may be
-    /// made: there is time for it and, unless it is a claim's first call and came soon, the task is still ours. `turn`: one that
-    /// was reserved.
+    /// Waits until the index takes one more delete of so many ids and there is a place for the
+    /// call, and says whether it may be made: there is time for it and, unless it is a claim's
+    /// first call and came soon, the task is still ours. `turn`: one that was reserved.
     async fn may_call(&self, ids: usize, is_first: bool, turn: Option<Turn>) -> MayCall {
         if !self.budget.allows_a_call() {
             return MayCall::No;
@@ -261,7 +265,8 @@ impl Deletion<'_> {
         let clock = self.budget.clock();
         let began = clock.now();
         if let Some(turns) = self.turns {
-            // One that has long passed would come on top of what others use now, and so would objects that it does not pay for.
+            // One that has long passed would come on top of what others use now, and so would
+            // objects that it does not pay for.
             let is_good = |turn: &Turn| turn.is_enough_for(ids) && !turn.has_passed(clock.now());
             let turn = match turn.filter(is_good) {
                 Some(turn) => Some(turn),
@@ -337,8 +342,8 @@ enum MayCall {
     NotInTime,
 }
 
-/// Sorts the objects of a batch by what the store says of each after the delete. One that is kept is tried once more and then
-/// given up.
+/// Sorts the objects of a batch by what the store says of each after the delete. One that is kept
+/// is tried once more and then given up.
 fn sort_out(
     batch: Batch,
     after: Vec<AfterDelete>,

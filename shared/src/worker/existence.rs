@@ -1,4 +1,5 @@
-//! The existence check: which objects of a chunk are in the vector store before anything is deleted.
+//! The existence check: which objects of a chunk are in the vector store before anything is
+//! deleted.
 
 use super::batches::Batches;
 use super::budget::Budget;
@@ -14,14 +15,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Existence {
     /// In the store, in order.
     pub(super) present: Vec<usize>,
-    /// Of these the store would not say: ids that it can never hold, and objects that it cannot read.
+    /// Of these the store would not say: ids that it can never hold, and objects that it cannot
+    /// read.
     pub(super) failed: BTreeMap<usize, Reason>,
     /// Not checked: the time was up, or it took too many calls.
     pub(super) unknown: BTreeSet<usize>,
 }
 
 impl Existence {
-    /// The outcomes that the check alone settles, among the objects at `open`. `absent` says what an absent one counts as.
+    /// The outcomes that the check alone settles, among the objects at `open`. `absent` says what
+    /// an absent one counts as.
     pub(super) fn results(
         &self,
         open: &[usize],

@@ -1,5 +1,5 @@
-//! The message of a whole task of several chunks, its first one or one that the sweeper sends: a message for each of its chunks
-//! that is due.
+//! The message of a whole task of several chunks, its first one or one that the sweeper sends: a
+//! message for each of its chunks that is due.
 
 use super::budget::Budget;
 use super::log::MessageLog;
@@ -13,11 +13,11 @@ use futures_util::{StreamExt, stream};
 const CONCURRENT_SENDS: usize = 5;
 
 impl Worker {
-    /// Sends a message for each open chunk of `read`. Done twice, it sends messages twice, which does no harm: a chunk is
-    /// claimed by one worker, and one that has ended is left alone.
+    /// Sends a message for each open chunk of `read`. Done twice, it sends messages twice, which
+    /// does no harm: a chunk is claimed by one worker, and one that has ended is left alone.
     ///
-    /// The write that guards it comes first. Should this worker die before all messages are sent, the sweeper finds the
-    /// task due, and chunks that nobody has taken up are sent again.
+    /// The write that guards it comes first. Should this worker die before all messages are sent,
+    /// the sweeper finds the task due, and chunks that nobody has taken up are sent again.
     pub(super) async fn fan_out(
         &self,
         read: StoredTask,
@@ -85,8 +85,8 @@ impl Worker {
         })
     }
 
-    /// Sends a batch and returns how many were taken. Those that were not are sent again when the sweeper finds the task
-    /// due.
+    /// Sends a batch and returns how many were taken. Those that were not are sent again when the
+    /// sweeper finds the task due.
     async fn send_chunks(
         &self,
         model: &ModelId,

@@ -9,7 +9,8 @@ use serde::Serialize;
 use std::fmt;
 use tracing::Level;
 
-/// What a message's line says, collected on the way: what was done stands in it though the work is broken off after.
+/// What a message's line says, collected on the way: what was done stands in it though the work is
+/// broken off after.
 #[derive(Debug, Default)]
 pub(super) struct MessageLog {
     /// How the task ended, if it was this message that ended it.

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 /// Seconds until work comes back that there was no time to begin.
 const SOON: Range<f64> = 1.0..5.0;
-/// Seconds until work comes back whose task could not be read or written: the table throttles or is out of reach.
+/// Seconds until work comes back whose task could not be read or written: the table throttles or is
+/// out of reach.
 const PAUSE: Range<f64> = 5.0..15.0;
-/// How long after a lease a message comes back. One that comes while the lease is in force is dropped.
+/// How long after a lease a message comes back. One that comes while the lease is in force is
+/// dropped.
 const AFTER_LEASE: Duration = Duration::from_secs(1);
-/// Of a message received `n` times the next delay is at least `n * n` seconds divided by this. So a thousand receives, which SQS
-/// allows before it moves a message to the dead-letter queue, take longer than the four days that the queue keeps a message: a
-/// healthy message never arrives there, however long its index or the table throttles. Up to thirty receives this is
-/// less than a second.
+/// Of a message received `n` times the next delay is at least `n * n` seconds divided by this. So a
+/// thousand receives, which SQS allows before it moves a message to the dead-letter queue, take
+/// longer than the four days that the queue keeps a message: a healthy message never arrives there,
+/// however long its index or the table throttles. Up to thirty receives this is less than a second.
 const RECEIVES_DIVISOR: f64 = 960.0;
 
 /// When a message comes back, by why it was not finished.
@@ -31,8 +33,9 @@ pub(super) enum Redelivery {
     AfterLease,
 }
 
-/// How long until a message comes back that was received so many times. `lease`: what is left of a lease that may be in force.
-/// Delays have jitter, so that messages that ended together do not come back together.
+/// How long until a message comes back that was received so many times. `lease`: what is left of a
+/// lease that may be in force. Delays have jitter, so that messages that ended together do not come
+/// back together.
 pub(super) fn delay(redelivery: Redelivery, lease: Duration, receives: u32) -> Duration {
     let delay = match redelivery {
         Redelivery::Soon => within(SOON),

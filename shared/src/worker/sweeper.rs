@@ -1,9 +1,11 @@
 //! The sweeper: sends again what is due, because its message was lost or its worker died.
 //!
-//! A sweep goes through the index partitions of the tasks that have not ended. It has a bound of pages and of time, and each
-//! partition has an equal share of what those before it have left. A partition that it does not come to the end of is gone on with in
-//! the next sweep, at the row where this one stopped. So each partition moves on in every sweep, whatever the others hold, and every
-//! task is come to. Without a backlog every sweep goes through all of it, and nothing is stored.
+//! A sweep goes through the index partitions of the tasks that have not ended. It has a bound of
+//! pages and of time, and each partition has an equal share of what those before it have left. A
+//! partition that it does not come to the end of is gone on with in the next sweep, at the row
+//! where this one stopped. So each partition moves on in every sweep, whatever the others hold, and
+//! every task is come to. Without a backlog every sweep goes through all of it, and nothing is
+//! stored.
 
 use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};
@@ -18,7 +20,8 @@ use tracing::Level;
 
 /// Tasks that are taken over at once.
 const CONCURRENT_TASKS: usize = 10;
-/// With less time than this nothing further is begun: four calls at their slowest, the last of which stores where it stopped.
+/// With less time than this nothing further is begun: four calls at their slowest, the last of
+/// which stores where it stopped.
 const MARGIN: TimeDelta = TimeDelta::seconds(33);
 
 /// Sends due work again.
@@ -35,9 +38,10 @@ pub struct Sweeper {
 pub struct SweepBounds {
     /// Pages, but at least one in each partition.
     ///
-    /// A page is what DynamoDB reads in one query: 1 MB, which is 128 read units and some 2,500 to 4,400 tasks. With 64 of them, 10
-    /// million tasks are gone through in about an hour, which is the longest time between two sends of a task, for at most 8,192
-    /// read units a minute: a tenth of a cent, and only as long as there is such a backlog.
+    /// A page is what DynamoDB reads in one query: 1 MB, which is 128 read units and some 2,500 to
+    /// 4,400 tasks. With 64 of them, 10 million tasks are gone through in about an hour, which is
+    /// the longest time between two sends of a task, for at most 8,192 read units a minute: a tenth
+    /// of a cent, and only as long as there is such a backlog.
     pub pages: usize,
     /// Rows of a page, where that is to be less than 1 MB.
     pub rows: Option<i32>,
@@ -89,8 +93,9 @@ impl Sweeper {
         Self { bounds, ..self }
     }
 
-    /// Goes through the processing and pending tasks, oldest first in each partition, and sends those that are due, until it is
-    /// through, has read as much as it may, or the deadline is near. Errors are logged and counted; the next sweep tries again.
+    /// Goes through the processing and pending tasks, oldest first in each partition, and sends
+    /// those that are due, until it is through, has read as much as it may, or the deadline is
+    /// near. Errors are logged and counted; the next sweep tries again.
     pub async fn sweep(&self, deadline: DateTime<Utc>) -> SweepReport {
         let began = self.clock.now();
         let mut report = SweepReport::default();
@@ -114,7 +119,8 @@ impl Sweeper {
         let end = deadline - MARGIN;
         let mut pages = self.bounds.pages;
         let mut partitions = self.tasks.open_partitions();
-        // Those that the last sweep left at their end mostly need one page, and leave the rest of their share to the others.
+        // Those that the last sweep left at their end mostly need one page, and leave the rest of
+        // their share to the others.
         partitions.sort_by_key(|partition| positions.get(partition).is_some());
         let mut unvisited = partitions.len();
         for partition in partitions {
@@ -144,9 +150,10 @@ impl Sweeper {
         report
     }
 
-    /// Sends the due tasks of one partition after row `from`, page by page, until its share is used up: at least one page, and at
-    /// least ten tasks of it. Returns the row after which the next sweep goes on, and `None` at the end of the partition. A page that
-    /// cannot be read is left to the next sweep, with those after it.
+    /// Sends the due tasks of one partition after row `from`, page by page, until its share is used
+    /// up: at least one page, and at least ten tasks of it. Returns the row after which the next
+    /// sweep goes on, and `None` at the end of the partition. A page that cannot be read is left to
+    /// the next sweep, with those after it.
     async fn sweep_partition(
         &self,
         partition: &Partition,
@@ -184,8 +191,9 @@ impl Sweeper {
         from
     }
 
-    /// Takes over up to ten due tasks and sends their messages. A task is taken over first: should this process die
-    /// before it sends, the task is due again later; the other way round, two sweepers would send it twice.
+    /// Takes over up to ten due tasks and sends their messages. A task is taken over first: should
+    /// this process die before it sends, the task is due again later; the other way round, two
+    /// sweepers would send it twice.
     async fn send_again(&self, tasks: &[DueTask], report: &mut SweepReport, log: &mut SweepLog) {
         let now = self.clock.now();
         let taken: Vec<_> = stream::iter(tasks.to_vec())
@@ -244,8 +252,8 @@ impl SweepLog {
             metrics.add(Metric::OldestPendingTaskAge, age);
         }
         metrics.add(Metric::SweeperResends, report.sent as i64);
-        // Nothing ended here. But the metric then has a value in every minute, so that the alarm on failed tasks can divide by it
-        // where no task was ever done.
+        // Nothing ended here. But the metric then has a value in every minute, so that the alarm on
+        // failed tasks can divide by it where no task was ever done.
         metrics.add(Metric::TasksDone, 0);
         let level = if report.errors == 0 {
             Level::INFO

@@ -1,4 +1,5 @@
-//! The turn of a delete: within the limit of its index, which all workers share by grants from the table.
+//! The turn of a delete: within the limit of its index, which all workers share by grants from the
+//! table.
 
 use crate::clock::Clock;
 use crate::store::{Grant, GrantRequest, TaskStore};
@@ -7,15 +8,17 @@ use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait for the turn of a delete before its chunk is claimed. Work whose turn is further away goes back to the queue.
-/// It is long enough that an index always has work ready, and short enough that nobody else waits long for this worker.
+/// The longest wait for the turn of a delete before its chunk is claimed. Work whose turn is
+/// further away goes back to the queue. It is long enough that an index always has work ready, and
+/// short enough that nobody else waits long for this worker.
 pub(super) const NEAR: Duration = Duration::from_secs(1);
 /// How long a grant may take. After that the process keeps to its own pace.
 const GRANT_TIME: Duration = Duration::from_millis(500);
 /// Grants that others of this process may use up before the one who asked for them.
 const MAX_GRANTS: usize = 4;
 
-/// Reserves the next delete of so many objects. `None`: its turn is further away than `longest`, and nothing is reserved.
+/// Reserves the next delete of so many objects. `None`: its turn is further away than `longest`,
+/// and nothing is reserved.
 pub(super) async fn turn(
     tasks: &TaskStore,
     clock: &Clock,

@@ -1,8 +1,9 @@
-//! The least that keeps the invariants: calls, and DynamoDB's request units. Nothing here is taken from what was measured, but for
-//! the sizes of the rows that a list page shows.
+//! The least that keeps the invariants: calls, and DynamoDB's request units. Nothing here is taken
+//! from what was measured, but for the sizes of the rows that a list page shows.
 //!
-//! What must be stored of an object is 16 bytes, as many as a UUID has; all else of an item is taken to fit beside it. Calls and
-//! units are each the least by themselves, though both at once may not be possible.
+//! What must be stored of an object is 16 bytes, as many as a UUID has; all else of an item is
+//! taken to fit beside it. Calls and units are each the least by themselves, though both at once
+//! may not be possible.
 //!
 //! | operation | the least | because |
 //! |---|---|---|
@@ -18,22 +19,25 @@
 //! | a list page | a query for each partition (four shards a status); the rows shown, by partition, at half price | the newest row of a partition is not known before it was asked |
 //!
 //! # What is left above it
-//! - A task of one item pays for its ids with each write. Up to 20 UUIDs that is nothing, since all is within one unit. With 500
-//!   the item is a little over 8 KB, so each of its three writes takes 9 units instead of 8, and the read 3 instead of 2. As a
-//!   large task of one chunk it would take 23 write units instead of 32, with a message, an invocation and six calls more: some
-//!   $3.50 a million less at 500 objects, nothing below 300, and each task would wait for one more message. It was not done.
-//! - Chunks of a batch share reads of the task and settlements only where they come to them at the same time, and each reads its
-//!   ids and state by itself: nobody waits for the others.
-//! - The last chunk's settlement is worked out twice where others have settled since it read the task: 4 units a task. And a
-//!   create of many chunks asks first whether there is such a task (1 read unit), so that a repeated one does not write all ids
-//!   again.
-//! - A chunk's ids are read strongly consistent, with its state in one call: 1 read unit a chunk, $0.13 a million chunks, against
-//!   another call.
-//! - A list page asks the partitions that have the rows twice, since it fetches few rows at first. Seven more queries cost one
-//!   read unit more.
-//! - One thing could save a unit of a small task's eight: `pending` and `processing` in one partition of the index, so that the
-//!   claim changes its row in place. A list of one of the two would then read the other's rows and not show them, as many as the
-//!   backlog has. It was not done.
+//! - A task of one item pays for its ids with each write. Up to 20 UUIDs that is nothing, since all
+//!   is within one unit. With 500 the item is a little over 8 KB, so each of its three writes takes
+//!   9 units instead of 8, and the read 3 instead of 2. As a large task of one chunk it would take
+//!   23 write units instead of 32, with a message, an invocation and six calls more: some $3.50 a
+//!   million less at 500 objects, nothing below 300, and each task would wait for one more message.
+//!   It was not done.
+//! - Chunks of a batch share reads of the task and settlements only where they come to them at the
+//!   same time, and each reads its ids and state by itself: nobody waits for the others.
+//! - The last chunk's settlement is worked out twice where others have settled since it read the
+//!   task: 4 units a task. And a create of many chunks asks first whether there is such a task (1
+//!   read unit), so that a repeated one does not write all ids again.
+//! - A chunk's ids are read strongly consistent, with its state in one call: 1 read unit a chunk,
+//!   $0.13 a million chunks, against another call.
+//! - A list page asks the partitions that have the rows twice, since it fetches few rows at first.
+//!   Seven more queries cost one read unit more.
+//! - One thing could save a unit of a small task's eight: `pending` and `processing` in one
+//!   partition of the index, so that the claim changes its row in place. A list of one of the two
+//!   would then read the other's rows and not show them, as many as the backlog has. It was not
+//!   done.
 
 use tests::bench::units::{read_units, write_units};
 
@@ -106,7 +110,8 @@ pub(crate) fn info(objects: usize) -> Least {
     }
 }
 
-/// A list page: every partition must be asked once, and the rows shown are read. `partitions`: the bytes shown of each.
+/// A list page: every partition must be asked once, and the rows shown are read. `partitions`: the
+/// bytes shown of each.
 pub(crate) fn list(partitions: &[usize]) -> Least {
     let reads = partitions.iter().map(|bytes| read_units(*bytes) * EVENTUAL);
     Least {
@@ -149,8 +154,9 @@ fn vectors(objects: usize, present: usize) -> Least {
     }
 }
 
-/// A task of one item from the create to its end: the read that a message is acknowledged on, the claim with what was seen before
-/// the first delete, and the settlement after it; both change the status.
+/// A task of one item from the create to its end: the read that a message is acknowledged on, the
+/// claim with what was seen before the first delete, and the settlement after it; both change the
+/// status.
 pub(crate) fn whole_task(objects: usize, present: usize) -> Least {
     let update = cancel(objects);
     let carried_out = info(objects).and(update).and(update);
@@ -160,9 +166,9 @@ pub(crate) fn whole_task(objects: usize, present: usize) -> Least {
         .and(vectors(objects, present))
 }
 
-/// A batch of messages, each of a chunk of one task: the reads of the task, of the ids (which never change, so eventually
-/// consistent) and of the states; the claims, and a read of the task after them; the settlement, a transaction with the task's
-/// counters and their row.
+/// A batch of messages, each of a chunk of one task: the reads of the task, of the ids (which never
+/// change, so eventually consistent) and of the states; the claims, and a read of the task after
+/// them; the settlement, a transaction with the task's counters and their row.
 fn delivered_chunks(sizes: &[usize], present: impl Fn(usize) -> usize) -> Least {
     let shared = Least {
         dynamodb: 4,

@@ -1,14 +1,16 @@
-//! What each operation costs: `cargo bench -p tests --bench calls`, or with `-- --quick` without the task of 100,000.
+//! What each operation costs: `cargo bench -p tests --bench calls`, or with `-- --quick` without
+//! the task of 100,000.
 //!
 //! # Method
-//! Nothing is timed. The calls to AWS and DynamoDB's request units are counted on the wire, and stand beside the least that keeps
-//! the invariants (`least.rs`), worked out from what has to be stored. What Lambda does itself to receive and delete messages is
-//! done by the benchmark, and is among the calls to SQS. Where nothing else is said, a task has 10 UUIDs, of which one is absent; of
-//! the larger ones every second is. The tasks' ids are UUIDs, the model's name is of 22 bytes. No two transactions meet: in AWS
-//! those that do are refused, billed and sent again.
+//! Nothing is timed. The calls to AWS and DynamoDB's request units are counted on the wire, and
+//! stand beside the least that keeps the invariants (`least.rs`), worked out from what has to be
+//! stored. What Lambda does itself to receive and delete messages is done by the benchmark, and is
+//! among the calls to SQS. Where nothing else is said, a task has 10 UUIDs, of which one is absent;
+//! of the larger ones every second is. The tasks' ids are UUIDs, the model's name is of 22 bytes.
+//! No two transactions meet: in AWS those that do are refused, billed and sent again.
 //!
-//! Then dollars for a million small tasks (`prices.rs`), beside those of a plain design that is executed in the same run over the
-//! same embedded services (`plain.rs`).
+//! Then dollars for a million small tasks (`prices.rs`), beside those of a plain design that is
+//! executed in the same run over the same embedded services (`plain.rs`).
 #![allow(
     clippy::expect_used,
     clippy::panic,

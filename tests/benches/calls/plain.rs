@@ -1,14 +1,16 @@
-//! The plain design: what one would write who knows DynamoDB and does not count. It is executed, over the same embedded services and
-//! under the same meter.
+//! The plain design: what one would write who knows DynamoDB and does not count. It is executed,
+//! over the same embedded services and under the same meter.
 //!
-//! A table of tasks with the ids as a list; a conditional put to create, then a message; a conditional update for each step of a
-//! task (`pending`, `queued`, `processing`, `deleting`, `done`), one line of log for each, and an item for each object that failed. Lists by status
-//! need an index of status and creation time. With two indexes there is a second one, of creation time alone, since the list of
-//! all tasks, newest first, cannot be read from the first; with one, that list is not to be had. Both hold what a list row shows, and
-//! not the ids, which is more careful than the default, all attributes.
+//! A table of tasks with the ids as a list; a conditional put to create, then a message; a
+//! conditional update for each step of a task (`pending`, `queued`, `processing`, `deleting`,
+//! `done`), one line of log for each, and an item for each object that failed. Lists by status need
+//! an index of status and creation time. With two indexes there is a second one, of creation time
+//! alone, since the list of all tasks, newest first, cannot be read from the first; with one, that
+//! list is not to be had. Both hold what a list row shows, and not the ids, which is more careful
+//! than the default, all attributes.
 //!
-//! It keeps less than the service does: a worker that dies between two steps leaves a task that nobody takes up, and what it had
-//! deleted is reported as not found.
+//! It keeps less than the service does: a worker that dies between two steps leaves a task that
+//! nobody takes up, and what it had deleted is reported as not found.
 
 use crate::operations::OBJECTS;
 use crate::service::{Cost, Metered};

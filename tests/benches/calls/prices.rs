@@ -14,7 +14,8 @@ const LOGS_BYTE: f64 = 0.50e-9;
 
 /// A function's memory in `template.yaml`, in gigabytes.
 const MEMORY: f64 = 0.25;
-/// Assumed, not measured: how long an invocation waits for a call, one after the other. Its own work is left out.
+/// Assumed, not measured: how long an invocation waits for a call, one after the other. Its own
+/// work is left out.
 const SECONDS_A_CALL: f64 = 0.010;
 const SECONDS_A_CALL_TO_S3_VECTORS: f64 = 0.040;
 /// Assumed, not measured: Lambda's own three lines an invocation (`START`, `END`, `REPORT`).

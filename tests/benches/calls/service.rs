@@ -1,4 +1,5 @@
-//! The whole service with a meter under its clients, and worked by hand: one batch of messages an invocation, as Lambda does it.
+//! The whole service with a meter under its clients, and worked by hand: one batch of messages an
+//! invocation, as Lambda does it.
 
 use local::{Clients, Options, Running};
 use serde_json::Value;

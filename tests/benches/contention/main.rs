@@ -1,16 +1,19 @@
-//! What transactions that meet cost: `cargo bench -p tests --bench contention`, or with `-- --quick` fewer rows, each once; with `-- --rates`
-//! on an index that keeps S3 Vectors' rates.
+//! What transactions that meet cost: `cargo bench -p tests --bench contention`, or with
+//! `-- --quick` fewer rows, each once; with `-- --rates` on an index that keeps S3 Vectors' rates.
 //!
 //! # Method
-//! A task of 100 chunks of 500 ids, none of which is in its index, so that what is timed is DynamoDB's part: existence checks,
-//! claims, settlements. Its messages lie ready, and so many workers take batches of them, at most ten messages each and evenly, until
-//! none is left. Each worker has clients and calls of its own, as in a process of its own; the embedded services are shared. A call to
-//! DynamoDB takes 10 ms more than they need and one to S3 Vectors 40 ms, as `docs/operations.md` assumes of AWS: without that the
-//! whole task takes as long as its settlements hold its item.
-//! Transactions hold their items as DynamoDB's do (`harness/contention.rs`), for so many milliseconds; those that meet are refused.
-//! A message that a worker gives back would wait for its visibility; here it is counted, and goes to the end of the line. Each row's
-//! baseline is the row of the same workers without holds. *One after another* is how long the settlements that took effect held the
-//! task: no less is possible where all workers come to them at once. Medians of five.
+//! A task of 100 chunks of 500 ids, none of which is in its index, so that what is timed is
+//! DynamoDB's part: existence checks, claims, settlements. Its messages lie ready, and so many
+//! workers take batches of them, at most ten messages each and evenly, until none is left. Each
+//! worker has clients and calls of its own, as in a process of its own; the embedded services are
+//! shared. A call to DynamoDB takes 10 ms more than they need and one to S3 Vectors 40 ms, as
+//! `docs/operations.md` assumes of AWS: without that the whole task takes as long as its
+//! settlements hold its item. Transactions hold their items as DynamoDB's do
+//! (`harness/contention.rs`), for so many milliseconds; those that meet are refused. A message that
+//! a worker gives back would wait for its visibility; here it is counted, and goes to the end of
+//! the line. Each row's baseline is the row of the same workers without holds. *One after another*
+//! is how long the settlements that took effect held the task: no less is possible where all
+//! workers come to them at once. Medians of five.
 #![allow(
     clippy::expect_used,
     clippy::panic,

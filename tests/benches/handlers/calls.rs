@@ -1,7 +1,7 @@
 //! The baseline: the calls of a handler, made by a client that does nothing else.
 //!
-//! It puts the parameters that were taken down (`recorded.rs`) into the same builders, one by one as any caller does, sends
-//! them, and drops the responses.
+//! It puts the parameters that were taken down (`recorded.rs`) into the same builders, one by one
+//! as any caller does, sends them, and drops the responses.
 
 use aws_sdk_dynamodb::operation::get_item::GetItemInput;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
@@ -27,7 +27,8 @@ pub(crate) enum Call {
     DeleteVectors(DeleteVectorsInput),
 }
 
-/// What one request makes: calls one after another, and within each step those that are under way together.
+/// What one request makes: calls one after another, and within each step those that are under way
+/// together.
 pub(crate) type Steps = Vec<Vec<Call>>;
 
 /// Makes the calls. Returns how many succeeded.

@@ -1,20 +1,23 @@
-//! What the handlers cost beside their calls to AWS: `cargo bench -p tests --bench handlers`, or with `-- --quick` for fewer
-//! requests. It needs valgrind.
+//! What the handlers cost beside their calls to AWS: `cargo bench -p tests --bench handlers`, or
+//! with `-- --quick` for fewer requests. It needs valgrind.
 //!
 //! # Method
-//! Counted are the instructions of a request from its event to its response, as text, which is all that a function does between
-//! two calls of the runtime; its line of log on standard output is among them. The figure is the mean over many requests. Ten
-//! objects a task, UUIDs, half of them in the index; `list` is the first page of 100 of a table of 1,000 tasks; `worker` is a
-//! batch of one message without what SQS takes. The embedded services run in another process.
+//! Counted are the instructions of a request from its event to its response, as text, which is all
+//! that a function does between two calls of the runtime; its line of log on standard output is
+//! among them. The figure is the mean over many requests. Ten objects a task, UUIDs, half of them
+//! in the index; `list` is the first page of 100 of a table of 1,000 tasks; `worker` is a batch of
+//! one message without what SQS takes. The embedded services run in another process.
 //!
-//! The baseline are the same SDK calls bare: what goes through the handler's clients is recorded once (`recorded.rs`), and a
-//! client that does nothing else puts the same parameters into the SDK's builders (`calls.rs`), sends the calls, as many at
-//! once as the handler, and drops the responses. The benchmark checks that both send the same operations with bodies of the
-//! same size. Handler and baseline take turns request by request (`sides.rs`).
+//! The baseline are the same SDK calls bare: what goes through the handler's clients is recorded
+//! once (`recorded.rs`), and a client that does nothing else puts the same parameters into the
+//! SDK's builders (`calls.rs`), sends the calls, as many at once as the handler, and drops the
+//! responses. The benchmark checks that both send the same operations with bodies of the same size.
+//! Handler and baseline take turns request by request (`sides.rs`).
 //!
-//! Callgrind also counts misses in its simple model of caches and of a branch predictor. Instructions are the same on every
-//! run, whatever else the machine does; what a request takes by the clock is not measured, since on a shared machine two
-//! measurements of the same differ by more than what is looked for.
+//! Callgrind also counts misses in its simple model of caches and of a branch predictor.
+//! Instructions are the same on every run, whatever else the machine does; what a request takes by
+//! the clock is not measured, since on a shared machine two measurements of the same differ by more
+//! than what is looked for.
 #![allow(
     clippy::expect_used,
     clippy::panic,

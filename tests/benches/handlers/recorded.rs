@@ -1,4 +1,5 @@
-//! Takes down the calls that go through a handler's SDK clients, and which of them were under way together.
+//! Takes down the calls that go through a handler's SDK clients, and which of them were under way
+//! together.
 
 use crate::calls::{Call, Steps};
 use aws_sdk_dynamodb::config::interceptors::{
@@ -36,7 +37,8 @@ struct Record {
 pub(crate) type Sent = (String, usize);
 
 impl Recorder {
-    /// Clients like these that are listened to. The HTTP client is for the vector store, which makes its SDK client itself.
+    /// Clients like these that are listened to. The HTTP client is for the vector store, which
+    /// makes its SDK client itself.
     pub(crate) fn in_front_of(
         &self,
         sdk: &Clients,
@@ -71,7 +73,8 @@ impl Recorder {
         })
     }
 
-    /// What was taken down since the last time this was asked: the calls, and what they were on the wire, sorted.
+    /// What was taken down since the last time this was asked: the calls, and what they were on the
+    /// wire, sorted.
     pub(crate) fn take(&self) -> (Steps, Vec<Sent>) {
         let mut record = std::mem::take(&mut *self.lock());
         record.wire.sort();

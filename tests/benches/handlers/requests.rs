@@ -111,7 +111,8 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    /// The handlers over these clients. `http_client`: for the vector store, which makes its SDK client itself.
+    /// The handlers over these clients. `http_client`: for the vector store, which makes its SDK
+    /// client itself.
     pub(crate) fn over(sdk: &Clients, http_client: SharedHttpClient, services: &Addresses) -> Self {
         let sqs = sdk.sqs.clone();
         let wiring = Wiring::over(sdk.dynamodb.clone(), move || sqs, &services.queue);
@@ -132,7 +133,8 @@ impl Handlers {
         }
     }
 
-    /// Handles an event, a text as Lambda hands it over. Returns the text that Lambda would be given.
+    /// Handles an event, a text as Lambda hands it over. Returns the text that Lambda would be
+    /// given.
     pub(crate) async fn handle(&self, endpoint: Endpoint, event: &str) -> Vec<u8> {
         if endpoint == Endpoint::Worker {
             let batch = serde_json::from_str(event).expect("an SQS event");

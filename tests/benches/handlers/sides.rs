@@ -52,7 +52,8 @@ pub(crate) async fn requests(endpoint: Endpoint, times: usize, services: &Addres
     json!({ "calls": bench.calls })
 }
 
-/// A task that a request is about. Those of the sides are alike in all but these, which are of the same length.
+/// A task that a request is about. Those of the sides are alike in all but these, which are of the
+/// same length.
 #[derive(Clone, Debug, Default)]
 struct Twin {
     id: String,
@@ -113,7 +114,8 @@ impl Bench {
         bench.template = (twin, steps);
         bench.calls = wire.len();
 
-        // The bare client's calls are the handler's: the same operations, with bodies of the same size.
+        // The bare client's calls are the handler's: the same operations, with bodies of the same
+        // size.
         let twin = bench.prepare(BARE).await;
         let succeeded = make(&listened, &bench.bare(&twin)).await;
         assert_eq!(recorder.take().1, wire, "{}", endpoint.name());
@@ -249,7 +251,8 @@ impl Bench {
     }
 }
 
-/// Polls the handler's future. A function of its own so that callgrind can tell its work from all else by its name.
+/// Polls the handler's future. A function of its own so that callgrind can tell its work from all
+/// else by its name.
 #[inline(never)]
 fn poll_handler<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(context)

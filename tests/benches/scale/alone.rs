@@ -1,5 +1,6 @@
-//! The memory of the handlers alone, in processes of their own as Lambda has them: one for the create, one for the worker,
-//! over embedded services in another. And the bare client's two halves, in the same way.
+//! The memory of the handlers alone, in processes of their own as Lambda has them: one for the
+//! create, one for the worker, over embedded services in another. And the bare client's two halves,
+//! in the same way.
 
 use crate::bare::{Bare, CHUNK};
 use lambda_http::http::Request;

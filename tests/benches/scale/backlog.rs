@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 /// How long a sweep may take, as `template.yaml` has it.
 const SWEEP: TimeDelta = TimeDelta::seconds(60);
-/// Stores so many pending tasks, and sweeps, one sweep after the other and so often at most, until the newest of each shard, which
-/// alone are due, are sent.
+/// Stores so many pending tasks, and sweeps, one sweep after the other and so often at most, until
+/// the newest of each shard, which alone are due, are sent.
 pub(crate) async fn measure(tasks: usize, most_sweeps: usize) -> Value {
     let meter = Meter::default();
     let options = local::Options {

@@ -1,8 +1,10 @@
-//! The baseline: the same objects through the same embedded services, by plain SDK calls and no more of them than it takes.
+//! The baseline: the same objects through the same embedded services, by plain SDK calls and no
+//! more of them than it takes.
 //!
-//! It puts an item per 500 ids and sends a message for each; it receives them, reads the item, gets the vectors 100 keys a
-//! call, deletes those that are there, and deletes the messages. There is no task: no status, no claim, no outcome, nothing
-//! that a crash could be recovered by. Concurrency and batch sizes are the service's.
+//! It puts an item per 500 ids and sends a message for each; it receives them, reads the item, gets
+//! the vectors 100 keys a call, deletes those that are there, and deletes the messages. There is no
+//! task: no status, no claim, no outcome, nothing that a crash could be recovered by. Concurrency
+//! and batch sizes are the service's.
 
 use crate::report::{Sample, timed};
 use aws_sdk_dynamodb::config::SharedHttpClient;
@@ -26,7 +28,8 @@ use tokio::time::Instant;
 pub(crate) const CHUNK: usize = 500;
 /// Keys in a GetVectors.
 const MAX_GET: usize = 100;
-/// Receivers, messages at once in each, and GetVectors at once for each message: as the runner and the worker.
+/// Receivers, messages at once in each, and GetVectors at once for each message: as the runner and
+/// the worker.
 const RECEIVERS: usize = 2;
 const MESSAGES: usize = 5;
 const GETS: usize = 5;
@@ -42,7 +45,8 @@ pub(crate) struct Bare {
     handled: Arc<AtomicUsize>,
 }
 
-/// Times the bare client on so many objects, half of which are in the index, and counts the calls of one more time.
+/// Times the bare client on so many objects, half of which are in the index, and counts the calls
+/// of one more time.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
     let running = bench::start(bench::services_only()).await;
@@ -75,7 +79,8 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
 }
 
 impl Bare {
-    /// A client of the services at `addresses`, with the SDK clients' own settings that the handlers have.
+    /// A client of the services at `addresses`, with the SDK clients' own settings that the
+    /// handlers have.
     pub(crate) fn new(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> Self {
         Self {
             clients: clients(addresses, http_client),

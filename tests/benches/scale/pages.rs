@@ -62,7 +62,8 @@ fn rows_of(page: &Value) -> usize {
     page["tasks"].as_array().map_or(0, Vec::len)
 }
 
-/// Where the first page, one in the middle and the last page that has rows begin, found as a caller does: page by page.
+/// Where the first page, one in the middle and the last page that has rows begin, found as a caller
+/// does: page by page.
 async fn places(running: &Running, filter: &str) -> Vec<(&'static str, String)> {
     let mut begins = vec![String::new()];
     let mut last = String::new();

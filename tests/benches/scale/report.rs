@@ -16,7 +16,8 @@ pub(crate) struct Sample {
     pub(crate) processor: f64,
 }
 
-/// What is known of one task size: the medians, the peak of the first time, and what the counted time cost.
+/// What is known of one task size: the medians, the peak of the first time, and what the counted
+/// time cost.
 pub(crate) fn timed(
     what: &str,
     objects: usize,
@@ -42,7 +43,8 @@ pub(crate) fn timed(
     })
 }
 
-/// The exponent k of the power law `y = c · x^k` that fits the points best: least squares of log y on log x.
+/// The exponent k of the power law `y = c · x^k` that fits the points best: least squares of log y
+/// on log x.
 fn exponent(points: &[(f64, f64)]) -> f64 {
     let logs: Vec<_> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
     let count = logs.len() as f64;
@@ -91,7 +93,8 @@ fn pairs(figures: &[Value]) -> impl Iterator<Item = (&Value, &Value)> {
     of(figures, "service").zip(of(figures, "bare"))
 }
 
-/// Seconds until `/run` had responded, and until the task was done; medians, with the least and the most.
+/// Seconds until `/run` had responded, and until the task was done; medians, with the least and the
+/// most.
 fn times((service, bare): (&Value, &Value)) -> Row {
     let range = |figures| -> Value {
         let (least, most) = (float(figures, "total_min_s"), float(figures, "total_max_s"));
@@ -130,7 +133,8 @@ fn exponents(what: &str, figures: &[Value]) -> Row {
     ])
 }
 
-/// Peak memory in MB: all in one process, and the halves in processes of their own, with what was resident before.
+/// Peak memory in MB: all in one process, and the halves in processes of their own, with what was
+/// resident before.
 fn memory((service, bare): (&Value, &Value), alone: &Value) -> Row {
     let (ours, theirs) = (float(service, "peak_mb"), float(bare, "peak_mb"));
     let half = |name: &str, field| number(float(&alone[name], field), 1);

@@ -1,4 +1,5 @@
-//! The whole path: `/run` over HTTP, the queue, the worker, the store, all of them in this process as `cargo run` has them.
+//! The whole path: `/run` over HTTP, the queue, the worker, the store, all of them in this process
+//! as `cargo run` has them.
 
 use crate::report::{Sample, timed};
 use local::Running;
@@ -8,7 +9,8 @@ use tests::bench::{self, attribute, process};
 use tests::seed;
 use tokio::time::Instant;
 
-/// Times tasks of so many objects, half of which are in the index, and counts the calls of one more.
+/// Times tasks of so many objects, half of which are in the index, and counts the calls of one
+/// more.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
     let running = bench::start(bench::unpaced(Some(meter.http_client()))).await;

@@ -1,4 +1,5 @@
-//! Builds what is measured. Each function is built alone, as for a deployment: features of others must not add up in it.
+//! Builds what is measured. Each function is built alone, as for a deployment: features of others
+//! must not add up in it.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -118,7 +119,8 @@ fn build(more: &[&str], package: &str, profile: &str, target: &Path) {
     assert!(built.success(), "{package} is not built: {built}");
 }
 
-/// A binary that was just built, stripped under the name that it has in the figures: the next build may replace it.
+/// A binary that was just built, stripped under the name that it has in the figures: the next build
+/// may replace it.
 fn stripped(name: &str, package: &str, kind: Kind, directory: &Path) -> Binary {
     let path = directory.join(format!("{name}.stripped"));
     let strip = Command::new("strip")

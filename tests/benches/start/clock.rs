@@ -1,7 +1,7 @@
 //! Times starts: from the exec of a function to its first request for an event.
 //!
-//! The Runtime API here is as little as it can be, so that what is timed is the function: a socket that is accepted and read
-//! once.
+//! The Runtime API here is as little as it can be, so that what is timed is the function: a socket
+//! that is accepted and read once.
 
 use super::build::Binary;
 use std::io::Read;
@@ -13,8 +13,8 @@ use tests::bus::Bus;
 /// What a start takes that is not measured: each binary is in the page cache then.
 const WARM_UP: usize = 2;
 
-/// So many starts of each, in rounds: what disturbs one disturbs all. Each round has an order of its own, since a large process
-/// that ends disturbs the next. Milliseconds.
+/// So many starts of each, in rounds: what disturbs one disturbs all. Each round has an order of
+/// its own, since a large process that ends disturbs the next. Milliseconds.
 pub(super) fn starts(binaries: &[Binary], times: usize, bus: &Bus) -> Vec<Vec<f64>> {
     let mut all = vec![Vec::new(); binaries.len()];
     let mut random = fastrand::Rng::with_seed(1);

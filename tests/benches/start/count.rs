@@ -1,5 +1,5 @@
-//! Counts instructions, by valgrind's callgrind, and memory: until a function asks for its first event, and until it has
-//! responded to its first one, with DynamoDB and SQS behind TLS.
+//! Counts instructions, by valgrind's callgrind, and memory: until a function asks for its first
+//! event, and until it has responded to its first one, with DynamoDB and SQS behind TLS.
 
 use super::build::{Binary, Kind};
 use base64::Engine;
@@ -27,8 +27,9 @@ pub(super) enum Until {
     FirstAnswer(Roots),
 }
 
-/// Whom the function trusts. The services' authority is added to each in a file, in the system's place: so a function reads
-/// Amazon's roots here from a text, which takes more than the roots that are part of it.
+/// Whom the function trusts. The services' authority is added to each in a file, in the system's
+/// place: so a function reads Amazon's roots here from a text, which takes more than the roots that
+/// are part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Roots {
     Amazon,

@@ -20,7 +20,8 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
-/// The service's batches: an existence check and a delete for each, several at once; with a read sent behind each delete, or without.
+/// The service's batches: an existence check and a delete for each, several at once; with a read
+/// sent behind each delete, or without.
 pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String], reads_back: bool) {
     let (check, delete) = (
         format!("SELECT object_id FROM {table} WHERE object_id = ANY($1)"),
@@ -72,9 +73,10 @@ pub(crate) async fn one_by_one(url: &str, table: &str, ids: &[String]) {
     }
 }
 
-/// What EmbeddingStudio's deletion worker does, as its source has it: two selects with all that the objects hold, then two
-/// deletes, each of all ids at once, with the ids in the statement's text as its database driver puts them. What it does
-/// with the rows in Python is left out. Without the `selects` it is the least that any deletion from these tables takes.
+/// What EmbeddingStudio's deletion worker does, as its source has it: two selects with all that the
+/// objects hold, then two deletes, each of all ids at once, with the ids in the statement's text as
+/// its database driver puts them. What it does with the rows in Python is left out. Without the
+/// `selects` it is the least that any deletion from these tables takes.
 pub(crate) async fn as_embedding_studio(url: &str, schema: &str, ids: &[String], selects: bool) {
     let client = connect(url).await;
     let (objects, parts) = (

@@ -1,6 +1,8 @@
-//! What the statements of PostgreSQL's benchmark are made on: 200,000 rows with vectors of 128 numbers and an HNSW index.
+//! What the statements of PostgreSQL's benchmark are made on: 200,000 rows with vectors of 128
+//! numbers and an HNSW index.
 //!
-//! The index takes long to build. So it is built once, in a database that each measurement starts with a copy of.
+//! The index takes long to build. So it is built once, in a database that each measurement starts
+//! with a copy of.
 
 use tests::postgres::{Database, Postgres};
 use tests::seed::object_ids;
@@ -22,7 +24,8 @@ pub(crate) enum Layout {
     Rows,
     /// EmbeddingStudio's: objects, each with one part. Nothing was derived from anything.
     Studio,
-    /// The same, with an index on what objects were derived from, which EmbeddingStudio does not make.
+    /// The same, with an index on what objects were derived from, which EmbeddingStudio does not
+    /// make.
     StudioIndexed,
 }
 

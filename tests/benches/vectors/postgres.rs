@@ -1,4 +1,5 @@
-//! Ids deleted a second from PostgreSQL: by the whole service from the request to the end of the task, and by bare clients.
+//! Ids deleted a second from PostgreSQL: by the whole service from the request to the end of the
+//! task, and by bare clients.
 
 use crate::Row;
 use crate::bare;

@@ -1,4 +1,5 @@
-//! Ids deleted a second by the store protocol: by the whole service, and by a bare client of the same bridge.
+//! Ids deleted a second by the store protocol: by the whole service, and by a bare client of the
+//! same bridge.
 
 use crate::Row;
 use crate::bare::{BATCH, CONCURRENCY};

@@ -1,4 +1,5 @@
-//! Worker processes on one index of S3 Vectors, which takes 2,500 vectors a second and refuses what is beyond.
+//! Worker processes on one index of S3 Vectors, which takes 2,500 vectors a second and refuses what
+//! is beyond.
 //!
 //! Each process carries out one invocation at a time, as a function does.
 
@@ -21,7 +22,8 @@ use tests::wire::{body_of, intercept, name_of};
 use tokio::time::{Instant, sleep};
 
 const INDEX: &str = "quota";
-/// What the index takes in a second ("Limitations and restrictions" of S3 Vectors, Amazon S3 User Guide).
+/// What the index takes in a second ("Limitations and restrictions" of S3 Vectors, Amazon S3 User
+/// Guide).
 const QUOTA: f64 = 2_500.0;
 /// How long a worker that received nothing waits before it asks again.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -74,8 +76,8 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     rows
 }
 
-/// Measures tasks of one object, alone and beside a task of 60,000 objects of another index, in the local runner as
-/// `cargo run -- --throttle` starts it.
+/// Measures tasks of one object, alone and beside a task of 60,000 objects of another index, in the
+/// local runner as `cargo run -- --throttle` starts it.
 pub(crate) async fn neighbours() -> Vec<Row> {
     let throttle = Throttle::default();
     throttle.turn(true);
@@ -127,8 +129,8 @@ pub(crate) async fn neighbours() -> Vec<Row> {
     vec![row("alone", alone), row("beside 60,000", beside)]
 }
 
-/// Measures tasks of 30,000 objects of which 1,000 are there, in the local runner as `cargo run -- --throttle` starts it: spread
-/// over the task, and at its start.
+/// Measures tasks of 30,000 objects of which 1,000 are there, in the local runner as
+/// `cargo run -- --throttle` starts it: spread over the task, and at its start.
 pub(crate) async fn absent() -> Vec<Row> {
     let mut rows = Vec::new();
     for (place, apart) in [("spread", 30), ("at the start", 1)] {
@@ -245,7 +247,8 @@ pub(crate) async fn work(services: &Addresses, pace: Pace) -> Value {
         };
         let received = queue.work_once(Receive::default(), work).await;
         if received == 0 {
-            // The embedded queue has a waiting receive look only once a second for what becomes visible. SQS does so at once.
+            // The embedded queue has a waiting receive look only once a second for what becomes
+            // visible. SQS does so at once.
             sleep(PAUSE).await;
         }
         meter.0.lock().expect("not poisoned").receives += received as u64;
@@ -253,7 +256,8 @@ pub(crate) async fn work(services: &Addresses, pace: Pace) -> Value {
     meter.tally().to_json()
 }
 
-/// What a worker's calls come to: how many to S3 Vectors, how many were refused, and when; requests for grants, and messages.
+/// What a worker's calls come to: how many to S3 Vectors, how many were refused, and when; requests
+/// for grants, and messages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     calls: u64,
@@ -307,7 +311,8 @@ impl Tally {
 struct Meter(Arc<Mutex<Tally>>);
 
 impl Meter {
-    /// The HTTP client to put under the SDK's clients of DynamoDB and SQS. It counts requests for grants, and may lose them.
+    /// The HTTP client to put under the SDK's clients of DynamoDB and SQS. It counts requests for
+    /// grants, and may lose them.
     fn grants(&self, are_sent: bool) -> SharedHttpClient {
         let meter = self.clone();
         intercept(move |request, network| {

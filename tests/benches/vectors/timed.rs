@@ -15,7 +15,8 @@ pub(crate) struct Sample {
     pub(crate) elapsed: f64,
     /// Of these, until `/run` had responded: nothing is deleted before.
     pub(crate) created: f64,
-    /// The processor time of this process: the client's, or the service's and its embedded services'. A database's is apart.
+    /// The processor time of this process: the client's, or the service's and its embedded
+    /// services'. A database's is apart.
     pub(crate) processor: f64,
 }
 

@@ -15,7 +15,8 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Whether to measure. `cargo test --all-targets` runs benchmarks, too: then it says how this one is to be run.
+    /// Whether to measure. `cargo test --all-targets` runs benchmarks, too: then it says how this
+    /// one is to be run.
     #[allow(clippy::print_stdout, reason = "for benchmarks, which print")]
     pub fn is_bench(self, name: &str) -> bool {
         if !self.bench {

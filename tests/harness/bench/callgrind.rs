@@ -1,4 +1,5 @@
-//! Counting what a program does, by valgrind's callgrind: the same on every run, whatever else the machine does.
+//! Counting what a program does, by valgrind's callgrind: the same on every run, whatever else the
+//! machine does.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ pub struct Callgrind {
 pub struct Counts(HashMap<String, u64>);
 
 impl Callgrind {
-    /// The command of a run, with these options of callgrind's; arguments of the program are to follow.
+    /// The command of a run, with these options of callgrind's; arguments of the program are to
+    /// follow.
     pub fn of(program: &Path, options: &[&str]) -> (Self, Command) {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let number = RUNS.fetch_add(1, Ordering::Relaxed);

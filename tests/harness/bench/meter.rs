@@ -1,8 +1,8 @@
 //! A meter on the wire: which calls are made, and what DynamoDB would bill for them.
 //!
-//! While it is on, every request to DynamoDB is made to ask for its `ConsumedCapacity`, and what the embedded DynamoDB responds
-//! is added up. `units.rs` works the same figures out from the bodies where they say enough, and for refused writes, of which
-//! no response reports its units.
+//! While it is on, every request to DynamoDB is made to ask for its `ConsumedCapacity`, and what
+//! the embedded DynamoDB responds is added up. `units.rs` works the same figures out from the
+//! bodies where they say enough, and for refused writes, of which no response reports its units.
 
 use super::units;
 use crate::wire::{Network, Outcome, body_of, intercept, name_of, set_body};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Runs this program with these arguments in a process of its own. Returns the JSON in the last line that it prints.
+/// Runs this program with these arguments in a process of its own. Returns the JSON in the last
+/// line that it prints.
 ///
 /// # Panics
 /// When it fails.
@@ -64,7 +65,8 @@ pub fn forget_peak() {
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
 }
 
-/// The processor time that this process's threads have had, in seconds (`schedstat`, the first field, in nanoseconds).
+/// The processor time that this process's threads have had, in seconds (`schedstat`, the first
+/// field, in nanoseconds).
 pub fn processor_seconds() -> f64 {
     let threads = std::fs::read_dir("/proc/self/task").expect("Linux lists a process's threads");
     let nanoseconds = threads.filter_map(|thread| {

@@ -1,5 +1,5 @@
-//! DynamoDB's request units by its published rules ("DynamoDB read and write operations" and "DynamoDB item sizes and formats",
-//! Amazon DynamoDB Developer Guide).
+//! DynamoDB's request units by its published rules ("DynamoDB read and write operations" and
+//! "DynamoDB item sizes and formats", Amazon DynamoDB Developer Guide).
 
 use serde_json::{Map, Value};
 
@@ -34,8 +34,8 @@ pub fn reported(response: &Value) -> (f64, f64) {
     sum
 }
 
-/// The units of a call, an index's writes not counted, where request and response say enough to know them: not those of
-/// updates, whose item neither holds.
+/// The units of a call, an index's writes not counted, where request and response say enough to
+/// know them: not those of updates, whose item neither holds.
 pub fn expected(call: &str, request: &Value, response: &Value) -> Option<f64> {
     match call {
         // Nothing was there before.
@@ -74,8 +74,8 @@ pub fn expected(call: &str, request: &Value, response: &Value) -> Option<f64> {
     }
 }
 
-/// What a write costs whose condition did not hold: as much as if it had, by the item that is there. An error reports no
-/// units.
+/// What a write costs whose condition did not hold: as much as if it had, by the item that is
+/// there. An error reports no units.
 pub fn of_refusal(request: &Value, response: &Value) -> f64 {
     let kind = response["__type"].as_str().unwrap_or_default();
     if kind.ends_with("ConditionalCheckFailedException") {

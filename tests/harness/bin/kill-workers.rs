@@ -1,11 +1,12 @@
-//! Kills workers while they work, as often as wished, and proves that nothing is lost and nothing is counted twice.
+//! Kills workers while they work, as often as wished, and proves that nothing is lost and nothing
+//! is counted twice.
 
 use clap::Parser;
 use std::io::Write;
 use tests::kills::{Plan, run};
 
-/// Kill really built workers with SIGKILL at random moments under load, and compare what the service says of each object
-/// with the truth.
+/// Kill really built workers with SIGKILL at random moments under load, and compare what the
+/// service says of each object with the truth.
 ///
 /// DynamoDB is on disk, in a directory of its own for this run. It takes some minutes.
 #[derive(Debug, Parser)]

@@ -15,8 +15,8 @@ use std::thread;
 use tests::sim::overload::{self, Overload};
 use tests::sim::{Report, Stats, replay_command, run};
 
-/// Runs the whole service through random schedules: the real handlers over the real AWS SDK clients, against services
-/// that fail at random, on a clock of their own.
+/// Runs the whole service through random schedules: the real handlers over the real AWS SDK
+/// clients, against services that fail at random, on a clock of their own.
 #[derive(Parser)]
 struct Options {
     /// How many schedules to run.
@@ -28,7 +28,8 @@ struct Options {
     /// Run only this seed's schedule, and show everything that happens in it.
     #[arg(long, conflicts_with_all = ["schedules", "first_seed"])]
     seed: Option<u64>,
-    /// Run no random schedule, but ten tasks of so many objects at once on a store that deletes 2,500 a second.
+    /// Run no random schedule, but ten tasks of so many objects at once on a store that deletes
+    /// 2,500 a second.
     #[arg(long, value_name = "OBJECTS", conflicts_with_all = ["schedules", "first_seed", "seed"])]
     overload: Option<usize>,
     /// How many run at once.

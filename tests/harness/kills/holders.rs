@@ -1,5 +1,6 @@
-//! Who holds which chunk, as the calls that arrive at the services tell: a delete may arrive only under its worker's claim, and
-//! that must be the newest. Else it could remove an object that was inserted again.
+//! Who holds which chunk, as the calls that arrive at the services tell: a delete may arrive only
+//! under its worker's claim, and that must be the newest. Else it could remove an object that was
+//! inserted again.
 
 use super::World;
 use crate::bench::attribute;
@@ -50,7 +51,8 @@ fn text(call: &[u8]) -> String {
     String::from_utf8_lossy(call).chars().take(300).collect()
 }
 
-/// The task and the chunk that a delete is for: an index is named like its task, an object ends with its position.
+/// The task and the chunk that a delete is for: an index is named like its task, an object ends
+/// with its position.
 fn deleted_chunk(call: &[u8]) -> Option<(String, usize)> {
     let call: Value = serde_json::from_slice(call).ok()?;
     let index = call["indexName"].as_str()?.to_owned();

@@ -1,11 +1,12 @@
-//! The wire from one worker to the services: slow, so that there is time to be killed at each step, and with a memory of what
-//! is under way.
+//! The wire from one worker to the services: slow, so that there is time to be killed at each step,
+//! and with a memory of what is under way.
 //!
-//! It is a proxy on a socket and not a hook of `wire.rs`, since a worker is a process of its own, and what it has sent must outlive
-//! it.
+//! It is a proxy on a socket and not a hook of `wire.rs`, since a worker is a process of its own,
+//! and what it has sent must outlive it.
 //!
-//! A request that has arrived here goes on to its service, be its sender dead or not, and one whose sender is dead may take long:
-//! so a killed worker's delete may be carried out well after its death, as in a real network.
+//! A request that has arrived here goes on to its service, be its sender dead or not, and one whose
+//! sender is dead may take long: so a killed worker's delete may be carried out well after its
+//! death, as in a real network.
 
 use super::World;
 use fastrand::Rng;
@@ -92,8 +93,8 @@ impl Step {
     }
 }
 
-/// The longest that a call without a sender is under way; the shortest is half of it. No call of a worker takes longer than 10
-/// seconds.
+/// The longest that a call without a sender is under way; the shortest is half of it. No call of a
+/// worker takes longer than 10 seconds.
 const STRAY: Duration = Duration::from_secs(9);
 
 /// One worker's wire.

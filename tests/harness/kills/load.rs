@@ -1,5 +1,5 @@
-//! The load: tasks small and large, some of whose objects are not in the index, as long as there are kills to come; and
-//! callers who cancel and restart them.
+//! The load: tasks small and large, some of whose objects are not in the index, as long as there
+//! are kills to come; and callers who cancel and restart them.
 
 use super::World;
 use crate::run_body;

@@ -121,8 +121,9 @@ pub(super) async fn open(world: &World) -> String {
     open.take(MAX_FAULTS).collect::<Vec<_>>().join("\n")
 }
 
-/// Compares each task's outcomes with the truth. `finally`: after everything has been restarted until it was done; before
-/// that, objects of a canceled task may remain, and a worker that was killed too often may have been given up on.
+/// Compares each task's outcomes with the truth. `finally`: after everything has been restarted
+/// until it was done; before that, objects of a canceled task may remain, and a worker that was
+/// killed too often may have been given up on.
 ///
 /// # Panics
 /// Names the first differences.

@@ -1,6 +1,8 @@
-//! The workers: fed with batches as Lambda's event source mapping does it, killed at random moments, replaced.
+//! The workers: fed with batches as Lambda's event source mapping does it, killed at random
+//! moments, replaced.
 //!
-//! A batch is received, carried out and deleted in three steps, since a worker may be killed between them.
+//! A batch is received, carried out and deleted in three steps, since a worker may be killed
+//! between them.
 
 use super::line::Line;
 use super::{WORKER_TIMEOUT, World};

@@ -64,14 +64,16 @@ impl Front {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    /// From now on every response takes so long, so that what a client sends without waiting for responses is one round trip.
+    /// From now on every response takes so long, so that what a client sends without waiting for
+    /// responses is one round trip.
     pub fn delay_answers(&self, by: Duration) {
         let millis = by.as_millis().try_into().expect("a short time");
         self.seen.latency_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// How often a client sent something and waited for the response, since this was last asked. Logging in does not count.
-    /// Only of one client at a time, and with responses that take a while.
+    /// How often a client sent something and waited for the response, since this was last asked.
+    /// Logging in does not count. Only of one client at a time, and with responses that take a
+    /// while.
     pub fn round_trips(&self) -> usize {
         self.seen.round_trips.swap(0, Ordering::Relaxed)
     }

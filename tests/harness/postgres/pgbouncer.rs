@@ -25,7 +25,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// Starts one in this pool mode. `None`, and it says so, where there is no such program; `.ci/run` installs it.
+    /// Starts one in this pool mode. `None`, and it says so, where there is no such program;
+    /// `.ci/run` installs it.
     ///
     /// # Panics
     /// When it does not start, or is missing in `.ci/run`.

@@ -1,4 +1,5 @@
-//! The server's programs: those that a variable names, or those of a Python package that is fetched once.
+//! The server's programs: those that a variable names, or those of a Python package that is fetched
+//! once.
 
 use crate::files::in_repository;
 use std::fs;
@@ -9,7 +10,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::OnceCell;
 
-/// Names the directory of a PostgreSQL with pgvector, which has `bin/postgres`, `lib` and `share`; or that of the package.
+/// Names the directory of a PostgreSQL with pgvector, which has `bin/postgres`, `lib` and `share`;
+/// or that of the package.
 const VARIABLE: &str = "TEST_POSTGRES";
 /// The Python package that carries one, and the hashes of its files. `.ci/run` installs it, too.
 const LOCK: &str = include_str!("../../../.ci/python/postgres.txt");
@@ -55,7 +57,8 @@ impl Home {
         };
         home.own(&home.path);
         if is_root {
-            // The programs may be where only root can go. They find their libraries by the way there.
+            // The programs may be where only root can go. They find their libraries by the way
+            // there.
             let (from, to) = (home.programs.clone(), home.path.join("programs"));
             let inner = programs_in(&from);
             for part in ["bin", "lib", "share"] {

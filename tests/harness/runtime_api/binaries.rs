@@ -1,4 +1,5 @@
-//! Building the functions. `cargo test` builds no other package's binaries, so the tests ask for them.
+//! Building the functions. `cargo test` builds no other package's binaries, so the tests ask for
+//! them.
 
 use crate::files::in_repository;
 use serde_json::Value;
@@ -10,8 +11,8 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-/// How long the build may take. With `cargo test` just done only the functions are left to link; it may also have to wait for
-/// another build to end.
+/// How long the build may take. With `cargo test` just done only the functions are left to link; it
+/// may also have to wait for another build to end.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 type Binaries = BTreeMap<String, PathBuf>;
@@ -32,8 +33,9 @@ pub(super) async fn built(function: &str) -> PathBuf {
     }
 }
 
-/// Builds the functions beside this test or program, from the dependencies that were compiled for it: profile and target directory are
-/// this test's, and so are the dependencies' features, since this package is selected too.
+/// Builds the functions beside this test or program, from the dependencies that were compiled for
+/// it: profile and target directory are this test's, and so are the dependencies' features, since
+/// this package is selected too.
 async fn build() -> Result<Binaries, String> {
     let test = std::env::current_exe().map_err(|error| error.to_string())?;
     // <target directory>/<profile's directory>/deps/<test>, or without `deps` when it is a program
@@ -46,7 +48,8 @@ async fn build() -> Result<Binaries, String> {
     let mut cargo = Command::from(cargo());
     cargo
         .args(["build", "--workspace", "--exclude", "local", "--bins"])
-        // All that this test was built from is here already, and the functions are built from no more.
+        // All that this test was built from is here already, and the functions are built from no
+        // more.
         .args(["--locked", "--offline"])
         .arg("--message-format=json-render-diagnostics")
         .arg("--target-dir")
@@ -74,8 +77,8 @@ async fn build() -> Result<Binaries, String> {
 pub fn cargo() -> std::process::Command {
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.current_dir(in_repository(""));
-    // Cargo tells a test which package it is of. Build scripts that watch these variables (ring's does) would run again, and
-    // all that depends on them would be compiled again.
+    // Cargo tells a test which package it is of. Build scripts that watch these variables (ring's
+    // does) would run again, and all that depends on them would be compiled again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

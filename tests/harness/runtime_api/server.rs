@@ -1,5 +1,5 @@
-//! A Lambda Runtime API on loopback, for one function: hands it invocations, one at a time, and takes its responses
-//! ("Using the Lambda runtime API", AWS Lambda Developer Guide).
+//! A Lambda Runtime API on loopback, for one function: hands it invocations, one at a time, and
+//! takes its responses ("Using the Lambda runtime API", AWS Lambda Developer Guide).
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -102,12 +102,14 @@ impl RuntimeApi {
         }
     }
 
-    /// Waits until the function asks for an event, or returns at once if it has since the last time.
+    /// Waits until the function asks for an event, or returns at once if it has since the last
+    /// time.
     pub(super) async fn asked(&self) {
         self.state.asked.notified().await;
     }
 
-    /// What the function did that the Runtime API does not allow, and errors of its start that it reported.
+    /// What the function did that the Runtime API does not allow, and errors of its start that it
+    /// reported.
     pub(super) fn complaints(&self) -> Vec<String> {
         self.state.complaints.lock().expect("not poisoned").clone()
     }

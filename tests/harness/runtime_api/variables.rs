@@ -1,4 +1,5 @@
-//! The environment of a function: the variables that `template.yaml` names for it, and those that Lambda sets itself.
+//! The environment of a function: the variables that `template.yaml` names for it, and those that
+//! Lambda sets itself.
 
 use crate::files::in_repository;
 use local::{DEFAULT_VECTOR_STORES, NAME, Running};
@@ -31,7 +32,8 @@ pub(super) fn of_lambda(function: &str, runtime_api: SocketAddr) -> Vec<(String,
         .into()
 }
 
-/// The variables that `template.yaml` names for a function, with values that fit `running`, and where the services are.
+/// The variables that `template.yaml` names for a function, with values that fit `running`, and
+/// where the services are.
 pub(super) fn of(function: &str, running: &Running) -> Vec<(String, String)> {
     let names = template_variables(function).into_iter();
     let endpoints = [
@@ -67,7 +69,8 @@ fn value_of(name: &str, running: &Running) -> String {
     value.to_owned()
 }
 
-/// The names of the variables that `template.yaml` sets for a function: those of all functions and its own.
+/// The names of the variables that `template.yaml` sets for a function: those of all functions and
+/// its own.
 ///
 /// # Panics
 /// When the template has no such function.

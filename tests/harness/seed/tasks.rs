@@ -25,8 +25,8 @@ pub const SHARDS: usize = 4;
 
 type Item = HashMap<String, AttributeValue>;
 
-/// Writes so many tasks: copies, in all but names and times, of tasks that the service itself made and brought into each
-/// status.
+/// Writes so many tasks: copies, in all but names and times, of tasks that the service itself made
+/// and brought into each status.
 pub async fn fill(running: &Running, tasks: usize) {
     let originals = originals(running).await;
     let now = Clock::System.now().timestamp();
@@ -54,8 +54,9 @@ pub async fn fill(running: &Running, tasks: usize) {
     write(running, &mut items).await;
 }
 
-/// Writes so many pending tasks, a second apart: copies, in all but names and times, of one that the service itself made. Only the
-/// newest of each of the [`SHARDS`] is due; the others are in an hour.
+/// Writes so many pending tasks, a second apart: copies, in all but names and times, of one that
+/// the service itself made. Only the newest of each of the [`SHARDS`] is due; the others are in an
+/// hour.
 pub async fn leave_pending(running: &Running, tasks: usize) {
     let objects: Vec<_> = object_ids(1, 10).collect();
     run(running, run_body("common", "pending", &objects).to_string()).await;
@@ -127,7 +128,8 @@ async fn originals(running: &Running) -> HashMap<&'static str, Item> {
         let ended = async || has_ended(&running.clients.dynamodb, status).await;
         until(Instant::now(), ended).await;
         let mut item = take_out(running, status).await;
-        // The other three differ from an ended one by their status, and by what an ended one has to show.
+        // The other three differ from an ended one by their status, and by what an ended one has to
+        // show.
         item.insert("status".to_owned(), AttributeValue::S(status.to_owned()));
         if !["done", "failed"].contains(&status) {
             item.remove("failed_head");

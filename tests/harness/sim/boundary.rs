@@ -108,8 +108,9 @@ impl Fault {
 const ID: &str = "task";
 const TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 
-/// Plays `scenario` with a small or a large task; `fault` befalls the call of that number, counted from 0 once the
-/// scenario has begun. Then queue and sweeper run on. Returns also how many calls the scenario itself made.
+/// Plays `scenario` with a small or a large task; `fault` befalls the call of that number, counted
+/// from 0 once the scenario has begun. Then queue and sweeper run on. Returns also how many calls
+/// the scenario itself made.
 ///
 /// # Panics
 /// When the simulation itself is wrong.
@@ -146,8 +147,8 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
         }
         stage.act(scenario).await;
         let calls = world.with(|state| state.stats.calls) - began;
-        // What the SDK notices it sends again, and that goes through: a write that meets itself is success. Nobody has to
-        // wait for the sweeper.
+        // What the SDK notices it sends again, and that goes through: a write that meets itself is
+        // success. Nobody has to wait for the sweeper.
         if matches!(fault, Some((_, Fault::Unsent | Fault::ResponseLost))) && scenario.works() {
             let (open, message) =
                 world.with(|state| (state.checks.open_tasks(), state.queue.next_visible()));
@@ -265,7 +266,8 @@ impl Stage {
         }
     }
 
-    /// All faults are over: everything comes to rest, and each object has the outcome that the index gives it.
+    /// All faults are over: everything comes to rest, and each object has the outcome that the
+    /// index gives it.
     async fn finish(&self, scenario: Scenario) {
         self.service.recover().await;
         let status = self.status();
@@ -283,7 +285,8 @@ impl Stage {
             self.service.recover().await;
         }
         let is_gone = |key: &String| match scenario {
-            // `o-1` was deleted, and inserted again by others: only a restart of everything finds it.
+            // `o-1` was deleted, and inserted again by others: only a restart of everything finds
+            // it.
             Scenario::WorkWithoutStore => false,
             Scenario::WorkOnBadIds => key != "o-0" && key != "o-3" && present().contains(key),
             _ => present().contains(key),
@@ -291,7 +294,8 @@ impl Stage {
         let expected: Vec<_> = objects()
             .into_iter()
             .map(|key| match is_gone(&key) {
-                // In the second attempt, what was deleted in the first is not there, if nobody inserted it again.
+                // In the second attempt, what was deleted in the first is not there, if nobody
+                // inserted it again.
                 true if scenario == Scenario::RestartAll && key != "o-1" => (key, "failed"),
                 true => (key, "deleted"),
                 false => (key, "failed"),

@@ -1,7 +1,8 @@
 //! What must hold. Numbers in brackets are those of the contract's invariants.
 //!
-//! `writes.rs` reads every committed write, `deletes.rs` every delete call, `objects.rs` knows what is true of each
-//! object, `responses.rs` reads what callers are told, `end.rs` where everything stands in the end.
+//! `writes.rs` reads every committed write, `deletes.rs` every delete call, `objects.rs` knows what
+//! is true of each object, `responses.rs` reads what callers are told, `end.rs` where everything
+//! stands in the end.
 
 mod deletes;
 mod end;
@@ -62,7 +63,8 @@ struct ChunkTruth {
     image: ChunkImage,
     /// Who made the newest claim.
     owner: ProcessId,
-    /// The task was no longer at work when the newest claim was made, which must make no delete call.
+    /// The task was no longer at work when the newest claim was made, which must make no delete
+    /// call.
     is_late: bool,
     /// When its last delete call started, or ended with a response.
     last_delete: Option<u64>,

@@ -15,7 +15,8 @@ use tokio::time::sleep;
 const MOST_CALLS: u32 = 1_000;
 
 tokio::task_local! {
-    /// The process that the running future is a part of. The SDK polls its connector within the caller's task.
+    /// The process that the running future is a part of. The SDK polls its connector within the
+    /// caller's task.
     pub(crate) static PROCESS: ProcessId;
 }
 
@@ -64,8 +65,8 @@ pub(super) fn current_process() -> ProcessId {
     PROCESS.try_with(|process| *process).unwrap_or(0)
 }
 
-/// Carries one request. The service serves it in a task of its own: a request that was sent arrives though its sender
-/// stops waiting or dies.
+/// Carries one request. The service serves it in a task of its own: a request that was sent arrives
+/// though its sender stops waiting or dies.
 async fn carry(world: &World, request: &HttpRequest) -> Outcome {
     let process = current_process();
     if world.with(|state| state.life(process)) == Life::Killed {

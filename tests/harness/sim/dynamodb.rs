@@ -1,5 +1,5 @@
-//! DynamoDB: the embedded one, called in process, with what it does not have by itself: conflicts of transactions, batches
-//! of which a part is not processed, and an index and weak reads that lag.
+//! DynamoDB: the embedded one, called in process, with what it does not have by itself: conflicts
+//! of transactions, batches of which a part is not processed, and an index and weak reads that lag.
 
 use super::connector::{Call, Response};
 use super::world::{ProcessId, State};
@@ -26,7 +26,8 @@ pub(crate) struct Table {
     copy: Option<Copy>,
     /// Whether requests keep their idempotency token. The service must not rely on it.
     pub(crate) keep_tokens: bool,
-    /// How long a transaction holds its items, and until when each is held. Whoever comes meanwhile is refused.
+    /// How long a transaction holds its items, and until when each is held. Whoever comes meanwhile
+    /// is refused.
     pub(crate) hold: TimeDelta,
     held: BTreeMap<String, DateTime<Utc>>,
 }
@@ -229,7 +230,8 @@ impl State {
     }
 }
 
-/// A transaction canceled because another one is under way on some of its items, or because they are throttled.
+/// A transaction canceled because another one is under way on some of its items, or because they
+/// are throttled.
 pub(super) fn canceled(body: &Value, rng: &mut Rng) -> Value {
     let parts = body["TransactItems"].as_array().map_or(1, Vec::len);
     let certain = rng.usize(0..parts.max(1));

@@ -3,8 +3,8 @@
 use fastrand::Rng;
 use std::time::Duration;
 
-/// The longest that a request to the store takes to arrive, whether or not its sender still waits or lives. The lease's
-/// margin rests on it.
+/// The longest that a request to the store takes to arrive, whether or not its sender still waits
+/// or lives. The lease's margin rests on it.
 const LONGEST_WAY_TO_THE_STORE: Duration = Duration::from_secs(10);
 /// The same for all others: what guards them does not depend on time.
 pub(crate) const LONGEST_WAY: Duration = Duration::from_secs(180);
@@ -29,7 +29,8 @@ pub(crate) enum Fate {
     ResponseLost { noticed: bool },
     /// The service refuses it unserved, with this status and error.
     Refused(u16, &'static str),
-    /// The service serves a part of it and then fails (a delete), or reports a part as not processed (a batch).
+    /// The service serves a part of it and then fails (a delete), or reports a part as not
+    /// processed (a batch).
     Partly,
 }
 

@@ -1,5 +1,5 @@
-//! Ten large tasks at once on a store that is too slow for them: all finish, and none is failed for having waited or been
-//! throttled.
+//! Ten large tasks at once on a store that is too slow for them: all finish, and none is failed for
+//! having waited or been throttled.
 
 use super::faults::Planner;
 use super::index::Rate;
@@ -39,7 +39,8 @@ pub struct Outcome {
     pub took: TimeDelta,
 }
 
-/// Creates the tasks, lets workers and sweeper run until they are at rest, and checks them. Every second object is there.
+/// Creates the tasks, lets workers and sweeper run until they are at rest, and checks them. Every
+/// second object is there.
 ///
 /// # Panics
 /// When the simulation itself is wrong.

@@ -1,5 +1,6 @@
-//! SQS: one queue, which may lose, repeat, delay and reorder. It is not `crate::queue` over the embedded SQS, since that one goes by
-//! the system's clock and draws nothing from the schedule's seed.
+//! SQS: one queue, which may lose, repeat, delay and reorder. It is not `crate::queue` over the
+//! embedded SQS, since that one goes by the system's clock and draws nothing from the schedule's
+//! seed.
 
 use super::connector::{Call, Response};
 use super::world::State;

@@ -1,5 +1,5 @@
-//! What happens by itself once faults stop: the queue and the sweeper run on until everything is at rest. Then all that
-//! must hold at rest is checked.
+//! What happens by itself once faults stop: the queue and the sweeper run on until everything is at
+//! rest. Then all that must hold at rest is checked.
 
 use super::faults::{LONGEST_WAY, Planner};
 use super::service::Service;
@@ -50,7 +50,8 @@ impl Service {
                 return;
             };
             let due = DateTime::from_timestamp_secs(due).unwrap_or(DateTime::<Utc>::MAX_UTC);
-            // Sweeps with nothing due do nothing, so time goes on to the first that finds something.
+            // Sweeps with nothing due do nothing, so time goes on to the first that finds
+            // something.
             let next_sweep = due.max(self.now() + TimeDelta::seconds(1));
             match next_message {
                 Some(visible) if visible <= next_sweep => self.wait_until(visible).await,

@@ -1,5 +1,5 @@
-//! One random schedule: callers, workers, sweepers and others at work while things go wrong, then calm, and all that must
-//! hold.
+//! One random schedule: callers, workers, sweepers and others at work while things go wrong, then
+//! calm, and all that must hold.
 
 use super::faults::Planner;
 use super::service::{Service, Trust};
@@ -41,8 +41,8 @@ pub fn run(seed: u64) -> Report {
     run_with(seed, Trust::ReadBack)
 }
 
-/// Runs the schedule of this seed with a service that, where it reads back what it deleted, takes whatever it finds for a
-/// deletion.
+/// Runs the schedule of this seed with a service that, where it reads back what it deleted, takes
+/// whatever it finds for a deletion.
 ///
 /// # Panics
 /// When the simulation itself is wrong.
@@ -65,8 +65,8 @@ fn run_with(seed: u64, read_back: Trust) -> Report {
     })
 }
 
-/// Runs `simulation` on a clock that goes on by itself when all wait. The SDK and the worker draw their jitter from the
-/// thread's generator, so it is seeded.
+/// Runs `simulation` on a clock that goes on by itself when all wait. The SDK and the worker draw
+/// their jitter from the thread's generator, so it is seeded.
 pub(super) fn on_paused_time<T>(seed: u64, simulation: impl Future<Output = T>) -> T {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -195,7 +195,8 @@ async fn play(world: &World, shape: Shape, trust: Trust) {
             }
         });
     }
-    // What is not deleted is tried again, or everything: what a dead worker left is told apart now at the latest.
+    // What is not deleted is tried again, or everything: what a dead worker left is told apart now
+    // at the latest.
     let all = world.with(|state| state.rng.bool());
     for (id, status) in world.with(|state| state.checks.statuses()) {
         if !all && status == TaskStatus::Done {

@@ -72,7 +72,8 @@ impl Service {
             // It measures real streams; here every body is there at once.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        // The SDK keeps its count of retries for a process's whole life, which would tie one schedule to those before it.
+        // The SDK keeps its count of retries for a process's whole life, which would tie one
+        // schedule to those before it.
         let partition = || {
             RetryPartition::custom("simulation")
                 .token_bucket(TokenBucket::default())

@@ -132,7 +132,8 @@ impl State {
 }
 
 impl Service {
-    /// Hands the next records of the stream to the function, as Lambda does. `false`: there are none.
+    /// Hands the next records of the stream to the function, as Lambda does. `false`: there are
+    /// none.
     pub(crate) async fn tell(&self) -> bool {
         let batch = self.world.with(|state| {
             let most = state.rng.usize(1..=25);

@@ -1,5 +1,5 @@
-//! Deletes that the index acknowledges and does not do, does in part, or cannot confirm yet; and the store of the port that
-//! says so.
+//! Deletes that the index acknowledges and does not do, does in part, or cannot confirm yet; and
+//! the store of the port that says so.
 
 use super::connector::current_process;
 use super::world::{ProcessId, State, World};
@@ -17,15 +17,17 @@ const FOR_EVER: u32 = u32::MAX;
 pub(crate) struct Unsound {
     /// So many deletes leave the object as it is.
     pub(crate) keeps: u32,
-    /// So many deletes of an object that was inserted take a part of it each, and the next one takes the rest.
+    /// So many deletes of an object that was inserted take a part of it each, and the next one
+    /// takes the rest.
     pub(crate) parts: u32,
     /// For so long a delete cannot be confirmed. Existence checks are current nevertheless.
     pub(crate) unconfirmed: TimeDelta,
 }
 
 impl Unsound {
-    /// Draws how deletes of one key go, by the chances that they are kept, go in parts, and are not confirmed at once. `None`:
-    /// they go as they should. Those of a gentle schedule do not make a task fail.
+    /// Draws how deletes of one key go, by the chances that they are kept, go in parts, and are not
+    /// confirmed at once. `None`: they go as they should. Those of a gentle schedule do not make a
+    /// task fail.
     pub(crate) fn draw(rng: &mut Rng, chances: [f64; 3], is_gentle: bool) -> Option<Self> {
         let [is_kept, has_parts, is_unconfirmed] = chances.map(|chance| rng.f64() < chance);
         if !is_kept && !has_parts && !is_unconfirmed {
@@ -106,8 +108,8 @@ impl UnsoundKey {
     }
 }
 
-/// The store of an adapter, in front of which the simulation says what the index's own protocol has no words for: that a
-/// delete took a part, and that it cannot be confirmed yet.
+/// The store of an adapter, in front of which the simulation says what the index's own protocol has
+/// no words for: that a delete took a part, and that it cannot be confirmed yet.
 pub(super) struct UnsoundStore {
     pub(super) world: World,
     pub(super) store: Arc<dyn VectorStore>,
@@ -156,7 +158,8 @@ impl State {
             .collect()
     }
 
-    /// What became of an object of which so many parts were taken before the delete, and of which the adapter says this.
+    /// What became of an object of which so many parts were taken before the delete, and of which
+    /// the adapter says this.
     fn after_delete(
         &mut self,
         process: ProcessId,

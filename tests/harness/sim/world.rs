@@ -227,7 +227,8 @@ impl State {
         *self.stats.faults.entry(kind).or_default() += 1;
     }
 
-    /// Writes an event into the trace. It must not hold anything random that the seed does not decide, such as a UUID.
+    /// Writes an event into the trace. It must not hold anything random that the seed does not
+    /// decide, such as a UUID.
     pub(crate) fn note(&mut self, process: ProcessId, what: &str) {
         let ms = (self.now() - noon()).num_milliseconds();
         let kind = self.processes.get(&process).map_or("world", |p| p.kind);

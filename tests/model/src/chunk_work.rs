@@ -1,4 +1,5 @@
-//! A worker on a chunk, up to its claim and the read of the task that follows it: read, look, one guarded write, read.
+//! A worker on a chunk, up to its claim and the read of the task that follows it: read, look, one
+//! guarded write, read.
 
 use crate::invariants::Invariant;
 use crate::process::{Claim, Finding, Job, Sight, Stage, Worker};
@@ -200,8 +201,8 @@ fn held_after(model: &Model, job: Job, sight: Sight, token: u8, late: bool) -> W
     Worker::Holds(claim, Stage::Claimed(known.map(Finding::Is)))
 }
 
-/// It reads the task after its claim. If the task is still at work, the claim leads to a delete call, or to what is known already;
-/// else it is released.
+/// It reads the task after its claim. If the task is still at work, the claim leads to a delete
+/// call, or to what is known already; else it is released.
 pub fn read_task(
     model: &Model,
     state: &State,
@@ -229,7 +230,8 @@ pub fn read_task(
     steps.add(Who::Worker(side), what, About::Chunk(claim.chunk), next);
 }
 
-/// Could not look: the chunk is due again later. An answer that is lost here changes nothing: there is no more to do.
+/// Could not look: the chunk is due again later. An answer that is lost here changes nothing: there
+/// is no more to do.
 fn put_off(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
     let stored = *state.chunks.at(job.chunk);

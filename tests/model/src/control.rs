@@ -71,7 +71,8 @@ fn call_again(model: &Model, state: &State, lost: LostCall, steps: &mut Steps) {
             steps.add(who, "sent again, is refused", About::Task, next);
             steps.breaks(Invariant::Retries, lost.on_record);
         }
-        // Another call of the same kind came between. A caller that cannot have this names the attempt.
+        // Another call of the same kind came between. A caller that cannot have this names the
+        // attempt.
         Some(mut again) => {
             send_message(&mut again, lost.call);
             steps.add(who, "sent again, takes effect again", About::Task, again);

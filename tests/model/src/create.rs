@@ -1,4 +1,5 @@
-//! Creating the task: the ids under a name of their own first, then one put if there is no such task, then the message.
+//! Creating the task: the ids under a name of their own first, then one put if there is no such
+//! task, then the message.
 
 use crate::invariants::Invariant;
 use crate::process::Creator;

@@ -1,4 +1,5 @@
-//! What nobody in particular does: time passes, requests arrive, messages get lost, processes die, the sweeper sweeps.
+//! What nobody in particular does: time passes, requests arrive, messages get lost, processes die,
+//! the sweeper sweeps.
 
 use crate::invariants::Invariant;
 use crate::process::{Stage, Worker};
@@ -30,8 +31,8 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     }
 }
 
-/// The sweeper sends the whole message of a task that is due, which an open task always is at some time. Where that
-/// message is on the queue already, another one is a duplicate.
+/// The sweeper sends the whole message of a task that is due, which an open task always is at some
+/// time. Where that message is on the queue already, another one is a duplicate.
 fn sweep(model: &Model, state: &State, steps: &mut Steps) {
     let Some(task) = state.task.filter(|_| model.variant != Variant::NoSweeper) else {
         return;
@@ -49,8 +50,8 @@ fn sweep(model: &Model, state: &State, steps: &mut Steps) {
     }
 }
 
-/// A lease is over some time after its holder's invocation has ended. Until then what the holder sent may arrive; after
-/// that it cannot.
+/// A lease is over some time after its holder's invocation has ended. Until then what the holder
+/// sent may arrive; after that it cannot.
 fn lease(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     let chunk = state.chunks.at(side);
     let held = Side::BOTH
@@ -91,7 +92,8 @@ fn object(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     }
 }
 
-/// The store changes its ways with an object. That it deletes one and then cannot confirm it is a change between the two.
+/// The store changes its ways with an object. That it deletes one and then cannot confirm it is a
+/// change between the two.
 fn store(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     let changes = [
         (true, Store::Deletes, "the store deletes again"),

@@ -1,4 +1,5 @@
-//! A worker takes a message. One for the whole task it answers with one for each chunk that there is work on.
+//! A worker takes a message. One for the whole task it answers with one for each chunk that there
+//! is work on.
 
 use crate::process::{FanOut, Worker};
 use crate::queue::Message;
@@ -51,7 +52,8 @@ fn on_message(model: &Model, state: &State, (attempt, chunk): Message) -> Worker
     }
 }
 
-/// It reads which chunks are open and not leased. Each may be due: one that is not is one whose message is lost.
+/// It reads which chunks are open and not leased. Each may be due: one that is not is one whose
+/// message is lost.
 pub fn read_chunks(model: &Model, state: &State, side: Side, read: FanOut, steps: &mut Steps) {
     let Some(task) = state.task else { return };
     let mut next = *state;

@@ -1,8 +1,9 @@
 //! What must always hold, by the numbers of the design.
 //!
-//! What can be seen from the two ends of a step is checked here. What depends on who takes the step is checked where the step is
-//! made: a claim or a call after a cancel, a late delete, a wrong *deleted* or *not found*, a retried write. Whether a task
-//! can end is checked once all states are known.
+//! What can be seen from the two ends of a step is checked here. What depends on who takes the step
+//! is checked where the step is made: a claim or a call after a cancel, a late delete, a wrong
+//! *deleted* or *not found*, a retried write. Whether a task can end is checked once all states are
+//! known.
 
 use crate::process::{Call, Creator};
 use crate::state::{Outcome, Side, State, Status, Task};
@@ -30,7 +31,8 @@ pub enum Invariant {
     LateDelete,
     /// 9: from everywhere the task can end, and nothing healthy fails.
     Ends,
-    /// 11: what counts as deleted was gone, and what the service deleted is never reported as not found.
+    /// 11: what counts as deleted was gone, and what the service deleted is never reported as not
+    /// found.
     ExactOutcomes,
     /// 12: a write that is sent again takes effect once and counts as success.
     Retries,
@@ -192,7 +194,8 @@ fn fence(before: &State, after: &State) -> bool {
     })
 }
 
-/// Only an object that is kept, or tries that ended without progress and not because of throttling, fail a task.
+/// Only an object that is kept, or tries that ended without progress and not because of throttling,
+/// fail a task.
 fn healthy(model: &Model, after: &State) -> bool {
     model.scenario.may_fail() || after.task.is_none_or(|task| task.status != Status::Failed)
 }

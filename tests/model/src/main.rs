@@ -1,6 +1,7 @@
 //! Searches every scenario, then shows what each broken variant breaks, and how.
 //!
-//! `cargo run --release -p model`; with `-- WORD` only the scenarios and variants that have the word in their names.
+//! `cargo run --release -p model`; with `-- WORD` only the scenarios and variants that have the
+//! word in their names.
 
 use model::scenario::Scenario;
 use model::search::{Report, search};

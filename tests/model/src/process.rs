@@ -45,7 +45,8 @@ pub struct Claim {
     pub late: bool,
     /// It is the last try.
     pub last_try: bool,
-    /// How many delete calls it has begun, counted as far as [`MAX_CALLS`](crate::state::MAX_CALLS).
+    /// How many delete calls it has begun, counted as far as
+    /// [`MAX_CALLS`](crate::state::MAX_CALLS).
     pub calls: u8,
     /// A confirming read found the object kept.
     pub kept: bool,
@@ -67,8 +68,8 @@ pub enum Finding {
 /// How far a claim's holder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// The claim is made, and what it comes to may be known already. The task is to be read, which may have been canceled or
-    /// restarted before.
+    /// The claim is made, and what it comes to may be known already. The task is to be read, which
+    /// may have been canceled or restarted before.
     Claimed(Option<Finding>),
     /// The object was there and the task is at work. No delete call has been made.
     AtWork,
@@ -80,13 +81,15 @@ pub enum Stage {
     Throttled,
     /// A delete call failed, and may have been carried out.
     Unsure,
-    /// A delete call left the object, kept for the first time, or a part of it: there is to be a further one.
+    /// A delete call left the object, kept for the first time, or a part of it: there is to be a
+    /// further one.
     Left,
     /// It is known what is to be recorded.
     Settling(Finding),
     /// It was recorded and the answer lost: it is sent again.
     SettlingAgain(Finding),
-    /// The chunk's part is recorded, the counters' is not. Only where a variant settles in two writes.
+    /// The chunk's part is recorded, the counters' is not. Only where a variant settles in two
+    /// writes.
     Counting(Outcome),
 }
 
@@ -108,7 +111,8 @@ pub enum Worker {
     ChunkRead(Job),
     /// It has looked.
     Looked(Job, Sight),
-    /// It has claimed the chunk, by this name (too late, see [`Claim::late`]), and the answer was lost: the claim is sent again.
+    /// It has claimed the chunk, by this name (too late, see [`Claim::late`]), and the answer was
+    /// lost: the claim is sent again.
     ClaimAgain(Job, Sight, u8, bool),
     /// It holds a claim.
     Holds(Claim, Stage),

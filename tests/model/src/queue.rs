@@ -2,7 +2,8 @@
 
 use crate::state::Side;
 
-/// The queue. Two equal messages are one here, and every message may be delivered more than once, in any order.
+/// The queue. Two equal messages are one here, and every message may be delivered more than once,
+/// in any order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Messages(u16);
 

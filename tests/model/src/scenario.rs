@@ -1,13 +1,15 @@
 //! What may happen in a search: who is there, and which faults.
 //!
-//! Within a scenario a fault that is allowed may happen any number of times, at any moment and to anybody; only restarts are
-//! counted. That the searches end all the same is due to the protocol: tries end, and attempts only come with restarts.
+//! Within a scenario a fault that is allowed may happen any number of times, at any moment and to
+//! anybody; only restarts are counted. That the searches end all the same is due to the protocol:
+//! tries end, and attempts only come with restarts.
 //!
-//! Everything at once is searched for a task of one chunk. With two chunks there are too many states for that, so there each
-//! pair of faults that has to do with the other chunk, or with the fan-out, comes together in one scenario at least.
+//! Everything at once is searched for a task of one chunk. With two chunks there are too many
+//! states for that, so there each pair of faults that has to do with the other chunk, or with the
+//! fan-out, comes together in one scenario at least.
 //!
-//! A store that keeps objects, cannot confirm or deletes in part is not in "everything" but has scenarios of its own: one has
-//! all but lost answers, one all but a second worker.
+//! A store that keeps objects, cannot confirm or deletes in part is not in "everything" but has
+//! scenarios of its own: one has all but lost answers, one all but a second worker.
 
 /// The setting of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +18,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// Whether each object is in the index at first.
     pub present: [bool; 2],
-    /// How many creates there are, each with a request of its own; with none the task is there at first.
+    /// How many creates there are, each with a request of its own; with none the task is there at
+    /// first.
     pub creates: u8,
     /// How many chunks.
     pub chunks: u8,
@@ -53,7 +56,8 @@ pub struct Scenario {
 }
 
 impl Scenario {
-    /// Whether a task may fail. Neither lost messages nor a store that throttles or deletes in part are a reason.
+    /// Whether a task may fail. Neither lost messages nor a store that throttles or deletes in part
+    /// are a reason.
     pub fn may_fail(&self) -> bool {
         self.kills || self.failures || self.keeps || self.unconfirmed || self.inserts
     }
@@ -155,7 +159,8 @@ impl Scenario {
         named: false,
         ..Self::CALLS
     };
-    /// One chunk, one worker and everything, with a vector store that keeps objects, cannot confirm or deletes in part.
+    /// One chunk, one worker and everything, with a vector store that keeps objects, cannot confirm
+    /// or deletes in part.
     pub const UNSOUND: Self = Self {
         name: "one worker, unsound store",
         workers: 1,

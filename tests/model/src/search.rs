@@ -44,8 +44,8 @@ pub struct Violation {
     pub trace: Vec<Label>,
 }
 
-/// Goes through all states of `model`. Where `workers_in_order`, states that differ only in which worker is which count as one; the
-/// traces are then hard to follow.
+/// Goes through all states of `model`. Where `workers_in_order`, states that differ only in which
+/// worker is which count as one; the traces are then hard to follow.
 ///
 /// # Panics
 /// When there are more than four thousand million states.
@@ -207,7 +207,8 @@ impl Lists {
             sum += *start;
             *start = sum;
         }
-        // The start of each list moves to its end as the list is filled, which is the start of the next.
+        // The start of each list moves to its end as the list is filled, which is the start of the
+        // next.
         let mut items = vec![0; pairs.len()];
         for (from, to) in pairs {
             if let Some(end) = starts.get_mut(*to as usize + 1) {

@@ -14,7 +14,8 @@ pub(crate) fn index(at: usize) -> u32 {
 pub(crate) struct Seen {
     /// By number.
     pub(crate) states: Vec<State>,
-    /// Numbers plus one, at the place that the state's hash says or the next free one. Its length is a power of two.
+    /// Numbers plus one, at the place that the state's hash says or the next free one. Its length
+    /// is a power of two.
     table: Vec<u32>,
 }
 

@@ -62,7 +62,8 @@ fn is_still_ours(state: &State, claim: Claim) -> bool {
     state.is_processing(claim.attempt) && is_unsettled(state, claim.chunk, claim.token)
 }
 
-/// One delete call more, if the task is still at work under this claim. The read and the call are one step.
+/// One delete call more, if the task is still at work under this claim. The read and the call are
+/// one step.
 fn call_again(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
     if is_still_ours(state, claim) || model.variant == Variant::NoReadBetweenCalls {
         let what = "reads the task and begins another delete call";
@@ -89,7 +90,8 @@ fn is_unsettled(state: &State, chunk: Side, token: u8) -> bool {
     chunk.claim == token && chunk.lease != Lease::None
 }
 
-/// What the store does when a delete call of `token` reaches it. Tells whether something went and the call was too late.
+/// What the store does when a delete call of `token` reaches it. Tells whether something went and
+/// the call was too late.
 pub fn delete(state: &mut State, chunk: Side, token: u8) -> bool {
     let unsettled = is_unsettled(state, chunk, token);
     let object = state.objects.at_mut(chunk);
@@ -177,7 +179,8 @@ fn confirm(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut S
     }
 }
 
-/// The end of a claim without an outcome. If nothing went it counts as a try, and after the last one the object is given up.
+/// The end of a claim without an outcome. If nothing went it counts as a try, and after the last
+/// one the object is given up.
 fn no_outcome(model: &Model, claim: Claim) -> Finding {
     if claim.in_part && model.variant != Variant::PartCountsAsTry {
         Finding::Progress
@@ -344,7 +347,8 @@ fn record(
 }
 
 impl Task {
-    /// Moves one object from what remains to where `outcome` puts it. The last one ends a task that is at work.
+    /// Moves one object from what remains to where `outcome` puts it. The last one ends a task that
+    /// is at work.
     pub fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Remaining => return,

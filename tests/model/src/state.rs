@@ -1,13 +1,16 @@
-//! A state of the whole: what is stored, what is on the queue, what is in the index, and what everybody is in the middle of.
+//! A state of the whole: what is stored, what is on the queue, what is in the index, and what
+//! everybody is in the middle of.
 //!
 //! Beside it stand a few *ghosts*: facts that no process can read and that the invariants need.
 
 use crate::process::{Creator, LostCall, Worker};
 use crate::queue::Messages;
 
-/// Claims of one attempt without progress after which a chunk's objects are given up. The service allows five.
+/// Claims of one attempt without progress after which a chunk's objects are given up. The service
+/// allows five.
 pub const MAX_TRIES: u8 = 2;
-/// Delete calls after which one claim does not repeat one that failed. The service allows four, one after another.
+/// Delete calls after which one claim does not repeat one that failed. The service allows four, one
+/// after another.
 pub const MAX_CALLS: u8 = 2;
 
 /// One of two: chunks, workers or creators.
@@ -222,7 +225,8 @@ pub struct Object {
     pub late: Option<u8>,
     /// Ghost: this service deleted it, and no outcome says so yet.
     pub deleted_by_us: bool,
-    /// Ghost: it was gone at some time since the newest claim that saw it, and since everything was last restarted.
+    /// Ghost: it was gone at some time since the newest claim that saw it, and since everything was
+    /// last restarted.
     pub gone: bool,
 }
 

@@ -154,9 +154,9 @@ impl Model {
         Side::BOTH.into_iter().take(usize::from(count))
     }
 
-    /// The state that stands for all that differ from `state` in nothing that matters: names of claims that are not the
-    /// newest are equal, messages that nobody would act on are gone, and the workers, of whom none is special, stand in
-    /// order.
+    /// The state that stands for all that differ from `state` in nothing that matters: names of
+    /// claims that are not the newest are equal, messages that nobody would act on are gone, and
+    /// the workers, of whom none is special, stand in order.
     pub fn simplest(&self, state: &State, workers_in_order: bool) -> State {
         let mut simple = *state;
         for side in Side::BOTH {

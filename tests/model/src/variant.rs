@@ -13,13 +13,15 @@ pub enum Variant {
     CheckThenPut,
     /// Nobody compares attempts: not those of a message, of a claim or of a settlement.
     NoAttemptCheck,
-    /// A claim does not ask whether the fence is as it was read, nor a settlement whose the newest claim is.
+    /// A claim does not ask whether the fence is as it was read, nor a settlement whose the newest
+    /// claim is.
     NoFence,
     /// A restart sets the chunks' fences back to 0.
     FenceResetByRestart,
     /// A lease may be over while its holder is at work.
     LeaseRunsOut,
-    /// A lease lasts until its invocation's deadline only, not until what was sent before it has arrived.
+    /// A lease lasts until its invocation's deadline only, not until what was sent before it has
+    /// arrived.
     LeaseWithoutMargin,
     /// In a new attempt nobody waits for a lease of an earlier one.
     LeaseIgnoredByRestart,
@@ -45,9 +47,11 @@ pub enum Variant {
     AbandonedCall,
     /// A claim that ended because of throttling counts as a try.
     ThrottlingCounts,
-    /// A worker claims a chunk, or puts it off, without asking in which attempt it was last claimed.
+    /// A worker claims a chunk, or puts it off, without asking in which attempt it was last
+    /// claimed.
     EarlierAttempt,
-    /// A task that nothing remains of when its whole message arrives goes straight from `pending` to `done`.
+    /// A task that nothing remains of when its whole message arrives goes straight from `pending`
+    /// to `done`.
     PendingToDone,
     /// A look that the store does not answer counts as one that finds nothing.
     ErrorTakenForAbsence,
@@ -57,7 +61,8 @@ pub enum Variant {
     AttemptNotNamed,
     /// An object whose delete the store acknowledges counts as deleted, without a confirming read.
     StoreBelieved,
-    /// An object that is kept counts as one that went in part: it is deleted again and again, and no try counts.
+    /// An object that is kept counts as one that went in part: it is deleted again and again, and
+    /// no try counts.
     KeptTakenForProgress,
     /// A claim that ended because its delete could not be confirmed does not count as a try.
     UnconfirmedIsNoTry,

@@ -11,7 +11,8 @@ fn search_faithful(scenario: Scenario) -> Report {
     search(&Model { scenario, variant }, true)
 }
 
-/// Every invariant holds in every state, and every status that a task can end in is reached somewhere.
+/// Every invariant holds in every state, and every status that a task can end in is reached
+/// somewhere.
 fn holds(scenario: Scenario) -> Report {
     let report = search_faithful(scenario);
     let (name, violation) = (scenario.name, &report.violation);

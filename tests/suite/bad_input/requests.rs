@@ -1,4 +1,5 @@
-//! Requests that are refused before anybody reads what they ask for: paths, methods, content types, sizes, hang-ups.
+//! Requests that are refused before anybody reads what they ask for: paths, methods, content types,
+//! sizes, hang-ups.
 
 use super::{JSON, RUN, assert_nothing_stored, post};
 use hyper::header::{HeaderMap, HeaderName};

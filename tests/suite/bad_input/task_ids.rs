@@ -1,4 +1,5 @@
-//! Task ids: whatever is allowed works in the body and in every query, and whatever is absent is said to be.
+//! Task ids: whatever is allowed works in the body and in every query, and whatever is absent is
+//! said to be.
 
 use super::{RUN, assert_nothing_stored, post};
 use std::collections::BTreeSet;

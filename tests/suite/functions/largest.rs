@@ -68,7 +68,8 @@ fn uuids() -> impl Iterator<Item = String> {
     })
 }
 
-/// Every text of one printable ASCII character that JSON need not escape, then of two, then of three.
+/// Every text of one printable ASCII character that JSON need not escape, then of two, then of
+/// three.
 fn shortest() -> impl Iterator<Item = String> {
     let characters = || (' '..='~').filter(|c| !matches!(c, '"' | '\\'));
     let one = characters().map(String::from);

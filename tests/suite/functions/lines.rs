@@ -1,4 +1,5 @@
-//! The built functions' lines of log: one a request or message, of every kind, under the longest names there are.
+//! The built functions' lines of log: one a request or message, of every kind, under the longest
+//! names there are.
 
 use super::{assert_nothing_secret, response_of, services, services_with};
 use local::{NAME, Running};

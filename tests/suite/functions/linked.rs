@@ -1,5 +1,5 @@
-//! What each function is built from when it is built alone, as it is to be deployed. What is compiled in beside others'
-//! tests does not count: features add up there.
+//! What each function is built from when it is built alone, as it is to be deployed. What is
+//! compiled in beside others' tests does not count: features add up there.
 
 use super::*;
 use tests::runtime_api::cargo;

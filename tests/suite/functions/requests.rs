@@ -33,7 +33,8 @@ fn with_query(name: &str, query: Query) -> Value {
     event
 }
 
-/// The same request as it comes from an HTTP API (payload format 2.0): headers in lower case, the query as it was sent.
+/// The same request as it comes from an HTTP API (payload format 2.0): headers in lower case, the
+/// query as it was sent.
 fn of_http_api(event: &Value, raw_query: &str) -> Value {
     let headers = event["headers"].as_object().unwrap().iter();
     let headers = headers.map(|(name, value)| (name.to_lowercase(), value.clone()));

@@ -3,7 +3,8 @@
 use super::*;
 use tests::tls::{Certificate, Https};
 
-/// A function before services whose certificate is signed by an authority that only `SSL_CERT_FILE` names.
+/// A function before services whose certificate is signed by an authority that only `SSL_CERT_FILE`
+/// names.
 async fn function_trusting(roots: &str, running: &Running, name: &str) -> (Function, Https) {
     let certificate = Certificate::of(&["localhost"]);
     let https = Https::before(running.dynamodb, &certificate).await;

@@ -128,7 +128,8 @@ async fn all_chunks_are_sent_ten_at_a_time_however_many_there_are() {
 
 #[tokio::test]
 async fn chunks_that_the_queue_does_not_take_or_for_which_there_is_no_time_are_sent_in_a_minute() {
-    // What goes wrong once the fan-out is written, how many messages the queue takes, and when the rest is sent.
+    // What goes wrong once the fan-out is written, how many messages the queue takes, and when the
+    // rest is sent.
     type Trouble = fn(&Service);
     let troubles: [(&str, Trouble, usize, i64); 4] = [
         (

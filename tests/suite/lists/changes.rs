@@ -1,5 +1,5 @@
-//! Walks while tasks are created and change: none is repeated, and none is skipped that was there when the walk began and
-//! kept its status.
+//! Walks while tasks are created and change: none is repeated, and none is skipped that was there
+//! when the walk began and kept its status.
 
 use super::{cancel, carry_out, page, store, walk_from};
 use std::collections::BTreeSet;
@@ -18,7 +18,8 @@ enum Change {
 use Change::{Cancel, CancelAndRestart, CarryOut, Create};
 use tests::wire::call::QUERY;
 
-/// The tasks that are there when a walk begins, newest first: the first four pending, two done, two canceled.
+/// The tasks that are there when a walk begins, newest first: the first four pending, two done, two
+/// canceled.
 const ALL: [&str; 8] = ["t-7", "t-6", "t-5", "t-4", "t-3", "t-2", "t-1", "t-0"];
 
 /// The service with [`ALL`]. Each two are of one second, `t-7` and `t-6` of 10 seconds ago.
@@ -130,7 +131,8 @@ fn stories() -> Vec<(&'static str, Vec<Vec<Change>>)> {
     ]
 }
 
-/// Fails the test unless a walk that saw `walked`, while those in `changed` changed, is as it should be.
+/// Fails the test unless a walk that saw `walked`, while those in `changed` changed, is as it
+/// should be.
 fn assert_walked(walked: &[String], there: &[&str], changed: &BTreeSet<&str>, story: &str) {
     let once: BTreeSet<_> = walked.iter().collect();
     assert_eq!(once.len(), walked.len(), "{story}: repeated in {walked:?}");
@@ -182,7 +184,8 @@ async fn a_walk_of_one_model_survives_changes_between_its_pages() {
     assert_stories(&filter, &ALL, "1", &[2]).await;
 }
 
-/// With one shard a page is read from five partitions. One of them, each in turn, is read only after a task has moved.
+/// With one shard a page is read from five partitions. One of them, each in turn, is read only
+/// after a task has moved.
 #[tokio::test]
 async fn a_task_that_moves_while_a_page_is_read_is_not_repeated() {
     for last in 0..5 {

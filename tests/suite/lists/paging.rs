@@ -7,8 +7,8 @@ use tests::{DEMO_INDEX, Service};
 
 const NO_INDEX: &str = "no-such-index";
 
-/// A task of every status and model, in the order of lists: newest first, within a second by the bytes of the id. Each:
-/// id, how many seconds ago, status, model.
+/// A task of every status and model, in the order of lists: newest first, within a second by the
+/// bytes of the id. Each: id, how many seconds ago, status, model.
 const TASKS: [(&str, i64, &str, &str); 14] = [
     ("0-newest", 0, "done", DEMO_INDEX),
     ("🗑️", 2, "pending", DEMO_INDEX), // in UTF-16 it would come after the next one

@@ -18,7 +18,8 @@ async fn row(service: &Service, id: &str) -> Value {
     row.unwrap_or_else(|| panic!("{id} is not listed")).clone()
 }
 
-/// Fails the test unless a list shows the task as `/info` does, but for who asked for it. Returns its row.
+/// Fails the test unless a list shows the task as `/info` does, but for who asked for it. Returns
+/// its row.
 async fn assert_same(service: &Service, id: &str) -> Value {
     let row = row(service, id).await;
     assert_eq!(row, as_listed(service.task(id).await));

@@ -1,4 +1,5 @@
-//! Every response that the document shows is what the service sends for the request beside it, to the letter.
+//! Every response that the document shows is what the service sends for the request beside it, to
+//! the letter.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
@@ -93,7 +94,8 @@ async fn send(service: &Service, example: &Example) -> Reply {
         .await
 }
 
-/// Puts the document's own value where the service makes one up: the id of a task that nobody named.
+/// Puts the document's own value where the service makes one up: the id of a task that nobody
+/// named.
 fn with_made_up_id(mut sent: Value, example: &Example) -> Value {
     let body = example.body.as_deref().map(serde_json::from_slice::<Value>);
     if let Some(Ok(body)) = body
@@ -136,7 +138,8 @@ async fn every_response_that_is_shown_is_what_the_service_sends() {
     }
 }
 
-/// Fails the test unless the response has the headers that it is shown with, and no others but those that all of its kind have.
+/// Fails the test unless the response has the headers that it is shown with, and no others but
+/// those that all of its kind have.
 fn assert_headers(reply: &Reply, example: &Example) {
     let place = &example.place;
     for (name, value) in &example.headers {

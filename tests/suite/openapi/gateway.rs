@@ -1,4 +1,5 @@
-//! The responses that API Gateway makes by itself, as `template.yaml` tells it to, are documented too.
+//! The responses that API Gateway makes by itself, as `template.yaml` tells it to, are documented
+//! too.
 
 use serde_json::Value;
 use std::collections::BTreeSet;

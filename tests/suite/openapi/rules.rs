@@ -117,7 +117,8 @@ fn every_problem_that_the_code_can_make_is_documented_and_no_other() {
             let response = document.resolved(&operation.value["responses"][status.to_string()]);
             for problem in document.problems(response) {
                 assert_eq!(problem["status"], status, "{}: {problem}", operation.path);
-                // Generators make one type of `Problem`, so the schema cannot say that these two go together.
+                // Generators make one type of `Problem`, so the schema cannot say that these two go
+                // together.
                 assert_eq!(problem["errors"].is_array(), status == 422, "{problem}");
                 documented.insert((status, problem["title"].to_string()));
             }
@@ -232,7 +233,8 @@ fn patterns_allow_the_characters_that_the_code_allows() {
         pattern("EmbeddingModelId"),
         pattern("ObjectId"),
     );
-    // Every character up to the last that any rule is about, the ideographic space, and some of the others.
+    // Every character up to the last that any rule is about, the ideographic space, and some of the
+    // others.
     let scalars = (0..=0x3100).chain((0x3100..=0x10_FFFF).step_by(97));
     for character in scalars.filter_map(char::from_u32) {
         let text = character.to_string();

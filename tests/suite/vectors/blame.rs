@@ -1,5 +1,5 @@
-//! What a store refuses, and who is to blame: one object's trouble is that object's, and the sentence names what keeps it. The
-//! service as a whole, over a real PostgreSQL.
+//! What a store refuses, and who is to blame: one object's trouble is that object's, and the
+//! sentence names what keeps it. The service as a whole, over a real PostgreSQL.
 
 use super::contract::Fixture;
 use super::outcomes::{assert_ended, carried_out, over, restarted, set};
@@ -316,7 +316,8 @@ async fn many_objects_that_are_refused_among_good_ones_take_several_claims_of_on
         json!({"total": 200, "deleted": 133, "failed": 67, "remaining": 0})
     );
     assert_eq!(fixture.left().await.len(), 67);
-    // Each claim makes at most 64 calls that it would not have made otherwise, and the next one begins at once.
+    // Each claim makes at most 64 calls that it would not have made otherwise, and the next one
+    // begins at once.
     assert!(service.stored_numbers("fence").await[0] > 1);
 }
 

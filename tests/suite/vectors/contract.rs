@@ -1,5 +1,6 @@
-//! The contract of all adapters, which is `store-check`'s: every case for every adapter, over a [`Fixture`] each. What an adapter cannot have stands here, with
-//! the reason; those tests are listed as ignored.
+//! The contract of all adapters, which is `store-check`'s: every case for every adapter, over a
+//! [`Fixture`] each. What an adapter cannot have stands here, with the reason; those tests are
+//! listed as ignored.
 
 use shared::aws::VECTOR_CALL_TIMEOUT;
 use shared::vector::{AfterDelete, VectorError, VectorStore};
@@ -11,7 +12,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 /// How inexact a wait may be.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// Deletes while something holds the delete up, and lets go of it once the time that a delete may take is over.
+/// Deletes while something holds the delete up, and lets go of it once the time that a delete may
+/// take is over.
 pub(super) async fn delete_held_up(
     store: &dyn VectorStore,
     ids: &[&str],
@@ -26,7 +28,8 @@ pub(super) async fn delete_held_up(
     ended.expect("a delete ends within its time")
 }
 
-/// Makes a module of tests for each adapter. In front of adapters stands what they have of the cases that not all have: `yes`, or why not.
+/// Makes a module of tests for each adapter. In front of adapters stands what they have of the
+/// cases that not all have: `yes`, or why not.
 macro_rules! adapters {
     ($(
         [late: $late:tt, keeping: $keeping:tt, in_parts: $in_parts:tt]

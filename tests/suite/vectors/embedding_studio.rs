@@ -221,8 +221,8 @@ async fn a_delete_is_one_transaction_in_two_round_trips_on_one_connection() {
     shown(&*store, &["a"]).await;
     front.round_trips();
     store.delete(&["a", "b"]).await.unwrap();
-    // BEGIN and the search for all that goes, sent together; then a limit of time, parts, objects, COMMIT and the read, sent
-    // together.
+    // BEGIN and the search for all that goes, sent together; then a limit of time, parts, objects,
+    // COMMIT and the read, sent together.
     assert_eq!(front.round_trips(), 2);
     assert_eq!(front.connections(), 1);
     fixture.assert_left(&["c"]).await;

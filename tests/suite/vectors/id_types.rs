@@ -1,4 +1,5 @@
-//! The types of a column of ids, over PostgreSQL itself: what each can hold, and that an index on it is used.
+//! The types of a column of ids, over PostgreSQL itself: what each can hold, and that an index on
+//! it is used.
 
 use super::embedding_studio::{Collection, MODEL, collection_of};
 use super::postgres::{ROWS, insert, table};
@@ -90,8 +91,8 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// How often a table was read from its beginning to its end, and how often by an index. It waits until the sessions of the service,
-/// whose counts it adds, have ended.
+/// How often a table was read from its beginning to its end, and how often by an index. It waits
+/// until the sessions of the service, whose counts it adds, have ended.
 async fn scans(database: &Database, table: &str) -> (i64, i64) {
     database.cut_connections().await;
     let role = &database.name;

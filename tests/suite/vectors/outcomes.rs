@@ -1,6 +1,6 @@
-//! What a task says of its objects, against what is in the database: tables that keep rows, hide them, change under the
-//! worker's feet, or are slow. The service as a whole, over a real PostgreSQL; the role is not the owner and may read and
-//! delete.
+//! What a task says of its objects, against what is in the database: tables that keep rows, hide
+//! them, change under the worker's feet, or are slow. The service as a whole, over a real
+//! PostgreSQL; the role is not the owner and may read and delete.
 
 use super::contract::Fixture;
 use super::embedding_studio::{Collection, MODEL, collection};
@@ -65,7 +65,8 @@ pub(super) fn set(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-/// Three objects in `items`, and what keeps `object-1`: some SQL, and the SQL that ends it. `{role}` is the service's role.
+/// Three objects in `items`, and what keeps `object-1`: some SQL, and the SQL that ends it.
+/// `{role}` is the service's role.
 async fn keeps_the_second(keep: &str, end: &str, parameters: &str) {
     let fixture = table("text").await;
     let objects = ids("object", 3);

@@ -1,4 +1,5 @@
-//! The pace of S3 Vectors, against a server that keeps the real one's rates: 2,500 vectors a second for each index.
+//! The pace of S3 Vectors, against a server that keeps the real one's rates: 2,500 vectors a second
+//! for each index.
 
 use super::open;
 use chrono::TimeDelta;
@@ -162,8 +163,8 @@ async fn a_lost_response_wastes_a_grant_and_no_more() {
     let Grant::Given(next) = others_take(&service, 1).await else {
         panic!("an hour ahead");
     };
-    // The grant that was lost began 200 ms ago, since the index was idle then. Another of 200 ms is taken if the SDK has sent
-    // the request again in time.
+    // The grant that was lost began 200 ms ago, since the index was idle then. Another of 200 ms is
+    // taken if the SDK has sent the request again in time.
     let ahead = next.start - service.now();
     assert!((0..=200).contains(&ahead.num_milliseconds()), "{ahead}");
 }
@@ -187,7 +188,8 @@ async fn small_deletes_of_one_batch_share_a_grant() {
     }
     service.wire.calls();
     assert_eq!(service.work_once().await, 10);
-    // Each has a claim and a settlement. The grant is a quarter of what the chunk took: 50 ms, and each of these takes 4 ms.
+    // Each has a claim and a settlement. The grant is a quarter of what the chunk took: 50 ms, and
+    // each of these takes 4 ms.
     assert_eq!(service.wire.count(GRANT), 10 * 2 + 1);
 }
 

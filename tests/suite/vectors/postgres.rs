@@ -189,7 +189,8 @@ impl Breakable for Table {
     }
 }
 
-/// Deletes over a connection that is cut: while the delete waits for a lock on the rows of `table`, or once it has been carried out.
+/// Deletes over a connection that is cut: while the delete waits for a lock on the rows of `table`,
+/// or once it has been carried out.
 pub(super) async fn delete_and_cut(
     database: &Database,
     front: &Front,
@@ -223,7 +224,8 @@ pub(super) async fn delete_and_cut(
     ended
 }
 
-/// Deletes while the rows of `table` are locked and no response comes through, until the time is over.
+/// Deletes while the rows of `table` are locked and no response comes through, until the time is
+/// over.
 pub(super) async fn delete_late(
     database: &Database,
     front: &Front,

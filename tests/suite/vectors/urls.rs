@@ -1,4 +1,5 @@
-//! The URL of a PostgreSQL database as libpq takes it: sockets, addresses, and what the server is told.
+//! The URL of a PostgreSQL database as libpq takes it: sockets, addresses, and what the server is
+//! told.
 
 use super::postgres::{Table, insert, table};
 use super::{no_services, of, open, shown};

@@ -101,7 +101,8 @@ async fn a_database_is_not_asked_for_more_objects_a_second_than_its_url_says() {
     let began = service.now();
     service.work_once().await;
     assert_eq!(service.task("rows").await["progress"]["deleted"], 500);
-    // Five deletes of a second each. The first begins at once, and an idle database has saved a fifth of a second.
+    // Five deletes of a second each. The first begins at once, and an idle database has saved a
+    // fifth of a second.
     let took = (service.now() - began).num_milliseconds();
     assert!((3_800..4_100).contains(&took), "{took}");
 }

@@ -1,5 +1,5 @@
-//! What the contract says of stores in front of a table's: one that needs several calls for each object keeps it, and one that
-//! takes an acknowledgement for a deletion does not.
+//! What the contract says of stores in front of a table's: one that needs several calls for each
+//! object keeps it, and one that takes an acknowledgement for a deletion does not.
 
 use super::contract::{self, InParts};
 use super::postgres::{Table, table};

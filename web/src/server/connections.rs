@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
-/// The most connections of one server. With four servers and the handlers' own connections, the process stays below the
-/// common limit of 1,024 open files.
+/// The most connections of one server. With four servers and the handlers' own connections, the
+/// process stays below the common limit of 1,024 open files.
 const MAX_CONNECTIONS: usize = 200;
 
 /// Whether a handler is working on a request of a connection. Clones share their state.
@@ -75,8 +75,8 @@ impl Connections {
         }
     }
 
-    /// Makes room for one more: closes the connection that has waited longest for a whole request, or, if a handler works
-    /// for every one, waits until one ends.
+    /// Makes room for one more: closes the connection that has waited longest for a whole request,
+    /// or, if a handler works for every one, waits until one ends.
     pub(super) async fn room_for_one_more(&mut self) {
         while self.held.len() >= MAX_CONNECTIONS {
             self.close_an_idle_one();

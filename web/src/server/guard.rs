@@ -1,9 +1,10 @@
 //! Lets in requests of this machine's programs and of this server's own pages, and no others.
 //!
-//! A browser can reach every listener of its machine, whichever page it shows. So the guard refuses a request to a name that
-//! is not this machine's, since a page's domain may be made to resolve to this machine, and a request from a page of another
-//! origin. It relies on headers that the browser sets and that no page can change: `Host` (RFC 9110), `Origin` (RFC 6454),
-//! and the `Sec-Fetch-` headers (Fetch Metadata Request Headers, W3C).
+//! A browser can reach every listener of its machine, whichever page it shows. So the guard refuses
+//! a request to a name that is not this machine's, since a page's domain may be made to resolve to
+//! this machine, and a request from a page of another origin. It relies on headers that the browser
+//! sets and that no page can change: `Host` (RFC 9110), `Origin` (RFC 6454), and the `Sec-Fetch-`
+//! headers (Fetch Metadata Request Headers, W3C).
 
 use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
@@ -26,7 +27,8 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// A guard that accepts these names besides those of loopback. `flag` is the command line flag for them.
+    /// A guard that accepts these names besides those of loopback. `flag` is the command line flag
+    /// for them.
     pub fn of(names: &[String], flag: &'static str) -> Self {
         let names = names.iter().map(|name| bare(name).to_ascii_lowercase());
         Self {
@@ -92,7 +94,8 @@ impl Guard {
     }
 }
 
-/// Whether a person opened a page as a document of its own. The page with the link cannot see what it shows.
+/// Whether a person opened a page as a document of its own. The page with the link cannot see what
+/// it shows.
 fn is_navigation(request: &Parts, is_page: fn(&str) -> bool) -> bool {
     let has = |name: &HeaderName, what: &str| {
         let mut all = request.headers.get_all(name).iter();

@@ -1,10 +1,13 @@
-//! Object ids as few bytes, since DynamoDB bills by the kilobyte: what is stored of a chunk's ids, and of a list row's.
+//! Object ids as few bytes, since DynamoDB bills by the kilobyte: what is stored of a chunk's ids,
+//! and of a list row's.
 //!
-//! A version byte, and then runs. Each begins with a number: four times the count of its ids, and 1 more where they are UUIDs, and 2
-//! more where it is the last. A UUID is 16 bytes. Any other id is what it shares with the one before it in the run (a number
-//! of bytes), how many bytes follow, and these. Numbers are unsigned LEB128.
+//! A version byte, and then runs. Each begins with a number: four times the count of its ids, and 1
+//! more where they are UUIDs, and 2 more where it is the last. A UUID is 16 bytes. Any other id is
+//! what it shares with the one before it in the run (a number of bytes), how many bytes follow, and
+//! these. Numbers are unsigned LEB128.
 //!
-//! Only a UUID in the canonical form (RFC 9562: lower case, with hyphens) counts as one, so every id comes back as it was.
+//! Only a UUID in the canonical form (RFC 9562: lower case, with hyphens) counts as one, so every
+//! id comes back as it was.
 
 use super::{MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ObjectIds};
 use std::ops::Range;
@@ -27,10 +30,12 @@ impl ObjectIds {
         encode(positions.filter_map(|at| self.get(at)))
     }
 
-    /// Ids from the bytes that [`Self::to_bytes`] made: at least one, and no more than a chunk may hold.
+    /// Ids from the bytes that [`Self::to_bytes`] made: at least one, and no more than a chunk may
+    /// hold.
     ///
     /// # Errors
-    /// When the bytes are of another version, or are damaged. Memory is bounded by the limits of a chunk in any case.
+    /// When the bytes are of another version, or are damaged. Memory is bounded by the limits of a
+    /// chunk in any case.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Undecodable> {
         let mut left = Bytes(bytes);
         if left.take(1)? != [VERSION] {

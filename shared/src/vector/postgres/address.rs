@@ -27,7 +27,8 @@ const OWN_SETTINGS: [&str; 7] = [
 pub(super) struct Address {
     /// A name, an IP address, or the directory of a Unix socket.
     pub(super) host: String,
-    /// Where to connect to in place of the host, which is then only the name that a certificate is for.
+    /// Where to connect to in place of the host, which is then only the name that a certificate is
+    /// for.
     pub(super) host_address: Option<IpAddr>,
     pub(super) port: u16,
     pub(super) database: String,
@@ -59,7 +60,8 @@ impl Parameters {
     pub(super) fn name(&mut self, name: &'static str) -> Option<Template> {
         let text = self.take(name)?;
         let checked = Template::parse(&text).and_then(|template| {
-            // A name that is the same for all models is checked here, the others when the model is known.
+            // A name that is the same for all models is checked here, the others when the model is
+            // known.
             match template.fixed().map(Identifier::new) {
                 Some(Err(error)) => Err(error),
                 _ => Ok(template),
@@ -88,7 +90,8 @@ impl Parameters {
         self.keep(checked)
     }
 
-    /// A part of a URL that may stand before the `?` or, as in libpq, as a parameter. `absent`: the error if it is in neither place.
+    /// A part of a URL that may stand before the `?` or, as in libpq, as a parameter. `absent`: the
+    /// error if it is in neither place.
     fn part(
         &mut self,
         what: &str,
@@ -206,8 +209,8 @@ impl Address {
         self.host.starts_with('/')
     }
 
-    /// Why the store's server is not verified, as a sentence for the log; `None` if it is. Such a server can ask for the password, and
-    /// gets it.
+    /// Why the store's server is not verified, as a sentence for the log; `None` if it is. Such a
+    /// server can ask for the password, and gets it.
     pub(super) fn why_unverified(&self) -> Option<&'static str> {
         match self.trust {
             Trust::VerifyFull(_) => None,
@@ -286,7 +289,8 @@ fn connect_timeout(parameters: &mut Parameters) -> Duration {
     }
 }
 
-/// Options for the server. Settings that the worker makes itself are refused, since it would undo them.
+/// Options for the server. Settings that the worker makes itself are refused, since it would undo
+/// them.
 fn options(parameters: &mut Parameters) -> Option<String> {
     let options = parameters.fixed("options")?;
     let names = options.split_ascii_whitespace().filter_map(|word| {

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
 
-/// For each of the tables `$1` that exists, its number in the list and a row for each of its columns `$2`: the column's name, its
-/// type, the type below a domain with its modifier, the type's name, whether its collation is deterministic, and whether a delete from
-/// the table runs nothing else (see [`Facts::is_plain`]). If the table has none of the columns, one row with nulls.
+/// For each of the tables `$1` that exists, its number in the list and a row for each of its
+/// columns `$2`: the column's name, its type, the type below a domain with its modifier, the type's
+/// name, whether its collation is deterministic, and whether a delete from the table runs nothing
+/// else (see [`Facts::is_plain`]). If the table has none of the columns, one row with nulls.
 const LOOK_UP: &str = "SELECT n.at, a.attname::text, a.atttypid, base.type, base.modifier, \
         pg_catalog.format_type(a.atttypid, a.atttypmod), coalesce(c.collisdeterministic, true), \
         t.relkind = 'r' AND NOT (t.relhastriggers OR t.relhasrules OR t.relhassubclass OR t.relrowsecurity) \
@@ -30,7 +31,8 @@ const LOOK_UP: &str = "SELECT n.at, a.attname::text, a.atttypid, base.type, base
         SELECT below.type, below.modifier FROM below JOIN pg_catalog.pg_type AS d ON d.oid = below.type \
             WHERE d.typtype <> 'd') AS base ON true";
 
-/// The column with the id of the object from which this one was derived. Older databases of EmbeddingStudio do not have it.
+/// The column with the id of the object from which this one was derived. Older databases of
+/// EmbeddingStudio do not have it.
 pub(super) const ORIGINAL_ID: &str = "original_id";
 
 /// What the catalog says of a table.
@@ -41,7 +43,8 @@ pub(super) struct Facts {
     pub(super) oid: Oid,
     /// Whether the table has the column [`ORIGINAL_ID`].
     pub(super) has_originals: bool,
-    /// Whether a delete from the table runs nothing else: it has no trigger, rule, policy or partition.
+    /// Whether a delete from the table runs nothing else: it has no trigger, rule, policy or
+    /// partition.
     pub(super) is_plain: bool,
     /// When this was read.
     pub(super) at: Instant,
@@ -98,7 +101,8 @@ impl Columns {
         })
     }
 
-    /// The row about a column of the table with this number, or about the table where it has none of the columns.
+    /// The row about a column of the table with this number, or about the table where it has none
+    /// of the columns.
     fn row(&self, number: i64, column: Option<&str>) -> Result<Option<&Row>, Failure> {
         for row in &self.0 {
             let is_of_it = row.try_get::<_, i64>(0)? == number;

@@ -14,15 +14,16 @@ use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time after which a connection counts as lost if what was sent is not acknowledged.
 pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
-/// Sets the session up as each call expects it. It undoes what a trigger or a function has set in the session, and removes temporary
-/// tables that it may have left, which would hide others of the same name. It limits how long the server lets a statement run and wait
-/// for a lock. A delete must not be carried out later than [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after its
+/// Sets the session up as each call expects it. It undoes what a trigger or a function has set in
+/// the session, and removes temporary tables that it may have left, which would hide others of the
+/// same name. It limits how long the server lets a statement run and wait for a lock. A delete must
+/// not be carried out later than [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after its
 /// call began, so it gets what is left of that time.
 const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEMP; \
     SET statement_timeout = 4000; SET lock_timeout = 3000; SET idle_in_transaction_session_timeout = 9000";
 
-/// The statements that set a session up. Unless `may_hide`, a read fails where row security would hide rows from it, even behind a
-/// view.
+/// The statements that set a session up. Unless `may_hide`, a read fails where row security would
+/// hide rows from it, even behind a view.
 pub(super) fn session(may_hide: bool) -> String {
     format!(
         "{SESSION}; SET row_security = {}",
@@ -165,7 +166,8 @@ impl Connector {
     }
 }
 
-/// Drives the connection until it ends. A call that waits for a response then gets an error of its own.
+/// Drives the connection until it ends. A call that waits for a response then gets an error of its
+/// own.
 fn spawn<T>(connection: Connection<Socket, T>)
 where
     T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,

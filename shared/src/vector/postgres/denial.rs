@@ -1,4 +1,5 @@
-//! Why access is denied, or why a table does not allow deletes: asked from the catalog after the server has said so.
+//! Why access is denied, or why a table does not allow deletes: asked from the catalog after the
+//! server has said so.
 
 use super::errors::unknown;
 use super::names::Table;
@@ -11,8 +12,9 @@ use tokio_postgres::types::Type;
 
 /// The time limit of the query. Without its result the error is less clear, but as certain.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// What kind of relation `$1` is, whether it allows deletes by itself, by a rule or by a trigger (bit 4 of
-/// `pg_relation_is_updatable`), and which of the rights `$2` on the tables `$3` the role lacks, counted from 1.
+/// What kind of relation `$1` is, whether it allows deletes by itself, by a rule or by a trigger
+/// (bit 4 of `pg_relation_is_updatable`), and which of the rights `$2` on the tables `$3` the role
+/// lacks, counted from 1.
 const EXPLAIN: &str = "SELECT c.relkind::text, pg_catalog.pg_relation_is_updatable(c.oid, true) & 16 <> 0, \
         ARRAY(SELECT n.at FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS n(need, relation, at) \
             WHERE NOT CASE n.need \

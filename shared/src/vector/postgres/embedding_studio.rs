@@ -1,7 +1,8 @@
-//! EmbeddingStudio's own tables in PostgreSQL: `dbo_<model>` holds objects, `dbop_<model>` their parts with the vectors.
+//! EmbeddingStudio's own tables in PostgreSQL: `dbo_<model>` holds objects, `dbop_<model>` their
+//! parts with the vectors.
 //!
-//! With a listed object the object from which it was derived is deleted, and so are the objects derived from it, each with its
-//! parts. EmbeddingStudio's own deletion worker does the same.
+//! With a listed object the object from which it was derived is deleted, and so are the objects
+//! derived from it, each with its parts. EmbeddingStudio's own deletion worker does the same.
 
 use super::catalog::{Facts, ORIGINAL_ID};
 use super::errors::Failure;
@@ -20,7 +21,8 @@ use tokio_postgres::types::Type;
 /// The column of the object ids, in both tables.
 const OBJECT_ID: &str = "object_id";
 
-/// Undoes what a trigger of the parts may have set and the delete of the objects depends on: the role and the search path.
+/// Undoes what a trigger of the parts may have set and the delete of the objects depends on: the
+/// role and the search path.
 const UNSET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET search_path";
 
 /// The tables and the column, by name.
@@ -41,7 +43,8 @@ pub(super) struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    /// Deletes the objects of these ids and what goes with them in one transaction, then reads in another.
+    /// Deletes the objects of these ids and what goes with them in one transaction, then reads in
+    /// another.
     pub(super) async fn delete(
         &self,
         pool: &Pool,
@@ -60,8 +63,9 @@ impl Objects<'_> {
         }
     }
 
-    /// Locks the objects, deletes the parts, then the objects. The lock prevents others from adding parts in between. Objects are
-    /// locked first, in the same order as by EmbeddingStudio's own upserts.
+    /// Locks the objects, deletes the parts, then the objects. The lock prevents others from adding
+    /// parts in between. Objects are locked first, in the same order as by EmbeddingStudio's own
+    /// upserts.
     async fn delete_all(
         &self,
         lease: &Lease<'_>,
@@ -84,7 +88,8 @@ impl Objects<'_> {
         let lock = format!(
             "SELECT {OBJECT_ID}::text FROM {objects} WHERE {OBJECT_ID} IN ({which}) ORDER BY {OBJECT_ID} FOR UPDATE"
         );
-        // Statements that are joined are sent together: one round trip to find the objects, one to delete them and to read.
+        // Statements that are joined are sent together: one round trip to find the objects, one to
+        // delete them and to read.
         let begin = format!(
             "BEGIN; SET LOCAL row_security = on; {}",
             limit_within(time_left(began)?)

@@ -1,4 +1,5 @@
-//! The errors of PostgreSQL and of the connection to it, sorted by meaning: what kind of error it is, and what caused it.
+//! The errors of PostgreSQL and of the connection to it, sorted by meaning: what kind of error it
+//! is, and what caused it.
 
 use crate::vector::port::{VectorError, VectorErrorKind};
 use std::error::Error;
@@ -13,8 +14,9 @@ const ENCODING: [&str; 2] = ["22P05", "22021"];
 
 /// The SQLSTATEs for a table that has changed since its facts were read.
 const CHANGED: [&str; 5] = ["42P01", "3F000", "42703", "42883", "42804"];
-/// The functions in PostgreSQL's source that raise an error, for errors whose SQLSTATE is not specific enough: row security that would
-/// hide rows (`rls.c`), a publication (`execReplication.c`), and `RAISE` (`pl_exec.c`).
+/// The functions in PostgreSQL's source that raise an error, for errors whose SQLSTATE is not
+/// specific enough: row security that would hide rows (`rls.c`), a publication
+/// (`execReplication.c`), and `RAISE` (`pl_exec.c`).
 const ROW_SECURITY: &str = "check_enable_rls";
 const REPLICA_IDENTITY: &str = "CheckCmdReplicaIdentity";
 const RAISE: &str = "exec_stmt_raise";
@@ -73,13 +75,15 @@ impl Failure {
             return false;
         };
         match self.server() {
-            // The server shuts down, starts up, or ends this session. A trigger may raise the same codes, but with severity ERROR.
+            // The server shuts down, starts up, or ends this session. A trigger may raise the same
+            // codes, but with severity ERROR.
             Some(server) => server.parsed_severity() != Some(Severity::Error),
             None => error.is_closed() || cause::<std::io::Error>(error).is_some(),
         }
     }
 
-    /// Whether the server rejected the statement. Then nothing of it was done, and the session goes on.
+    /// Whether the server rejected the statement. Then nothing of it was done, and the session goes
+    /// on.
     pub(super) fn is_of_the_statement(&self) -> bool {
         self.code().is_some() && !self.is_lost_connection()
     }
@@ -93,14 +97,15 @@ impl Failure {
         server.is_some_and(|error| error.code().code() == "57014" && !is_raised(error))
     }
 
-    /// Whether the table has changed since its facts were read: it is gone, was renamed, or has other types. Nothing was done
-    /// then.
+    /// Whether the table has changed since its facts were read: it is gone, was renamed, or has
+    /// other types. Nothing was done then.
     pub(super) fn is_of_a_changed_table(&self) -> bool {
         let server = self.server().filter(|error| is_of_the_text(error));
         server.is_some_and(|error| CHANGED.contains(&error.code().code()))
     }
 
-    /// Whether the catalog has the reason: which right is missing, or why a table does not allow deletes.
+    /// Whether the catalog has the reason: which right is missing, or why a table does not allow
+    /// deletes.
     pub(super) fn is_told_by_the_catalog(&self) -> bool {
         let told = ["42501", "55000", "42809"];
         let is_told = |error: &DbError| {
@@ -111,8 +116,8 @@ impl Failure {
         !matches!(self, Self::LoggingIn(_)) && self.server().is_some_and(is_told)
     }
 
-    /// Sorts it by meaning. The server's message may contain data and is not repeated; names of functions, tables and constraints
-    /// are.
+    /// Sorts it by meaning. The server's message may contain data and is not repeated; names of
+    /// functions, tables and constraints are.
     pub(super) fn about(self, table: &str) -> VectorError {
         type Sort = fn(&DbError, &str) -> (VectorErrorKind, String);
         let (error, lost, sort): (_, _, Sort) = match self {
@@ -170,8 +175,9 @@ fn of_a_login(error: &DbError, _: &str) -> (VectorErrorKind, String) {
     (kind, detail.to_owned())
 }
 
-/// An error of a statement that deletes. Unless it is known to concern all objects, it counts as the error of one object, so that the
-/// others are deleted. If it does concern all of them, each of them fails with it.
+/// An error of a statement that deletes. Unless it is known to concern all objects, it counts as
+/// the error of one object, so that the others are deleted. If it does concern all of them, each of
+/// them fails with it.
 fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, KeptObject, TooSlow};
     let code = error.code().code();
@@ -271,7 +277,8 @@ fn locked(table: &str) -> String {
     format!("Rows of table {table} are locked by other transactions")
 }
 
-/// Errors that may pass, whatever statement met them, by SQLSTATE ("PostgreSQL Error Codes", appendix A of its manual).
+/// Errors that may pass, whatever statement met them, by SQLSTATE ("PostgreSQL Error Codes",
+/// appendix A of its manual).
 fn passing(code: &str, table: &str) -> Option<(VectorErrorKind, String)> {
     use VectorErrorKind::{Temporary, Throttled};
     let (kind, detail) = match (code, code.get(..2).unwrap_or_default()) {
@@ -333,13 +340,15 @@ fn is_raised(error: &DbError) -> bool {
     error.routine() == Some(RAISE)
 }
 
-/// Whether the error is in the text of our own statement, since it does not fit the table. The server gives the position then.
+/// Whether the error is in the text of our own statement, since it does not fit the table. The
+/// server gives the position then.
 fn is_of_the_text(error: &DbError) -> bool {
     error.position().is_some() && !is_set_off(error)
 }
 
-/// Whether an error came from something that the statement set off: a trigger, a rule, a policy, a foreign key's action or a foreign
-/// server. The server gives its context then, innermost first. It also gives one for a parameter that it cannot decode.
+/// Whether an error came from something that the statement set off: a trigger, a rule, a policy, a
+/// foreign key's action or a foreign server. The server gives its context then, innermost first. It
+/// also gives one for a parameter that it cannot decode.
 fn is_set_off(error: &DbError) -> bool {
     let is_of_a_parameter = ENCODING.contains(&error.code().code()) && function_in(error).is_none();
     error.where_().is_some() && !is_of_a_parameter
@@ -402,8 +411,9 @@ fn what_it_does(code: &str) -> String {
     format!("{does} (SQLSTATE {code})")
 }
 
-/// The outermost function in an error's context: the one that a trigger, a rule or a policy calls. A line that names a function contains
-/// its language (`PL/…`) and its signature, in whatever language the server writes its messages.
+/// The outermost function in an error's context: the one that a trigger, a rule or a policy calls.
+/// A line that names a function contains its language (`PL/…`) and its signature, in whatever
+/// language the server writes its messages.
 fn function_in(error: &DbError) -> Option<&str> {
     let line = error.where_()?.lines().rfind(|line| line.contains("PL/"))?;
     let is_part_of_a_name = |c: char| c.is_alphanumeric() || "_$.\"".contains(c);
@@ -418,8 +428,8 @@ fn function_in(error: &DbError) -> Option<&str> {
     (is_name && is_whole).then_some(name)
 }
 
-/// The table whose foreign key acts on the delete, by the statement that it runs: `DELETE FROM ONLY "schema"."table" WHERE $1
-/// OPERATOR(…`, or an `UPDATE`.
+/// The table whose foreign key acts on the delete, by the statement that it runs:
+/// `DELETE FROM ONLY "schema"."table" WHERE $1 OPERATOR(…`, or an `UPDATE`.
 fn acting_table(context: &str) -> Option<&str> {
     let (before, after) = context.split_once(" WHERE $1 OPERATOR(pg_catalog.")?;
     // A function further out caused it, not the delete itself.
@@ -436,7 +446,8 @@ fn acting_table(context: &str) -> Option<&str> {
     (1..=63).contains(&table.len()).then_some(table)
 }
 
-/// The kind and the sentence for an error without a response of the server. `lost`: the kind if the connection was lost.
+/// The kind and the sentence for an error without a response of the server. `lost`: the kind if the
+/// connection was lost.
 fn without_code(error: &tokio_postgres::Error, lost: VectorErrorKind) -> (VectorErrorKind, String) {
     use VectorErrorKind::Denied;
     if let Some(error) = cause::<rustls::Error>(error) {

@@ -47,8 +47,8 @@ impl IdType {
         })
     }
 
-    /// Whether the column can hold an id. Of the forms in which a value of the type can be written only one is an id, so that
-    /// two ids never mean the same row.
+    /// Whether the column can hold an id. Of the forms in which a value of the type can be written
+    /// only one is an id, so that two ids never mean the same row.
     pub(super) fn can_be(self, id: &str) -> bool {
         match self {
             Self::Text(None) => true,
@@ -84,8 +84,8 @@ impl IdType {
         }
     }
 
-    /// The type by its number and modifier in the catalog; of a domain, those of the type below it. `None`: a type that cannot be used
-    /// for ids.
+    /// The type by its number and modifier in the catalog; of a domain, those of the type below it.
+    /// `None`: a type that cannot be used for ids.
     pub(super) fn of(oid: Oid, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text(None)),

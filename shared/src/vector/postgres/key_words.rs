@@ -1,5 +1,6 @@
-//! The parameters of libpq that this client does not have ("Parameter Key Words" in PostgreSQL's manual): each is refused by name,
-//! unless its value asks for what is done anyway. `address.rs` reads those that it has.
+//! The parameters of libpq that this client does not have ("Parameter Key Words" in PostgreSQL's
+//! manual): each is refused by name, unless its value asks for what is done anyway. `address.rs`
+//! reads those that it has.
 
 use crate::vector::url_parts::Parameters;
 
@@ -110,8 +111,8 @@ const KEY_WORDS: &[KeyWord] = &[
     ("oauth_scope", &[], OAUTH),
 ];
 
-/// Refuses each of these parameters that is given and asks for something else than what is done. A value is not repeated: it may be
-/// secret.
+/// Refuses each of these parameters that is given and asks for something else than what is done. A
+/// value is not repeated: it may be secret.
 pub(super) fn refuse(parameters: &mut Parameters) {
     for (name, accepted, instead) in KEY_WORDS {
         let Some(value) = parameters.remove(name) else {

@@ -1,6 +1,7 @@
 //! Identifiers, checked and quoted. An object id is never one.
 
-/// The most bytes of a name in PostgreSQL (`NAMEDATALEN` less one). It truncates a longer one, which then names another table.
+/// The most bytes of a name in PostgreSQL (`NAMEDATALEN` less one). It truncates a longer one,
+/// which then names another table.
 const MAX_BYTES: usize = 63;
 
 /// A name of a table, a schema or a column.

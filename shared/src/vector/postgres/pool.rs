@@ -14,17 +14,20 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
-/// The most connections of one process to one URL: as many as the worker carries out messages at once.
+/// The most connections of one process to one URL: as many as the worker carries out messages at
+/// once.
 const MAX_CONNECTIONS: usize = 5;
 /// The time limit for a connection, from fetching the password to setting up the session.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The time after which a delete has ended at the server, however late it arrived there. It leaves a second for canceling it.
+/// The time after which a delete has ended at the server, however late it arrived there. It leaves
+/// a second for canceling it.
 const ENDS: Duration = VECTOR_CALL_TIMEOUT.saturating_sub(Duration::from_secs(1));
 /// No delete is sent with less time left than this.
 const MIN_STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The time limit of a whole call, for a server that accepts it and never responds.
 pub(super) const CALL_TIMEOUT: Duration = ENDS;
-/// A connection that was idle for longer is not used again: something on the way may have dropped it.
+/// A connection that was idle for longer is not used again: something on the way may have dropped
+/// it.
 const MAX_IDLE: Duration = Duration::from_secs(240);
 
 /// A parameter of a statement, with its type.
@@ -53,8 +56,8 @@ impl Pool {
         }
     }
 
-    /// Runs a statement that only reads, in one round trip. If the server had closed the connection while it was idle, the
-    /// statement is sent again on another one.
+    /// Runs a statement that only reads, in one round trip. If the server had closed the connection
+    /// while it was idle, the statement is sent again on another one.
     pub(super) async fn query(
         &self,
         statement: &str,
@@ -77,9 +80,10 @@ impl Pool {
         }
     }
 
-    /// Runs a statement that deletes, once, and after it one that reads, together in one round trip. `began`: when the call began.
-    /// The read is a transaction of its own, after the delete's commit. So it sees the result whatever the default isolation is,
-    /// and what deferred triggers did.
+    /// Runs a statement that deletes, once, and after it one that reads, together in one round
+    /// trip. `began`: when the call began. The read is a transaction of its own, after the delete's
+    /// commit. So it sees the result whatever the default isolation is, and what deferred triggers
+    /// did.
     pub(super) async fn delete(
         &self,
         began: Instant,
@@ -175,7 +179,8 @@ pub(super) fn time_left(began: Instant) -> Result<Duration, Failure> {
         })
 }
 
-/// The settings for a delete: its time limit, and row security as roles have it by default, since triggers may rely on that.
+/// The settings for a delete: its time limit, and row security as roles have it by default, since
+/// triggers may rely on that.
 fn limits(time: Duration) -> String {
     format!(
         "SET statement_timeout = {}; SET row_security = on",
@@ -192,8 +197,8 @@ fn temporary(detail: &str, code: &str) -> Failure {
     })
 }
 
-/// A connection for one caller alone. If it is dropped without being given back, it is closed, and what it still runs at the server
-/// is canceled.
+/// A connection for one caller alone. If it is dropped without being given back, it is closed, and
+/// what it still runs at the server is canceled.
 pub(super) struct Lease<'a> {
     pool: &'a Pool,
     client: Option<Client>,
@@ -222,7 +227,8 @@ impl Lease<'_> {
         }
     }
 
-    /// Ends the lease after an error. The connection goes back to the pool if only the statement failed.
+    /// Ends the lease after an error. The connection goes back to the pool if only the statement
+    /// failed.
     pub(super) fn failed(self, failure: Failure) -> Failure {
         if failure.is_of_the_statement() {
             self.give_back();
@@ -242,8 +248,8 @@ impl Lease<'_> {
         self.close(failure)
     }
 
-    /// Closes the connection after an error that leaves its session in an unknown state. If the connection is lost, the idle ones
-    /// probably are, too, and are closed as well.
+    /// Closes the connection after an error that leaves its session in an unknown state. If the
+    /// connection is lost, the idle ones probably are, too, and are closed as well.
     pub(super) fn close(mut self, failure: Failure) -> Failure {
         self.client = None;
         if failure.is_lost_connection() {

@@ -16,7 +16,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// The layout of plain rows: the parameters `table` and `id_column`. `None` only where there are errors.
+    /// The layout of plain rows: the parameters `table` and `id_column`. `None` only where there
+    /// are errors.
     pub(super) fn of_rows(schema: Option<Template>, parameters: &mut Parameters) -> Option<Self> {
         for name in ["table", "id_column"] {
             parameters.require(name, parameters.has(name));
@@ -65,7 +66,8 @@ impl Relation {
         std::iter::once(&self.table).chain(&self.parts)
     }
 
-    /// The rights that the role needs, and on which table. `UPDATE` is for the lock on objects whose parts are deleted.
+    /// The rights that the role needs, and on which table. `UPDATE` is for the lock on objects
+    /// whose parts are deleted.
     pub(super) fn needs(&self) -> Vec<(&'static str, &Table)> {
         let of = |parts: &Option<Table>| -> &'static [&'static str] {
             match parts {
@@ -79,8 +81,9 @@ impl Relation {
         of_table.chain(of_parts).collect()
     }
 
-    /// The statement that reads which of the ids `$1` exist, and what says whether that is reliable: whether the server is a replica,
-    /// for which of the tables `$2` row security is active, and the type of the ids.
+    /// The statement that reads which of the ids `$1` exist, and what says whether that is
+    /// reliable: whether the server is a replica, for which of the tables `$2` row security is
+    /// active, and the type of the ids.
     pub(super) fn read(&self, id_type: IdType) -> String {
         let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
         let ids = self.tables().map(|table| {

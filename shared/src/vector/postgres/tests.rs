@@ -197,7 +197,8 @@ fn what_leaves_this_machine_is_verified_unless_the_url_says_otherwise() {
     }
 }
 
-/// A parameter of libpq: its name, values that are honoured, each with what the address then holds, and values that are refused.
+/// A parameter of libpq: its name, values that are honoured, each with what the address then holds,
+/// and values that are refused.
 type Libpq = (
     &'static str,
     &'static [(&'static str, &'static str)],

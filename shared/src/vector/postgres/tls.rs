@@ -22,7 +22,8 @@ use tokio_rustls::{Connect, TlsConnector, client};
 
 /// The certificate authorities of Amazon RDS, which no system trusts.
 const RDS: &[u8] = include_bytes!("rds.pem");
-/// What the name of each endpoint of Amazon RDS ends with, and each certificate of its authorities is for.
+/// What the name of each endpoint of Amazon RDS ends with, and each certificate of its authorities
+/// is for.
 const RDS_HOST: &str = ".rds.amazonaws.com";
 
 /// The trust that `sslmode`, `sslrootcert` and the host set.
@@ -30,7 +31,8 @@ const RDS_HOST: &str = ".rds.amazonaws.com";
 pub(super) enum Trust {
     /// No TLS.
     Disable,
-    /// TLS with any certificate: the connection is encrypted, but any server could be at its other end.
+    /// TLS with any certificate: the connection is encrypted, but any server could be at its other
+    /// end.
     Require,
     /// TLS with a certificate for the host, signed by one of these authorities.
     VerifyFull(Authorities),
@@ -211,7 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Handshake<S> {
 pub(super) struct Secure<S>(Box<client::TlsStream<S>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Secure<S> {
-    /// There is no channel binding: it would need a parsed certificate, and `verify-full` proves the server's identity without it.
+    /// There is no channel binding: it would need a parsed certificate, and `verify-full` proves
+    /// the server's identity without it.
     fn channel_binding(&self) -> ChannelBinding {
         ChannelBinding::none()
     }
@@ -249,7 +252,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<S> {
 mod tests {
     use super::*;
 
-    /// The common names of the authorities that are trusted for this host. They stand in the subject as text.
+    /// The common names of the authorities that are trusted for this host. They stand in the
+    /// subject as text.
     fn trusted(host: &str) -> Vec<String> {
         let Ok(Trust::VerifyFull(authorities)) = Trust::read("verify-full", None, host) else {
             panic!("{host} is not verified");
@@ -264,7 +268,8 @@ mod tests {
     #[test]
     fn the_authorities_of_rds_are_trusted_for_its_hosts_and_for_no_other() {
         let names = trusted("db.c1.eu-west-1.rds.amazonaws.com");
-        // Three for each of 27 regions, and five of Amazon Trust Services. One that cannot be parsed would be missing.
+        // Three for each of 27 regions, and five of Amazon Trust Services. One that cannot be
+        // parsed would be missing.
         assert_eq!(names.len(), 27 * 3 + 5);
         for kind in ["RSA2048", "RSA4096", "ECC384"] {
             let name = format!("Amazon RDS eu-west-1 Root CA {kind} G1");

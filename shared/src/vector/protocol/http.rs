@@ -1,4 +1,5 @@
-//! One call to a store: over TLS with the system's roots, without redirects and proxies, in bounded time and size.
+//! One call to a store: over TLS with the system's roots, without redirects and proxies, in bounded
+//! time and size.
 
 use super::address::{Address, Auth};
 use super::pauses::Pauses;

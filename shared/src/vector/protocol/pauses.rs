@@ -1,15 +1,18 @@
-//! How long the indexes of a store are not to be called: the `Retry-After` of its responses with status 429.
+//! How long the indexes of a store are not to be called: the `Retry-After` of its responses with
+//! status 429.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The longest pause. A store that asks for more is called again after this, since its own estimate may be wrong.
+/// The longest pause. A store that asks for more is called again after this, since its own estimate
+/// may be wrong.
 const LONGEST: Duration = Duration::from_secs(600);
 /// The number of pauses from which on those that are over are forgotten.
 const MAX_OVER: usize = 1_000;
-/// The three forms of a date ("Date/Time Formats", RFC 9110): the one to send, and two of old servers.
+/// The three forms of a date ("Date/Time Formats", RFC 9110): the one to send, and two of old
+/// servers.
 const DATES: [&str; 3] = [
     "%a, %d %b %Y %H:%M:%S GMT",
     "%A, %d-%b-%y %H:%M:%S GMT",
@@ -28,8 +31,8 @@ impl Pauses {
         left.unwrap_or_default()
     }
 
-    /// Begins the pause of an index that this value of `Retry-After` asks for, unless a longer one is under way. A value that is neither a number of
-    /// seconds nor a date asks for none.
+    /// Begins the pause of an index that this value of `Retry-After` asks for, unless a longer one
+    /// is under way. A value that is neither a number of seconds nor a date asks for none.
     pub(super) fn begin(&self, index: &str, retry_after: &str, now: DateTime<Utc>) {
         let Some(pause) = asked_for(retry_after, now) else {
             return;

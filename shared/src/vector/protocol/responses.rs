@@ -94,7 +94,8 @@ pub(super) fn outcomes(body: &[u8], count: usize) -> Result<Vec<AfterDelete>, Ve
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, VectorError> {
-    // The library's message may repeat a part of the response, such as an id. Its place says enough.
+    // The library's message may repeat a part of the response, such as an id. Its place says
+    // enough.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         out_of_form(&format!("see its line {line}, column {column}"))
@@ -110,7 +111,8 @@ fn check_length(name: &str, found: usize, count: usize) -> Result<(), VectorErro
     )))
 }
 
-/// The response does not have the form of the protocol, so it says nothing. Another try may get one that has.
+/// The response does not have the form of the protocol, so it says nothing. Another try may get one
+/// that has.
 pub(super) fn out_of_form(what: &str) -> VectorError {
     VectorError {
         kind: VectorErrorKind::Temporary,
@@ -180,7 +182,8 @@ fn says(words: Option<&str>) -> Option<String> {
     (!words.is_empty()).then(|| format!("The store says: {words}"))
 }
 
-/// One line of at most 256 bytes, without characters that could change how a terminal or a page shows it.
+/// One line of at most 256 bytes, without characters that could change how a terminal or a page
+/// shows it.
 fn clean(words: &str) -> String {
     let hides = |c: char| {
         c.is_control()

@@ -6,7 +6,8 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 const FORM: &str = "write it as s3vectors://bucket/index";
-/// Vectors inserted and deleted a second ("Limitations and restrictions" of S3 Vectors, Amazon S3 User Guide).
+/// Vectors inserted and deleted a second ("Limitations and restrictions" of S3 Vectors, Amazon S3
+/// User Guide).
 const VECTORS_PER_SECOND: u32 = 2_500;
 /// PutVectors and DeleteVectors calls a second (the same page).
 const WRITES_PER_SECOND: u32 = 1_000;
@@ -73,12 +74,14 @@ fn place(url: &Url) -> Result<(String, Template), String> {
     Ok((bucket, Template::parse(&index)?))
 }
 
-/// Whether S3 Vectors could have a vector bucket of this name ("Vector bucket naming rules", Amazon S3 User Guide).
+/// Whether S3 Vectors could have a vector bucket of this name ("Vector bucket naming rules", Amazon
+/// S3 User Guide).
 fn is_bucket_name(name: &str) -> bool {
     is_name(name, b"-")
 }
 
-/// Whether S3 Vectors could have an index of this name ("Vector index naming requirements", Amazon S3 User Guide).
+/// Whether S3 Vectors could have an index of this name ("Vector index naming requirements", Amazon
+/// S3 User Guide).
 pub(super) fn is_index_name(name: &str) -> bool {
     is_name(name, b"-.")
 }

@@ -95,7 +95,8 @@ enum Event {
     Ask(usize, usize),
 }
 
-/// Plays processes that each carry out one batch of ten messages at a time. `share`: whether there is a table.
+/// Plays processes that each carry out one batch of ten messages at a time. `share`: whether there
+/// is a table.
 fn play(processes: usize, chunks: usize, pauses: &Pauses, share: bool) -> Run {
     fastrand::seed(7);
     let mut table = Table::default();

@@ -1,4 +1,5 @@
-//! The least that a Lambda function behind API Gateway can be with `lambda_http`: no SDK, no logs, no configuration.
+//! The least that a Lambda function behind API Gateway can be with `lambda_http`: no SDK, no logs,
+//! no configuration.
 
 use lambda_http::{Body, Error, Response, run, service_fn};
 

@@ -99,7 +99,8 @@ impl Checks {
         Ok(())
     }
 
-    /// A delete call of the port ends with a response. Any further one needs a read of the task after this.
+    /// A delete call of the port ends with a response. Any further one needs a read of the task
+    /// after this.
     pub(crate) fn delete_ends(&mut self, process: ProcessId, keys: &[&str]) {
         self.steps += 1;
         let step = self.steps;

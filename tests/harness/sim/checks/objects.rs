@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 #[derive(Default)]
 pub(crate) struct Objects {
     objects: BTreeMap<String, Object>,
-    /// When a process last saw an object absent, or deleted it: from then on it may say that it is gone.
+    /// When a process last saw an object absent, or deleted it: from then on it may say that it is
+    /// gone.
     decided: BTreeMap<(ProcessId, String), u64>,
     /// When a process last saw an object present.
     saw: BTreeMap<(ProcessId, String), u64>,
@@ -96,8 +97,9 @@ impl Objects {
         }
     }
 
-    /// A settlement of `process` records this outcome for the object, which was open before; `tried`: since when the claim
-    /// deleted it, if it did. Returns since when it may be said that the object is gone, if that is what it says.
+    /// A settlement of `process` records this outcome for the object, which was open before;
+    /// `tried`: since when the claim deleted it, if it did. Returns since when it may be said that
+    /// the object is gone, if that is what it says.
     pub(super) fn counted(
         &mut self,
         process: ProcessId,
