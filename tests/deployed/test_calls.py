@@ -13,7 +13,7 @@ def documented_example():
     """The README's first example: its request, and the final response of `/info`."""
     readme = (ROOT / "README.md").read_text()
     sent = re.search(r"/run -H 'content-type: application/json' \\\n\s+-d '(.*)'", readme)[1]
-    received = re.search(r"```json\n(\{\n  \"id\": \"delete-xyz\".*?\n\})\n```", readme, re.S)[1]
+    received = re.search(r"```json output\n(\{\n  \"id\": \"delete-xyz\".*?\n\})\n```", readme, re.S)[1]
     return json.loads(sent), json.loads(received)
 
 

@@ -201,7 +201,7 @@ impl Function {
         );
     }
 
-    /// Invokes the function with a request from API Gatewayand returns what API Gateway's caller
+    /// Invokes the function with a request from API Gateway and returns what API Gateway's caller
     /// sees.
     ///
     /// # Panics

@@ -2,7 +2,7 @@
 //! the letter.
 
 use chrono::TimeDelta;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tests::http::Reply;
@@ -192,41 +192,4 @@ fn the_responses_that_the_service_makes_are_all_shown() {
         .flat_map(|operation| document.statuses(operation))
         .collect();
     assert_eq!(shown, documented);
-}
-
-#[test]
-fn the_readme_shows_the_same_example() {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
-    let document = Document::read();
-    let run = "/paths/~1internal~1deletion-tasks~1run/post";
-    let body = document.at(&format!(
-        "{run}/requestBody/content/application~1json/examples/readme/value"
-    ));
-    assert_eq!(*body, example());
-    let sent = readme
-        .split("-d '")
-        .nth(1)
-        .unwrap()
-        .split('\'')
-        .next()
-        .unwrap();
-    assert_eq!(serde_json::from_str::<Value>(sent).unwrap(), *body);
-
-    let info = "/paths/~1internal~1deletion-tasks~1info/get/responses/200/content";
-    let done = document.at(&format!("{info}/application~1json/examples/done/value"));
-    let responses: Vec<Value> = readme
-        .split("```json\n")
-        .skip(1)
-        .map(|block| serde_json::from_str(block.split("```").next().unwrap()).unwrap())
-        .collect();
-    let [task, problem] = responses.as_slice() else {
-        panic!("the README has other examples: {responses:?}");
-    };
-    assert_eq!(task, done);
-    let invalid = document.at(&format!(
-        "{run}/responses/422/content/application~1problem+json/examples/invalid/value"
-    ));
-    assert_eq!(problem, invalid);
-    assert_eq!(json!(done["progress"]["total"]), 2);
 }

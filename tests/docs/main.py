@@ -1,0 +1,256 @@
+"""Checks the documents: every `.md` file of the repository.
+
+- Links lead to files and headings that exist. Addresses of other hosts are not called.
+- Words are spelled correctly, here, in YAML, and in the comments of Rust and Python; cspell.json has those that no dictionary knows.
+- Mermaid draws the diagrams.
+- Blocks of code have a language, and `json` can be parsed. The others run from top to bottom, each document in a folder of its own. What
+  follows the language, as in ```sh server, says how; a page shows none of it:
+
+    sh              runs to its end, without an error. `cargo run` and `dtask` are the programs that were built before
+    sh server       starts the local runner, in place of the one before. A document that starts none has one without flags
+    sh stores       sets VECTOR_STORES; the local runner must accept it
+    sql             runs in the document's own PostgreSQL
+    text output     is what the last block prints, and json output its last line, but for times. The block runs again until it is
+    … no_run        does not run here: it needs an AWS account, or takes minutes and runs elsewhere
+"""
+
+import argparse
+import html
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from processes import ROOT, Failed, Processes, build, free_port  # noqa: E402
+
+NODE = pathlib.Path(os.environ["NODE_TOOLS"])
+POSTGRES = pathlib.Path(os.environ["POSTGRES_PROGRAMS"])
+LANGUAGES = ("json", "mermaid", "sh", "sql", "text", "yaml")
+# Signed calls need some credentials. Nobody checks them here.
+CREDENTIALS = {"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
+# How long a block may run, and how long its output may take to become what the document shows.
+RUN_SECONDS, OUTPUT_SECONDS = 60, 30
+# What differs each time: times, and ages of a few seconds.
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ( \(\d+s ago\))?")
+
+
+class Block:
+    """A fenced block of code."""
+
+    def __init__(self, path, line, info, text):
+        self.place = f"{path.relative_to(ROOT)}:{line}"
+        self.language, *self.how = info.split() or [""]
+        self.text = text
+
+
+def blocks_of(path):
+    lines = path.read_text().splitlines(keepends=True)
+    blocks, start = [], None
+    for number, line in enumerate(lines):
+        if line.startswith("```"):
+            if start is None:
+                start = number
+            else:
+                blocks.append(Block(path, start + 1, lines[start][3:].strip(), "".join(lines[start + 1 : number])))
+                start = None
+    return blocks
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="DOCUMENT", help="only these documents, and no comments of the code")
+    names = parser.parse_args().names
+    documents = [ROOT / name for name in names or files("*.md")]
+    links(documents)
+    spelling(documents if names else [*documents, *(ROOT / name for name in files("*.rs", "*.py", "*.yaml"))])
+    blocks = {path: blocks_of(path) for path in documents}
+    for block in sum(blocks.values(), []):
+        if block.language not in LANGUAGES:
+            raise Failed(f"{block.place}: the language of the block is {block.language!r}, none of {', '.join(LANGUAGES)}")
+        if block.language == "json":
+            parse(block)
+    diagrams([block for block in sum(blocks.values(), []) if block.language == "mermaid"])
+    programs = build()
+    for path in documents:
+        with tempfile.TemporaryDirectory() as folder, Document(folder, programs) as document:
+            for block in blocks[path]:
+                document.run(block)
+    print(f"{len(documents)} documents are as they say")
+
+
+def files(*patterns):
+    """The names of the repository's files that match a pattern."""
+    return subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def links(documents):
+    # It finds the addresses of this repository's host among the links, if it has one.
+    plugin = f"{NODE}/remark-validate-links/index.js=repository:false"
+    call("links", NODE / ".bin/remark", "--frail", "--quiet", "--no-stdout", "--use", plugin, *documents)
+
+
+def spelling(documents):
+    call("spelling", NODE / ".bin/cspell", "--config", ROOT / "tests/docs/cspell.json", "--no-progress", "--no-summary", *documents)
+
+
+def call(what, *command):
+    if subprocess.run([str(word) for word in command], cwd=ROOT).returncode != 0:
+        raise Failed(what)
+
+
+def parse(block):
+    try:
+        return json.loads(block.text)
+    except ValueError as error:
+        raise Failed(f"{block.place}: {error}") from error
+
+
+def diagrams(blocks):
+    """Lets Mermaid parse each, in a Chromium, since it needs a browser's document."""
+    texts = json.dumps([[block.place, block.text] for block in blocks]).replace("<", "\\u003c")
+    page = f"""<pre id="errors"></pre><script src="{pathlib.Path(os.environ['MERMAID']).as_uri()}"></script><script>
+        (async () => {{
+            let errors = "";
+            for (const [place, text] of {texts})
+                await mermaid.parse(text).catch((error) => {{ errors += `${{place}}: ${{error.message}}\\n`; }});
+            document.getElementById("errors").textContent = errors || "none";
+        }})();</script>"""
+    with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "page.html"
+        file.write_text(page)
+        command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=60000", f"--user-data-dir={folder}/profile"]
+        shown = subprocess.run([*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120).stdout
+    found = re.search(r'<pre id="errors">(.+?)</pre>', shown, re.DOTALL)
+    if not found or found[1] != "none":
+        raise Failed(f"diagrams: {html.unescape(found[1]) if found else 'the browser shows nothing'}")
+
+
+class Document(Processes):
+    """Runs the blocks of one document, with a runner and a PostgreSQL if they need one."""
+
+    def __init__(self, folder, programs):
+        super().__init__(folder)
+        self.programs = programs
+        self.api = None
+        self.database = None
+        self.last = None
+
+    def run(self, block):
+        if "no_run" in block.how:
+            return
+        if block.language == "sql":
+            self.sql(block)
+        elif "output" in block.how:
+            self.expect(block)
+        elif block.language == "sh" and "stores" in block.how:
+            stores = self.shell(block, more='\nprintf %s "$VECTOR_STORES"')
+            self.start_service("--vector-stores", stores, name="stores", program=[self.programs / "deletion-tasks"])
+            self.stop("stores")
+        elif block.language == "sh" and "server" in block.how:
+            self.start_runner(block)
+        elif block.language == "sh":
+            if self.api is None:
+                self.api = self.start_service(program=[self.programs / "deletion-tasks"])["API"]
+            self.last = block
+            self.printed = self.shell(block)
+
+    def start_runner(self, block):
+        """The words of the block's command, with variables before it, on a free port."""
+        words = shlex.split(self.adapted(block.text), comments=True)
+        start = words.index("cargo")
+        if words[start : start + 2] != ["cargo", "run"]:
+            raise Failed(f"{block.place}: a server is started with `cargo run`")
+        flags = [word for word in words[start + 2 :] if word != "--"]
+        if self.api:
+            self.stop("cargo-run")
+        program = ["env", *words[:start], self.programs / "deletion-tasks"]
+        self.api = self.start_service(*flags, program=program)["API"]
+
+    def shell(self, block, more=""):
+        """What a block prints on its standard output."""
+        prelude = f"""cargo() {{
+            case "$*" in
+                "run -p dtask -- "*) dtask "${{@:5}}" ;;
+                *) echo "not run here: cargo $*" >&2; return 1 ;;
+            esac
+        }}
+        """
+        path = f"{self.programs}:{os.environ['PATH']}"
+        variables = CREDENTIALS | {"PATH": path}
+        if self.api:
+            variables |= {"DTASK_API": self.api, "API_URL": f"{self.api}/internal/deletion-tasks"}
+        command = ["bash", "-euo", "pipefail", "-c", prelude + self.adapted(block.text) + more]
+        try:
+            done = subprocess.run(
+                command, cwd=self.folder, env=os.environ | variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Failed(f"{block.place}: it takes longer than {RUN_SECONDS} s") from error
+        if done.returncode != 0:
+            raise Failed(f"{block.place}: the exit status is {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def adapted(self, text):
+        """With the addresses of this run."""
+        if self.api:
+            text = text.replace("http://127.0.0.1:9000", self.api)
+        if self.database:
+            text = text.replace("localhost:5432", f"localhost:{self.database}")
+        return text
+
+    def expect(self, block):
+        until = time.monotonic() + OUTPUT_SECONDS
+        while not self.is_printed(block):
+            if time.monotonic() > until:
+                raise Failed(f"{block.place} shows\n{block.text}but {self.last.place} prints\n{self.printed}")
+            time.sleep(0.2)
+            self.printed = self.shell(self.last)
+
+    def is_printed(self, block):
+        if block.language == "json":
+            return ordered(timeless(block.text)) == ordered(timeless(self.printed.splitlines()[-1]))
+        return timeless(block.text) == timeless(self.printed)
+
+    def sql(self, block):
+        if self.database is None:
+            self.start_postgres()
+        command = [POSTGRES / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--port={self.database}", "--host=localhost", "--username=postgres"]
+        done = subprocess.run(command, input=block.text, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Failed(f"{block.place}: {done.stderr}")
+
+    def start_postgres(self):
+        data = self.folder / "postgres-data"
+        data.mkdir()
+        # PostgreSQL does not run as root.
+        user = []
+        if os.geteuid() == 0:
+            self.folder.chmod(0o755)
+            subprocess.run(["chown", "nobody", data], check=True)
+            user = ["setpriv", "--reuid=nobody", "--clear-groups"]
+        subprocess.run([*user, POSTGRES / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--no-sync"], check=True, capture_output=True)
+        self.database = free_port()
+        server = [*user, POSTGRES / "postgres", "-D", data, "-p", str(self.database), "-c", "listen_addresses=localhost", "-c", "unix_socket_directories="]
+        self.start("postgres", server, lambda output: "ready to accept connections" in output)
+
+
+def timeless(text):
+    return TIME.sub("TIME", text)
+
+
+def ordered(text):
+    """JSON with the order of its names, in which they are documented."""
+    return json.loads(text, object_pairs_hook=list)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as failed:
+        sys.exit(f"FAILED: {failed}")
