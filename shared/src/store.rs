@@ -91,7 +91,7 @@ const MAX_RESEND_DELAY: TimeDelta = TimeDelta::hours(1);
 /// The longest time that a chunk is deferred because its vector store throttled or time ran out.
 const LONGEST_THROTTLED: TimeDelta = TimeDelta::minutes(8);
 
-/// Returns how long work waits that was sent or deferred `sends` times without progress.
+/// Returns the delay of work that was sent or deferred `sends` times without progress.
 fn resend_delay(sends: u32) -> TimeDelta {
     DISPATCH_GRACE
         .checked_mul(1 << sends.min(16))
@@ -116,8 +116,9 @@ fn new_token() -> String {
 #[derive(Debug)]
 #[must_use]
 pub enum Written<T, F = ()> {
-    /// Its condition held, and this call made the write. This includes a write that the SDK sent
-    /// again because the first response was lost.
+    /// Its condition held, and this call made the write.
+    ///
+    /// This includes a write that the SDK sent again because the first response was lost.
     Applied(T),
     /// Its condition did not hold, and nothing was changed. Holds what was found instead.
     NotApplied(F),

@@ -53,8 +53,9 @@ pub struct Task {
     pub expires_at: DateTime<Utc>,
     /// The counters of its objects.
     pub progress: Progress,
-    /// The first reason for giving up an object in this attempt, as one sentence for a person. It
-    /// says why a `failed` task failed.
+    /// The first reason for giving up an object in this attempt, as one sentence for a person.
+    ///
+    /// It says why a `failed` task failed.
     pub detail: Option<String>,
 }
 

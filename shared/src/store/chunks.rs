@@ -17,8 +17,9 @@ use std::time::Duration;
 const MAX_BATCH_WRITE: usize = 25;
 /// The most items one BatchGetItem takes (the same page).
 pub(super) const MAX_BATCH_GET: usize = 100;
-/// BatchWriteItem calls in flight at once. Each holds a copy of its ids, so a small number bounds
-/// the memory of a create.
+/// BatchWriteItem calls in flight at once.
+///
+/// Each holds a copy of its ids, so a small number bounds the memory of a create.
 const CONCURRENT_WRITES: usize = 4;
 /// The most sends of one batch, if DynamoDB does not process all of its items.
 const MAX_SENDS: u32 = 8;
@@ -79,8 +80,9 @@ impl TaskStore {
         Err(unprocessed())
     }
 
-    /// Reads up to [`MAX_BATCH_GET`] items by their keys, strongly consistent. Items that do not
-    /// exist are left out.
+    /// Reads up to [`MAX_BATCH_GET`] items by their keys, strongly consistent.
+    ///
+    /// Items that do not exist are left out.
     async fn get_all(
         &self,
         keys: Vec<AttributeValue>,

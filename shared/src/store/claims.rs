@@ -46,8 +46,9 @@ pub enum Deferral {
     NoTime,
     /// The vector store kept failing. The claim counts as a try.
     Failed,
-    /// A part of an object was deleted, though no object counts yet. It is progress, like an
-    /// outcome.
+    /// A part of an object was deleted, though no object counts yet.
+    ///
+    /// It is progress, like an outcome.
     Progress,
 }
 
@@ -92,7 +93,7 @@ impl TaskStore {
     /// Defers the chunk `read`, whose existence check failed, if nothing has changed since it was
     /// read.
     ///
-    /// It becomes due again later. The delay grows with each deferral.
+    /// It becomes due again later. The delay grows with each deferral, up to a limit.
     ///
     /// # Errors
     /// If a call to DynamoDB fails.
@@ -150,8 +151,9 @@ impl TaskStore {
         })
     }
 
-    /// Reads the task of a claim again, strongly consistent. Returns it if it is still processing
-    /// in the same attempt.
+    /// Reads the task of a claim again, strongly consistent.
+    ///
+    /// Returns it if it is still processing in the same attempt.
     ///
     /// While the lease lasts nobody else can have claimed the chunk, and the task cannot have
     /// expired and been created again.
@@ -256,8 +258,9 @@ fn fence_as_read(fence: u64) -> Condition {
     }
 }
 
-/// The lease, which was over when it was read, has not been released since. It cannot have been
-/// renewed either: a new lease takes a new fence.
+/// The lease, which was over when it was read, has not been released since.
+///
+/// It cannot have been renewed either: a new lease takes a new fence.
 fn lease_as_read(lease_until: Option<DateTime<Utc>>) -> Condition {
     lease_until.map_or_else(Condition::default, |over| {
         equals(attr::LEASE_UNTIL, n(over.timestamp_millis()))

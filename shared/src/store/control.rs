@@ -135,8 +135,9 @@ impl TaskStore {
     }
 }
 
-/// The SDK sends a write again if its response was lost. The second send must not act, even if a
-/// worker has ended the task since.
+/// The SDK sends a write again if its response was lost.
+///
+/// The second send must not act, even if a worker has ended the task since.
 fn sent_for_the_first_time(op_attribute: &'static str, op: &str) -> Condition {
     absent(op_attribute).or(differs(op_attribute, s(op)))
 }

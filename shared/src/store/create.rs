@@ -1,5 +1,6 @@
-//! Creating a task: one conditional put. If the task has several chunks, their ids are written
-//! first.
+//! Creating a task: one conditional put.
+//!
+//! If the task has several chunks, their ids are written first.
 
 use super::attribute::{self as attr, seconds};
 use super::guarded::{Condition, Contention, absent, at_most};

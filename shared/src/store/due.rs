@@ -110,13 +110,15 @@ impl SweepPositions {
 pub struct OpenChunks {
     /// Their numbers.
     pub numbers: Vec<u32>,
-    /// Whether no worker has claimed some of them in this attempt. Their messages may still be on
-    /// the queue, so they are sent again ever more rarely.
+    /// Whether no worker has claimed some of them in this attempt.
+    ///
+    /// Their messages may still be on the queue, so they are sent again ever more rarely.
     pub not_taken_up: bool,
     /// Whether some of them were deferred or lost their worker. They may be deferred again.
     pub tried_again: bool,
-    /// When the first of the other chunks is due. Such a chunk is deferred, or claimed by a worker
-    /// that may die.
+    /// When the first of the other chunks is due.
+    ///
+    /// Such a chunk is deferred, or claimed by a worker that may die.
     pub next_due: Option<DateTime<Utc>>,
 }
 
@@ -220,7 +222,7 @@ impl TaskStore {
 
     /// Returns since when the oldest pending task has been pending, or `None` if no task is.
     ///
-    /// The index may lag. A task is pending from its creation on. A restarted task counts from its
+    /// The index may lag. A new task counts from its creation. A restarted task counts from its
     /// last change, since the index does not hold the time of the restart. The index sorts it by
     /// its creation, so it is among the first rows.
     ///

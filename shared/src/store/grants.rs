@@ -1,5 +1,6 @@
-//! Grants of a vector index's time. All workers take them from one item, so that together they keep
-//! to the index's quota.
+//! Grants of a vector index's time.
+//!
+//! All workers take them from one item, so that together they keep to the index's quota.
 //!
 //! `paid_until` is the time until which the index's quota is taken, in microseconds since 1970. A
 //! grant moves it forward. The item holds only this and `expires_at`, and nothing else reads it. If
@@ -36,13 +37,15 @@ pub enum Grant {
 pub struct GrantRequest {
     /// The amount of the index's time.
     pub time: TimeDelta,
-    /// The earliest start. It is a moment ago, so that time which was unused for a moment is not
-    /// lost.
+    /// The earliest start.
+    ///
+    /// It is a moment ago, so that time which was unused for a moment is not lost.
     pub earliest: DateTime<Utc>,
     /// The latest start, so that nobody reserves far ahead.
     pub latest: DateTime<Utc>,
-    /// Whether the caller expects that nobody has taken a grant lately. A wrong guess costs one
-    /// more write.
+    /// Whether the caller expects that nobody has taken a grant lately.
+    ///
+    /// A wrong guess costs one more write.
     pub is_idle: bool,
 }
 
@@ -75,8 +78,9 @@ impl TaskStore {
         Ok(Grant::TakenUntil(taken_until))
     }
 
-    /// Moves `paid_until` forward, if the index is idle or busy as assumed. Returns its new value,
-    /// or else the value that was found.
+    /// Moves `paid_until` forward, if the index is idle or busy as assumed.
+    ///
+    /// Returns its new value, or else the value that was found.
     async fn grant_if_as_assumed(
         &self,
         address: &str,

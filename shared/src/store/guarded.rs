@@ -421,7 +421,9 @@ pub(super) enum Transacted {
     /// Nothing was written, because conditions failed.
     NotApplied(Parts),
     /// Nothing was written, because another transaction or write on one of its items was in flight,
-    /// or DynamoDB throttled. The same transaction may succeed after a pause.
+    /// or DynamoDB throttled.
+    ///
+    /// The same transaction may succeed after a pause.
     Contended,
 }
 
@@ -514,8 +516,9 @@ impl Default for Contention {
 }
 
 impl Contention {
-    /// Returns whether a write that is not a transaction may be sent once more. If so, waits before
-    /// it.
+    /// Returns whether a write that is not a transaction may be sent once more.
+    ///
+    /// If so, waits before it.
     pub(super) async fn allows_another(&mut self) -> bool {
         let in_time = self.began.elapsed() < CALL_TIMEOUT;
         if in_time {

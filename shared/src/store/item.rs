@@ -63,8 +63,9 @@ pub struct StoredTask {
     pub task: Task,
     /// Why it exists, and who asked for it.
     pub attribution: Attribution,
-    /// Outcomes recorded in attempts before this one no longer count. A restart of everything
-    /// raises it.
+    /// Outcomes recorded in attempts before this one no longer count.
+    ///
+    /// A restart of everything raises it.
     pub baseline: u32,
     /// The fingerprint of the request.
     pub fingerprint: Fingerprint,

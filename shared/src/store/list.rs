@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 /// The most index rows that one page reads. A page that has read this many ends, full or not.
 pub const MAX_ROWS_READ: usize = 1000;
 
-/// Queries of a page in flight at once. A list of all statuses reads five partitions for each
-/// shard.
+/// Queries of a page in flight at once.
+///
+/// A list of all statuses reads five partitions for each shard.
 const CONCURRENT_QUERIES: usize = 20;
 /// The rows that one read unit usually holds. Reading fewer at a time costs the same.
 const ROWS_A_READ_UNIT: usize = 8;
@@ -29,8 +30,9 @@ impl Position {
         Self(item::list_position(second, ""))
     }
 
-    /// Returns whether a task could have this place: a creation time and an id. A cursor can be
-    /// forged.
+    /// Returns whether a task could have this place: a creation time and an id.
+    ///
+    /// A cursor can be forged.
     pub fn is_well_formed(&self) -> bool {
         let parts = self.0.split_once('#');
         parts.is_some_and(|(time, id)| {
@@ -55,8 +57,9 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
-    /// Returns the place where a list begins that continues after `from`. Every row sorts before
-    /// it.
+    /// Returns the place at which a list starts if it continues after `from`.
+    ///
+    /// Every row sorts before it.
     fn before(&self, from: Option<Position>) -> Option<Position> {
         let bound = self.created_before.map(Position::of_second);
         bound.into_iter().chain(from).min()
@@ -173,8 +176,9 @@ impl TaskStore {
 /// One partition of the index, read piece by piece.
 struct Run {
     partition: String,
-    /// Decoded only when the page takes them. Many of the rows that are read at the end of a page
-    /// are not shown.
+    /// Decoded only when the page takes them.
+    ///
+    /// Many of the rows that are read at the end of a page are not shown.
     rows: VecDeque<(Position, Item)>,
     /// Rows before this one are still to be read.
     before: Option<Position>,

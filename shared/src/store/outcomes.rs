@@ -8,8 +8,9 @@ use std::str::FromStr;
 
 /// The most chunks whose ids one page reads. A page that has read this many ends, full or not.
 const MAX_CHUNKS_READ: usize = 40;
-/// The most bytes that a page's objects take in a response, however they have to be escaped. With
-/// the first thousand failures beside it, a page stays below the 6 MB of a Lambda response.
+/// The most bytes that a page's objects take in a response, however they have to be escaped.
+///
+/// With the first thousand failures beside it, a page stays below the 6 MB of a Lambda response.
 const MAX_PAGE_BYTES: usize = 1_000_000;
 
 /// A place in the order of a task's objects.
@@ -214,8 +215,9 @@ impl Filling {
             .count()
     }
 
-    /// Adds a chunk's objects from `from` on. Returns whether the page is full and another one
-    /// follows.
+    /// Adds a chunk's objects from `from` on.
+    ///
+    /// Returns whether the page is full and another one follows.
     fn take(&mut self, from: Place, ids: &ObjectIds, state: Option<&ChunkState>) -> bool {
         for (position, id) in ids.iter().enumerate().skip(from.position) {
             let outcome = state.map_or(Outcome::Remaining, |state| {

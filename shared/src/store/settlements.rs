@@ -32,12 +32,13 @@ const MOST_TOGETHER: usize = 24;
 /// process.
 ///
 /// It is about the time by which the messages of one batch drift apart. Each settlement that shares
-/// a transaction saves 3 write units, and a conflict with the transactions of other processes.
+/// a transaction saves 3 write units, and avoids a conflict with the transactions of other
+/// processes.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 /// How often in a row settlements are recomputed because the task has changed.
 ///
 /// Each time takes another write in between: a cancel, a restart, or the settlement of the last
-/// chunk that these do not include.
+/// chunk that is not among these.
 const MAX_ROUNDS: u32 = 20;
 
 /// What a settlement recorded.
@@ -107,8 +108,9 @@ struct Joint {
 }
 
 impl TaskStore {
-    /// Records the outcomes of a claim, unless a newer claim exists. It does so even if the task
-    /// has been canceled or restarted since the claim.
+    /// Records the outcomes of a claim, unless a newer claim exists.
+    ///
+    /// It does so even if the task has been canceled or restarted since the claim.
     ///
     /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest` says why it has
     /// objects left, if it has any.
@@ -192,8 +194,9 @@ impl TaskStore {
         })
     }
 
-    /// Makes one try to settle all that wait. The settlements that it does not decide are tried
-    /// again, for the task as it is then.
+    /// Makes one try to settle all that wait.
+    ///
+    /// The settlements that it does not decide are tried again, for the task as it is then.
     async fn settle_together(&self, waiting: Vec<Waiting>, round: Round) -> Round {
         let mut next = Round::default();
         let reads = waiting.iter().map(|one| one.what.task_as_read());
@@ -236,7 +239,7 @@ impl TaskStore {
             match one.what.became(part) {
                 Became::Open => {}
                 Became::Superseded => one.respond(Ok(Written::NotApplied(()))),
-                // A request of this process did it, but nobody waited for its response.
+                // An earlier write of this process did it, and nobody waited for its response.
                 Became::Settled => one.respond(Ok(Written::Applied(Settled {
                     task: read.task.clone(),
                     newly: end.newly,

@@ -22,8 +22,9 @@ pub struct StatusChange {
 }
 
 impl StatusChange {
-    /// Reads the image of an item after a write. Returns `None` if the write changed no task's
-    /// status.
+    /// Reads the image of an item after a write.
+    ///
+    /// Returns `None` if the write changed no task's status.
     ///
     /// # Errors
     /// If the image is a task, but not in the form in which this service writes it.

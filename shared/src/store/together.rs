@@ -1,5 +1,6 @@
-//! Calls for one key, one at a time. Requests that arrive while a call is in flight share the next
-//! one.
+//! Calls for one key, one at a time.
+//!
+//! Requests that arrive while a call is in flight share the next one.
 //!
 //! Each request waits for its turn in its own future. The request whose turn it is makes a call for
 //! all that wait. If a future is dropped, only its own request is lost: the next in line makes the
@@ -61,8 +62,9 @@ impl<A, R> Asked<A, R> {
 }
 
 impl<A, R, S: Default> Together<A, R, S> {
-    /// Creates an instance without requests. A call waits at most `patience` for announced
-    /// requests.
+    /// Creates an instance without requests.
+    ///
+    /// A call waits at most `patience` for announced requests.
     pub(super) fn with_patience(patience: Duration) -> Self {
         Self {
             lines: Lines::default(),

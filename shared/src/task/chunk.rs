@@ -24,8 +24,9 @@ pub struct ChunkState {
     pub claim: Option<String>,
     /// Set while the newest claim is not settled. While it is in the future, nobody else may claim.
     pub lease_until: Option<DateTime<Utc>>,
-    /// The attempt that the newest claim was made in, or 0 if there was none. `tries` and
-    /// `put_offs` are counted in that attempt.
+    /// The attempt that the newest claim was made in, or 0 if there was none.
+    ///
+    /// `tries` and `put_offs` are counted in that attempt.
     pub attempt: u32,
     /// Claims that ended without progress, including the claim in force: see [`Self::tries_in`].
     pub tries: u32,

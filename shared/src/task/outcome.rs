@@ -15,7 +15,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Returns whether another try could not change the outcome.
+    /// Returns whether the outcome is final: another try could not change it.
     pub fn is_definite(&self) -> bool {
         match self {
             Self::NotFound | Self::Refused(_) => true,

@@ -1,4 +1,5 @@
 //! The life of a task: its statuses, and the effect of each event in each status.
+//!
 //! `docs/architecture.md` draws it.
 //!
 //! The store derives the conditions of its writes from [`TaskStatus::moved_by`], so the rules are
@@ -10,16 +11,18 @@ use std::str::FromStr;
 /// The state of a task in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskStatus {
-    /// Stored and durable: the task will be carried out, whatever crashes. A create or a restart
-    /// leads here.
+    /// Stored and durable: the task will be carried out, whatever crashes.
+    ///
+    /// A create or a restart leads here.
     ///
     /// A claim makes it [`Self::Processing`], and so does the fan-out of a task of several chunks.
     /// A cancel makes it [`Self::Canceled`]. It becomes [`Self::Failed`] without a claim if its
     /// objects cannot even be checked: no vector store, no index, access denied, or the tries are
     /// used up.
     Pending,
-    /// A worker has begun, and the counters move while it works. A further claim does not change
-    /// the status.
+    /// A worker has begun, and the counters move while it works.
+    ///
+    /// A further claim does not change the status.
     ///
     /// The settlement after which no object remains makes it [`Self::Done`] or [`Self::Failed`]. A
     /// cancel makes it [`Self::Canceled`]. If its worker dies, the sweeper sends the work again.
@@ -33,8 +36,10 @@ pub enum TaskStatus {
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Failed,
-    /// A caller stopped it. Objects that were not tried remain. Deletions in flight are still
-    /// recorded when the worker settles.
+    /// A caller stopped it.
+    ///
+    /// Objects that were not tried remain. Deletions in flight are still recorded when the worker
+    /// settles.
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Canceled,

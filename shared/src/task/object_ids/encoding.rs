@@ -1,5 +1,6 @@
-//! The stored form of object ids, in chunks and in list rows. It is compact, since DynamoDB bills
-//! by the kilobyte.
+//! The stored form of object ids, in chunks and in list rows.
+//!
+//! It is compact, since DynamoDB bills by the kilobyte.
 //!
 //! The form is a version byte and then runs of ids. A run begins with a number: four times the
 //! count of its ids, plus 1 if they are UUIDs, plus 2 if it is the last run. A UUID takes 16 bytes.
