@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The longest that an invocation may take ("Lambda quotas", AWS Lambda Developer Guide).
+/// The longest time that an invocation may take ("Lambda quotas", AWS Lambda Developer Guide).
 const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
 /// Returns an invocation's deadline, which Lambda gives in milliseconds since the Unix epoch.

@@ -12,10 +12,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// The most items one BatchWriteItem takes ("Service, account, and table quotas in Amazon
-/// DynamoDB").
+/// The most items of one BatchWriteItem ("Service, account, and table quotas in Amazon DynamoDB").
 const MAX_BATCH_WRITE: usize = 25;
-/// The most items one BatchGetItem takes (the same page).
+/// The most items of one BatchGetItem (the same page).
 pub(super) const MAX_BATCH_GET: usize = 100;
 /// BatchWriteItem calls in flight at once.
 ///

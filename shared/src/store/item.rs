@@ -20,7 +20,7 @@
 //! | `previous_status` | S | if the last write changed the status, the status before it; [`NO_STATUS`] if that write created the task |
 //! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
 //! | `nonce`, `restart_op`, `cancel_op`, `dispatch`, `fan_out` | S | the tokens of the create, the newest restart, cancel, send by the sweeper, and fan-out |
-//! | `fingerprint` | B | of the model and the set of ids |
+//! | `fingerprint` | B | the fingerprint of the model and the set of ids |
 //! | `total`, `deleted`, `failed`, `remaining` | N | counters; `total` is the number of ids, `remaining` is what the others leave, for conditions |
 //! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |
 //! | `sends` | N | how often the sweeper has sent the work since its last progress |
@@ -36,7 +36,7 @@
 //!
 //! | attribute | type | holds |
 //! |---|---|---|
-//! | `fence`, `claim`, `lease_until`, `seen` | N S N B | the newest claim; `lease_until` in milliseconds since 1970, while it is not settled |
+//! | `fence`, `claim`, `lease_until`, `seen` | N S N B | the newest claim; `lease_until` is in milliseconds since 1970, and present while the claim is not settled |
 //! | `claim_attempt`, `tries`, `put_offs` | N | the attempt that it was made in; claims without progress and deferrals in that attempt |
 //! | `due_at` | N | when it is to be sent again, in seconds since 1970 |
 //! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | one byte for each object, see `task/outcome.rs` |

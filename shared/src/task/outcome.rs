@@ -57,11 +57,11 @@ impl Outcome {
 /// The objects that a caller wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutcomeFilter {
-    /// Those that were deleted.
+    /// Objects that were deleted.
     Deleted,
-    /// Those that were tried and not deleted.
+    /// Objects that were tried and not deleted.
     Failed,
-    /// Those that have no outcome yet.
+    /// Objects that have no outcome yet.
     Remaining,
     /// Every object.
     All,

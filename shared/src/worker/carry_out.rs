@@ -97,7 +97,7 @@ impl Worker {
         is_early.then_some("not begun yet")
     }
 
-    /// Checks which objects of a chunk exist, claims it, deletes them, and settles.
+    /// Checks which objects of a chunk exist, claims the chunk, deletes the objects, and settles.
     async fn carry_out_chunk(
         &self,
         read: TaskChunk,

@@ -137,7 +137,7 @@ impl Sweeper {
             let left_at = self
                 .sweep_partition(&partition, from, &mut share, &mut report, &mut log)
                 .await;
-            // What it did not need is for those after it.
+            // The pages that it did not need are for the partitions after it.
             pages += share.pages;
             positions.set(partition, left_at);
             unvisited -= 1;

@@ -167,7 +167,7 @@ fn a_number_of_any_size_is_a_number() {
         let unknown = with(&format!(r#""taskId":[{{"a":{number}}}]"#));
         assert_refused(&unknown, "/taskId", "is not known; did you mean `task_id`?");
     }
-    // What else is wrong keeps its place.
+    // The place of another error does not change.
     let broken = format!("{{\"a\":[{}, \"b\",]}}", large[0]);
     let problem = RunRequest::parse(broken.as_bytes()).unwrap_err();
     let detail = "The body is not JSON: trailing comma at line 1 column 18";

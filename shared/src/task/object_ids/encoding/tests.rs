@@ -13,7 +13,7 @@ fn encoded(ids: &ObjectIds) -> Vec<u8> {
 }
 
 fn uuid(number: u128) -> String {
-    // Spread over all bits.
+    // Spreads the numbers over all bits.
     Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)).to_string()
 }
 
