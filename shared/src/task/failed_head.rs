@@ -47,7 +47,7 @@ impl FailedHead {
         }
         self.items.push(FailedItem::new(id.to_owned(), detail));
         self.stored_bytes += most_stored(id, detail);
-        let stored_bytes = self.stored_bytes + 5; // two versions, and the number of the ids' bytes
+        let stored_bytes = self.stored_bytes + 5; // two version bytes, and the length of the ids
         let may_be_too_long = self.items.len() > 1 && stored_bytes > MAX_STORED_HEAD_BYTES;
         if may_be_too_long && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
             self.items.pop();
