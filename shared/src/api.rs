@@ -1,12 +1,12 @@
 //! The five endpoints, one file each.
 //!
-//! A request takes one path. `endpoint.rs` begins its log line (`log.rs`) and hands it to the
-//! endpoint, which reads and validates it (`run_request.rs`, `query.rs`; what is wrong is collected
-//! in `validation.rs`), calls the store, and makes the response: a body (`body.rs`) or an error
-//! (`problem.rs`), which `response.rs` puts into HTTP.
+//! A request takes one path. `endpoint.rs` begins its log line (`log.rs`) and passes it to the
+//! endpoint. The endpoint reads and validates the request (`run_request.rs`, `query.rs`;
+//! `validation.rs` collects the validation errors), calls the store, and makes the response. That
+//! is a body (`body.rs`) or an error (`problem.rs`), which `response.rs` turns into HTTP.
 //!
-//! `route.rs` names the calls. Each Lambda function [`serve`]s one endpoint; [`Api`] has all five
-//! behind one router, in the place of API Gateway, for the one-machine server.
+//! `route.rs` names the calls. Each Lambda function [`serve`]s one endpoint. [`Api`] has all five
+//! behind one router, in place of API Gateway, for the one-machine server.
 
 mod body;
 mod caller;
@@ -47,11 +47,11 @@ use crate::store::TaskStore;
 use lambda_http::{Body, Request, Response};
 use problem::Problem;
 
-/// The largest request body: what fits in one synchronous Lambda event ("Lambda quotas", AWS Lambda
-/// Developer Guide).
+/// The largest request body: as much as fits in one synchronous Lambda event ("Lambda quotas", AWS
+/// Lambda Developer Guide).
 pub const MAX_BODY_BYTES: usize = 6 * 1024 * 1024;
 
-/// The numbers that the published contract names, beside those of the names in [`crate::task`].
+/// The numbers in the published contract, beside those of the names in [`crate::task`].
 pub mod limits {
     pub use super::body::{MAX_FAILURES, MAX_ITEMS};
     pub use super::problem::RETRY_AFTER_SECONDS;
@@ -72,7 +72,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// The endpoints over one store and queue.
+    /// Creates the endpoints over one store and queue.
     pub fn new(store: TaskStore, queue: TaskQueue, config: ApiConfig, clock: Clock) -> Self {
         Self {
             run: Run::new(store.clone(), queue.clone(), config, clock.clone()),
@@ -83,7 +83,7 @@ impl Api {
         }
     }
 
-    /// Hands a request to the endpoint that its path and method name.
+    /// Passes a request to the endpoint that its path and method name.
     pub async fn handle(&self, request: Request) -> Response<Body> {
         let path = request.uri().path();
         let Some(route) = Route::at(path) else {

@@ -4,13 +4,14 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The longest that an invocation may take ("Lambda quotas", AWS Lambda Developer Guide).
+/// The longest time that an invocation may take ("Lambda quotas", AWS Lambda Developer Guide).
 const LONGEST_INVOCATION: TimeDelta = TimeDelta::minutes(15);
 
-/// An invocation's deadline, which Lambda tells as milliseconds since 1970 began.
+/// Returns an invocation's deadline, which Lambda gives in milliseconds since the Unix epoch.
 ///
-/// `cargo lambda` says 600,000 every time. No invocation ends in the first minutes of 1970, so that
-/// is how long it may take, from `now` on; taken at its word no work would ever be begun.
+/// `cargo lambda` always gives 600,000. No invocation ends in the first minutes of 1970, so a value
+/// of at most 15 minutes is the time allowed from `now` on. As a time of day it would be over
+/// already, and no work would ever begin.
 pub fn deadline(millis: u64, now: DateTime<Utc>) -> DateTime<Utc> {
     let told = i64::try_from(millis).map_or(TimeDelta::MAX, TimeDelta::milliseconds);
     let start = if told <= LONGEST_INVOCATION {
@@ -23,7 +24,7 @@ pub fn deadline(millis: u64, now: DateTime<Utc>) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// A time as the API shows it: RFC 3339, UTC, whole seconds.
+/// Returns a time as the API shows it: RFC 3339, UTC, whole seconds.
 pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
@@ -34,13 +35,13 @@ pub enum Clock {
     /// The system's clock.
     #[default]
     System,
-    /// A clock that stands still until it is moved.
+    /// A clock that stands still until a test moves it.
     Manual(ManualClock),
-    /// Tokio's clock, which a simulation pauses: it runs as fast as everything waits.
+    /// Tokio's clock. A simulation pauses it, and time then jumps to the next timer.
     Tokio(TokioClock),
 }
 
-/// The time on tokio's clock since it was made, counted from a given moment.
+/// The time that has passed on tokio's clock since this one was made, added to a given moment.
 #[derive(Clone, Copy, Debug)]
 pub struct TokioClock {
     epoch: DateTime<Utc>,
@@ -52,7 +53,7 @@ pub struct TokioClock {
 pub struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
 
 impl Clock {
-    /// The time now.
+    /// Returns the current time.
     #[allow(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn now(&self) -> DateTime<Utc> {
         match self {
@@ -67,7 +68,9 @@ impl Clock {
 }
 
 impl Clock {
-    /// Waits. On a clock that is moved by hand nobody waits: it is moved on by as much.
+    /// Waits for `time`.
+    ///
+    /// A manual clock does not wait: it moves forward by `time`.
     pub async fn sleep(&self, time: Duration) {
         match self {
             Self::System | Self::Tokio(_) => tokio::time::sleep(time).await,
@@ -80,7 +83,7 @@ impl Clock {
 }
 
 impl TokioClock {
-    /// A clock that stands at `time` now.
+    /// Returns a clock that shows `time` now.
     pub fn starting_at(time: DateTime<Utc>) -> Self {
         Self {
             epoch: time,
@@ -90,7 +93,7 @@ impl TokioClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `time`.
+    /// Returns a clock that stands at `time`.
     pub fn at(time: DateTime<Utc>) -> Self {
         Self(Arc::new(Mutex::new(time)))
     }

@@ -1,4 +1,4 @@
-//! The environment, read once and in one place. All missing and bad variables are named at once.
+//! The environment, read once and in one place. One error names all missing and invalid variables.
 //!
 //! | variable | meaning | default |
 //! |---|---|---|
@@ -6,14 +6,14 @@
 //! | `QUEUE_URL` | the SQS queue | required where used |
 //! | `EVENT_BUS` | the name or ARN of the EventBridge bus | required where used |
 //! | `VECTOR_STORES` | JSON object: model id pattern → store URL | required where used |
-//! | `VECTOR_STORE_PASSWORD` | the password for stores whose URL names none | none |
-//! | `VECTOR_STORE_TOKEN` | the token for the store at an `https://` URL that wants one | none |
+//! | `VECTOR_STORE_PASSWORD` | the password for stores whose URL contains none | none |
+//! | `VECTOR_STORE_TOKEN` | the token for the store at an `https://` URL that requires one | none |
 //! | `RETENTION_DAYS` | days a task is kept, 1 to 3,650 | 90 |
-//! | `TASK_ID_REUSE` | `return` or `reject` a task id used for another request | `return` |
-//! | `LIST_SHARDS` | index partitions a status, 1 to 64; never lower it while tasks are stored | 4 |
+//! | `TASK_ID_REUSE` | `return` or `reject`: what to do if a task id is already used by a different request | `return` |
+//! | `LIST_SHARDS` | index partitions for each status, 1 to 64; never lower it while tasks are stored | 4 |
 //! | `LOG_LEVEL` | `error`, `warn`, `info`, `debug` or `trace` | `info` |
 //! | `METRICS_NAMESPACE` | the CloudWatch namespace of the metrics | no metrics |
-//! | `TLS_ROOTS` | the root certificates that are trusted: `amazon`, those of Amazon Trust Services, or `system` | `amazon` |
+//! | `TLS_ROOTS` | the trusted root certificates: `amazon` (Amazon Trust Services) or `system` | `amazon` |
 //!
 //! Region, credentials and endpoints are the AWS SDK's own variables: `AWS_REGION` or
 //! `AWS_DEFAULT_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`,
@@ -31,16 +31,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
-/// What a variable takes that is on or off, for a person.
+/// The values of an on/off variable, for a person.
 const SWITCH: &str = "`true` or `false`";
-/// What a variable of the credentials is for, for a person.
+/// What the credential variables are for, for a person.
 const CREDENTIALS: &str = "the credentials to call AWS with; Lambda sets it, elsewhere \
                            `aws configure export-credentials --format env` prints it";
 
-/// What is wrong with the environment: every error, a line each.
+/// Every error in the environment, one a line.
 pub struct ConfigError(Vec<String>);
 
-/// As `main` shows it when it returns it.
+/// The text that `main` shows when it returns this error.
 impl fmt::Debug for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -57,13 +57,13 @@ impl std::error::Error for ConfigError {}
 
 /// The environment, and the errors found in it so far.
 ///
-/// Ask for each part, then call [`Environment::finish`]: the parts are good only if it succeeds.
+/// Read each part, then call [`Environment::finish`]. The parts are valid only if it succeeds.
 pub struct Environment {
     variables: HashMap<String, String>,
     errors: Vec<String>,
 }
 
-/// The names only: a value may be a password.
+/// Shows only the names, because a value may be a password.
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()
@@ -71,7 +71,7 @@ impl fmt::Debug for Environment {
 }
 
 impl Environment {
-    /// The process's environment.
+    /// Returns the process's environment.
     pub fn process() -> Self {
         Self::from_pairs(std::env::vars_os().filter_map(|(name, value)| {
             Some((
@@ -81,7 +81,7 @@ impl Environment {
         }))
     }
 
-    /// An environment of these variables.
+    /// Returns an environment with these variables.
     pub fn from_pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
         Self {
             variables: pairs.into_iter().collect(),
@@ -134,7 +134,7 @@ impl Environment {
                 }
                 rules
             }
-            // That it is missing is an error already.
+            // The missing variable is already in the errors.
             Err(_) if text.is_empty() => VectorStoreRules::default(),
             Err(errors) => {
                 let errors = errors.into_iter();
@@ -145,7 +145,7 @@ impl Environment {
         }
     }
 
-    /// `VECTOR_STORE_PASSWORD`, with its white space, which may be part of it.
+    /// `VECTOR_STORE_PASSWORD`, not trimmed: white space may be part of the password.
     pub fn vector_store_password(&self) -> Option<Password> {
         let value = self.variables.get("VECTOR_STORE_PASSWORD")?;
         (!value.is_empty()).then(|| Password::new(value))
@@ -187,10 +187,10 @@ impl Environment {
         }
     }
 
-    /// Ends reading.
+    /// Finishes reading.
     ///
     /// # Errors
-    /// Names every variable that is missing or bad.
+    /// Names every variable that is missing or invalid.
     pub fn finish(self) -> Result<(), ConfigError> {
         if self.errors.is_empty() {
             Ok(())
@@ -199,7 +199,7 @@ impl Environment {
         }
     }
 
-    /// The value of a variable. An empty one counts as absent.
+    /// Returns the value of a variable. An empty value counts as absent.
     fn get(&self, name: &str) -> Option<&str> {
         let value = self.variables.get(name)?.trim();
         (!value.is_empty()).then_some(value)

@@ -1,4 +1,4 @@
-//! What the functions of Deletion Tasks have in common.
+//! The library that all functions of Deletion Tasks share.
 //!
 //! | module | holds |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | [`vector`] | the vector store port and its adapters |
 //! | [`api`] | the five endpoints |
 //! | [`worker`] | carrying out messages, and the sweeper |
-//! | [`events`] | telling of each change of a status |
+//! | [`events`] | sends an event for each change of a status |
 //! | [`config`], [`clock`], [`aws`], [`telemetry`] | the environment, time, SDK clients, logs |
 
 pub mod api;

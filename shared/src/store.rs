@@ -1,19 +1,20 @@
 //! Tasks in DynamoDB.
 //!
-//! `attribute.rs` names the attributes, `item.rs` says what items look like, both ways. Every write
-//! is conditional on what it assumes (`guarded.rs`) and named for its guard, and its conditions
-//! stand beside it; only a chunk's ids are not, which are written before anybody can know their
-//! name, and grants, which nobody reads.
+//! `attribute.rs` names the attributes, and `item.rs` converts items to types and back. Every write
+//! is conditional on what it assumes (`guarded.rs`). A write is named for its guard, and its
+//! conditions are beside it in the code. There are two exceptions. A chunk's ids are written
+//! without a condition, before anybody can know their name. A grant has a condition but no token,
+//! since a lost response only wastes it.
 //!
 //! | file | writes and reads |
 //! |---|---|
 //! | `create.rs` | the create |
 //! | `control.rs` | restart and cancel |
-//! | `claims.rs`, `settlements.rs` | the worker's: claim or defer, and settle |
-//! | `due.rs` | what is due to be sent: the sweeper's tasks, a fan-out's chunks |
+//! | `claims.rs`, `settlements.rs` | a worker's claim or deferral, and its settlement |
+//! | `due.rs` | work that is due to be sent: tasks for the sweeper, chunks for a fan-out |
 //! | `grants.rs` | the time of a vector index, which all workers share |
-//! | `chunks.rs` | chunks' ids and states, many at a time |
-//! | `list.rs`, `outcomes.rs` | what a caller asks for: tasks, and what happened to each object |
+//! | `chunks.rs` | ids and states of chunks, in batches |
+//! | `list.rs`, `outcomes.rs` | lists of tasks, and the outcome of each object |
 
 mod attribute;
 mod chunks;
@@ -61,7 +62,7 @@ use together::{Asked, Together};
 
 /// The one index, for lists and for the sweeper.
 pub const INDEX_NAME: &str = "by_status";
-/// What the index holds beside the keys: what a list row shows, and what the sweeper asks for.
+/// The attributes in the index beside the keys: what a list row shows, and what the sweeper needs.
 pub const INDEX_ATTRIBUTES: &[&str] = &[
     attribute::MODEL,
     attribute::STATUS,
@@ -80,26 +81,24 @@ pub const INDEX_ATTRIBUTES: &[&str] = &[
 /// The attribute that DynamoDB's Time to Live reads: seconds since 1970.
 pub const TTL_ATTRIBUTE: &str = attribute::EXPIRES_AT;
 
-/// How much longer than its task a chunk is kept: it must not be gone while anybody may still read
-/// it.
+/// How long a chunk is kept after its task expires, since somebody may still read it.
 const CHUNK_RETENTION: TimeDelta = TimeDelta::days(7);
-/// How long after a message was sent its task counts as not taken up, and the sweeper sends it
-/// again.
+/// How long after a send the task may stay without a claim. Then the sweeper sends it again.
 const DISPATCH_GRACE: TimeDelta = TimeDelta::seconds(60);
-/// The longest the sweeper waits between two sends of the same work.
+/// The longest time that the sweeper waits between two sends of the same work.
 const MAX_RESEND_DELAY: TimeDelta = TimeDelta::hours(1);
 
-/// The longest that a chunk is deferred because its vector store throttles.
+/// The longest time that a chunk is deferred because its vector store throttled or time ran out.
 const LONGEST_THROTTLED: TimeDelta = TimeDelta::minutes(8);
 
-/// How long work waits that the sweeper has sent `sends` times without progress.
+/// Returns the delay of work that was sent or deferred `sends` times without progress.
 fn resend_delay(sends: u32) -> TimeDelta {
     DISPATCH_GRACE
         .checked_mul(1 << sends.min(16))
         .map_or(MAX_RESEND_DELAY, |delay| delay.min(MAX_RESEND_DELAY))
 }
 
-/// The chunks from `from` on, as many at a time as one BatchGetItem takes.
+/// Returns the chunks from `from` on, in ranges of as many as one BatchGetItem takes.
 fn windows(from: u32, count: u32) -> impl Iterator<Item = Range<u32>> {
     let most = u32::try_from(chunks::MAX_BATCH_GET).unwrap_or(1);
     let start = move |n: &u32| *n < count;
@@ -108,29 +107,30 @@ fn windows(from: u32, count: u32) -> impl Iterator<Item = Range<u32>> {
         .map(move |n| n..n.saturating_add(most).min(count))
 }
 
-/// A name that no other write has.
+/// Returns a token that no other write has.
 fn new_token() -> String {
     uuid::Uuid::new_v4().simple().to_string()
 }
 
-/// What became of a guarded write.
+/// The result of a guarded write.
 #[derive(Debug)]
 #[must_use]
 pub enum Written<T, F = ()> {
-    /// Its condition held, and it was made: by this call, also where the SDK had to send it again
-    /// because the first response was lost.
+    /// Its condition held, and this call made the write.
+    ///
+    /// This includes a write that the SDK sent again because the first response was lost.
     Applied(T),
-    /// Its condition did not hold, and nothing was changed. What was found instead.
+    /// Its condition did not hold, and nothing was changed. Holds what was found instead.
     NotApplied(F),
 }
 
-/// Why a call of the store failed.
+/// The error of a call to the store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// DynamoDB is throttling or out of reach: the same call may succeed later.
     #[error("DynamoDB is throttling or out of reach: {code}")]
     Unavailable {
-        /// DynamoDB's error code, or what became of the call.
+        /// DynamoDB's error code, or how the call failed.
         code: String,
         /// The SDK's error.
         #[source]
@@ -145,13 +145,13 @@ pub enum StoreError {
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// An item is not as this service writes it.
+    /// An item does not have the form in which this service writes it.
     #[error("a stored item is damaged: {0}")]
     Damaged(String),
 }
 
 impl StoreError {
-    /// DynamoDB cannot do it now, though no call of the SDK failed.
+    /// Returns the error for work that DynamoDB cannot do now, though no call of the SDK failed.
     fn unavailable(code: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable {
             code: code.to_owned(),
@@ -159,7 +159,7 @@ impl StoreError {
         }
     }
 
-    /// An attribute of the item with this key is not as it should be.
+    /// Returns the error for an attribute that is missing or invalid in the item with this key.
     fn damaged(attribute: &str, key: &str) -> Self {
         Self::Damaged(format!("attribute `{attribute}` of `{key}`"))
     }
@@ -205,7 +205,9 @@ where
     }
 }
 
-/// A request lacks what the SDK requires. This service always gives it.
+/// Returns the error for a request without a field that the SDK requires.
+///
+/// This service always sets these fields.
 fn not_built(error: BuildError) -> StoreError {
     StoreError::Rejected {
         code: "not built".to_owned(),
@@ -225,7 +227,7 @@ pub struct TaskStore {
 }
 
 impl TaskStore {
-    /// The store in the table that `config` names.
+    /// Creates a store for the table that `config` names.
     pub fn new(client: Client, config: StoreConfig) -> Self {
         Self {
             client,
@@ -237,12 +239,14 @@ impl TaskStore {
         }
     }
 
-    /// Reads a task, strongly consistent. An expired one may still be there: ask
-    /// [`crate::task::Task::is_expired`]. The messages of a batch that read the same task share
-    /// reads; each begins after it was asked for.
+    /// Reads a task, strongly consistent.
+    ///
+    /// An expired task may still be stored: check [`crate::task::Task::is_expired`]. The messages
+    /// of a batch that read the same task share reads. A shared read begins after the last request
+    /// that shares it.
     ///
     /// # Errors
-    /// When DynamoDB does not answer or the item is damaged.
+    /// If the call to DynamoDB fails or the item is damaged.
     pub async fn load(&self, id: &TaskId) -> Result<Option<StoredTask>, StoreError> {
         let read = async |waiting: Vec<Arc<Asked<_, _>>>, ()| {
             let task = self.read(id).await;
@@ -264,11 +268,13 @@ impl TaskStore {
         response.item.map(StoredTask::from_item).transpose()
     }
 
-    /// Puts a task into `status`, with an update of its item. `was`: its status as the update's
-    /// condition has it; `None`: another.
+    /// Puts a task into `status`, as a part of an update of its item.
     ///
-    /// Every update of a task's item does this, so that whoever reads the table's stream finds
-    /// `previous_status` in an item exactly where that write changed the status.
+    /// `was` is the status that the update's condition requires. `None` means any status but
+    /// `status`.
+    ///
+    /// Every update of a task's item does this. So an item has `previous_status` exactly if its
+    /// last write changed the status, and whoever reads the table's stream can rely on that.
     fn in_status(
         &self,
         update: GuardedUpdate,
@@ -285,7 +291,7 @@ impl TaskStore {
             .set(attr::INDEX_HASH_KEY, s(self.list_partition(status, id)))
     }
 
-    /// The index partition of a task in `status`.
+    /// Returns the index partition of a task in `status`.
     fn list_partition(&self, status: TaskStatus, id: &TaskId) -> String {
         item::list_partition(status, item::shard_of(id, self.shards))
     }

@@ -1,9 +1,9 @@
 //! The task and its rules. Pure: no I/O, no clock, no AWS.
 //!
-//! [`TaskStatus`] and its transitions are in `status.rs`, what happened to each object in
-//! `outcome.rs`, the work on a chunk of objects (what to delete, what to record) in `chunk.rs`, its
-//! first failures in `failed_head.rs`, the rules for names in `id.rs`, many object ids in
-//! `object_ids.rs`.
+//! [`TaskStatus`] and its transitions are in `status.rs`, the outcome of each object in
+//! `outcome.rs`. `chunk.rs` has the work on a chunk of objects: what to delete and what to record.
+//! The first failures of a task are in `failed_head.rs`, the rules for names in `id.rs`, lists of
+//! object ids in `object_ids.rs`.
 #![warn(clippy::wildcard_enum_match_arm)]
 
 mod bitmap;
@@ -34,16 +34,16 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// A task, without its objects: what a list row shows.
+/// A task without its objects: what a list row shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
-    /// The caller's name for it, or one the service made.
+    /// The caller's name for it, or one that the service made.
     pub id: TaskId,
     /// The embedding model, which names the vector index.
     pub model: ModelId,
-    /// Where the task is in its life.
+    /// The state that the task is in.
     pub status: TaskStatus,
-    /// Which try this is: 1 at creation, one more with each restart.
+    /// The attempt: 1 at creation, one more with each restart.
     pub attempt: u32,
     /// When it was created, in whole seconds.
     pub created_at: DateTime<Utc>,
@@ -51,33 +51,35 @@ pub struct Task {
     pub updated_at: DateTime<Utc>,
     /// From this moment on the task counts as absent.
     pub expires_at: DateTime<Utc>,
-    /// How many objects stand where.
+    /// The counters of its objects.
     pub progress: Progress,
-    /// The first reason of something given up in this attempt, in one sentence for a person: why a
-    /// `failed` task failed.
+    /// The first reason for giving up an object in this attempt, as one sentence for a person.
+    ///
+    /// It says why a `failed` task failed.
     pub detail: Option<String>,
 }
 
 impl Task {
-    /// Whether the task counts as absent at `now`, whether or not its item is still stored.
+    /// Returns whether the task counts as absent at `now`, even if its item is still stored.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at <= now
     }
 }
 
-/// Why a task exists, and who asked for it. Callers are IAM ARNs, as API Gateway authenticated
-/// them.
+/// Why a task exists, and who asked for it.
+///
+/// Callers are IAM ARNs, as API Gateway authenticated them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Attribution {
     /// Why the objects are to be deleted, in the words of the caller who created the task.
     pub reason: Option<RequestReason>,
-    /// Who created the task. `None`: a caller without an identity, as on one machine.
+    /// Who created the task. `None` if the caller had no identity, as on one machine.
     pub created_by: Option<String>,
-    /// Who last restarted or canceled it. `None`: nobody, or a caller without an identity.
+    /// Who last restarted or canceled it. `None` if nobody did, or if that caller had no identity.
     pub changed_by: Option<String>,
 }
 
-/// How many objects of a task stand where. `deleted + failed + remaining = total`.
+/// The counters of a task's objects. `deleted + failed + remaining = total`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// All objects of the task.
@@ -89,7 +91,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Objects that have no outcome yet.
+    /// Returns the number of objects that have no outcome yet.
     pub fn remaining(&self) -> u32 {
         self.total
             .saturating_sub(self.deleted)
@@ -97,17 +99,17 @@ impl Progress {
     }
 }
 
-/// An object that was not deleted, and why, as responses show it.
+/// An object that was not deleted, and the reason, as responses show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedItem {
     /// The object.
     pub object_id: String,
-    /// The reason, for a person. Mostly it is [`NOT_FOUND`], of which there need be no copies.
+    /// The reason, for a person. Most often it is [`NOT_FOUND`], which is borrowed, not copied.
     pub detail: Cow<'static, str>,
 }
 
 impl FailedItem {
-    /// A failure, with its reason for a person.
+    /// Creates a failure with its reason for a person.
     pub fn new(object_id: String, detail: &str) -> Self {
         let detail = match detail {
             NOT_FOUND => Cow::Borrowed(NOT_FOUND),

@@ -1,11 +1,19 @@
-//! Carrying out messages, and sweeping up what was lost.
+//! The worker, which carries out queue messages, and the sweeper, which sends lost work again.
 //!
-//! Here: a batch of messages, and which of them SQS delivers again; `redelivery.rs` says when.
-//! `carry_out.rs` is one message from read to settlement, with the existence check (`existence.rs`)
-//! and the deletes (`deletion.rs`) in it; `batches.rs` decides which objects go together,
-//! `calls.rs` how a failed call is followed up, `budget.rs` whether there is time, `turn.rs` when
-//! the index takes a delete. `fan_out.rs` is the first message of a task of several chunks,
-//! `sweeper.rs` the schedule's job, `log.rs` a message's line of log.
+//! This file handles a batch of messages and decides which of them SQS delivers again.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `redelivery.rs` | when a message is delivered again |
+//! | `carry_out.rs` | one message, from read to settlement |
+//! | `existence.rs`, `deletion.rs` | its existence check and its deletes |
+//! | `batches.rs` | which objects go together in a call |
+//! | `calls.rs` | how a failed call is followed up |
+//! | `budget.rs` | whether there is time for a call |
+//! | `turn.rs` | when the index takes a delete |
+//! | `fan_out.rs` | the message of a whole task of several chunks |
+//! | `sweeper.rs` | the scheduled sweep |
+//! | `log.rs` | a message's log line |
 
 mod batches;
 mod budget;
@@ -39,17 +47,19 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::Level;
 
-/// Calls to vector stores that a process makes at once. A message that waits holds none of them.
+/// The most calls to vector stores that a process makes at once. A waiting message holds none.
 const CONCURRENT_CALLS: usize = 5;
-/// Claims without progress after which a chunk's open objects fail.
+/// The number of claims without progress after which a chunk's open objects fail.
 const MAX_TRIES: u32 = 5;
-/// What is left of an invocation when its work is broken off, so that it never runs into its own
-/// timeout.
+/// The time before an invocation's deadline at which its work is broken off, so that it never runs
+/// into its own timeout.
 const MARGIN: TimeDelta = TimeDelta::milliseconds(500);
-/// What is left of an invocation when nothing more is sent to the queue.
+/// The time before an invocation's deadline after which nothing more is sent to the queue.
 const LAST_MARGIN: TimeDelta = TimeDelta::milliseconds(100);
-/// How much longer than the invocation a lease lasts: by then a request that left just before the
-/// deadline has arrived, and clocks may differ a little.
+/// How much longer than the invocation a lease lasts.
+///
+/// It leaves time for a request that left just before the deadline to arrive, and allows for a
+/// small difference between clocks.
 const LEASE_MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// Carries out queue messages.
@@ -62,37 +72,40 @@ pub struct Worker {
     slots: Arc<Semaphore>,
 }
 
-/// How a message ended.
+/// The end of a message's work.
 #[derive(Debug)]
 enum Verdict {
     /// There was nothing to do, for this reason.
     Dropped(&'static str),
-    /// The work's end, or how far it came, is on record for a task of this status.
+    /// The end of the work, or its progress, is recorded for a task of this status.
     Recorded {
         status: TaskStatus,
-        /// Objects remain only because one claim may make no more calls: another may go on at once.
+        /// Objects remain only because one claim may make no more calls.
+        ///
+        /// Another claim may continue at once.
         has_more_to_do: bool,
     },
-    /// A task's chunks were sent, or those of them that the queue took. The sweeper sends the rest.
+    /// A task's chunks were sent, or as many of them as the queue took. The sweeper sends the rest.
     FannedOut { sent: usize, unsent: usize },
-    /// The work is on record as due later, for this reason. The sweeper sends it again.
+    /// The work is recorded as due later, for this reason. The sweeper sends it again.
     Deferred(&'static str),
     /// There was no time left to begin.
     HandedBack,
-    /// Its index takes a delete only later. The message is worth another receive after so long.
+    /// The index takes a delete only later. The message is worth another receive after this time.
     TurnIsFar(Duration),
-    /// Its store has asked not to be called for so long.
+    /// The store has asked not to be called for this time.
     StorePauses(Duration),
     /// The task could not be read or written.
     StoreFailed(StoreError),
-    /// The invocation was about to end before the work had.
+    /// The invocation was about to end before the work was done.
     OutOfTime,
 }
 
 impl Verdict {
-    /// When SQS is to deliver the message again. `None`: it is acknowledged, since its result, or
-    /// when it is due again, is on record in the task. `has_claimed`: a claim of this message may
-    /// be in force.
+    /// Returns when SQS is to deliver the message again.
+    ///
+    /// `None` means that the message is acknowledged: its result, or the time when it is due again,
+    /// is recorded in the task. `has_claimed` says whether a claim of this message may be in force.
     fn redelivery(&self, has_claimed: bool) -> Option<Redelivery> {
         match self {
             Self::HandedBack => Some(Redelivery::Soon),
@@ -118,13 +131,13 @@ impl Verdict {
     }
 }
 
-/// Why objects fail after the last try.
+/// Returns why objects fail after the last try.
 fn give_up(detail: &str) -> String {
     format!("Gave up after {MAX_TRIES} tries: {detail}")
 }
 
 impl Worker {
-    /// A worker over a store, a queue and the vector stores.
+    /// Creates a worker over a store, a queue and the vector stores.
     pub fn new(tasks: TaskStore, queue: TaskQueue, vectors: VectorStores, clock: Clock) -> Self {
         Self {
             tasks,
@@ -135,12 +148,15 @@ impl Worker {
         }
     }
 
-    /// Carries out a batch, all messages at once, and returns which messages SQS is to deliver
-    /// again: one whose task could not be read or written, one that there was no time for, and one
-    /// whose index is busy or whose store has asked to wait. Each of them comes back when it can be
-    /// of use, and not after the queue's visibility timeout. All others are acknowledged: their
-    /// result, or when they are due again, is on record in the task, or they are no messages of
-    /// this service and are in the dead-letter queue now.
+    /// Carries out all messages of a batch at once, and returns those that SQS is to deliver again.
+    ///
+    /// These are the messages whose task could not be read or written, for which there was no time,
+    /// whose index is busy, or whose store has asked to wait. Each of them comes back when it can
+    /// be of use, and not after the queue's visibility timeout.
+    ///
+    /// All others are acknowledged: their result, or the time when they are due again, is recorded
+    /// in the task. A message that is not one of this service is acknowledged once it is in the
+    /// dead-letter queue.
     pub async fn handle(&self, event: SqsEvent, deadline: DateTime<Utc>) -> SqsBatchResponse {
         let records = event.records.into_iter();
         let failures = records
@@ -160,7 +176,7 @@ impl Worker {
         response
     }
 
-    /// Carries out one record; `Some` if it is to be delivered again.
+    /// Carries out one record. Returns `Some` if it is to be delivered again.
     async fn handle_record(
         &self,
         record: SqsMessage,
@@ -203,8 +219,9 @@ impl Worker {
         Some(unfinished)
     }
 
-    /// Has messages come back when each can be of use. If that fails, they come back after the
-    /// queue's visibility timeout.
+    /// Makes messages come back when each can be of use.
+    ///
+    /// If that fails, they come back after the queue's visibility timeout.
     async fn return_to_queue(
         &self,
         unfinished: Vec<Unfinished>,
@@ -237,11 +254,11 @@ impl Worker {
 struct Unfinished {
     message_id: String,
     receipt_handle: Option<String>,
-    /// When it is to come back.
+    /// The time until it is to come back.
     after: Duration,
 }
 
-/// A message of ours, or nothing.
+/// Parses a message of this service.
 fn parse(body: &str) -> Option<(TaskId, Message)> {
     let message: Message = serde_json::from_str(body).ok()?;
     let id = TaskId::new(message.task_id.as_str()).ok()?;

@@ -1,11 +1,11 @@
-//! The published shapes of a task.
+//! The published form of a task.
 
 use crate::clock::rfc3339;
 use crate::store::{ListRow, ObjectOutcome, StoreError, StoredTask, TaskStore};
 use crate::task::{Attribution, FailedItem, ModelId, Outcome, Progress, Task, TaskId, TaskStatus};
 use serde::Serialize;
 
-/// The most objects in `failed_item_ids`, other than in a list.
+/// The most objects in `failed_item_ids`, except in a list.
 pub const MAX_FAILURES: usize = 1000;
 /// The most objects in one page of `items`.
 pub const MAX_ITEMS: usize = 1000;
@@ -39,7 +39,7 @@ struct ProgressBody {
     remaining: u32,
 }
 
-/// One page of what happened to each object.
+/// One page of the outcomes of objects.
 #[derive(Serialize)]
 struct ItemsBody {
     items: Vec<ItemBody>,
@@ -61,14 +61,16 @@ pub(super) struct ListBody {
 }
 
 impl TaskBody {
-    /// A task as it was just read or written, with its first failures. A restart between the two
-    /// may leave counters and failures of two attempts in one response; only `/info` reads again.
+    /// Creates the body of a task that was just read or written, and loads its first failures.
+    ///
+    /// A restart in between may leave counters and failures of two attempts in one response. Only
+    /// `/info` reads again.
     pub(super) async fn load(store: &TaskStore, stored: StoredTask) -> Result<Self, StoreError> {
         let failures = store.failures(&stored, MAX_FAILURES).await?;
         Ok(Self::new(stored, failures.items))
     }
 
-    /// A task with its first failures.
+    /// Creates the body of a task with its first failures.
     pub(super) fn new(stored: StoredTask, failures: Vec<FailedItem>) -> Self {
         Self {
             failed_item_ids: Some(failures),
@@ -76,7 +78,7 @@ impl TaskBody {
         }
     }
 
-    /// A task that shows no object's id.
+    /// Creates the body of a task without the id of any object.
     pub(crate) fn without_objects(task: Task, attribution: Attribution) -> Self {
         Self {
             failed_item_ids: None,
@@ -85,7 +87,7 @@ impl TaskBody {
         }
     }
 
-    /// A task in a list.
+    /// Creates the body of a task in a list.
     fn row(task: Task, failures: Vec<FailedItem>) -> Self {
         Self {
             id: task.id,
@@ -94,8 +96,8 @@ impl TaskBody {
             created_at: rfc3339(task.created_at),
             updated_at: rfc3339(task.updated_at),
             failed_item_ids: Some(failures),
-            // The reason is stored with the first object that is given up, before the task itself
-            // has failed.
+            // The reason is stored when the first object is given up, before the task itself has
+            // failed.
             detail: task.detail.filter(|_| task.status == TaskStatus::Failed),
             attempt: task.attempt,
             progress: ProgressBody::new(task.progress),
@@ -139,7 +141,7 @@ impl ItemBody {
 }
 
 impl ListBody {
-    /// A page, and the cursor of the next one.
+    /// Creates a page of a list, with the cursor of the next page.
     pub(super) fn new(rows: Vec<ListRow>, next_cursor: Option<String>) -> Self {
         let tasks = rows.into_iter();
         Self {

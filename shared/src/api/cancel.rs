@@ -1,4 +1,4 @@
-//! `PUT /cancel`: `canceled`, and the worker stops.
+//! `PUT /cancel`: makes a task `canceled`, and the worker stops.
 
 use super::body::TaskBody;
 use super::endpoint::Endpoint;
@@ -20,7 +20,7 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// The endpoint over a store.
+    /// Creates the endpoint over a store.
     pub fn new(store: TaskStore, clock: Clock) -> Self {
         Self { store, clock }
     }

@@ -1,20 +1,20 @@
-//! Opaque cursors: a place in a listing, good for that listing only.
+//! Opaque cursors: a cursor is a place in a listing, and is valid for that listing only.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-/// Bytes of checksum before the place: enough that damage is never taken for a place.
+/// Bytes of checksum before the place. They are enough that damage is never taken for a place.
 const CHECKSUM: usize = 8;
 
-/// A cursor for `place` in `listing`, a text that says what is listed.
+/// Returns a cursor for `place` in `listing`, a text that says what is listed.
 pub(super) fn encode(listing: &str, place: &str) -> String {
     let mut bytes = checksum(listing, place.as_bytes()).to_vec();
     bytes.extend_from_slice(place.as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The place that a cursor stands for, if it was made for the same listing.
+/// Returns the place in a cursor, if the cursor was made for the same listing.
 pub(super) fn decode(listing: &str, cursor: &str) -> Option<String> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (sum, place) = bytes.split_at_checked(CHECKSUM)?;

@@ -1,4 +1,4 @@
-//! `GET /info`: one task, and what happened to each of its objects.
+//! `GET /info`: one task, and the outcome of each of its objects.
 
 use super::body::{MAX_FAILURES, MAX_ITEMS, TaskBody};
 use super::cursor;
@@ -15,10 +15,10 @@ use chrono::{DateTime, Utc};
 use lambda_http::http::{HeaderValue, header};
 use lambda_http::{Body, Request, Response};
 
-/// The most reads of a task for one response, if a restart overtakes each.
+/// The most reads of a task for one response, if it is restarted during each of them.
 const MAX_READS: u32 = 3;
 
-/// The longest time after which `/info` says that it is worth asking again, in seconds.
+/// The longest `Retry-After` of `/info`, in seconds.
 const LONGEST_WAIT: u64 = 30;
 
 /// Shows one deletion task.
@@ -28,21 +28,21 @@ pub struct Info {
     clock: Clock,
 }
 
-/// Which of the task's objects a request asks for.
+/// The objects that a request asks for.
 struct Items {
     filter: OutcomeFilter,
     from: Place,
-    /// What the cursors are bound to.
+    /// The listing that the cursors are bound to.
     listing: String,
 }
 
 impl Info {
-    /// The endpoint over a store.
+    /// Creates the endpoint over a store.
     pub fn new(store: TaskStore, clock: Clock) -> Self {
         Self { store, clock }
     }
 
-    /// The task as it is stored, its first failures, and the objects that are asked for.
+    /// Reads the task, its first failures, and the objects that are requested.
     async fn read(
         &self,
         id: &TaskId,
@@ -64,7 +64,7 @@ impl Info {
                 }
                 None => None,
             };
-            // The counters are those of one attempt, so the objects beside them must be, too.
+            // The counters are of one attempt, so the objects beside them must be of the same one.
             let restarted = failures.restarted || page.as_ref().is_some_and(|page| page.restarted);
             if !restarted || reads == MAX_READS {
                 return Ok((stored, failures.items, page));
@@ -109,10 +109,10 @@ impl Endpoint for Info {
     }
 }
 
-/// After how many seconds it is worth asking again, as long as the task has not ended: a tenth of
+/// Returns after how many seconds it is worth asking again, if the task has not ended: a tenth of
 /// its age, from 1 to 30.
 fn retry_after(task: &Task, now: DateTime<Utc>) -> Option<u64> {
-    // Nobody knows when a task was restarted, but it has changed since.
+    // The time of a restart is not stored. `updated_at` is that time, or a later one.
     let since = if task.attempt == 1 {
         task.created_at
     } else {
@@ -123,8 +123,9 @@ fn retry_after(task: &Task, now: DateTime<Utc>) -> Option<u64> {
 }
 
 impl Items {
-    /// `None` where the request asks for no objects. A request without a task id is refused,
-    /// whatever this is.
+    /// Reads which objects a request asks for. Returns `None` if it asks for none.
+    ///
+    /// A request without a task id is refused, whatever this returns.
     fn asked_for(query: &mut Query, id: Option<&TaskId>) -> Option<Self> {
         if query.has("cursor") && !query.has("outcome") {
             query.refuse("cursor", "goes with `outcome`");
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
     use lambda_http::http;
 
-    /// What a query of `/info` asks for, or what is wrong with it.
+    /// Returns what a query of `/info` asks for, or its validation errors.
     fn asked_for(text: &str) -> Result<Option<Items>, String> {
         let uri = format!("http://x/?{text}");
         let request = http::Request::builder().uri(uri).body(Body::Empty).unwrap();

@@ -1,35 +1,38 @@
-//! Reading JSON whose values may be of any kind: a value of the wrong kind is a validation error,
-//! and the rest is still read.
+//! Reading JSON whose values may be of any kind.
+//!
+//! A value of the wrong kind is a validation error, and the rest is still read.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// What to make of a JSON value. Whatever is not overridden reads the value to its end and reports
-/// its kind to [`Reader::other`].
+/// How to read a JSON value.
+///
+/// A method that is not overridden reads the value to its end and reports its kind to
+/// [`Reader::other`].
 pub(super) trait Reader<'de>: Sized {
-    /// What it is made into.
+    /// What the value is read into.
     type Output;
 
-    /// A value of a kind that is not expected: "a string", "null" and so on.
+    /// Handles a value of an unexpected kind: "a string", "null" and so on.
     fn other(self, kind: &'static str) -> Self::Output;
 
-    /// A string.
+    /// Handles a string.
     fn string(self, _text: &str) -> Self::Output {
         self.other("a string")
     }
 
-    /// Null.
+    /// Handles null.
     fn null(self) -> Self::Output {
         self.other("null")
     }
 
-    /// An array, which a person is told of as a list.
+    /// Handles an array, which messages for people call a list.
     fn array<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Output, A::Error> {
         while array.next_element_seed(Read(Skip))?.is_some() {}
         Ok(self.other("a list"))
     }
 
-    /// An object.
+    /// Handles an object.
     fn object<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Output, A::Error> {
         while object.next_key_seed(Read(Skip))?.is_some() {
             object.next_value_seed(Read(Skip))?;
@@ -38,8 +41,10 @@ pub(super) trait Reader<'de>: Sized {
     }
 }
 
-/// Reads a value and makes nothing of it. Unlike serde's `IgnoredAny` it recurses, so that
-/// serde_json refuses an absurdly deep value (more than 128 levels).
+/// Reads a value and ignores it.
+///
+/// Unlike serde's `IgnoredAny` it recurses, so that serde_json refuses an absurdly deep value (more
+/// than 128 levels).
 pub(super) struct Skip;
 
 impl Reader<'_> for Skip {
@@ -48,7 +53,7 @@ impl Reader<'_> for Skip {
     fn other(self, _kind: &'static str) {}
 }
 
-/// A [`Reader`] as serde wants it.
+/// A [`Reader`] in the form that serde needs.
 pub(super) struct Read<R>(pub(super) R);
 
 impl<'de, R: Reader<'de>> DeserializeSeed<'de> for Read<R> {

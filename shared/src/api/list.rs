@@ -29,7 +29,7 @@ pub struct List {
 }
 
 impl List {
-    /// The endpoint over a store.
+    /// Creates the endpoint over a store.
     pub fn new(store: TaskStore, clock: Clock) -> Self {
         Self { store, clock }
     }
@@ -71,7 +71,7 @@ impl Endpoint for List {
     }
 }
 
-/// What a cursor is bound to: the filters, but not the limit.
+/// Returns what a cursor is bound to: the filters, but not the limit.
 fn listing(filter: &ListFilter) -> String {
     let status = filter.status.map_or("", |status| status.as_str());
     let model = filter.model.as_ref().map_or("", |model| model.as_str());

@@ -10,21 +10,23 @@ use lambda_http::http::StatusCode;
 use serde::Serialize;
 use tracing::Level;
 
-/// The one log line of a request. It is filled in while the request is carried out, so that it says
-/// what was done even where the response is an error.
+/// The one log line of a request.
+///
+/// It is filled in while the request is carried out, so that it says what was done even if the
+/// response is an error.
 #[derive(Debug, Serialize)]
 pub struct RequestLog {
     #[serde(skip)]
     began: DateTime<Utc>,
     endpoint: &'static str,
-    /// Of the response.
+    /// The status of the response.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_id: Option<String>,
     /// API Gateway's id of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
-    /// The IAM ARN of who called.
+    /// The IAM ARN of the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
     caller: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,45 +81,45 @@ impl RequestLog {
         }
     }
 
-    /// The IAM ARN of who called.
+    /// Returns the IAM ARN of the caller.
     pub(super) fn caller(&self) -> Option<&str> {
         self.caller.as_deref()
     }
 
-    /// Names the task.
+    /// Records the id of the task.
     pub(super) fn about(&mut self, id: &TaskId) {
         self.task_id = Some(id.as_str().to_owned());
     }
 
-    /// The task, as the request found or left it.
+    /// Records the task as the request found or left it.
     pub(super) fn task(&mut self, task: &Task) {
         self.about(&task.id);
         self.attempt = Some(task.attempt);
         self.task_status = Some(task.status.as_str());
     }
 
-    /// How many objects or tasks it was about.
+    /// Records the number of objects or tasks that the request was about.
     pub(super) fn count(&mut self, count: usize) {
         self.count = Some(count);
     }
 
-    /// This request, and no other, created a task.
+    /// Records that this request, and no other, created a task.
     pub(super) fn created(&mut self) {
         self.metrics.add(Metric::TasksCreated, 1);
     }
 
-    /// This request, and no other, canceled a task.
+    /// Records that this request, and no other, canceled a task.
     pub(super) fn canceled(&mut self) {
         self.metrics.add(Metric::TasksCanceled, 1);
     }
 
-    /// The task's message was not sent: the sweeper sends it.
+    /// Records that the task's message was not sent. The sweeper sends it.
     pub(super) fn not_dispatched(&mut self, error: &QueueError) {
         self.dispatched = Some(false);
         self.cause = Some(ShortText::new(error));
     }
 
-    /// Writes the line of a request that succeeded, or ended with this problem.
+    /// Writes the line of a request that succeeded, or that ended with this problem.
     pub(super) fn write(mut self, problem: Option<&Problem>, now: DateTime<Utc>) {
         let mut status = StatusCode::OK;
         if let Some(problem) = problem {

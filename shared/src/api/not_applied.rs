@@ -1,4 +1,4 @@
-//! What restart and cancel share: what they respond where the task did not allow them.
+//! The responses of restart and cancel if the task did not allow them.
 
 use super::problem::Problem;
 use crate::clock::rfc3339;
@@ -7,19 +7,19 @@ use crate::task::{Effect, Event, TaskId, TaskStatus};
 
 /// A restart or cancel that was not applied.
 pub(super) struct NotApplied {
-    /// The task that was asked for.
+    /// The task that the request named.
     pub(super) id: TaskId,
     /// The attempt that the caller named.
     pub(super) attempt: Option<u32>,
-    /// What was found in its place.
+    /// The task that was found, if there is one.
     pub(super) found: Option<StoredTask>,
 }
 
 impl NotApplied {
-    /// The task, where it is already as a restart would leave it.
+    /// Returns the task, if a restart has nothing to change in it.
     ///
     /// # Errors
-    /// Why it cannot be restarted.
+    /// The reason why it cannot be restarted.
     pub(super) fn restart(self, scope: Scope) -> Result<StoredTask, Problem> {
         let stored = self.task_in_attempt()?;
         let (id, status) = (&stored.task.id, stored.task.status);
@@ -28,7 +28,8 @@ impl NotApplied {
                 "Task with ID `{id}` is {status}: `scope=all` is possible once it is done, failed or canceled"
             ))),
             Effect::Nothing => Ok(stored),
-            // Its status and attempt allow it, so it was refused for its time.
+            // Its status and attempt allow a restart, so it was refused because the task expires
+            // soon.
             Effect::Move(_) => Err(Problem::conflict(format!(
                 "Task with ID `{id}` expires at {} and cannot be restarted in its last day: create a new task",
                 rfc3339(stored.task.expires_at)
@@ -37,10 +38,10 @@ impl NotApplied {
         }
     }
 
-    /// The task, where it is canceled already.
+    /// Returns the task, if it is canceled already.
     ///
     /// # Errors
-    /// Why it cannot be canceled.
+    /// The reason why it cannot be canceled.
     pub(super) fn cancel(self) -> Result<StoredTask, Problem> {
         let stored = self.task_in_attempt()?;
         let status = stored.task.status;

@@ -1,7 +1,7 @@
-//! Every error: problem+json (RFC 9457).
+//! Every error of the API, as problem+json (RFC 9457).
 //!
 //! An error of the caller says what to change. An error of the service says nothing about its
-//! insides; its cause goes to the log.
+//! internals. Its cause goes to the log.
 
 use super::MAX_BODY_BYTES;
 use super::route::{ROOT, Route};
@@ -13,10 +13,10 @@ use serde::Serialize;
 
 /// How long a caller waits before it tries again, in seconds.
 pub const RETRY_AFTER_SECONDS: u32 = 2;
-/// Every problem's `type`: the status says it all (RFC 9457, section 4.2.1).
+/// Every problem's `type`: the status says everything (RFC 9457, section 4.2.1).
 pub const PROBLEM_TYPE: &str = "about:blank";
 
-/// Every kind of error there is.
+/// Every kind of error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
     /// The body is not JSON.
@@ -25,7 +25,7 @@ pub enum ProblemKind {
     NotFound,
     /// The path takes another method.
     MethodNotAllowed,
-    /// The task does not allow it.
+    /// The task does not allow the call.
     Conflict,
     /// The body is too large.
     ContentTooLarge,
@@ -53,7 +53,7 @@ impl ProblemKind {
         Self::ServiceUnavailable,
     ];
 
-    /// Its status.
+    /// Returns the status.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
@@ -68,25 +68,25 @@ impl ProblemKind {
         }
     }
 
-    /// The status in words.
+    /// Returns the status in words.
     pub fn title(self) -> &'static str {
         self.status().canonical_reason().unwrap_or("Error")
     }
 }
 
-/// An error, as the caller gets it and as the log has it.
+/// An error, with what the caller gets and what the log gets.
 #[derive(Debug)]
 pub struct Problem {
     pub(super) kind: ProblemKind,
     pub(super) detail: String,
     pub(super) errors: Vec<ValidationError>,
-    /// `Retry-After`, `Allow` or `Accept-Encoding`, where the status asks for one.
+    /// `Retry-After`, `Allow` or `Accept-Encoding`, if the status needs one.
     pub(super) header: Option<(&'static str, String)>,
-    /// What went wrong in the service. Only the log has it.
+    /// What went wrong in the service. Only the log shows it.
     pub(super) cause: Option<String>,
 }
 
-/// The published shape.
+/// The published form.
 #[derive(Serialize)]
 pub(super) struct ProblemBody<'a> {
     r#type: &'static str,
@@ -108,7 +108,7 @@ impl Problem {
         }
     }
 
-    /// An error of the service. The caller learns nothing of its cause.
+    /// Creates an error of the service. The caller learns nothing of its cause.
     pub(super) fn internal(cause: impl ToString) -> Self {
         Self::new(
             ProblemKind::InternalServerError,

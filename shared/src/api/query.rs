@@ -1,5 +1,5 @@
-//! The query string, read strictly: an unknown, repeated or oddly encoded parameter is a validation
-//! error.
+//! The query string, read strictly: a parameter that is unknown, repeated or badly encoded is a
+//! validation error.
 
 use super::cursor;
 use super::validation::{ValidationErrors, describe_unknown};
@@ -9,12 +9,12 @@ use chrono::{DateTime, Datelike, Utc};
 use lambda_http::Request;
 use percent_encoding::percent_decode_str;
 
-/// Rows a list page has when the caller does not say.
+/// The rows of a list page if the caller does not set a limit.
 pub const DEFAULT_LIMIT: u32 = 100;
-/// The most rows a list page has.
+/// The most rows of a list page.
 pub const MAX_LIMIT: u32 = 1000;
 
-/// What `outcome` may be.
+/// The values of `outcome`.
 const OUTCOMES: [(&str, OutcomeFilter); 4] = [
     ("deleted", OutcomeFilter::Deleted),
     ("failed", OutcomeFilter::Failed),
@@ -22,15 +22,15 @@ const OUTCOMES: [(&str, OutcomeFilter); 4] = [
     ("all", OutcomeFilter::All),
 ];
 
-/// A request's query parameters, and what is wrong with them.
+/// A request's query parameters, and their validation errors.
 pub(super) struct Query {
-    /// By name, each once. A value that cannot be decoded is `None`, and among the errors.
+    /// By name, each once. A value that cannot be decoded is `None`, and has a validation error.
     parameters: Vec<(String, Option<String>)>,
     errors: ValidationErrors,
 }
 
 impl Query {
-    /// Reads the query. Only `known` parameters may be in it, each once.
+    /// Reads the query. It may contain only the parameters `known`, each once.
     pub(super) fn of(request: &Request, known: &[&str]) -> Self {
         let mut parameters: Vec<(String, Option<String>)> = Vec::new();
         let mut errors = ValidationErrors::default();
@@ -58,17 +58,17 @@ impl Query {
         Self { parameters, errors }
     }
 
-    /// Ends the reading: refused if anything is wrong.
+    /// Finishes the reading. Returns the validation errors if there are any.
     pub(super) fn finish(self) -> Result<(), ValidationErrors> {
         self.errors.finish()
     }
 
-    /// Ends the reading of a query that must name a task.
+    /// Finishes the reading of a query that must name a task.
     pub(super) fn finish_with(self, id: Option<TaskId>) -> Result<TaskId, ValidationErrors> {
         self.errors.finish_with(id)
     }
 
-    /// `task_id`, which must be there. `None` only beside a validation error.
+    /// Reads `task_id`, which is required. If it returns `None`, there is a validation error.
     pub(super) fn task_id(&mut self) -> Option<TaskId> {
         if !self.has("task_id") {
             self.refuse("task_id", "is required");
@@ -78,12 +78,12 @@ impl Query {
         })
     }
 
-    /// `attempt`: the one that the task must still be at.
+    /// Reads `attempt`: the attempt that the task must still be in.
     pub(super) fn attempt(&mut self) -> Option<u32> {
         self.read("attempt", |text| whole_number(text, u32::MAX))
     }
 
-    /// `scope`: which objects to try again.
+    /// Reads `scope`: which objects to try again.
     pub(super) fn scope(&mut self) -> Scope {
         let all = self.read("scope", |text| match text {
             "all" => Ok(Scope::All),
@@ -92,7 +92,7 @@ impl Query {
         all.unwrap_or(Scope::NotDeleted)
     }
 
-    /// `outcome`: which objects to show.
+    /// Reads `outcome`: which objects to show.
     pub(super) fn outcome(&mut self) -> Option<OutcomeFilter> {
         self.read("outcome", |text| {
             let found = OUTCOMES.iter().find(|(word, _)| *word == text);
@@ -102,7 +102,7 @@ impl Query {
         })
     }
 
-    /// `status`: which tasks to list.
+    /// Reads `status`: which tasks to list.
     pub(super) fn status(&mut self) -> Option<TaskStatus> {
         self.read("status", |text| {
             text.parse()
@@ -110,14 +110,16 @@ impl Query {
         })
     }
 
-    /// `embedding_model_id`: which tasks to list.
+    /// Reads `embedding_model_id`: which tasks to list.
     pub(super) fn model(&mut self) -> Option<ModelId> {
         self.read("embedding_model_id", |text| {
             ModelId::new(text).map_err(|invalid| invalid.to_string())
         })
     }
 
-    /// `created_after` and `created_before`: tasks created in this time, as far as it is bounded.
+    /// Reads `created_after` and `created_before`, the bounds of the time of creation.
+    ///
+    /// Each may be absent.
     pub(super) fn created(&mut self) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
         let from = self.read("created_after", time);
         let until = self.read("created_before", time);
@@ -132,13 +134,13 @@ impl Query {
         )
     }
 
-    /// `limit`: rows of a list page.
+    /// Reads `limit`: the rows of a list page.
     pub(super) fn limit(&mut self) -> u32 {
         let limit = self.read("limit", |text| whole_number(text, MAX_LIMIT));
         limit.unwrap_or(DEFAULT_LIMIT)
     }
 
-    /// `cursor`: the place in `listing` that it stands for, as `place` reads it.
+    /// Reads `cursor`, and returns its place in `listing`, as `place` parses it.
     pub(super) fn cursor<T>(
         &mut self,
         listing: &str,
@@ -152,18 +154,17 @@ impl Query {
         })
     }
 
-    /// Whether a parameter is there, readable or not.
+    /// Returns whether a parameter is given, readable or not.
     pub(super) fn has(&self, parameter: &str) -> bool {
         self.parameters.iter().any(|(name, _)| name == parameter)
     }
 
-    /// Something else is wrong with a parameter.
+    /// Adds a validation error for a parameter.
     pub(super) fn refuse(&mut self, parameter: &str, detail: &str) {
         self.errors.in_query(parameter, detail);
     }
 
-    /// A parameter's value, as `read` makes it of the text. `None` where it is not there, and where
-    /// it is wrong.
+    /// Reads the value of a parameter with `read`. Returns `None` if it is absent or invalid.
     fn read<T>(
         &mut self,
         parameter: &str,
@@ -177,7 +178,7 @@ impl Query {
     }
 }
 
-/// A whole number from 1 to `max`, in digits only: no sign, no space.
+/// Reads a whole number from 1 to `max`, in digits only: no sign, no space.
 fn whole_number(text: &str, max: u32) -> Result<u32, String> {
     let is_digits = text.bytes().all(|b| b.is_ascii_digit());
     let number = is_digits.then(|| text.parse().ok()).flatten();
@@ -186,8 +187,9 @@ fn whole_number(text: &str, max: u32) -> Result<u32, String> {
         .ok_or_else(|| format!("must be a whole number from 1 to {max}"))
 }
 
-/// A time in RFC 3339, and the first whole second that is not before it. Tasks are created at whole
-/// seconds, so what is not before the one is not before the other.
+/// Reads a time in RFC 3339. Returns it and the first whole second that is not before it.
+///
+/// Tasks are created at whole seconds, so the second is as good a bound as the time.
 fn time(text: &str) -> Result<(DateTime<Utc>, DateTime<Utc>), String> {
     let example = "must be a time in RFC 3339, such as 2024-05-21T12:00:00Z";
     let time = DateTime::parse_from_rfc3339(text).map_err(|_| {
@@ -209,7 +211,7 @@ fn must_be_one_of(words: &[&str]) -> String {
     format!("must be one of {}", words.join(", "))
 }
 
-/// Decodes a name or value (application/x-www-form-urlencoded, WHATWG URL), strictly.
+/// Decodes a name or value strictly (application/x-www-form-urlencoded, WHATWG URL).
 fn decode(text: &str) -> Result<String, &'static str> {
     let text = text.replace('+', " ");
     let mut rest = text.as_bytes();

@@ -5,14 +5,14 @@ use lambda_http::http::{HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-/// A success: 200 with this body.
+/// Creates a success: 200 with this body.
 pub(super) fn success(body: &impl Serialize) -> Result<Response<Body>, Problem> {
     let mut json = Vec::with_capacity(1024); // most bodies are shorter
     serde_json::to_writer(&mut json, body).map_err(Problem::internal)?;
     Ok(response(StatusCode::OK, "application/json", json))
 }
 
-/// An error.
+/// Creates the response for an error.
 pub(super) fn error(problem: &Problem) -> Response<Body> {
     let json = serde_json::to_vec(&problem.body()).unwrap_or_default();
     let mut response = response(problem.kind.status(), "application/problem+json", json);
@@ -24,8 +24,8 @@ pub(super) fn error(problem: &Problem) -> Response<Body> {
     response
 }
 
-/// The response to a body of more than [`super::MAX_BODY_BYTES`], for a server that does not read
-/// it to its end.
+/// Creates the response to a body of more than [`super::MAX_BODY_BYTES`], for a server that does
+/// not read it to its end.
 pub fn body_too_large() -> Response<Body> {
     error(&Problem::body_too_large())
 }

@@ -1,4 +1,4 @@
-//! `PUT /restart`: back to `pending`, and onto the queue again.
+//! `PUT /restart`: makes a task `pending`, and puts it on the queue again.
 
 use super::body::TaskBody;
 use super::endpoint::{Endpoint, dispatch};
@@ -23,7 +23,7 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// The endpoint over a store and a queue.
+    /// Creates the endpoint over a store and a queue.
     pub fn new(store: TaskStore, queue: TaskQueue, clock: Clock) -> Self {
         Self {
             store,

@@ -2,7 +2,7 @@
 
 use lambda_http::http::Method;
 
-/// Where all calls are.
+/// The path of the API, under which all calls are.
 pub const ROOT: &str = "/internal/deletion-tasks";
 
 /// A call of the API.
@@ -30,7 +30,7 @@ impl Route {
         Self::Cancel,
     ];
 
-    /// Each call's method, its name and the Lambda function that serves it.
+    /// Returns a call's method, its name and the Lambda function that serves it.
     const fn row(self) -> (&'static Method, &'static str, &'static str) {
         match self {
             Self::Run => (&Method::POST, "run", "create-deletion-task"),
@@ -61,7 +61,7 @@ impl Route {
         format!("{ROOT}/{}", self.name())
     }
 
-    /// The call at this path, by whatever method.
+    /// Returns the call at this path, whatever its method.
     pub(super) fn at(path: &str) -> Option<Self> {
         let name = path.strip_prefix(ROOT)?.strip_prefix('/')?;
         Self::ALL.into_iter().find(|route| route.name() == name)

@@ -27,7 +27,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The endpoint over a store and a queue.
+    /// Creates the endpoint over a store and a queue.
     pub fn new(store: TaskStore, queue: TaskQueue, config: ApiConfig, clock: Clock) -> Self {
         Self {
             store,
@@ -92,7 +92,7 @@ impl Endpoint for Run {
     }
 }
 
-/// A UUIDv7 (RFC 9562): it sorts by the time it was made.
+/// Creates a UUIDv7 (RFC 9562), which sorts by the time of its creation.
 fn sortable_id(now: DateTime<Utc>) -> TaskId {
     let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
     let timestamp = Timestamp::from_unix(NoContext, seconds, now.timestamp_subsec_nanos());

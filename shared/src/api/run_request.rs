@@ -19,7 +19,7 @@ const REQUIRED: &[&str] = &["embedding_model_id", "object_ids"];
 pub(super) struct RunRequest {
     pub(super) model: ModelId,
     pub(super) task_id: Option<TaskId>,
-    /// Each once, in the order in which they are first named.
+    /// Each once, in the order of their first mention.
     pub(super) object_ids: DistinctIds,
     pub(super) reason: Option<RequestReason>,
 }
@@ -28,8 +28,8 @@ impl RunRequest {
     /// Reads a request.
     ///
     /// # Errors
-    /// 415 for a content type that is not JSON or a body that is encoded, 413 for a body that is
-    /// too large, 400 for one that is not JSON, 422 for validation errors.
+    /// 415 for a content type that is not JSON or for an encoded body, 413 for a body that is too
+    /// large, 400 for a body that is not JSON, 422 for validation errors.
     pub(super) fn read(request: &Request) -> Result<Self, Problem> {
         check_content_type(request)?;
         check_content_encoding(request)?;
@@ -57,7 +57,7 @@ impl RunRequest {
             ));
         }
         let draft = match Draft::read(text) {
-            // No field is a number, so the size of one does not matter.
+            // No field is a number, so it does not matter how large a number is.
             Err(error) if is_out_of_range(&error) => Draft::read(&with_small_numbers(text)),
             other => other,
         };
@@ -71,7 +71,7 @@ impl RunRequest {
     }
 }
 
-/// A content type may be left out; one that is given must be JSON.
+/// Checks the content type. It may be absent, else it must be JSON.
 fn check_content_type(request: &Request) -> Result<(), Problem> {
     let Some(given) = request.headers().get(header::CONTENT_TYPE) else {
         return Ok(());
@@ -86,7 +86,7 @@ fn check_content_type(request: &Request) -> Result<(), Problem> {
     }
 }
 
-/// A body is taken as it is: no content coding is undone.
+/// Checks that the body is not encoded, since no encoding is undone.
 fn check_content_encoding(request: &Request) -> Result<(), Problem> {
     for given in request.headers().get_all(header::CONTENT_ENCODING) {
         let given = String::from_utf8_lossy(given.as_bytes()).to_ascii_lowercase();
@@ -98,13 +98,15 @@ fn check_content_encoding(request: &Request) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Whether a number is larger than the library reads. The library tells errors apart only by their
-/// text.
+/// Returns whether the error is a number that is larger than serde_json reads.
+///
+/// serde_json tells these errors apart only by their text.
 fn is_out_of_range(error: &serde_json::Error) -> bool {
     error.to_string().starts_with("number out of range")
 }
 
-/// The same text with every number as `0` and white space, so that all else stays where it is.
+/// Returns the text with every number replaced by `0` and white space, so that all else keeps its
+/// place.
 fn with_small_numbers(text: &str) -> String {
     let mut small = String::with_capacity(text.len());
     let mut rest = text;
@@ -130,7 +132,7 @@ fn with_small_numbers(text: &str) -> String {
     small + rest
 }
 
-/// Where the JSON string ends that a text begins with.
+/// Returns the end of the JSON string at the start of the text.
 fn end_of_string(text: &str) -> usize {
     let mut is_escaped = false;
     let end = text.bytes().skip(1).position(|byte| {
@@ -149,7 +151,7 @@ fn not_json(error: &serde_json::Error) -> String {
     }
 }
 
-/// What has been read so far.
+/// The parts of a request that have been read so far.
 #[derive(Default)]
 struct Draft {
     errors: ValidationErrors,
@@ -220,15 +222,16 @@ impl<'de> Reader<'de> for Root<'_> {
     }
 }
 
-/// A JSON Pointer to a key of the body; an absurdly long key is cut.
+/// Returns a JSON Pointer to a key of the body. An absurdly long key is cut.
 fn pointer_to(key: &str) -> String {
     let shown: String = key.chars().take(100).collect();
     let cut = if shown.len() < key.len() { "…" } else { "" };
     format!("/{}{cut}", shown.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The value of `object_ids`. Each id is checked as soon as it is read, so that a large request is
-/// held in memory only once.
+/// The value of `object_ids`.
+///
+/// Each id is validated as soon as it is read, so that a large request is held in memory only once.
 struct IdList<'a>(&'a mut Draft);
 
 impl<'de> Reader<'de> for IdList<'_> {
@@ -282,7 +285,9 @@ impl Reader<'_> for ObjectIdAt<'_> {
     }
 }
 
-/// A string by a rule. `None` beside a validation error, and for null where the field is optional.
+/// A string that must follow a rule.
+///
+/// It is read as `None` with a validation error, or if it is null and the field is optional.
 struct Name<'a, T> {
     field: &'static str,
     new: fn(String) -> Result<T, InvalidName>,

@@ -1,4 +1,4 @@
-//! What the API is set to.
+//! The settings of the API.
 
 use chrono::TimeDelta;
 use std::str::FromStr;
@@ -8,11 +8,11 @@ use std::str::FromStr;
 pub struct ApiConfig {
     /// How long a task is kept.
     pub retention: TimeDelta,
-    /// What to do when a task id is used again for another request.
+    /// What to do if a task id is used again for a different request.
     pub task_id_reuse: TaskIdReuse,
 }
 
-/// What `/run` answers when its task id names a task with another model or other objects.
+/// The response of `/run` if its task id names a task with another model or other objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TaskIdReuse {
     /// 200 and the stored task, with the header `Idempotent-Mismatch: true`.

@@ -1,11 +1,11 @@
-//! What is wrong with a request, collected until all of it has been read.
+//! The validation errors of a request, collected until all of it has been read.
 
 use serde::Serialize;
 
 /// The most validation errors that a response lists.
 pub const MAX_VALIDATION_ERRORS: usize = 20;
 
-/// A rule that the request breaks, and where, as it is published.
+/// A rule that the request breaks, and where, in the published form.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum ValidationError {
@@ -21,8 +21,9 @@ pub(super) enum ValidationError {
     },
 }
 
-/// The validation errors of one request: all of them are counted, the first
-/// [`MAX_VALIDATION_ERRORS`] are listed.
+/// The validation errors of one request.
+///
+/// All of them are counted, and the first [`MAX_VALIDATION_ERRORS`] are listed.
 #[derive(Debug, Default)]
 pub(super) struct ValidationErrors {
     count: usize,
@@ -30,7 +31,7 @@ pub(super) struct ValidationErrors {
 }
 
 impl ValidationErrors {
-    /// Something is wrong in the body.
+    /// Adds a validation error of the body.
     pub(super) fn in_body(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
         self.add(ValidationError::Body {
             pointer: pointer.into(),
@@ -38,7 +39,7 @@ impl ValidationErrors {
         });
     }
 
-    /// Something is wrong in the query.
+    /// Adds a validation error of the query.
     pub(super) fn in_query(&mut self, parameter: impl Into<String>, detail: impl Into<String>) {
         self.add(ValidationError::Query {
             parameter: parameter.into(),
@@ -53,18 +54,19 @@ impl ValidationErrors {
         }
     }
 
-    /// Ends the collection: it is the error, unless it is empty.
+    /// Finishes the collection. Returns it as the error, unless it is empty.
     pub(super) fn finish(self) -> Result<(), Self> {
         self.finish_with(Some(()))
     }
 
-    /// Ends the collection with a required value. Where that is `None`, there is a validation error
-    /// about it.
+    /// Finishes the collection with a required value.
+    ///
+    /// If that is `None`, there must be a validation error.
     pub(super) fn finish_with<T>(self, value: Option<T>) -> Result<T, Self> {
         value.filter(|_| self.count == 0).ok_or(self)
     }
 
-    /// How many there are, in a sentence.
+    /// Returns a sentence that says how many there are.
     pub(super) fn summary(&self) -> String {
         match self.count {
             1 => "The request has one validation error".to_owned(),
@@ -76,13 +78,13 @@ impl ValidationErrors {
         }
     }
 
-    /// Those that are listed.
+    /// Returns the validation errors that are listed.
     pub(super) fn into_listed(self) -> Vec<ValidationError> {
         self.listed
     }
 }
 
-/// What to say of an unknown name: the known one that it is a misspelling of, or all of them.
+/// Returns what to say about an unknown name: the known one that it misspells, or all known ones.
 pub(super) fn describe_unknown(name: &str, known: &[&str]) -> String {
     let letters = |name: &str| -> String {
         let letters = name.chars().filter(char::is_ascii_alphanumeric);

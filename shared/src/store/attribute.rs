@@ -1,4 +1,4 @@
-//! DynamoDB attributes: what they are called, how a value becomes one, and how it is read back.
+//! DynamoDB attributes: their names, and how values are converted to attributes and back.
 
 use super::StoreError;
 use aws_sdk_dynamodb::primitives::Blob;
@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use std::collections::HashMap;
 
-/// An item as the SDK has it.
+/// An item as the SDK represents it.
 pub(super) type Item = HashMap<String, AttributeValue>;
 
 /// The table's hash key: `T#` and the task's id.
@@ -71,22 +71,22 @@ names! {
     PAID_UNTIL = "paid_until",
 }
 
-/// A text as an attribute.
+/// Returns a text as an attribute.
 pub(super) fn s(text: impl Into<String>) -> AttributeValue {
     AttributeValue::S(text.into())
 }
 
-/// A number as an attribute.
+/// Returns a number as an attribute.
 pub(super) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
 
-/// Bytes as an attribute.
+/// Returns bytes as an attribute.
 pub(super) fn b(bytes: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(bytes))
 }
 
-/// A moment as an attribute: seconds since 1970.
+/// Returns a time as an attribute, in seconds since 1970.
 pub(super) fn seconds(time: DateTime<Utc>) -> AttributeValue {
     n(time.timestamp())
 }
@@ -106,7 +106,7 @@ impl Attributes {
         Self { item, key }
     }
 
-    /// Takes out what may be absent.
+    /// Takes out an attribute that may be absent.
     pub(super) fn optional<T: FromAttribute>(
         &mut self,
         name: &'static str,
@@ -118,7 +118,7 @@ impl Attributes {
         value.map(Some).ok_or_else(|| self.damaged(name))
     }
 
-    /// Takes out what every such item has.
+    /// Takes out an attribute that every such item has.
     pub(super) fn required<T: FromAttribute>(
         &mut self,
         name: &'static str,
@@ -127,7 +127,8 @@ impl Attributes {
         value.ok_or_else(|| self.damaged(name))
     }
 
-    /// This attribute is missing, or its value is none that this service writes.
+    /// Returns the error for an attribute that is missing, or has a value that this service never
+    /// writes.
     pub(super) fn damaged(&self, name: &str) -> StoreError {
         StoreError::damaged(name, &self.key)
     }
@@ -135,7 +136,7 @@ impl Attributes {
 
 /// A value that an attribute can hold.
 pub(super) trait FromAttribute: Sized {
-    /// `None`: the attribute holds something else.
+    /// Returns `None` if the attribute does not hold such a value.
     fn from_attribute(value: AttributeValue) -> Option<Self>;
 }
 
@@ -166,7 +167,7 @@ impl FromAttribute for Vec<u8> {
     }
 }
 
-/// In seconds since 1970.
+/// Stored in seconds since 1970.
 impl FromAttribute for DateTime<Utc> {
     fn from_attribute(value: AttributeValue) -> Option<Self> {
         DateTime::from_timestamp_secs(i64::from_attribute(value)?)

@@ -1,5 +1,4 @@
-//! Chunks that are items of their own: writing their ids, and reading ids and states many at a
-//! time.
+//! Chunks that are items of their own: writing their ids, and reading ids and states in batches.
 
 use super::attribute::{self as attr, Item, b, seconds};
 use super::claims::TaskChunk;
@@ -13,20 +12,21 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-/// The most items one BatchWriteItem takes ("Service, account, and table quotas in Amazon
-/// DynamoDB").
+/// The most items of one BatchWriteItem ("Service, account, and table quotas in Amazon DynamoDB").
 const MAX_BATCH_WRITE: usize = 25;
-/// The most items one BatchGetItem takes (the same page).
+/// The most items of one BatchGetItem (the same page).
 pub(super) const MAX_BATCH_GET: usize = 100;
-/// BatchWriteItem calls under way at once. Each holds a copy of its ids, so few bound the memory of
-/// a create.
+/// BatchWriteItem calls in flight at once.
+///
+/// Each holds a copy of its ids, so a small number bounds the memory of a create.
 const CONCURRENT_WRITES: usize = 4;
-/// How often a batch is sent whose items DynamoDB did not all process.
+/// The most sends of one batch, if DynamoDB does not process all of its items.
 const MAX_SENDS: u32 = 8;
 
 impl TaskStore {
-    /// Writes the ids of a task's chunks under a name nobody else can have. Until the task itself
-    /// is stored nobody reads them; should it never be, they expire.
+    /// Writes the ids of a task's chunks under a name that nobody else can have.
+    ///
+    /// Nobody reads them until the task itself is stored. If it is never stored, they expire.
     pub(super) async fn write_ids(
         &self,
         nonce: &str,
@@ -79,8 +79,9 @@ impl TaskStore {
         Err(unprocessed())
     }
 
-    /// Reads up to [`MAX_BATCH_GET`] items, strongly consistent, by their keys. Those that do not
-    /// exist are left out.
+    /// Reads up to [`MAX_BATCH_GET`] items by their keys, strongly consistent.
+    ///
+    /// Items that do not exist are left out.
     async fn get_all(
         &self,
         keys: Vec<AttributeValue>,
@@ -121,10 +122,10 @@ impl TaskStore {
         Err(unprocessed())
     }
 
-    /// Reads chunk `number` of `task` to work on it. `None`: the task has no such chunk.
+    /// Reads chunk `number` of `task` to work on it. Returns `None` if the task has no such chunk.
     ///
     /// # Errors
-    /// When DynamoDB does not answer or an item is damaged.
+    /// If a call to DynamoDB fails or an item is damaged.
     pub async fn load_chunk(
         &self,
         task: StoredTask,
@@ -164,11 +165,12 @@ impl TaskStore {
         }))
     }
 
-    /// How far the work on each of the chunks `numbers` of `task` has come; `None` where nobody has
-    /// taken it up yet.
+    /// Reads the states of the chunks `numbers` of `task`.
+    ///
+    /// The state of a chunk that no worker has claimed yet is `None`.
     ///
     /// # Errors
-    /// When DynamoDB does not answer or an item is damaged.
+    /// If a call to DynamoDB fails or an item is damaged.
     pub async fn chunk_states(
         &self,
         task: &StoredTask,
@@ -185,7 +187,7 @@ impl TaskStore {
         states.collect()
     }
 
-    /// The ids of the chunks `numbers` of `task`.
+    /// Reads the ids of the chunks `numbers` of `task`.
     pub(super) async fn chunk_ids(
         &self,
         task: &StoredTask,
@@ -207,14 +209,14 @@ fn take(items: &mut HashMap<String, Item>, key: &AttributeValue) -> Option<Item>
     items.remove(key.as_s().ok()?)
 }
 
-/// DynamoDB processed part of a batch, again and again.
+/// Returns the error for a batch that DynamoDB did not process completely in any send.
 fn unprocessed() -> StoreError {
     let why = "DynamoDB did not process all items of a batch";
     StoreError::unavailable("unprocessed items", why)
 }
 
-/// Waits with full jitter, up to 100 ms at first and twice as long after each further response
-/// ("Error handling with DynamoDB", batch operations and error handling).
+/// Waits with full jitter: up to 100 ms after the first response, and up to twice as long after
+/// each further one ("Error handling with DynamoDB", batch operations and error handling).
 async fn pause_for_the_unprocessed(sent: u32) {
     let most = Duration::from_millis(50 << sent.min(6));
     tokio::time::sleep(most.mul_f64(fastrand::f64())).await;

@@ -1,10 +1,10 @@
-//! A worker takes up a chunk: it claims it or, where its existence check failed, defers it.
+//! A worker takes up a chunk: it claims it or, if its existence check failed, defers it.
 //!
-//! Each is one update of the chunk. The item of a task of one chunk is the task's too, so there the
-//! update also tells that the task is still at work. A chunk of a larger task is an item of its
-//! own. A claim on it leaves the task alone, which its other chunks write to all the time: the task
-//! may have been canceled or restarted before, so a worker reads it after the claim and before the
-//! first delete ([`TaskStore::task_at_work`]).
+//! Each is one update of the chunk. A task of one chunk is a single item, so the update also
+//! requires that the task has not ended. A chunk of a larger task is an item of its own. A claim on
+//! it does not touch the task's item, since the other chunks write to that all the time. So the
+//! task may have been canceled or restarted before the claim. The worker therefore reads the task
+//! after the claim and before the first delete ([`TaskStore::task_at_work`]).
 
 use super::attribute::{self as attr, Item, n, s, seconds};
 use super::guarded::{
@@ -19,50 +19,55 @@ use crate::task::{Chunk, Claim, Event, Task, TaskStatus};
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, TimeDelta, Utc};
 
-/// A chunk of a task, as a worker reads it and works on it. [`TaskStore::load_chunk`] reads it.
+/// A chunk of a task, as a worker reads it ([`TaskStore::load_chunk`]) and works on it.
 #[derive(Debug)]
 pub struct TaskChunk {
     /// The task.
     pub task: Task,
     /// Outcomes recorded in attempts before this one no longer count.
     pub baseline: u32,
-    /// The chunk's number; `None` where it is the only one, in the task's own item.
+    /// The chunk's number. `None` if it is the task's only chunk, which is in the task's own item.
     pub number: Option<u32>,
-    /// The objects and how far the work on them has come.
+    /// The objects, and the state of the work on them.
     pub chunk: Chunk,
     pub(super) nonce: String,
-    /// Of a chunk with an item of its own, that its settlement is on its way.
+    /// The announced settlement of a chunk that is an item of its own.
     pub(super) announced: Option<Announced>,
 }
 
-/// Why the rest of a chunk is deferred. It decides when it is due again, and whether the claim
-/// counts as a try.
+/// The reason why the rest of a chunk is deferred.
+///
+/// It decides when the rest is due again, and whether the claim counts as a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deferral {
-    /// The vector store throttled: it does not count as a try.
+    /// The vector store throttled. The claim does not count as a try.
     Throttled,
-    /// There was no time to begin: it does not count as a try.
+    /// There was no time to begin. The claim does not count as a try.
     NoTime,
-    /// The vector store kept failing: it counts as a try.
+    /// The vector store kept failing. The claim counts as a try.
     Failed,
-    /// A part of an object went, though no object is counted: progress, as an outcome is.
+    /// A part of an object was deleted, though no object counts yet.
+    ///
+    /// It is progress, like an outcome.
     Progress,
 }
 
 impl TaskStore {
-    /// Makes `claim` on the chunk `read`, if nothing has moved since it was read; a lease that was
-    /// read is over. Returns the chunk under the claim. Of a task of several chunks only the chunk
-    /// is as it was read.
+    /// Makes `claim` on the chunk `read`, if nothing has changed since it was read.
+    ///
+    /// A lease in `read` must be over. Returns the chunk under the claim. If the task has several
+    /// chunks, the chunk is known to be unchanged, but the task is not.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn claim_if_unmoved(
         &self,
         read: TaskChunk,
         claim: Claim,
         now: DateTime<Utc>,
     ) -> Result<Written<TaskChunk>, StoreError> {
-        // No lease outlives its task, since another of the same id may be created right after.
+        // No lease outlives its task, since another task with the same id may be created right
+        // after.
         if claim.lease_until.timestamp() + 1 >= read.task.expires_at.timestamp() {
             return Ok(Written::NotApplied(()));
         }
@@ -85,11 +90,13 @@ impl TaskStore {
         })
     }
 
-    /// Defers `read`, of which the existence check failed, if nothing has moved since it was read.
-    /// It becomes due again later, ever more slowly.
+    /// Defers the chunk `read`, whose existence check failed, if nothing has changed since it was
+    /// read.
+    ///
+    /// It becomes due again later. The delay grows with each deferral, up to a limit.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn defer_if_unmoved(
         &self,
         read: &TaskChunk,
@@ -104,7 +111,7 @@ impl TaskStore {
             state.tries_in(claim.attempt)
         };
         let put_offs = state.put_offs_in(claim.attempt);
-        // `updated_at` stays: nothing that a caller sees has changed.
+        // `updated_at` is not changed: nothing that a caller sees has changed.
         let update = take_fence(read, claim)
             .set(attr::TRIES, n(tries))
             .set(attr::PUT_OFFS, n(put_offs + 1))
@@ -119,8 +126,10 @@ impl TaskStore {
         self.take(read, claim, update).await
     }
 
-    /// Makes an update that takes the fence of `read` for `claim`. If the chunk already has this
-    /// claim, the update was made: its response was lost, and the SDK sent it again.
+    /// Sends an update that takes the fence of `read` for `claim`.
+    ///
+    /// If the chunk already has this claim, the update was applied: its response was lost, and the
+    /// SDK sent it again.
     async fn take(
         &self,
         read: &TaskChunk,
@@ -142,12 +151,15 @@ impl TaskStore {
         })
     }
 
-    /// The task of a claim as it is now, by a strongly consistent read, if it is still at work on
-    /// the same attempt. While the lease lasts nobody else can have claimed the chunk, and the task
-    /// cannot have expired and been created anew.
+    /// Reads the task of a claim again, strongly consistent.
+    ///
+    /// Returns it if it is still processing in the same attempt.
+    ///
+    /// While the lease lasts nobody else can have claimed the chunk, and the task cannot have
+    /// expired and been created again.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn task_at_work(&self, claimed: &TaskChunk) -> Result<Option<Task>, StoreError> {
         let task = self.load(&claimed.task.id).await?;
         let task = task.filter(|read| {
@@ -158,7 +170,7 @@ impl TaskStore {
 }
 
 impl TaskChunk {
-    /// A claim on the chunk, after an existence check that found the objects at `present`.
+    /// Creates a claim on the chunk after an existence check that found the objects at `present`.
     pub fn claim(
         &self,
         present: impl IntoIterator<Item = usize>,
@@ -168,7 +180,7 @@ impl TaskChunk {
             .claim(new_token(), self.task.attempt, present, lease_until)
     }
 
-    /// The chunk as it is once `claim` is made on it.
+    /// Returns the chunk as it is after `claim` was made on it.
     fn under(mut self, claim: Claim) -> Self {
         self.task.status = TaskStatus::Processing;
         let state = &mut self.chunk.state;
@@ -182,12 +194,12 @@ impl TaskChunk {
         self
     }
 
-    /// The positions of the objects that are to be tried.
+    /// Returns the positions of the objects that have no outcome yet.
     pub fn open(&self) -> Vec<usize> {
         self.chunk.open(self.task.attempt, self.baseline)
     }
 
-    /// The key of the item that has the chunk's state.
+    /// Returns the key of the item that holds the chunk's state.
     pub(super) fn key(&self) -> AttributeValue {
         match self.number {
             Some(number) => item::state_key(&self.nonce, number),
@@ -197,7 +209,7 @@ impl TaskChunk {
 }
 
 impl Deferral {
-    /// How long a chunk waits that has been deferred `times` times since it last made progress.
+    /// Returns how long a chunk waits after `times` deferrals since its last progress.
     pub(super) fn delay(self, times: u32) -> TimeDelta {
         match self {
             Self::Throttled | Self::NoTime => resend_delay(times).min(LONGEST_THROTTLED),
@@ -207,7 +219,7 @@ impl Deferral {
     }
 }
 
-/// An update that takes the fence of a chunk which is as it was read.
+/// Returns an update that takes the fence of a chunk, if the chunk is as it was read.
 pub(super) fn take_fence(read: &TaskChunk, claim: &Claim) -> GuardedUpdate {
     let state = &read.chunk.state;
     let guard = no_later_attempt(claim)
@@ -226,13 +238,13 @@ pub(super) fn take_fence(read: &TaskChunk, claim: &Claim) -> GuardedUpdate {
         .set(attr::EXPIRES_AT, seconds(expires_at))
 }
 
-/// The task is the one that was read, in the same attempt, and has not ended.
+/// The task is the one that was read, is in the same attempt, and has not ended.
 fn is_at_work(read: &TaskChunk) -> Condition {
     same_attempt(&read.nonce, read.task.attempt).and(status_moved_by(Event::Claim))
 }
 
-/// A worker of an earlier attempt leaves a later one alone, also where the write does not concern
-/// the task.
+/// A worker of an earlier attempt must not change a chunk that a later attempt has claimed, even if
+/// the write does not concern the task.
 fn no_later_attempt(claim: &Claim) -> Condition {
     absent(attr::CLAIM_ATTEMPT).or(at_most(attr::CLAIM_ATTEMPT, n(claim.attempt)))
 }
@@ -246,15 +258,16 @@ fn fence_as_read(fence: u64) -> Condition {
     }
 }
 
-/// The lease, over when it was read, was not released since. It cannot have been renewed either: a
-/// new lease takes a new fence.
+/// The lease, which was over when it was read, has not been released since.
+///
+/// It cannot have been renewed either: a new lease takes a new fence.
 fn lease_as_read(lease_until: Option<DateTime<Utc>>) -> Condition {
     lease_until.map_or_else(Condition::default, |over| {
         equals(attr::LEASE_UNTIL, n(over.timestamp_millis()))
     })
 }
 
-/// Whether the newest claim on a chunk's item is the one of this token.
+/// Returns whether the newest claim on a chunk's item has this token.
 pub(super) fn is_claimed_as(item: &Item, token: &str) -> bool {
     item.get(attr::CLAIM) == Some(&s(token))
 }

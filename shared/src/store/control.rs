@@ -12,10 +12,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 /// A restart in the last day before a task expires is refused: the work might not end in time.
 const LAST_DAY: TimeDelta = TimeDelta::days(1);
 
-/// Which objects a restart tries again.
+/// The objects that a restart tries again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// Those that were not deleted.
+    /// The objects that were not deleted.
     #[default]
     NotDeleted,
     /// Every object.
@@ -23,15 +23,17 @@ pub enum Scope {
 }
 
 impl TaskStore {
-    /// Starts a terminal task again: `pending`, one attempt on. `attempt`: only if it is still this
-    /// one. `caller`: who asks, an IAM ARN.
+    /// Restarts a terminal task: it becomes `pending` in the next attempt.
     ///
-    /// Returns the task as it is after the restart or, where it was refused, as it was found;
-    /// `None` where there is none or it has expired. If the task returned is terminal and in the
-    /// named attempt, it expires within a day.
+    /// If `attempt` is given, the task must still be in that attempt. `caller` is the IAM ARN of
+    /// whoever asks.
+    ///
+    /// Returns the task after the restart. If the restart was refused, returns the task as it was
+    /// found, or `None` if there is none or it has expired. If a refused task is terminal and in
+    /// the named attempt, it was refused because it expires within a day.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn restart_if_terminal(
         &self,
         id: &TaskId,
@@ -54,7 +56,7 @@ impl TaskStore {
             .set(attr::DUE_AT, seconds(now + DISPATCH_GRACE))
             .remove(attr::FAILED_HEAD)
             .remove(attr::DETAIL)
-            // The new attempt fans out anew.
+            // The new attempt begins with a fan-out of its own.
             .remove(attr::FAN_OUTS)
             .remove(attr::FAN_OUT_DUE_AT);
         let update = match scope {
@@ -68,14 +70,16 @@ impl TaskStore {
             .await
     }
 
-    /// Cancels a task that is pending or processing. `attempt`: only if it is still this one.
-    /// `caller`: who asks, an IAM ARN.
+    /// Cancels a task that is pending or processing.
     ///
-    /// Returns the task as it is after the cancel or, where it was refused, as it was found; `None`
-    /// where there is none or it has expired.
+    /// If `attempt` is given, the task must still be in that attempt. `caller` is the IAM ARN of
+    /// whoever asks.
+    ///
+    /// Returns the task after the cancel. If the cancel was refused, returns the task as it was
+    /// found, or `None` if there is none or it has expired.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn cancel_if_open(
         &self,
         id: &TaskId,
@@ -96,8 +100,10 @@ impl TaskStore {
             .await
     }
 
-    /// Sends `update`, which moves the task to `status`. If the task found already has this `op`,
-    /// the update was applied, and the SDK sent it twice.
+    /// Sends `update`, which moves the task to `status`.
+    ///
+    /// If the task that is found already has this `op`, the update was applied, and the SDK sent it
+    /// twice.
     async fn control(
         &self,
         id: &TaskId,
@@ -129,13 +135,14 @@ impl TaskStore {
     }
 }
 
-/// The SDK sends a write again whose response was lost. It must not act twice, also where a worker
-/// has ended the task since.
+/// The SDK sends a write again if its response was lost.
+///
+/// The second send must not act, even if a worker has ended the task since.
 fn sent_for_the_first_time(op_attribute: &'static str, op: &str) -> Condition {
     absent(op_attribute).or(differs(op_attribute, s(op)))
 }
 
-/// The attempt is the one that the caller named, if any.
+/// The task is in the attempt that the caller named, if any.
 fn in_attempt(named: Option<u32>) -> Condition {
     named.map_or_else(Condition::default, |named| equals(attr::ATTEMPT, n(named)))
 }

@@ -1,4 +1,6 @@
-//! Creating a task: one conditional put, after the ids of its chunks where it has several.
+//! Creating a task: one conditional put.
+//!
+//! If the task has several chunks, their ids are written first.
 
 use super::attribute::{self as attr, seconds};
 use super::guarded::{Condition, Contention, absent, at_most};
@@ -12,7 +14,7 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure as OnFailure;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use futures_util::FutureExt;
 
-/// What a create asks for.
+/// The data of a new task.
 #[derive(Clone, Debug)]
 pub struct NewTask {
     /// The task's name.
@@ -21,28 +23,28 @@ pub struct NewTask {
     pub model: ModelId,
     /// The objects, each once.
     pub object_ids: ObjectIds,
-    /// Of the model and the objects.
+    /// The fingerprint of the model and the objects.
     pub fingerprint: Fingerprint,
     /// Why the objects are to be deleted, in the caller's words.
     pub reason: Option<RequestReason>,
-    /// Who asks: an IAM ARN.
+    /// The IAM ARN of whoever asks.
     pub created_by: Option<String>,
     /// How long the task is kept.
     pub retention: TimeDelta,
 }
 
 impl TaskStore {
-    /// Creates a task, or returns the one that has its id already.
+    /// Creates a task, or returns the task that already has its id.
     ///
-    /// A task whose objects fit in one chunk takes one call either way. For a larger one the ids
-    /// are written first, under a name that nobody else can have, and the task last: its put is the
-    /// commit point. A create that dies or loses the race before it leaves nothing that anybody
-    /// reads, and that expires. We first check for an existing task, as an optimization; the
+    /// A task whose objects fit in one chunk takes one call in both cases. For a larger one the ids
+    /// are written first, under a name that nobody else can have. The task is put last, and its put
+    /// is the commit point. If a create dies or loses the race before that, nobody reads what it
+    /// leaves, and it expires. We first check for an existing task, as an optimization; the
     /// conditional put is authoritative.
     ///
     /// # Errors
-    /// When DynamoDB does not answer. The task may have been created nevertheless; repeating the
-    /// call tells.
+    /// If a call to DynamoDB fails. The task may have been created nevertheless: repeat the call to
+    /// find out.
     pub async fn create_if_absent(
         &self,
         new: NewTask,
@@ -114,7 +116,7 @@ impl TaskStore {
                 .await;
             match result {
                 Ok(_) => return Ok(Written::Applied(stored)),
-                // The winner's chunks are being settled.
+                // A settlement of the winner's chunks is in flight.
                 Err(error)
                     if error
                         .as_service_error()
@@ -136,7 +138,7 @@ impl TaskStore {
         let winner = winner
             .ok_or_else(|| StoreError::Damaged("a refused put came without its winner".into()))?;
         let winner = StoredTask::from_item(winner)?;
-        // The SDK sent the put again after its response was lost: the winner is this very call.
+        // The SDK sent the put again after its response was lost: this call is the winner.
         Ok(if winner.nonce == stored.nonce {
             Written::Applied(winner)
         } else {
@@ -145,7 +147,7 @@ impl TaskStore {
     }
 }
 
-/// Nobody has the id, or its task has expired and waits for Time to Live to remove it.
+/// No task has the id, or its task has expired and waits for Time to Live to remove it.
 fn id_is_free(now: DateTime<Utc>) -> Condition {
     absent(attr::KEY).or(at_most(attr::EXPIRES_AT, seconds(now)))
 }

@@ -1,6 +1,7 @@
-//! Work that is due to be sent: tasks, for the sweeper, and the chunks of a task, for its fan-out.
-//! A guarded write takes each over before its messages are sent, so that two senders at once send
-//! them once.
+//! Work that is due to be sent: tasks for the sweeper, and the chunks of a task for its fan-out.
+//!
+//! Before messages are sent, a guarded write takes the work over. So two concurrent senders send it
+//! once.
 
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
 use super::guarded::{Condition, GuardedUpdate, absent, equals, same_attempt, status_moved_by};
@@ -16,7 +17,7 @@ use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use std::collections::BTreeMap;
 
-/// The rows of a partition among which the oldest pending task is looked for.
+/// The number of rows of a partition that are read to find the oldest pending task.
 const OLDEST_ROWS: i32 = 100;
 
 /// A task whose message may be lost or whose worker may have died.
@@ -24,9 +25,9 @@ const OLDEST_ROWS: i32 = 100;
 pub struct DueTask {
     /// The task's name.
     pub id: TaskId,
-    /// Its embedding model, whose messages are a group on the queue.
+    /// Its embedding model. The messages of one model are a message group on the queue.
     pub model: ModelId,
-    /// Its attempt, as the index has it.
+    /// Its attempt, as the index shows it.
     pub attempt: u32,
     /// Its place in its partition.
     pub position: Position,
@@ -40,31 +41,30 @@ pub struct DueTask {
 pub struct DuePage {
     /// The due tasks, oldest first.
     pub tasks: Vec<DueTask>,
-    /// The last row that was read; `None` at the end of the partition.
+    /// The last row that was read. `None` at the end of the partition.
     pub next: Option<Position>,
 }
 
-/// A partition of the index that the sweeper goes through: a status that has not ended, and a
-/// shard.
+/// An index partition that the sweeper visits: a status that is not terminal, and a shard.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Partition(String);
 
-/// Where the next sweep goes on, in each partition that the last one left before its end: after
-/// this row.
+/// Where the next sweep continues: the row after which it begins, for each partition that the last
+/// sweep did not read to its end.
 #[derive(Clone, Debug, Default)]
 pub struct SweepPositions {
     after: BTreeMap<Partition, Position>,
-    /// The attribute as it was read.
+    /// The attribute's value when it was read.
     stored: Option<AttributeValue>,
 }
 
 impl SweepPositions {
-    /// After which row a sweep goes on in `partition`; `None`: it begins there.
+    /// Returns the row after which a sweep continues in `partition`, or `None` if it begins anew.
     pub fn get(&self, partition: &Partition) -> Option<Position> {
         self.after.get(partition).cloned()
     }
 
-    /// Records after which row a sweep left `partition`; `None`: at its end.
+    /// Records the row after which a sweep stopped in `partition`, or `None` if it reached the end.
     pub fn set(&mut self, partition: Partition, after: Option<Position>) {
         match after {
             Some(position) => self.after.insert(partition, position),
@@ -72,13 +72,14 @@ impl SweepPositions {
         };
     }
 
-    /// Whether the next sweep begins in every partition.
+    /// Returns whether the next sweep begins anew in every partition.
     pub fn is_empty(&self) -> bool {
         self.after.is_empty()
     }
 
-    /// What of the attribute names one of `partitions` and a place where a row could be. In the
-    /// others a sweep begins anew.
+    /// Reads the entries that name one of `partitions` and a position that a row could have.
+    ///
+    /// In every other partition a sweep begins anew.
     fn read(stored: Option<AttributeValue>, partitions: &[Partition]) -> Self {
         let entries = match &stored {
             Some(AttributeValue::L(entries)) => entries.as_slice(),
@@ -109,19 +110,21 @@ impl SweepPositions {
 pub struct OpenChunks {
     /// Their numbers.
     pub numbers: Vec<u32>,
-    /// Whether some of them were not taken up in this attempt yet: they may be on the queue
-    /// already, so they are sent ever more rarely.
+    /// Whether no worker has claimed some of them in this attempt.
+    ///
+    /// Their messages may still be on the queue, so they are sent again ever more rarely.
     pub not_taken_up: bool,
-    /// Whether some of them were deferred, or their workers died: they may be deferred once more.
+    /// Whether some of them were deferred or lost their worker. They may be deferred again.
     pub tried_again: bool,
-    /// When the first of the others is due: one that is deferred, or claimed by a worker that may
-    /// die.
+    /// When the first of the other chunks is due.
+    ///
+    /// Such a chunk is deferred, or claimed by a worker that may die.
     pub next_due: Option<DateTime<Utc>>,
 }
 
 impl TaskStore {
-    /// The partitions that the sweeper goes through: every shard of what is processing, then of
-    /// what is pending.
+    /// Returns the partitions that the sweeper visits: every shard of `processing`, then of
+    /// `pending`.
     pub fn open_partitions(&self) -> Vec<Partition> {
         [TaskStatus::Processing, TaskStatus::Pending]
             .into_iter()
@@ -130,10 +133,10 @@ impl TaskStore {
             .collect()
     }
 
-    /// Where a sweep goes on, strongly consistent.
+    /// Reads where the next sweep continues, strongly consistent.
     ///
     /// # Errors
-    /// When DynamoDB does not respond.
+    /// If a call to DynamoDB fails.
     pub async fn sweep_positions(&self) -> Result<SweepPositions, StoreError> {
         let response = self
             .client
@@ -149,13 +152,13 @@ impl TaskStore {
         Ok(SweepPositions::read(stored, &self.open_partitions()))
     }
 
-    /// Stores where the next sweep goes on, unless another sweep has moved it since it was read.
-    /// Writes nothing where it has not changed.
+    /// Stores where the next sweep continues, unless another sweep has moved it since it was read.
     ///
-    /// Sweeps at once do each other no harm, so it does not matter which of them is heard.
+    /// Writes nothing if it has not changed. Concurrent sweeps do each other no harm, so it does
+    /// not matter which of them stores its positions.
     ///
     /// # Errors
-    /// When DynamoDB does not respond.
+    /// If a call to DynamoDB fails.
     pub async fn move_sweep_if_unmoved(
         &self,
         positions: &SweepPositions,
@@ -174,12 +177,13 @@ impl TaskStore {
         }
     }
 
-    /// One page of the tasks in a partition that are due at `now`, oldest first: of the rows after
-    /// `after`, as many as DynamoDB reads in one query (1 MB), or `rows` if that is less. The index
-    /// may lag.
+    /// Returns one page of the tasks in a partition that are due at `now`, oldest first.
+    ///
+    /// It covers the rows after `after`: as many as DynamoDB reads in one query (1 MB), or `rows`
+    /// if that is less. The index may lag.
     ///
     /// # Errors
-    /// When DynamoDB does not respond.
+    /// If a call to DynamoDB fails.
     pub async fn due_tasks(
         &self,
         partition: &Partition,
@@ -216,14 +220,14 @@ impl TaskStore {
         })
     }
 
-    /// Since when the oldest pending task is pending; `None` where none is. The index may lag.
+    /// Returns since when the oldest pending task has been pending, or `None` if no task is.
     ///
-    /// A task is pending since its creation. A restarted task counts from its last change, since
-    /// the index does not have the time of the restart. It is still sorted by its creation, so it
-    /// is among the first rows.
+    /// The index may lag. A new task counts from its creation. A restarted task counts from its
+    /// last change, since the index does not hold the time of the restart. The index sorts it by
+    /// its creation, so it is among the first rows.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn oldest_pending(
         &self,
         now: DateTime<Utc>,
@@ -263,11 +267,12 @@ impl TaskStore {
         Ok(pending_since.min())
     }
 
-    /// Takes a due task over for one more send, if nothing has moved since it was found due: its
-    /// next send is put off.
+    /// Takes over a due task for one more send, if nothing has changed since it was found due.
+    ///
+    /// Its next send is delayed.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn redispatch_if_due(
         &self,
         due: &DueTask,
@@ -291,13 +296,15 @@ impl TaskStore {
         })
     }
 
-    /// Which chunks of `task` are to be sent at `now`: those with objects to try that nobody is
-    /// working on, whose time has come. Their states are read a hundred at a time, so that memory
-    /// does not grow with the task; before the first fan-out there are none, since no chunk is
-    /// taken up without its message, and nothing is read.
+    /// Returns the chunks of `task` to send at `now`: those that have objects without an outcome,
+    /// that no worker is processing, and that are due.
+    ///
+    /// Their states are read a hundred at a time, so that memory does not grow with the task.
+    /// Before the first fan-out nothing is read: no chunk has a state yet, since no worker claims a
+    /// chunk without its message.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn open_chunks(
         &self,
         task: &StoredTask,
@@ -344,14 +351,15 @@ impl TaskStore {
     }
 
     /// Records that the chunks `open` of `read` are about to be sent, and when the sweeper is to
-    /// look at the task again or, if every object has an outcome, ends the task, unless another
-    /// fan-out began since it was read. Returns the status that the task has now.
+    /// check the task again.
     ///
-    /// A chunk that is deferred does not write to its task, so the fan-out finds out for it when it
-    /// is due.
+    /// If every object has an outcome, ends the task instead. Changes nothing if another fan-out
+    /// began since the task was read. Returns the status that the task has now.
+    ///
+    /// A chunk that is deferred does not write to its task, so the fan-out records when it is due.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn fan_out_if_unmoved(
         &self,
         read: &StoredTask,
@@ -360,7 +368,7 @@ impl TaskStore {
     ) -> Result<Written<TaskStatus>, StoreError> {
         let token = s(new_token());
         let task = &read.task;
-        // A pending task becomes `processing` first, though no object is left to try.
+        // A pending task becomes `processing` first, even if no object remains.
         let is_complete = task.progress.remaining() == 0 && task.status == TaskStatus::Processing;
         let (status, event) = match (is_complete, task.detail.is_some()) {
             (false, _) => (TaskStatus::Processing, Event::Claim),
@@ -389,7 +397,7 @@ impl TaskStore {
                 open.tried_again.then(|| now + LONGEST_THROTTLED),
                 open.next_due,
             ];
-            // Until then the sweeper leaves the task alone, unless a settlement sets another time.
+            // Until then the sweeper does not send the task, unless a settlement sets another time.
             if let Some(due_at) = due.into_iter().flatten().min() {
                 update = update.set(attr::DUE_AT, seconds(due_at));
             }
@@ -406,12 +414,12 @@ impl TaskStore {
     }
 }
 
-/// The task is as the index had it.
+/// The task is as the index showed it.
 fn task_as_found(due: &DueTask) -> Condition {
     equals(attr::STATUS, s(due.status.as_str())).and(equals(attr::ATTEMPT, n(due.attempt)))
 }
 
-/// Nobody has sent it since, and no progress has put its next send off.
+/// Nobody has sent it since, and no progress has delayed its next send.
 fn sends_as_found(due: &DueTask) -> Condition {
     equals(attr::DUE_AT, seconds(due.due_at)).and(equals(attr::SENDS, n(due.sends)))
 }
@@ -433,9 +441,9 @@ enum Due {
     /// All its objects have an outcome.
     Never,
     Now,
-    /// It is deferred, or claimed, until then.
+    /// When its deferral or its lease is over.
     At(DateTime<Utc>),
-    /// Nobody has taken it up in this attempt: its message may be on the queue.
+    /// No worker has claimed it in this attempt: its message may be on the queue.
     NotTakenUp,
 }
 

@@ -1,10 +1,11 @@
-//! Grants of a vector index's time, which all workers take from one item so that together they keep
-//! to its quota.
+//! Grants of a vector index's time.
 //!
-//! `paid_until` says until when the quota of the index is given away, in microseconds since 1970. A
-//! grant moves it on. The item holds nothing else, and nobody reads it: a grant whose response is
-//! lost is wasted, and no more than that. So its two writes assume only where `paid_until` stands,
-//! and carry no token.
+//! All workers take them from one item, so that together they keep to the index's quota.
+//!
+//! `paid_until` is the time until which the index's quota is taken, in microseconds since 1970. A
+//! grant moves it forward. The item holds only this and `expires_at`, and nothing else reads it. If
+//! the response to a grant is lost, the grant is wasted, and that is all. So the two writes have a
+//! condition on `paid_until` and no token of their own.
 
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
 use super::{KEY, StoreError, TaskStore};
@@ -17,41 +18,45 @@ use futures_util::FutureExt;
 use sha2::{Digest, Sha256};
 use std::ops::Range;
 
-/// How long an item is kept that nobody takes grants from.
+/// How long an item is kept if nobody takes grants from it.
 const RETENTION: TimeDelta = TimeDelta::days(1);
-/// Tries of a grant that loses every race. Who loses takes its turn as far.
+/// The most writes for one grant. A request that loses every race is told that the time is taken.
 const MAX_WRITES: usize = 4;
 
-/// What became of a request for a grant.
+/// The result of a request for a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
-    /// This time of the index is the caller's.
+    /// The caller has this part of the index's time.
     Given(Range<DateTime<Utc>>),
-    /// The index's time is given away until then, which is too far ahead.
+    /// The index's time is taken until then: too far ahead, or other requests won every race.
     TakenUntil(DateTime<Utc>),
 }
 
 /// A request for a grant.
 #[derive(Clone, Copy, Debug)]
 pub struct GrantRequest {
-    /// How much of the index's time.
+    /// The amount of the index's time.
     pub time: TimeDelta,
-    /// The earliest that it may begin: a moment ago, so that what was not used for a moment is not
-    /// lost.
+    /// The earliest start.
+    ///
+    /// It is a moment ago, so that time which was unused for a moment is not lost.
     pub earliest: DateTime<Utc>,
-    /// The latest that it may begin, so that nobody reserves far ahead.
+    /// The latest start, so that nobody reserves far ahead.
     pub latest: DateTime<Utc>,
-    /// Whether nobody is expected to have taken a grant lately. If that is wrong, it costs one
-    /// write more.
+    /// Whether the caller expects that nobody has taken a grant lately.
+    ///
+    /// A wrong guess costs one more write.
     pub is_idle: bool,
 }
 
 impl TaskStore {
-    /// Takes a grant of the time of the index at `address`, by one write or, if it is not as idle
-    /// or busy as expected, two.
+    /// Takes a grant of the time of the index at `address`.
+    ///
+    /// It takes one write, or two if the index is not as idle or busy as expected. Races with other
+    /// workers can take more, up to four.
     ///
     /// # Errors
-    /// When DynamoDB does not respond or throttles. A grant may have been taken nevertheless, and
+    /// If a call to DynamoDB fails or is throttled. A grant may have been taken nevertheless, and
     /// is wasted.
     pub async fn take_grant(
         &self,
@@ -73,8 +78,9 @@ impl TaskStore {
         Ok(Grant::TakenUntil(taken_until))
     }
 
-    /// Moves `paid_until` on, if the index is idle, or not, as assumed. Returns where it stands
-    /// now, or what was found instead.
+    /// Moves `paid_until` forward, if the index is idle or busy as assumed.
+    ///
+    /// Returns its new value, or else the value that was found.
     async fn grant_if_as_assumed(
         &self,
         address: &str,
@@ -123,7 +129,7 @@ impl TaskStore {
     }
 }
 
-/// By a hash of the index's address, which may be longer than a key.
+/// Returns the key: a hash of the index's address, which may be longer than a key.
 fn key_of(address: &str) -> String {
     format!("P#{}", URL_SAFE_NO_PAD.encode(Sha256::digest(address)))
 }

@@ -1,7 +1,8 @@
-//! Guarded writes: an update of one item or of several together, on the conditions that it assumes.
+//! Guarded writes: an update of one item, or of several in one transaction, under the conditions
+//! that it assumes.
 //!
-//! Attributes stand in expressions as `#name`, the values that an update sets as `:name`, and those
-//! that a condition compares with as `:if_name`.
+//! In expressions `#name` is an attribute, `:name` is a value that an update sets, and `:if_name`
+//! is a value that a condition compares with.
 
 use super::attribute::{self as attr, Item, n, s};
 use super::{StoreError, Written, not_built};
@@ -21,10 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// What must hold of an item for a write to be made. The default is no condition: it always holds.
+/// What must hold for an item so that a write is made. The default always holds.
 #[derive(Clone, Default)]
 pub(super) struct Condition {
-    /// All of these hold.
+    /// All of these must hold.
     clauses: Vec<String>,
     names: Names,
     values: Vec<(String, AttributeValue)>,
@@ -101,7 +102,7 @@ impl Condition {
         }
     }
 
-    /// Both hold.
+    /// Requires both conditions.
     pub(super) fn and(mut self, other: Self) -> Self {
         self.clauses.extend(other.clauses);
         self.names.add_all(other.names);
@@ -109,14 +110,14 @@ impl Condition {
         self
     }
 
-    /// At least one of the two holds. Each is of one clause.
+    /// Requires at least one of two conditions. Each must have one clause.
     pub(super) fn or(self, other: Self) -> Self {
         let mut either = self.and(other);
         either.clauses = vec![either.clauses.join(" OR ")];
         either
     }
 
-    /// The condition alone, for a write that is no update.
+    /// Returns the condition alone, for a write that is not an update.
     pub(super) fn into_expressions(self) -> Expressions {
         GuardedUpdate::when(self).into_expressions()
     }
@@ -143,14 +144,14 @@ pub(super) struct GuardedUpdate {
     values: Vec<(&'static str, AttributeValue)>,
 }
 
-/// Parts of an expression in one text.
+/// Parts of an expression, joined in one text.
 #[derive(Clone, Default)]
 struct Clauses(String);
 
 impl Clauses {
     fn add(&mut self, parts: &[&str]) {
         if self.0.is_empty() {
-            self.0.reserve(512); // once, for as many as there mostly are
+            self.0.reserve(512); // enough for most expressions
         } else {
             self.0.push_str(", ");
         }
@@ -160,8 +161,9 @@ impl Clauses {
     }
 }
 
-/// The attributes that an expression names, each once. They are few, so comparing with each is
-/// quicker than a hash.
+/// The attributes that an expression names, each once.
+///
+/// There are few, so comparing with each is faster than a hash.
 #[derive(Clone, Default)]
 struct Names(Vec<&'static str>);
 
@@ -180,7 +182,7 @@ impl Names {
 }
 
 impl GuardedUpdate {
-    /// An update that is made if `condition` holds.
+    /// Creates an update that is made if `condition` holds.
     pub(super) fn when(condition: Condition) -> Self {
         Self {
             condition,
@@ -188,7 +190,7 @@ impl GuardedUpdate {
         }
     }
 
-    /// Adds a condition that must hold too.
+    /// Adds a condition that must also hold.
     pub(super) fn and_when(mut self, condition: Condition) -> Self {
         self.condition = self.condition.and(condition);
         self
@@ -201,7 +203,7 @@ impl GuardedUpdate {
         self.value(name, value)
     }
 
-    /// Sets attribute `name` to `value`, or removes it where there is none.
+    /// Sets attribute `name` to `value`, or removes it if there is no value.
     pub(super) fn set_or_remove(self, name: &'static str, value: Option<AttributeValue>) -> Self {
         match value {
             Some(value) => self.set(name, value),
@@ -209,7 +211,7 @@ impl GuardedUpdate {
         }
     }
 
-    /// Sets attribute `name` to `value`, if there is one, unless it has a value already.
+    /// Sets attribute `name` to `value`, if there is a value and the attribute has none yet.
     pub(super) fn set_if_absent(
         mut self,
         name: &'static str,
@@ -224,7 +226,7 @@ impl GuardedUpdate {
         self.value(name, value)
     }
 
-    /// Sets attribute `to` to attribute `from` and `more`.
+    /// Sets attribute `to` to the sum of attribute `from` and `more`.
     pub(super) fn set_sum(
         self,
         to: &'static str,
@@ -234,7 +236,7 @@ impl GuardedUpdate {
         self.compute(to, from, " + ", more)
     }
 
-    /// Takes `less` from attribute `name`.
+    /// Subtracts `less` from attribute `name`.
     pub(super) fn subtract(self, name: &'static str, less: AttributeValue) -> Self {
         self.compute(name, name, " - ", less)
     }
@@ -252,7 +254,7 @@ impl GuardedUpdate {
         self.value(to, operand)
     }
 
-    /// Sets attribute `to` to attribute `from`, or to the sum of all in `from`.
+    /// Sets attribute `to` to the sum of the attributes in `from`.
     pub(super) fn copy(mut self, to: &'static str, from: &[&'static str]) -> Self {
         let sum: Vec<_> = from.iter().map(|name| ["#", name].concat()).collect();
         self.sets.add(&["#", to, " = ", &sum.join(" + ")]);
@@ -272,14 +274,15 @@ impl GuardedUpdate {
 
     fn value(mut self, name: &'static str, value: AttributeValue) -> Self {
         if self.values.is_empty() {
-            self.values.reserve(16); // once, for as many as there mostly are
+            self.values.reserve(16); // enough for most updates
         }
         self.values.push((name, value));
         self
     }
 
-    /// Both in one: what `self` and `other` write, if what both assume holds. They write different
-    /// attributes.
+    /// Joins two updates of one item: if both conditions hold, both are made.
+    ///
+    /// They must write different attributes.
     pub(super) fn and(mut self, other: Self) -> Self {
         if !other.sets.0.is_empty() {
             self.sets.add(&[&other.sets.0]);
@@ -293,7 +296,7 @@ impl GuardedUpdate {
         self
     }
 
-    /// The update expression, the condition, and what stands for names and values in them.
+    /// Returns the update expression, the condition, and the names and values that they use.
     fn into_expressions(self) -> Expressions {
         let mut update = ["SET ", &self.sets.0].concat();
         if !self.removes.0.is_empty() {
@@ -324,7 +327,7 @@ impl GuardedUpdate {
         }
     }
 
-    /// Makes the update, and returns the whole item: as it is after it or, where the condition did
+    /// Makes the update and returns the whole item: as it is afterwards or, if the condition did
     /// not hold, as it was found.
     pub(super) async fn send_and_return(
         self,
@@ -335,7 +338,7 @@ impl GuardedUpdate {
         self.update(client, table, key, ReturnValue::AllNew).await
     }
 
-    /// Makes the update. Where its condition did not hold, returns the item that was found.
+    /// Makes the update. If its condition did not hold, returns the item that was found.
     pub(super) async fn send(
         self,
         client: &Client,
@@ -403,7 +406,7 @@ impl GuardedUpdate {
     }
 }
 
-/// What a request says of a write.
+/// The expressions of a write request.
 pub(super) struct Expressions {
     update: String,
     pub(super) condition: String,
@@ -411,18 +414,20 @@ pub(super) struct Expressions {
     pub(super) values: HashMap<String, AttributeValue>,
 }
 
-/// What became of a transaction.
+/// The result of a transaction.
 pub(super) enum Transacted {
     /// All of it was written.
     Applied,
-    /// Nothing was written, since conditions failed.
+    /// Nothing was written, because conditions failed.
     NotApplied(Parts),
-    /// Nothing was written, since a transaction or write on one of its items was under way, or
-    /// DynamoDB throttled. The same transaction may succeed after a pause.
+    /// Nothing was written, because another transaction or write on one of its items was in flight,
+    /// or DynamoDB throttled.
+    ///
+    /// The same transaction may succeed after a pause.
     Contended,
 }
 
-/// What became of the parts of a transaction that was not applied.
+/// The results of the parts of a transaction that was not applied.
 pub(super) struct Parts {
     pub(super) task: Part,
     /// In the order in which they were given.
@@ -431,13 +436,13 @@ pub(super) struct Parts {
 
 /// A part of a transaction that was not applied.
 pub(super) enum Part {
-    /// Its condition held, or was not tried.
+    /// Its condition held, or was not evaluated.
     Held,
-    /// Its condition did not hold. The item that was found.
+    /// Its condition did not hold. Holds the item that was found.
     Failed(Option<Item>),
 }
 
-/// Updates a task and some of its chunks in one transaction, of which it makes one try.
+/// Updates a task and some of its chunks in one transaction. Makes one try.
 pub(super) async fn transact(
     client: &Client,
     table: &str,
@@ -488,13 +493,14 @@ pub(super) async fn transact(
     }
 }
 
-/// Whether a transaction was canceled because this part's condition did not hold.
+/// Returns whether a transaction was canceled because this part's condition did not hold.
 fn is_condition_failed(why: &CancellationReason) -> bool {
     why.code() == Some("ConditionalCheckFailed")
 }
 
-/// Sends of one write that met others on its item, or were throttled. DynamoDB refuses them at
-/// once, and the SDK does not send them again by itself.
+/// The sends of one write that conflicted with others on its item, or were throttled.
+///
+/// DynamoDB refuses such a send at once, and the SDK does not repeat it by itself.
 pub(super) struct Contention {
     began: Instant,
     sent: u32,
@@ -510,7 +516,9 @@ impl Default for Contention {
 }
 
 impl Contention {
-    /// Whether a write that is no transaction may be sent once more. If so, it is time to.
+    /// Returns whether a write that is not a transaction may be sent once more.
+    ///
+    /// If so, waits before it.
     pub(super) async fn allows_another(&mut self) -> bool {
         let in_time = self.began.elapsed() < CALL_TIMEOUT;
         if in_time {
@@ -519,8 +527,8 @@ impl Contention {
         in_time
     }
 
-    /// Waits before the next send, with full jitter: up to 20 ms at first, twice as long after each
-    /// further one, and 160 ms at most.
+    /// Waits before the next send, with full jitter: up to 20 ms at first, up to twice as long
+    /// after each further send, and 160 ms at most.
     pub(super) async fn pause(&mut self) {
         self.sent += 1;
         let most = Duration::from_millis(10 << self.sent.min(4));

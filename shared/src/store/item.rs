@@ -1,49 +1,50 @@
-//! What a task looks like as DynamoDB items.
+//! The DynamoDB items of a task.
 //!
 //! A task whose objects fit in one chunk is one item. A larger one is an item without objects, and
-//! two more for each chunk: its ids, which never change, and how far the work on it has come, so
-//! that updates do not pay for the ids.
+//! two more for each chunk: one with its ids, which never change, and one with the state of the
+//! work on it. Thus updates do not pay for the ids.
 //!
 //! | item | `pk` | made by |
 //! |---|---|---|
 //! | the task | `T#<task id>` | the create, last: it is the commit point |
 //! | a chunk's ids | `I#<nonce>#<number>` | the create, first: nobody else can have the name |
-//! | a chunk's state | `S#<nonce>#<number>` | the first claim, or what else is recorded first |
-//! | where the next sweep goes on | `SWEEP` | the first sweep that leaves a part to the next |
-//! | an index's grants | `P#<hash of its address>` | the first grant: `paid_until`, as `grants.rs` has it, and `expires_at` |
+//! | a chunk's state | `S#<nonce>#<number>` | the first claim, deferral or failure |
+//! | where the next sweep continues | `SWEEP` | the first sweep that does not read a partition to its end |
+//! | an index's grants | `P#<hash of its address>` | the first grant: `paid_until` (see `grants.rs`) and `expires_at` |
 //!
 //! A task has these attributes:
 //!
 //! | attribute | type | holds |
 //! |---|---|---|
-//! | `model`, `status`, `detail` | S | as in the API; `detail` from the first object given up on, shown once the task has failed |
-//! | `previous_status` | S | where the last write changed the status, the one before it; [`NO_STATUS`] where it created the task |
+//! | `model`, `status`, `detail` | S | as in the API; `detail` is set when the first object is given up, and shown once the task has failed |
+//! | `previous_status` | S | if the last write changed the status, the status before it; [`NO_STATUS`] if that write created the task |
 //! | `attempt`, `baseline` | N | the attempt; the oldest attempt whose outcomes still count |
 //! | `nonce`, `restart_op`, `cancel_op`, `dispatch`, `fan_out` | S | the tokens of the create, the newest restart, cancel, send by the sweeper, and fan-out |
-//! | `fingerprint` | B | of the model and the set of ids |
-//! | `total`, `deleted`, `failed`, `remaining` | N | counters; the first is the number of ids, the last what the others leave, for conditions |
+//! | `fingerprint` | B | the fingerprint of the model and the set of ids |
+//! | `total`, `deleted`, `failed`, `remaining` | N | counters; `total` is the number of ids, `remaining` is what the others leave, for conditions |
 //! | `created_at`, `updated_at`, `expires_at`, `due_at` | N | seconds since 1970 |
-//! | `sends` | N | how often the sweeper sent the work again since it last moved |
-//! | `failed_head` | B | the first failures, for a list row, as `task/failed_head.rs` has it |
+//! | `sends` | N | how often the sweeper has sent the work since its last progress |
+//! | `failed_head` | B | the first failures, for a list row, in the form of `task/failed_head.rs` |
 //! | `list_pk`, `list_sk` | S | the index's keys |
-//! | `reason`, `created_by`, `changed_by` | S | as in the API, where known |
-//! | `chunks` | N | the number of chunks, where they are items of their own |
-//! | `fan_outs`, `fan_out_due_at` | N | how often chunks that nobody has taken up were sent in this attempt, and when they are sent again |
+//! | `reason`, `created_by`, `changed_by` | S | as in the API, if known |
+//! | `chunks` | N | the number of chunks, if they are items of their own |
+//! | `fan_outs`, `fan_out_due_at` | N | how often chunks that no worker had claimed were sent in this attempt, and when they are sent again |
 //!
-//! A chunk's ids are one attribute, `ids` (B), as `task/object_ids/encoding.rs` has it: 16 bytes a
-//! UUID. A chunk's state is these, in an item of their own or in the item of a task of one chunk:
+//! A chunk's ids are one attribute, `ids` (B), in the form of `task/object_ids/encoding.rs`: 16
+//! bytes for a UUID. A chunk's state has these attributes, in an item of its own or in the item of
+//! a task of one chunk:
 //!
 //! | attribute | type | holds |
 //! |---|---|---|
-//! | `fence`, `claim`, `lease_until`, `seen` | N S N B | the newest claim; `lease_until` in milliseconds since 1970, while it is not settled |
-//! | `claim_attempt`, `tries`, `put_offs` | N | the attempt it was made in; claims without progress and deferrals in that attempt |
-//! | `due_at` | N | from when on it is to be sent again, seconds since 1970 |
-//! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | a byte an object, see `task/outcome.rs` |
-//! | `size`, `expires_at` | N N | in an item of its own: the number of objects; a week after the task expires, for Time to Live |
+//! | `fence`, `claim`, `lease_until`, `seen` | N S N B | the newest claim; `lease_until` is in milliseconds since 1970, and present while the claim is not settled |
+//! | `claim_attempt`, `tries`, `put_offs` | N | the attempt that it was made in; claims without progress and deferrals in that attempt |
+//! | `due_at` | N | when it is to be sent again, in seconds since 1970 |
+//! | `outcomes`, `outcomes_attempt`, `reasons` | B N L | one byte for each object, see `task/outcome.rs` |
+//! | `size`, `expires_at` | N N | in an item of its own: the number of objects; for Time to Live, a week after the task expires |
 //!
-//! The item of the sweeps has `positions` (L of S), for each index partition that a sweep left
-//! before its end `<partition> <list_sk>`: the last row that it came to. It is in no index and does
-//! not expire.
+//! The item of the sweeps has `positions` (L of S). For each index partition that a sweep did not
+//! read to its end, it holds `<partition> <list_sk>`: the last row that the sweep read. The item is
+//! in no index and does not expire.
 
 use super::StoreError;
 use super::attribute::{self as attr, Attributes, Item, b, n, s, seconds};
@@ -62,14 +63,15 @@ pub struct StoredTask {
     pub task: Task,
     /// Why it exists, and who asked for it.
     pub attribution: Attribution,
-    /// Outcomes recorded in attempts before this one no longer count: raised by a restart of
-    /// everything.
+    /// Outcomes recorded in attempts before this one no longer count.
+    ///
+    /// A restart of everything raises it.
     pub baseline: u32,
-    /// What the request asked for.
+    /// The fingerprint of the request.
     pub fingerprint: Fingerprint,
-    /// Where its objects are.
+    /// The place of its objects.
     pub objects: Objects,
-    /// The create's own token: another task of the same id has another.
+    /// The create's own token. Another task with the same id has a different one.
     pub(super) nonce: String,
     /// The token of the newest restart.
     pub(super) restart_op: Option<String>,
@@ -79,26 +81,27 @@ pub struct StoredTask {
     pub(super) fan_out: FanOut,
 }
 
-/// Where a task's objects are.
+/// The place of a task's objects.
 #[derive(Clone, Debug)]
 pub enum Objects {
     /// In the task's item, as its only chunk.
     Inline(Box<InlineChunk>),
-    /// In so many chunks, each an item of its own.
+    /// In this many chunks, which are items of their own.
     Chunks(u32),
 }
 
-/// A task's only chunk. Its ids are kept as they are stored, since most responses show none of
-/// them.
+/// A task's only chunk.
+///
+/// Its ids are kept in their stored form, since most responses show none of them.
 #[derive(Clone, Debug)]
 pub struct InlineChunk {
     ids: Vec<u8>,
-    /// How far the work on it has come.
+    /// The state of the work on it.
     pub state: ChunkState,
 }
 
 impl InlineChunk {
-    /// A chunk that nobody has worked on.
+    /// Creates a chunk that no worker has claimed yet.
     pub(super) fn new(ids: &ObjectIds) -> Self {
         Self {
             ids: ids.to_bytes(0..ids.len()),
@@ -106,7 +109,7 @@ impl InlineChunk {
         }
     }
 
-    /// The ids of the task's objects.
+    /// Decodes the ids of the task's objects.
     pub(super) fn ids(&self, task: &TaskId) -> Result<ObjectIds, StoreError> {
         let ids = ObjectIds::from_bytes(&self.ids).ok();
         ids.filter(|ids| ids.len() == self.state.size)
@@ -120,13 +123,13 @@ pub(super) struct FanOut {
     pub(super) token: Option<String>,
     /// The fan-outs of this attempt that sent chunks which no worker had claimed in it.
     pub(super) count: u32,
-    /// When chunks that nobody has taken up are sent again.
+    /// When chunks that no worker has claimed are sent again.
     pub(super) due_at: Option<DateTime<Utc>>,
 }
 
-/// What `previous_status` holds of a task that was just created.
+/// The value of `previous_status` for a task that was just created.
 pub(super) const NO_STATUS: &str = "none";
-/// The key of where the next sweep goes on.
+/// The key of the item that says where the next sweep continues.
 pub(super) const SWEEP_KEY: &str = "SWEEP";
 
 pub(super) fn key_of(id: &TaskId) -> AttributeValue {
@@ -148,7 +151,7 @@ pub(super) fn list_partition(status: TaskStatus, shard: u32) -> String {
     format!("{status}#{shard}")
 }
 
-/// Which of `shards` index partitions a task is in, whatever its status.
+/// Returns which of `shards` index partitions a task is in, whatever its status.
 pub(super) fn shard_of(id: &TaskId, shards: u32) -> u32 {
     let digest = Sha256::digest(id.as_str());
     let first = digest
@@ -171,7 +174,7 @@ pub(super) fn head_to_attribute(head: &FailedHead) -> Option<AttributeValue> {
     (!head.is_empty()).then(|| b(head.to_bytes()))
 }
 
-/// The attributes that record what happened to each object.
+/// The attributes that record the outcome of each object.
 pub(super) fn outcomes_to_attributes(
     outcomes: &Outcomes,
 ) -> [(&'static str, Option<AttributeValue>); 3] {
@@ -190,7 +193,7 @@ pub(super) fn seen_to_attribute(seen: &Bitmap) -> Option<AttributeValue> {
 }
 
 impl StoredTask {
-    /// The item of a task that is created, due at `due_at`.
+    /// Returns the item of a new task that is due at `due_at`.
     pub(super) fn to_new_item(&self, list_partition: String, due_at: DateTime<Utc>) -> Item {
         let task = &self.task;
         let objects = match &self.objects {
@@ -268,7 +271,7 @@ impl StoredTask {
     }
 }
 
-/// Reads what a list row shows of a task; the table and the index both hold it.
+/// Reads what a list row shows of a task. Both the table and the index hold it.
 pub(super) fn read_task(item: &mut Attributes) -> Result<Task, StoreError> {
     let id = item.key.strip_prefix("T#").map(TaskId::new);
     let status: String = item.required(attr::STATUS)?;
@@ -292,7 +295,7 @@ pub(super) fn read_task(item: &mut Attributes) -> Result<Task, StoreError> {
     })
 }
 
-/// Reads why a task exists and who asked for it. Only the table holds it.
+/// Reads why a task exists and who asked for it. Only the table holds this.
 pub(super) fn read_attribution(item: &mut Attributes) -> Result<Attribution, StoreError> {
     let reason: Option<String> = item.optional(attr::REASON)?;
     let reason = reason.map(RequestReason::new).transpose();
@@ -324,8 +327,9 @@ pub(super) fn state_from_item(item: Item) -> Result<ChunkState, StoreError> {
     read_chunk_state(&mut Attributes::of(item), None)
 }
 
-/// Reads a chunk's state. `size`: the number of its objects, where the item is the task's and does
-/// not say so.
+/// Reads a chunk's state.
+///
+/// `size` is the number of its objects, if the item is the task's, which does not hold it.
 fn read_chunk_state(item: &mut Attributes, size: Option<usize>) -> Result<ChunkState, StoreError> {
     let lease_until: Option<i64> = item.optional(attr::LEASE_UNTIL)?;
     Ok(ChunkState {
@@ -349,8 +353,9 @@ fn read_chunk_state(item: &mut Attributes, size: Option<usize>) -> Result<ChunkS
     })
 }
 
-/// A row of a list or a sweep. One that is damaged is logged and left out, so that it does not hide
-/// the others.
+/// Returns a row of a list or a sweep, or `None` if it is damaged.
+///
+/// A damaged row is logged and left out, so that it does not hide the others.
 pub(super) fn or_skip<T>(row: Result<T, StoreError>) -> Option<T> {
     row.inspect_err(|error| tracing::error!(cause = %error, "skipped"))
         .ok()

@@ -9,26 +9,30 @@ use chrono::{DateTime, Utc};
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use std::collections::VecDeque;
 
-/// The most index rows one page reads. A page that has read so many ends, full or not.
+/// The most index rows that one page reads. A page that has read this many ends, full or not.
 pub const MAX_ROWS_READ: usize = 1000;
 
-/// Queries of a page under way at once: a list of all statuses reads five partitions a shard.
+/// Queries of a page in flight at once.
+///
+/// A list of all statuses reads five partitions for each shard.
 const CONCURRENT_QUERIES: usize = 20;
-/// As many rows as one read unit usually holds: fewer at a time cost the same.
+/// The rows that one read unit usually holds. Reading fewer at a time costs the same.
 const ROWS_A_READ_UNIT: usize = 8;
 
-/// A place in the total order of lists: the sort key of the last row a page took in.
+/// A place in the total order of lists: the sort key of the last row that a page took.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(pub String);
 
 impl Position {
-    /// A place before that of every task created in this second, and after that of every task
-    /// created earlier.
+    /// Returns a place before every task created in this second, and after every task created
+    /// earlier.
     fn of_second(second: DateTime<Utc>) -> Self {
         Self(item::list_position(second, ""))
     }
 
-    /// Whether a task could stand there: a creation time and an id. A cursor can be forged.
+    /// Returns whether a task could have this place: a creation time and an id.
+    ///
+    /// A cursor can be forged.
     pub fn is_well_formed(&self) -> bool {
         let parts = self.0.split_once('#');
         parts.is_some_and(|(time, id)| {
@@ -39,12 +43,12 @@ impl Position {
     }
 }
 
-/// Which tasks to list.
+/// The tasks to list.
 #[derive(Clone, Debug, Default)]
 pub struct ListFilter {
-    /// Only this status; all of them when absent.
+    /// Only this status. If absent, all.
     pub status: Option<TaskStatus>,
-    /// Only this model; all of them when absent.
+    /// Only this model. If absent, all.
     pub model: Option<ModelId>,
     /// Only tasks created at this time or later.
     pub created_after: Option<DateTime<Utc>>,
@@ -53,13 +57,15 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
-    /// Where a list begins that continues after `from`: every row comes before that place.
+    /// Returns the place at which a list starts if it continues after `from`.
+    ///
+    /// Every row sorts before it.
     fn before(&self, from: Option<Position>) -> Option<Position> {
         let bound = self.created_before.map(Position::of_second);
         bound.into_iter().chain(from).min()
     }
 
-    /// Whether a task of one of the partitions read is to be shown.
+    /// Returns whether the list shows a task of one of the partitions that it reads.
     fn wants(&self, task: &Task, now: DateTime<Utc>) -> bool {
         let model = self.model.as_ref();
         model.is_none_or(|model| *model == task.model) && !task.is_expired(now)
@@ -80,15 +86,15 @@ pub struct ListRow {
 pub struct ListPage {
     /// The rows, newest first.
     pub rows: Vec<ListRow>,
-    /// Where the next page begins; `None` when nothing follows.
+    /// Where the next page begins. `None` if nothing follows.
     pub next: Option<Position>,
 }
 
 impl TaskStore {
-    /// The tasks after `from`, newest first: at most `limit` of them. The index may lag.
+    /// Lists the tasks after `from`, newest first, at most `limit` of them. The index may lag.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn list(
         &self,
         filter: &ListFilter,
@@ -109,8 +115,8 @@ impl TaskStore {
             })
             .map(|partition| Run::new(partition, before.clone(), end.clone()))
             .collect();
-        // Small fetches: a page's rows are spread over the runs, and what is fetched beyond the
-        // page is read in vain.
+        // Fetches are small: a page's rows are spread over the runs, and rows that are fetched
+        // beyond the page are wasted.
         let most = MAX_ROWS_READ / runs.len();
         let mut step = (limit / runs.len() + 2).min(most);
         let mut taken = 0;
@@ -118,7 +124,7 @@ impl TaskStore {
         let mut page = ListPage::default();
         let mut last: Option<Position> = None;
         loop {
-            // Every run must show its next row before the newest of them is known.
+            // Every run must have its next row before the newest row is known.
             let dry: Vec<_> = runs.iter_mut().filter(|run| run.is_dry()).collect();
             if !dry.is_empty() {
                 let affordable = budget / dry.len();
@@ -138,7 +144,7 @@ impl TaskStore {
                 let fetches = stream::iter(fetches).buffer_unordered(CONCURRENT_QUERIES);
                 let read: Vec<usize> = fetches.try_collect().await?;
                 if filter.model.is_some() {
-                    step = (step * 2).min(most); // the filter may leave little of what was read
+                    step = (step * 2).min(most); // the filter may reject most of what was read
                 }
                 budget = budget.saturating_sub(read.into_iter().sum());
                 continue;
@@ -157,7 +163,7 @@ impl TaskStore {
             }
             // A task that changed its status between two fetches may show up in both partitions.
             if last.as_ref() != Some(&position) {
-                // A damaged row has its place, and is not shown.
+                // A damaged row keeps its place, but is not shown.
                 let row = item::or_skip(list_row(item));
                 page.rows
                     .extend(row.filter(|row| filter.wants(&row.task, now)));
@@ -170,15 +176,16 @@ impl TaskStore {
 /// One partition of the index, read piece by piece.
 struct Run {
     partition: String,
-    /// Made into rows only where the page comes to them: of what is read at the end of a page, much
-    /// is not shown.
+    /// Decoded only when the page takes them.
+    ///
+    /// Many of the rows that are read at the end of a page are not shown.
     rows: VecDeque<(Position, Item)>,
     /// Rows before this one are still to be read.
     before: Option<Position>,
-    /// Rows before this one in the order of creation are not wanted.
+    /// Rows that sort before this place are not wanted.
     end: Option<Position>,
     ended: bool,
-    /// Rows that were taken out of it.
+    /// The number of rows that were taken out.
     taken: usize,
 }
 
@@ -256,7 +263,7 @@ impl Run {
     }
 }
 
-/// The place of an index row, or of where a page of them ended.
+/// Returns the place of an index row, or the place where a page of rows ended.
 pub(super) fn position_of(item: &Item) -> Option<Position> {
     match item.get(attr::INDEX_RANGE_KEY) {
         Some(AttributeValue::S(key)) => Some(Position(key.clone())),

@@ -1,4 +1,4 @@
-//! What happened to each object, in the order of the request, a page at a time.
+//! The outcome of each object, in the order of the request, one page at a time.
 
 use super::item::{Objects, StoredTask};
 use super::{StoreError, TaskStore};
@@ -6,10 +6,11 @@ use crate::task::{ChunkState, FailedItem, MAX_CHUNK_OBJECTS, ObjectIds, Outcome,
 use std::fmt;
 use std::str::FromStr;
 
-/// Chunks of which one page reads the ids. A page that has read so many ends, full or not.
+/// The most chunks whose ids one page reads. A page that has read this many ends, full or not.
 const MAX_CHUNKS_READ: usize = 40;
-/// The most bytes that a page's objects may take in a response, however they have to be escaped in
-/// it. With the first thousand failures beside it, it stays below the 6 MB of a Lambda response.
+/// The most bytes that a page's objects take in a response, however they have to be escaped.
+///
+/// With the first thousand failures beside it, a page stays below the 6 MB of a Lambda response.
 const MAX_PAGE_BYTES: usize = 1_000_000;
 
 /// A place in the order of a task's objects.
@@ -17,16 +18,16 @@ const MAX_PAGE_BYTES: usize = 1_000_000;
 pub struct Place {
     /// The chunk's number.
     pub chunk: u32,
-    /// The position in it.
+    /// The position in the chunk.
     pub position: usize,
 }
 
-/// One object, and what happened to it.
+/// One object and its outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectOutcome {
     /// The object.
     pub object_id: String,
-    /// What happened to it.
+    /// Its outcome.
     pub outcome: Outcome,
 }
 
@@ -35,9 +36,9 @@ pub struct ObjectOutcome {
 pub struct OutcomePage {
     /// The objects.
     pub items: Vec<ObjectOutcome>,
-    /// Where the next page begins; `None` when nothing follows.
+    /// Where the next page begins. `None` if nothing follows.
     pub next: Option<Place>,
-    /// Whether the task was restarted while it was read: what was read may be of a later attempt.
+    /// Whether the task was restarted while it was read. Then outcomes may be of a later attempt.
     pub restarted: bool,
 }
 
@@ -46,19 +47,19 @@ pub struct OutcomePage {
 pub struct Failures {
     /// The objects, in the order of the request.
     pub items: Vec<FailedItem>,
-    /// Whether the task was restarted while they were read: some may be of a later attempt.
+    /// Whether the task was restarted while they were read. Then some may be of a later attempt.
     pub restarted: bool,
 }
 
 impl TaskStore {
-    /// The objects of `task` that `filter` asks for, from `from` on: at most `most` of them. A page
-    /// may have fewer and still be followed by another.
+    /// Returns the objects of `task` that `filter` selects, from `from` on, at most `most` of them.
     ///
-    /// The cost of a page does not depend on where it begins: the states of chunks are small, and
-    /// ids are read only of chunks that have something to show.
+    /// A page may have fewer and still be followed by another. The cost of a page does not depend
+    /// on where it begins: the states of chunks are small, and ids are read only for chunks that
+    /// have something to show.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn outcomes(
         &self,
         task: &StoredTask,
@@ -91,7 +92,7 @@ impl TaskStore {
                     });
                     return Ok(page.done);
                 }
-                // As many as it takes to fill the page, as far as their states tell.
+                // As many chunks as fill the page, according to their states.
                 let mut expected = 0;
                 let enough = wanted.iter().position(|(_, state)| {
                     expected += page.matches(state.as_ref());
@@ -122,11 +123,12 @@ impl TaskStore {
         Ok(page.done)
     }
 
-    /// The first `most` objects of `task` that were tried and not deleted. Where its counter says
-    /// that there are none, nothing is read.
+    /// Returns the first `most` objects of `task` that were tried and not deleted.
+    ///
+    /// Reads nothing if the task's counter says that there are none.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn failures(&self, task: &StoredTask, most: usize) -> Result<Failures, StoreError> {
         let mut failures = Failures::default();
         let mut from = (task.task.progress.failed > 0).then(Place::default);
@@ -189,7 +191,7 @@ impl Filling {
         }
     }
 
-    /// How many objects the page may still take.
+    /// Returns how many more objects the page can take.
     fn left(&self) -> usize {
         self.most - self.done.items.len()
     }
@@ -198,8 +200,9 @@ impl Filling {
         self.done.next = Some(place);
     }
 
-    /// How many objects of a chunk the page asks for. Without a state its size is not known: as
-    /// many as it may have.
+    /// Returns how many objects of a chunk the page selects.
+    ///
+    /// The size of a chunk without a state is not known, so the largest possible size is assumed.
     fn matches(&mut self, state: Option<&ChunkState>) -> usize {
         let Some(state) = state else {
             let all_match = self.filter.lets_through(&Outcome::Remaining);
@@ -212,7 +215,9 @@ impl Filling {
             .count()
     }
 
-    /// Takes in a chunk's objects from `from` on. Whether the page is full and there is one more.
+    /// Adds a chunk's objects from `from` on.
+    ///
+    /// Returns whether the page is full and another one follows.
     fn take(&mut self, from: Place, ids: &ObjectIds, state: Option<&ChunkState>) -> bool {
         for (position, id) in ids.iter().enumerate().skip(from.position) {
             let outcome = state.map_or(Outcome::Remaining, |state| {
@@ -237,8 +242,9 @@ impl Filling {
     }
 }
 
-/// An upper bound of an object's bytes in Lambda's response. The body is JSON inside JSON: a quote
-/// or a backslash takes four bytes.
+/// Returns an upper bound for an object's bytes in Lambda's response.
+///
+/// The body is JSON inside JSON: a quote or a backslash takes four bytes.
 fn size_in_a_response(id: &str, outcome: &Outcome) -> usize {
     let detail = match outcome {
         Outcome::Failed(reason) => reason.detail(),

@@ -1,15 +1,17 @@
-//! What the store is set to.
+//! The settings of the store.
 
 use crate::task::ChunkLimits;
 
-/// Where tasks are stored.
+/// The place where tasks are stored, and how.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// The DynamoDB table's name.
     pub table_name: String,
-    /// Index partitions a status.
+    /// Index partitions for each status.
     pub list_shards: u32,
-    /// How large a chunk of a task may be. No variable sets it: it follows from what a vector
-    /// store's delete and a DynamoDB item take. Tests make it small.
+    /// The largest size of a chunk.
+    ///
+    /// No variable sets it: it follows from the limits of a vector store's delete and of a DynamoDB
+    /// item. Tests make it small.
     pub chunk_limits: ChunkLimits,
 }

@@ -1,10 +1,10 @@
-//! A worker settles a claim: it records what happened to the objects, and the task's counters move
-//! with it.
+//! A worker settles a claim: one write records what happened to the objects and moves the task's
+//! counters.
 //!
-//! For a task of one chunk that is one update of its item. A chunk of a larger task is an item of
-//! its own, and chunk and task are written in one transaction. DynamoDB refuses a transaction while
-//! another one is under way on the same task, so the settlements of one process share them
-//! ([`Together`]): one is under way, and those that arrive meanwhile share the next.
+//! For a task of one chunk this is an update of its item. A chunk of a larger task is an item of
+//! its own, so chunk and task are written in one transaction. DynamoDB refuses a transaction while
+//! another one on the same task is in flight. So the settlements of one process share transactions
+//! ([`Together`]): while one is in flight, the settlements that arrive wait and share the next.
 //!
 //! [`Together`]: super::together::Together
 
@@ -23,16 +23,22 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most chunks that one transaction settles. It may have 100 items ("Amazon DynamoDB
-/// Transactions: How it works"); the more there are, the longer it takes.
+/// The most chunks that one transaction settles.
+///
+/// A transaction may have 100 items ("Amazon DynamoDB Transactions: How it works"), but it takes
+/// longer the more it has.
 const MOST_TOGETHER: usize = 24;
-/// How long a settlement waits at most for others of its task that are under way in this process:
-/// about as long as the messages of one batch come apart. Each that it shares saves 3 write units,
-/// and a meeting with the transactions of other processes.
+/// The longest time that a settlement waits for others of its task that are in flight in this
+/// process.
+///
+/// It is about the time by which the messages of one batch drift apart. Each settlement that shares
+/// a transaction saves 3 write units, and avoids a conflict with the transactions of other
+/// processes.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-/// How often in a row settlements are worked out again because the task has moved. Each time needs
-/// another write in between: a cancel, a restart, or the settlement of another chunk that was the
-/// last but this one.
+/// How often in a row settlements are recomputed because the task has changed.
+///
+/// Each time takes another write in between: a cancel, a restart, or the settlement of the last
+/// chunk that is not among these.
 const MAX_ROUNDS: u32 = 20;
 
 /// What a settlement recorded.
@@ -42,74 +48,75 @@ pub struct Settled {
     pub task: Task,
     /// Objects that have an outcome now and had none before.
     pub newly: Counts,
-    /// How the task ended, if this settlement ended it.
+    /// The task's final status, if this settlement ended the task.
     pub ended: Option<TaskStatus>,
 }
 
-/// The settlements that wait, by their task's nonce.
+/// The settlements that wait, by the nonce of their task.
 pub(super) type Settlements = Together<Unsettled, Response, Round>;
 
-/// A settlement that is under way in this process.
+/// The announcement of a settlement that is in flight in this process.
 pub(super) type Announced = together::Announced<Unsettled, Response, Round>;
 
 type Response = Result<Written<Settled>, StoreError>;
 type Waiting = Arc<Asked<Unsettled, Response>>;
 
-/// A claim that is to be settled.
+/// A claim to settle.
 pub(super) struct Unsettled {
     chunk: TaskChunk,
     guard: Guard,
     results: Vec<(usize, Outcome)>,
-    /// Why the chunk has objects left, if it has.
+    /// Why the chunk has objects left, if it has any.
     rest: Deferral,
     now: DateTime<Utc>,
 }
 
-/// What a settlement assumes of the chunk.
+/// What a settlement assumes about the chunk.
 enum Guard {
-    /// The claim of this token is the newest, and not settled.
+    /// The claim with this token is the newest, and is not settled.
     Claimed(String),
-    /// Nothing has moved since the chunk was read; this claim is made and settled at once.
+    /// Nothing has changed since the chunk was read. This claim is made and settled in one write.
     Unmoved(Claim),
 }
 
-/// What one write leaves to the next.
+/// What one write passes on to the next.
 #[derive(Default)]
 pub(super) struct Round {
-    /// The task as it was found or written last.
+    /// The task as it was last found or written.
     task: Option<TaskAsRead>,
-    /// How often in a row the task had moved.
+    /// How often in a row the task had changed.
     moved: u32,
     contention: Contention,
 }
 
-/// A task as far as a settlement depends on it.
+/// The part of a task that a settlement depends on.
 #[derive(Clone)]
 struct TaskAsRead {
     task: Task,
     baseline: u32,
 }
 
-/// What several claims come to together.
+/// The settlements of several claims together.
 struct Joint {
-    /// What each comes to.
+    /// The settlement of each.
     ends: Vec<Settlement>,
     /// The sum over all of them.
     newly: Counts,
-    /// The task's status after it.
+    /// The task's status after the write.
     status: TaskStatus,
     now: DateTime<Utc>,
 }
 
 impl TaskStore {
-    /// Records the outcomes of a claim, even if the task was canceled or restarted meanwhile,
-    /// unless a newer claim exists.
+    /// Records the outcomes of a claim, unless a newer claim exists.
     ///
-    /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest`: why it has objects
-    /// left, if it has.
+    /// It does so even if the task has been canceled or restarted since the claim.
+    ///
+    /// `claimed` is the chunk as [`Self::claim_if_unmoved`] returned it. `rest` says why it has
+    /// objects left, if it has any.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn settle_if_newest(
         &self,
         claimed: TaskChunk,
@@ -128,11 +135,13 @@ impl TaskStore {
         .await
     }
 
-    /// Settles, without a delete, a chunk whose existence check cannot succeed, if nothing has
-    /// moved since it was read. What earlier claims saw stays on record.
+    /// Settles a chunk whose existence check cannot succeed, without a delete, if nothing has
+    /// changed since it was read.
+    ///
+    /// The record of what earlier claims saw is kept.
     ///
     /// # Errors
-    /// When DynamoDB does not answer.
+    /// If a call to DynamoDB fails.
     pub async fn fail_if_unmoved(
         &self,
         read: TaskChunk,
@@ -162,7 +171,7 @@ impl TaskStore {
         settled.await
     }
 
-    /// Only ends a claim, of which nothing counts for the task.
+    /// Ends a claim that changes none of the task's counters.
     async fn end_claim(
         &self,
         unsettled: &Unsettled,
@@ -185,8 +194,9 @@ impl TaskStore {
         })
     }
 
-    /// Makes one try to settle all that wait. Those that it does not decide go again, for the task
-    /// as it is then.
+    /// Makes one try to settle all that wait.
+    ///
+    /// The settlements that it does not decide are tried again, for the task as it is then.
     async fn settle_together(&self, waiting: Vec<Waiting>, round: Round) -> Round {
         let mut next = Round::default();
         let reads = waiting.iter().map(|one| one.what.task_as_read());
@@ -196,11 +206,12 @@ impl TaskStore {
         let still_counts = |one: &Waiting| one.what.still_counts(&read.task);
         let (mut open, too_late): (Vec<_>, Vec<_>) = waiting.into_iter().partition(still_counts);
         respond(&too_late, || Ok(Written::NotApplied(())));
-        // A write names each item once.
+        // A write may name each item only once.
         let mut numbers = BTreeSet::new();
         open.retain(|one| numbers.insert(one.what.chunk.number));
         open.truncate(MOST_TOGETHER);
-        // The first failures, which a list row shows, are those of the first of these chunks.
+        // A list row shows the first failures. They come from the first of these chunks that has
+        // any.
         open.sort_by_key(|one| one.what.chunk.number);
         let joint = Joint::of(&open, &read);
 
@@ -228,7 +239,7 @@ impl TaskStore {
             match one.what.became(part) {
                 Became::Open => {}
                 Became::Superseded => one.respond(Ok(Written::NotApplied(()))),
-                // By a request of this process that was not waited for.
+                // An earlier write of this process did it, and nobody waited for its response.
                 Became::Settled => one.respond(Ok(Written::Applied(Settled {
                     task: read.task.clone(),
                     newly: end.newly,
@@ -294,7 +305,8 @@ impl TaskStore {
         })
     }
 
-    /// The task's part: its counters and, where no object of the task remains, its status.
+    /// Returns the task's part: its counters and, if no object of the task remains, its final
+    /// status.
     fn task_part(&self, first: &Unsettled, joint: &Joint, task: &Task) -> GuardedUpdate {
         let (newly, status, now) = (joint.newly, joint.status, joint.now);
         let guard = same_attempt(&first.chunk.nonce, task.attempt).and(status_as_read(task));
@@ -309,12 +321,12 @@ impl TaskStore {
         }
         part = match status {
             // These were the last chunks. Within an attempt `remaining` only shrinks, and it
-            // includes their objects. If it equals them, every other chunk is settled, so no
-            // condition on it is needed.
+            // includes their objects. If it equals the number of these, every other chunk is
+            // settled, so no condition on it is needed.
             TaskStatus::Done | TaskStatus::Failed => part,
             TaskStatus::Processing if first.has_own_item() => part
                 .and_when(more_remain_than(newly))
-                // The other chunks are on the queue; the sweeper looks at the task again if no
+                // The other chunks are on the queue. The sweeper checks the task again if no
                 // progress follows.
                 .set(attr::SENDS, n(0))
                 .set(attr::DUE_AT, seconds(now + DISPATCH_GRACE)),
@@ -335,7 +347,7 @@ impl TaskStore {
 }
 
 impl Unsettled {
-    /// Whether the chunk is an item beside its task's.
+    /// Returns whether the chunk is an item of its own.
     fn has_own_item(&self) -> bool {
         self.chunk.number.is_some()
     }
@@ -347,7 +359,7 @@ impl Unsettled {
         }
     }
 
-    /// What it comes to for the task as it is now.
+    /// Returns the settlement for the task as it is now.
     fn end(&self, now: &TaskAsRead) -> Settlement {
         let claimed_attempt = self.chunk.task.attempt;
         self.chunk.chunk.settle(
@@ -359,8 +371,10 @@ impl Unsettled {
         )
     }
 
-    /// Without an earlier claim, nothing is recorded for a task that is no longer at work on the
-    /// same attempt.
+    /// Returns whether the settlement still counts.
+    ///
+    /// If no claim was stored before, nothing is recorded for a task that has ended or is in
+    /// another attempt.
     fn still_counts(&self, task: &Task) -> bool {
         match self.guard {
             Guard::Claimed(_) => true,
@@ -370,8 +384,10 @@ impl Unsettled {
         }
     }
 
-    /// The chunk's part: its outcomes, the claim's end, and when what remains is due again.
-    /// `status`: the task's after it.
+    /// Returns the chunk's part: its outcomes, the end of its claim, and when the rest is due
+    /// again.
+    ///
+    /// `status` is the task's status after the write.
     fn chunk_part(&self, end: &Settlement, status: TaskStatus) -> GuardedUpdate {
         let part = match &self.guard {
             Guard::Claimed(token) => {
@@ -391,8 +407,7 @@ impl Unsettled {
         if end.is_complete || (!self.has_own_item() && status != TaskStatus::Processing) {
             return part; // the task's part says when the task is due, if it is
         }
-        // Objects remain. They are due again at once where there was progress, and ever later where
-        // there was none.
+        // Objects remain. After progress they are due again at once, else after a delay that grows.
         let state = &self.chunk.chunk.state;
         let has_progress = end.newly.sum() > 0 || self.rest == Deferral::Progress;
         let (tries, put_offs, due_at) = if has_progress {
@@ -412,7 +427,8 @@ impl Unsettled {
             .set(attr::DUE_AT, seconds(due_at))
     }
 
-    /// What became of the claim, by its chunk's part of a write that was not applied.
+    /// Returns what became of the claim, judged by its chunk's part of a write that was not
+    /// applied.
     fn became(&self, part: &Part) -> Became {
         let token = match &self.guard {
             Guard::Claimed(token) => token,
@@ -421,7 +437,8 @@ impl Unsettled {
         match part {
             Part::Held => Became::Open,
             Part::Failed(Some(chunk)) if is_claimed_as(chunk, token) => {
-                // In the item of a task of one chunk it was the task that failed the condition.
+                // A task of one chunk shares the item with its chunk. Here the task's condition
+                // failed.
                 if chunk.contains_key(attr::LEASE_UNTIL) {
                     Became::Open
                 } else {
@@ -440,12 +457,12 @@ enum Became {
     Open,
     /// It was settled by an earlier write.
     Settled,
-    /// There is a newer claim.
+    /// A newer claim exists.
     Superseded,
 }
 
 impl TaskAsRead {
-    /// Grows with each write to a task that a settlement depends on.
+    /// Returns a value that grows with each write to a task that a settlement depends on.
     fn age(&self) -> (u32, bool, bool, u32) {
         let Task {
             status, progress, ..
@@ -476,8 +493,8 @@ impl Joint {
         let is_unmoved = |one: &Waiting| matches!(one.what.guard, Guard::Unmoved(_));
         let is_at_work = match read.task.status {
             TaskStatus::Processing => true,
-            // One that was claimed was restarted meanwhile: the results are recorded, the status
-            // stays.
+            // Chunks with a claim: the task has been restarted since. Their results are recorded,
+            // and the status stays.
             TaskStatus::Pending => open.iter().any(is_unmoved),
             TaskStatus::Done | TaskStatus::Failed | TaskStatus::Canceled => false,
         };
@@ -491,12 +508,12 @@ impl Joint {
         joint
     }
 
-    /// Why objects were given up, if any were.
+    /// Returns why objects were given up, if any were.
     fn gave_up(&self) -> Option<&String> {
         self.ends.iter().find_map(|end| end.gave_up.as_ref())
     }
 
-    /// Tells all what was recorded. One of them ended the task, if it has ended.
+    /// Responds to all with what was recorded. If the task has ended, one response says so.
     fn recorded(self, open: &[Waiting], read: TaskAsRead) -> Round {
         let mut ended = (self.status != read.task.status).then_some(self.status);
         let mut after = read;

@@ -1,4 +1,4 @@
-//! What the table's stream tells of a task: a write that changed its status.
+//! A change of a task's status, as the table's stream shows it.
 
 use super::StoreError;
 use super::attribute::{self as attr, Attributes, Item};
@@ -7,25 +7,27 @@ use crate::task::{Attribution, Task, TaskStatus};
 
 /// Steps of an attempt, for [`StatusChange::sequence`].
 const STEPS: u64 = 3;
-/// Places for the steps of a task in its sequence numbers.
+/// Sequence numbers that are reserved for the steps of one task.
 const PLACES: u64 = 1_000_000;
 
-/// A task as a write left it that changed its status.
+/// A task as it is after a write that changed its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusChange {
     /// The task, in the new status.
     pub task: Task,
     /// Why it exists, and who asked for it.
     pub attribution: Attribution,
-    /// The status before; `None` where the write created the task.
+    /// The status before the write. `None` if the write created the task.
     pub previous: Option<TaskStatus>,
 }
 
 impl StatusChange {
-    /// Reads the image of an item as a write left it. `None`: the write changed no task's status.
+    /// Reads the image of an item after a write.
+    ///
+    /// Returns `None` if the write changed no task's status.
     ///
     /// # Errors
-    /// When it is a task that is not as this service writes it.
+    /// If the image is a task, but not in the form in which this service writes it.
     pub fn read(image: Item) -> Result<Option<Self>, StoreError> {
         let mut item = Attributes::of(image);
         let Some(previous) = item.optional::<String>(attr::PREVIOUS_STATUS)? else {
@@ -46,9 +48,10 @@ impl StatusChange {
         }))
     }
 
-    /// A number that grows with each change of the status of the tasks with this id: with the time
-    /// of creation, then the attempt, then the step; up to attempt 333,332. It is below 2^53, so
-    /// that every JSON parser reads it.
+    /// Returns a number that grows with each change of the status of the tasks with this id.
+    ///
+    /// It grows with the time of creation, then with the attempt, then with the step, up to attempt
+    /// 333,332. It is below 2^53, so that every JSON parser reads it.
     pub fn sequence(&self) -> u64 {
         let created_at = self.task.created_at.timestamp().unsigned_abs();
         let step = u64::from(self.task.attempt) * STEPS + self.task.status.step();

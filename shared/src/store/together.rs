@@ -1,9 +1,10 @@
-//! Calls about one thing, one at a time: requests that arrive while a call is under way share the
-//! next one.
+//! Calls for one key, one at a time.
 //!
-//! Each request waits for its turn in its own future. The one whose turn it is serves all that
-//! wait. A future that is dropped meanwhile takes only its own request with it: the next in line
-//! serves the others.
+//! Requests that arrive while a call is in flight share the next one.
+//!
+//! Each request waits for its turn in its own future. The request whose turn it is makes a call for
+//! all that wait. If a future is dropped, only its own request is lost: the next in line makes the
+//! call for the others.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,44 +13,45 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
-/// The requests that wait, by what they are about. A clone has its own: it waits for none of the
-/// original's.
+/// The requests that wait, by key.
+///
+/// A clone has requests of its own: it waits for none of the original's.
 pub(super) struct Together<A, R, S> {
     lines: Lines<A, R, S>,
-    /// How long a call waits at most for requests that are announced.
+    /// The longest time that a call waits for announced requests.
     patience: Duration,
 }
 
 type Lines<A, R, S> = Arc<Mutex<HashMap<String, Arc<Line<A, R, S>>>>>;
 
-/// The requests about one thing.
+/// The requests for one key.
 struct Line<A, R, S> {
-    /// Held by the request that serves. What one call learned is kept for the next.
+    /// Held by the request that makes the call. Keeps what one call learned for the next.
     turn: tokio::sync::Mutex<S>,
     members: Mutex<Members<A, R>>,
-    /// Nobody is announced any more.
+    /// Notified when no announced request is missing any more.
     all_arrived: Notify,
 }
 
 struct Members<A, R> {
     waiting: Vec<Arc<Asked<A, R>>>,
-    /// How many are announced and have not asked yet.
+    /// How many requests are announced and have not arrived yet.
     announced: usize,
 }
 
 /// A request that waits for its response.
 pub(super) struct Asked<A, R> {
-    /// What it asks for.
+    /// The content of the request.
     pub(super) what: A,
-    /// Taken by the response.
+    /// Taken when the response is sent.
     waits: Mutex<Option<oneshot::Sender<R>>>,
 }
 
 impl<A, R> Asked<A, R> {
-    /// Ends the wait.
+    /// Sends the response, which ends the wait.
     pub(super) fn respond(&self, response: R) {
         if let Some(waits) = lock(&self.waits).take() {
-            // Nobody waits any more where the future was dropped.
+            // Nobody waits any more if the future was dropped.
             let _ = waits.send(response);
         }
     }
@@ -60,7 +62,9 @@ impl<A, R> Asked<A, R> {
 }
 
 impl<A, R, S: Default> Together<A, R, S> {
-    /// No request waits. A call waits so long at most for those that are announced.
+    /// Creates an instance without requests.
+    ///
+    /// A call waits at most `patience` for announced requests.
     pub(super) fn with_patience(patience: Duration) -> Self {
         Self {
             lines: Lines::default(),
@@ -68,15 +72,16 @@ impl<A, R, S: Default> Together<A, R, S> {
         }
     }
 
-    /// Announces a request about `key`, until what is returned is dropped.
+    /// Announces a request for `key`. The announcement lasts until the returned value is dropped.
     pub(super) fn announce(&self, key: &str) -> Announced<A, R, S> {
         Announced(self.join(key, |members| members.announced += 1))
     }
 
-    /// Asks for `what` about `key`, which may have been announced. `serve` makes one call for all
-    /// requests that wait, the oldest first; they have all arrived before it begins. It responds to
-    /// those that the call has decided. The others wait for the next call, which begins with what
-    /// this one returns.
+    /// Makes a request for `key`, which may have been announced, and returns its response.
+    ///
+    /// `serve` makes one call for all requests that wait, oldest first. All of them arrived before
+    /// the call begins. It responds to those that the call decided. The others wait for the next
+    /// call, which begins with what this one returns.
     pub(super) async fn ask<F>(
         &self,
         key: &str,
@@ -99,13 +104,13 @@ impl<A, R, S: Default> Together<A, R, S> {
         drop(announced);
         let line = &place.place.line;
         loop {
-            // Biased: whoever has its response serves nobody.
+            // Biased: a request that has its response makes no call.
             tokio::select! {
                 biased;
                 Ok(response) = &mut response => return response,
                 mut turn = line.turn.lock() => {
-                    // Whoever asks in the same moment, as the messages of a batch do, is served
-                    // too.
+                    // Requests that are made at the same moment, such as those of a batch of
+                    // messages, share the call.
                     tokio::task::yield_now().await;
                     let _ = tokio::time::timeout(self.patience, line.until_all_arrived()).await;
                     *turn = serve(line.waiting(), std::mem::take(&mut *turn)).await;
@@ -148,7 +153,7 @@ struct Place<A, R, S> {
 }
 
 impl<A, R, S> Place<A, R, S> {
-    /// Takes a member out of the line. The last one takes the line with it.
+    /// Takes a member out of the line. The last member removes the line.
     fn leave(&self, leave: impl FnOnce(&mut Members<A, R>)) {
         let mut lines = lock(&self.lines);
         let mut members = lock(&self.line.members);
@@ -162,7 +167,7 @@ impl<A, R, S> Place<A, R, S> {
     }
 }
 
-/// A request's place, which it leaves when its future ends or is dropped.
+/// A request's place. The request leaves it when its future ends or is dropped.
 struct Waiting<A, R, S> {
     place: Place<A, R, S>,
     asked: Arc<Asked<A, R>>,
@@ -177,7 +182,7 @@ impl<A, R, S> Drop for Waiting<A, R, S> {
     }
 }
 
-/// A request that is on its way.
+/// An announced request that has not arrived yet.
 pub(super) struct Announced<A, R, S>(Place<A, R, S>);
 
 impl<A, R, S> Drop for Announced<A, R, S> {
@@ -234,7 +239,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(20);
 
-    /// Calls that wait to be let on, each recorded with what it served.
+    /// Calls that wait for a permit, each recorded with the requests that it served.
     struct Calls {
         together: Together<u32, usize, usize>,
         gate: Semaphore,
@@ -250,7 +255,7 @@ mod tests {
             }
         }
 
-        /// Asks, and returns the number of the call that served it.
+        /// Makes a request, and returns the number of the call that served it.
         async fn ask(&self, what: u32) -> usize {
             let serve = async |asked: Vec<Arc<Asked<u32, usize>>>, call| {
                 let call = call + 1;

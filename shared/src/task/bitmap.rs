@@ -1,7 +1,8 @@
-//! A set of small numbers, as compact as DynamoDB bills for it.
+//! A compact set of small numbers, since DynamoDB bills by size.
 
-/// A set of object positions in a chunk, one bit each, the lowest bit of the first byte for
-/// position 0.
+/// A set of object positions in a chunk, one bit each.
+///
+/// Position 0 is the lowest bit of the first byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bitmap(Vec<u8>);
 
@@ -11,7 +12,7 @@ impl Bitmap {
         Self(bytes)
     }
 
-    /// The set's bytes, without trailing zeros.
+    /// Returns the set's bytes without trailing zeros.
     pub fn to_bytes(&self) -> Vec<u8> {
         let len = self.0.iter().rposition(|b| *b != 0).map_or(0, |i| i + 1);
         self.0.iter().take(len).copied().collect()
@@ -28,14 +29,14 @@ impl Bitmap {
         }
     }
 
-    /// Whether `position` is in the set.
+    /// Returns whether `position` is in the set.
     pub fn contains(&self, position: usize) -> bool {
         self.0
             .get(position / 8)
             .is_some_and(|b| b & (1 << (position % 8)) != 0)
     }
 
-    /// Whether the set has no members.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|b| *b == 0)
     }

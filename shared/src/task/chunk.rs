@@ -1,80 +1,83 @@
-//! The work on one chunk of a task's objects: what is open, what a claim records, what a settlement
-//! says.
+//! The work on one chunk of a task's objects: which are open, what a claim records, what a
+//! settlement says.
 
 use super::{Bitmap, FailedHead, ObjectIds, Outcome, Outcomes, Reason, TaskStatus};
 use chrono::{DateTime, Utc};
 
-/// Up to 500 objects of a task, and how far the work on them has come.
+/// Up to 500 objects of a task, and the state of the work on them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chunk {
     /// The objects, in the order of the request.
     pub ids: ObjectIds,
-    /// How far the work on them has come.
+    /// The state of the work on them.
     pub state: ChunkState,
 }
 
-/// How far the work on a chunk has come.
+/// The state of the work on a chunk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkState {
     /// How many objects the chunk has.
     pub size: usize,
-    /// How many claims there have been. Grows by one with each, across restarts too.
+    /// The number of claims so far, across restarts. It includes claims that only defer or fail.
     pub fence: u64,
     /// The newest claim's token.
     pub claim: Option<String>,
-    /// While set, the newest claim is not settled. While in the future, no other claim may be made.
+    /// Set while the newest claim is not settled. While it is in the future, nobody else may claim.
     pub lease_until: Option<DateTime<Utc>>,
-    /// The attempt that the newest claim was made in; 0 when there was none. `tries` and `put_offs`
-    /// are of that attempt.
+    /// The attempt that the newest claim was made in, or 0 if there was none.
+    ///
+    /// `tries` and `put_offs` are counted in that attempt.
     pub attempt: u32,
-    /// Claims that ended without progress, the one under way included: see [`Self::tries_in`].
+    /// Claims that ended without progress, including the claim in force: see [`Self::tries_in`].
     pub tries: u32,
-    /// How often the chunk was deferred since it last made progress: see [`Self::put_offs_in`].
+    /// How often the chunk was deferred since its last progress: see [`Self::put_offs_in`].
     pub put_offs: u32,
-    /// From when on a chunk that was deferred, or whose worker died, is to be sent again.
+    /// When the chunk is to be sent again, if it was deferred or its worker died.
     pub due_at: Option<DateTime<Utc>>,
-    /// Objects that a claim saw in the index and whose deletion is not settled. If such an object
-    /// is gone now, this service deleted it.
+    /// Objects that a claim saw in the index and whose deletion is not settled.
+    ///
+    /// If such an object is gone now, this service deleted it.
     pub seen: Bitmap,
-    /// What happened to each object.
+    /// The outcome of each object.
     pub outcomes: Outcomes,
 }
 
-/// What a worker records before its first delete call.
+/// The record that a worker stores before its first delete call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// A name for this claim that no other has.
+    /// A name that no other claim has.
     pub token: String,
-    /// The claim's number: one more than the fence the worker read.
+    /// The claim's number: one more than the fence that the worker read.
     pub fence: u64,
-    /// The attempt it is made in.
+    /// The attempt that it is made in.
     pub attempt: u32,
-    /// Until when no other claim may be made.
+    /// The time until which nobody else may claim.
     pub lease_until: DateTime<Utc>,
-    /// The claims without progress, this one counted.
+    /// The number of claims without progress, including this one.
     pub tries: u32,
-    /// What was in the index, together with what earlier unsettled claims saw there.
+    /// The objects that this claim found in the index, and those that earlier unsettled claims
+    /// found.
     pub seen: Bitmap,
 }
 
-/// How many objects have an outcome.
+/// The number of objects that have an outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Objects that count as deleted.
     pub deleted: u32,
     /// Objects that were tried and not deleted.
     pub failed: u32,
-    /// Those of the failed ones that are not in the index.
+    /// The failed objects that are not in the index.
     pub not_found: u32,
 }
 
 impl Counts {
-    /// Objects that have an outcome.
+    /// Returns the number of objects that have an outcome.
     pub fn sum(self) -> u32 {
         self.deleted + self.failed
     }
 
-    /// These and `more`.
+    /// Returns the sum of these counts and `more`.
     #[must_use]
     pub fn and(self, more: Self) -> Self {
         Self {
@@ -89,7 +92,7 @@ impl Counts {
         self.not_found += u32::from(*reason == Reason::NotFound);
     }
 
-    /// How much these are more than `before`.
+    /// Returns how much these counts exceed `before`.
     fn since(self, before: Self) -> Self {
         Self {
             deleted: self.deleted.saturating_sub(before.deleted),
@@ -99,25 +102,25 @@ impl Counts {
     }
 }
 
-/// What a claim's end says of its chunk.
+/// What the end of a claim records for its chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settlement {
-    /// What happened to each object, all earlier results included.
+    /// The outcome of each object, including all earlier ones.
     pub outcomes: Outcomes,
-    /// What was seen and is still not settled.
+    /// The objects that were seen and are still not settled.
     pub seen: Bitmap,
-    /// How many objects have an outcome now and had none before: what the task's counters grow by.
+    /// The objects that have an outcome now and had none before. The task's counters grow by these.
     pub newly: Counts,
     /// Whether no object of the chunk remains.
     pub is_complete: bool,
-    /// Why objects of the chunk were given up, if any were.
+    /// The reason why objects of the chunk were given up, if any were.
     pub gave_up: Option<String>,
-    /// The chunk's first failures, as many as a list row may show.
+    /// The chunk's first failures, as many as a list row can show.
     pub failed_head: FailedHead,
 }
 
 impl ChunkState {
-    /// The state of a chunk of so many objects that nobody has worked on.
+    /// Creates the state of a chunk with `size` objects that no worker has claimed yet.
     pub fn of(size: usize) -> Self {
         Self {
             size,
@@ -125,12 +128,12 @@ impl ChunkState {
         }
     }
 
-    /// Whether a claim is in force at `now`, so that nobody else may make one.
+    /// Returns whether a claim is in force at `now`, so that nobody else may claim.
     pub fn is_leased(&self, now: DateTime<Utc>) -> bool {
         self.lease_until.is_some_and(|until| now < until)
     }
 
-    /// How many claims of `attempt` ended without progress.
+    /// Returns how many claims of `attempt` ended without progress.
     pub fn tries_in(&self, attempt: u32) -> u32 {
         if self.attempt == attempt {
             self.tries
@@ -139,7 +142,7 @@ impl ChunkState {
         }
     }
 
-    /// How often the chunk was deferred in `attempt` since it last made progress.
+    /// Returns how often the chunk was deferred in `attempt` since its last progress.
     pub fn put_offs_in(&self, attempt: u32) -> u32 {
         if self.attempt == attempt {
             self.put_offs
@@ -148,12 +151,12 @@ impl ChunkState {
         }
     }
 
-    /// What each object counts as in `attempt`, in order.
+    /// Returns what each object counts as in `attempt`, in order.
     pub fn outcomes_in(&self, attempt: u32, baseline: u32) -> impl Iterator<Item = Outcome> {
         (0..self.size).map(move |position| self.outcomes.at(position, attempt, baseline))
     }
 
-    /// How many objects have an outcome in `attempt`.
+    /// Returns how many objects have an outcome in `attempt`.
     pub fn counts(&self, attempt: u32, baseline: u32) -> Counts {
         let mut counts = Counts::default();
         for outcome in self.outcomes_in(attempt, baseline) {
@@ -168,7 +171,7 @@ impl ChunkState {
 }
 
 impl Chunk {
-    /// A chunk nobody has worked on.
+    /// Creates a chunk that no worker has claimed yet.
     pub fn new(ids: ObjectIds) -> Self {
         Self {
             state: ChunkState::of(ids.len()),
@@ -176,7 +179,7 @@ impl Chunk {
         }
     }
 
-    /// The positions of the objects that are to be tried in `attempt`.
+    /// Returns the positions of the objects that have no outcome in `attempt` yet.
     pub fn open(&self, attempt: u32, baseline: u32) -> Vec<usize> {
         let outcomes = self.state.outcomes_in(attempt, baseline).enumerate();
         outcomes
@@ -185,7 +188,7 @@ impl Chunk {
             .collect()
     }
 
-    /// The claim a worker makes in `attempt` after an existence check that found `present`.
+    /// Creates the claim of a worker in `attempt` whose existence check found `present`.
     pub fn claim(
         &self,
         token: String,
@@ -207,15 +210,19 @@ impl Chunk {
         }
     }
 
-    /// What a claim that was made in `claimed_attempt` and ends with `results` settles, for a task
-    /// that is now `status` in `attempt`.
+    /// Returns the settlement of a claim that was made in `claimed_attempt` and ended with
+    /// `results`.
     ///
-    /// - While the task is still at work on the claim's attempt, every result counts.
-    /// - When it was canceled meanwhile, definite results count; what was given up remains.
-    /// - When it was restarted meanwhile, what was deleted counts; all else is left to the new
-    ///   attempt.
-    /// - When everything was restarted meanwhile, nothing counts, and what was seen stays on
-    ///   record: the new attempt checks every object, and what is gone then was deleted.
+    /// The task is now in `status` and in `attempt`:
+    ///
+    /// - If the task is still processing in the claim's attempt, every result counts.
+    /// - If the task has been canceled since the claim, definite results count. An object that was
+    ///   given up remains.
+    /// - If the task has been restarted since the claim, deletions count. The new attempt handles
+    ///   everything else.
+    /// - If everything has been restarted since the claim, nothing counts, and the record of what
+    ///   was seen is kept. The new attempt checks every object. If an object in the record is gone
+    ///   then, this service deleted it.
     pub fn settle(
         &self,
         results: &[(usize, Outcome)],

@@ -1,5 +1,6 @@
-//! The first failures of a task, as many as a list row may show, and how they are stored: so
-//! compactly that a task's item stays within one DynamoDB write unit.
+//! The first failures of a task, as many as a list row can show, and their stored form.
+//!
+//! The stored form is compact, so that a task's item stays within one DynamoDB write unit.
 
 use super::object_ids::encoding::{
     Bytes, UUID_BYTES, Undecodable, canonical_uuid, encode, write_number,
@@ -8,13 +9,14 @@ use super::{FailedItem, NOT_FOUND, ObjectIds};
 
 /// The most failures a list row shows.
 pub const MAX_HEAD_ITEMS: usize = 10;
-/// The most bytes of JSON that a list row's failures take.
+/// The most bytes of JSON for a list row's failures.
 const MAX_HEAD_BYTES: usize = 1024;
-/// The most bytes that they take where they are stored, unless the first alone takes more: ten
-/// UUIDs with the usual reasons.
+/// The most bytes for a list row's failures in storage. The first failure may exceed it alone.
+///
+/// Ten UUIDs with the usual reasons fit.
 const MAX_STORED_HEAD_BYTES: usize = 280;
 
-/// The first byte of all that is stored so.
+/// The first byte of the stored form.
 const VERSION: u8 = 1;
 
 /// The first failures of a task, in the order of the request.
@@ -22,19 +24,20 @@ const VERSION: u8 = 1;
 pub struct FailedHead {
     items: Vec<FailedItem>,
     json_bytes: usize,
-    /// While it is filled: the most bytes that the items themselves take where they are stored.
+    /// An upper bound for the bytes of the items in storage, kept while items are added.
     stored_bytes: usize,
     is_full: bool,
 }
 
 impl FailedHead {
-    /// Adds a failure. Once one does not fit, none is added any more.
+    /// Adds a failure. After the first failure that does not fit, no more are added.
     pub(super) fn push(&mut self, id: &str, detail: &str) {
         if self.is_full {
             return;
         }
-        // {"object_id":"…","detail":"…"} and a comma, or the closing bracket; the opening one is
-        // the 1 below. Only quotes and backslashes are escaped, to two bytes each.
+        // The bytes of {"object_id":"…","detail":"…"} and of the comma or closing bracket after it.
+        // The opening bracket is the 1 below. Only quotes and backslashes are escaped, to two bytes
+        // each.
         let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
         let bytes = escaped(id) + escaped(detail) + r#"{"object_id":"","detail":""},"#.len();
         self.is_full =
@@ -44,7 +47,7 @@ impl FailedHead {
         }
         self.items.push(FailedItem::new(id.to_owned(), detail));
         self.stored_bytes += most_stored(id, detail);
-        let stored_bytes = self.stored_bytes + 5; // two versions, and the number of the ids' bytes
+        let stored_bytes = self.stored_bytes + 5; // two version bytes, and the length of the ids
         let may_be_too_long = self.items.len() > 1 && stored_bytes > MAX_STORED_HEAD_BYTES;
         if may_be_too_long && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
             self.items.pop();
@@ -54,19 +57,21 @@ impl FailedHead {
         self.json_bytes += bytes;
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no failures.
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
 
-    /// The failures.
+    /// Returns the failures.
     pub fn into_items(self) -> Vec<FailedItem> {
         self.items
     }
 
-    /// The failures, to be stored: a version byte, the ids and how many bytes they take, for each
-    /// failure the number of its detail, and the details that are not [`NOT_FOUND`], which is
-    /// number 0.
+    /// Returns the stored form of the failures.
+    ///
+    /// It is a version byte, the length of the encoded ids and the encoded ids, then for each
+    /// failure the number of its detail, and then the details. [`NOT_FOUND`] has the number 0 and
+    /// is not stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut details: Vec<&str> = Vec::new();
         let mut numbers = Vec::new();
@@ -96,10 +101,10 @@ impl FailedHead {
         bytes
     }
 
-    /// Failures from the bytes that [`Self::to_bytes`] made.
+    /// Reads failures from the bytes that [`Self::to_bytes`] made.
     ///
     /// # Errors
-    /// When the bytes are of another version, or are damaged.
+    /// If the bytes have another version, or are damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Undecodable> {
         let mut left = Bytes(bytes);
         if left.take(1)? != [VERSION] {
@@ -138,7 +143,7 @@ impl FailedHead {
     }
 }
 
-/// The most bytes that a failure takes where it is stored.
+/// Returns the most bytes that a failure takes in storage.
 fn most_stored(id: &str, detail: &str) -> usize {
     let number = 3; // bytes at most
     let id = match canonical_uuid(id) {
@@ -194,7 +199,7 @@ mod tests {
         let detail =
             "Gave up after 5 tries: The vector store is out of reach, or closed the connection";
         let given_up: Vec<_> = (0..20).map(|n| (uuid(n), detail)).collect();
-        // All that JSON of a kilobyte has room for.
+        // As many as a kilobyte of JSON has room for.
         let shown = MAX_HEAD_BYTES / (detail.len() + 36 + 29);
         assert_eq!(of(&given_up).into_items().len(), shown);
     }

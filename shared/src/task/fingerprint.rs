@@ -1,4 +1,4 @@
-//! What a request asks for, as a number: two requests with the same fingerprint ask for the same.
+//! The fingerprint of a request. Two requests with the same fingerprint ask for the same.
 
 use super::{DistinctIds, ModelId};
 use sha2::{Digest, Sha256};
@@ -8,13 +8,14 @@ use sha2::{Digest, Sha256};
 pub struct Fingerprint([u8; 16]);
 
 impl Fingerprint {
-    /// The fingerprint of a request for these objects of a model. The order of the ids makes no
-    /// difference.
+    /// Returns the fingerprint of a request for these objects of a model.
+    ///
+    /// The order of the ids makes no difference.
     pub fn of(model: &ModelId, ids: &DistinctIds) -> Self {
         let mut hash = Sha256::new();
         hash.update(model.as_str());
         for id in ids.sorted() {
-            // No name holds a control character, so a line feed separates them unmistakably.
+            // No name contains a control character, so the separator is unambiguous.
             hash.update("\n");
             hash.update(id);
         }
@@ -31,7 +32,7 @@ impl Fingerprint {
         bytes.try_into().ok().map(Self)
     }
 
-    /// The bytes to store.
+    /// Returns the bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

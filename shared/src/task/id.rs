@@ -1,4 +1,4 @@
-//! Names: of a task, of an embedding model, of an object. Each is checked once, where it enters.
+//! The names of tasks, embedding models and objects. Each is validated once, where it enters.
 
 use serde::Serialize;
 use std::fmt;
@@ -12,7 +12,7 @@ pub const MAX_OBJECT_ID_BYTES: usize = 1024;
 /// The longest reason of a request, in bytes of UTF-8.
 pub const MAX_REQUEST_REASON_BYTES: usize = 256;
 
-/// Why a text is not a valid name. The words follow "must …" or stand alone.
+/// The reason why a text is not a valid name. Every message begins with "must".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// The text has no characters.
@@ -29,7 +29,7 @@ pub enum InvalidName {
     /// The text holds a control character.
     #[error("must not contain control characters, got U+{:04X}", u32::from(*.0))]
     ControlCharacter(char),
-    /// The text holds white space, which a task id must not.
+    /// The text holds white space, which a task id must not contain.
     #[error("must not contain white space, got U+{:04X}", u32::from(*.0))]
     WhiteSpace(char),
 }
@@ -51,9 +51,10 @@ fn check(text: &str, max: usize) -> Result<(), InvalidName> {
     }
 }
 
-/// Whether a text is of visible ASCII characters only, as most names are: in them nothing else is
-/// to be looked for. All bytes are looked at, without a branch, so that the processor takes many at
-/// a time.
+/// Returns whether a text consists of visible ASCII characters.
+///
+/// Most names do, and such a name needs no further check. The loop reads all bytes without a
+/// branch, so that the processor can check many at a time.
 fn is_plain(text: &str) -> bool {
     text.bytes()
         .fold(true, |plain, byte| plain & byte.is_ascii_graphic())
@@ -64,10 +65,10 @@ fn is_plain(text: &str) -> bool {
 pub struct TaskId(String);
 
 impl TaskId {
-    /// Checks `text` and takes it as a task's name.
+    /// Validates `text` as a task's name.
     ///
     /// # Errors
-    /// Says which rule the text breaks.
+    /// Returns the rule that the text breaks.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
         check(&text, MAX_TASK_ID_BYTES)?;
@@ -80,7 +81,7 @@ impl TaskId {
         }
     }
 
-    /// A name the service makes from a UUIDv7 (RFC 9562), which sorts by the time it was made.
+    /// Creates a name from a UUIDv7 (RFC 9562). Such names sort by the time of their creation.
     pub fn from_uuid(uuid: uuid::Uuid) -> Self {
         Self(uuid.to_string())
     }
@@ -102,10 +103,10 @@ impl fmt::Display for TaskId {
 pub struct ModelId(String);
 
 impl ModelId {
-    /// Checks `text` and takes it as a model's name.
+    /// Validates `text` as a model's name.
     ///
     /// # Errors
-    /// Says which rule the text breaks.
+    /// Returns the rule that the text breaks.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
         check(&text, MAX_MODEL_ID_BYTES)?;
@@ -124,10 +125,10 @@ impl ModelId {
 pub struct RequestReason(String);
 
 impl RequestReason {
-    /// Checks `text` and takes it as the reason of a request.
+    /// Validates `text` as the reason of a request.
     ///
     /// # Errors
-    /// Says which rule the text breaks.
+    /// Returns the rule that the text breaks.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
         check(&text, MAX_REQUEST_REASON_BYTES)?;
@@ -146,11 +147,11 @@ impl fmt::Display for ModelId {
     }
 }
 
-/// Checks the name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control
+/// Validates the name of an object in vector storage: 1 to 1,024 bytes of UTF-8 without control
 /// characters.
 ///
 /// # Errors
-/// Says which rule the text breaks.
+/// Returns the rule that the text breaks.
 pub fn check_object_id(text: &str) -> Result<(), InvalidName> {
     check(text, MAX_OBJECT_ID_BYTES)
 }

@@ -1,22 +1,24 @@
-//! What stands on the queue.
+//! The message on the queue.
 
 use super::Task;
 use serde::{Deserialize, Serialize};
 
-/// A queue message: carry out this task (or this chunk of it), if its attempt is still this one.
+/// A queue message: an order to carry out a task, or one chunk of it.
+///
+/// It is stale if the task is no longer in this attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// The task's id.
     pub task_id: String,
-    /// The attempt the message belongs to. A message of an earlier attempt is stale.
+    /// The attempt that the message belongs to.
     pub attempt: u32,
-    /// The chunk's number, for a task of several; absent for the whole task.
+    /// The chunk's number, if the task has several chunks. Absent for the whole task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk: Option<u32>,
 }
 
 impl Message {
-    /// The message for a whole task, in the attempt it is in.
+    /// Creates the message for a whole task in its current attempt.
     pub fn whole(task: &Task) -> Self {
         Self {
             task_id: task.id.to_string(),
@@ -25,7 +27,7 @@ impl Message {
         }
     }
 
-    /// The message for a chunk of a task, in the attempt the task is in.
+    /// Creates the message for a chunk of a task in its current attempt.
     pub fn of_chunk(task: &Task, chunk: Option<u32>) -> Self {
         Self {
             chunk,

@@ -1,18 +1,20 @@
-//! Many object ids in one text, so that a request of a million is not a million allocations.
-//! `encoding.rs` says what is stored of them.
+//! Many object ids in one text, so that a request with a million ids does not make a million
+//! allocations.
+//!
+//! `encoding.rs` defines their stored form.
 
 pub(super) mod encoding;
 
 use super::id::{InvalidName, check_object_id};
 use std::ops::Range;
 
-/// The most objects in one chunk: what one S3 Vectors delete takes ("Limitations and restrictions",
-/// Amazon S3 User Guide).
+/// The most objects in one chunk: as many as one S3 Vectors delete takes ("Limitations and
+/// restrictions", Amazon S3 User Guide).
 pub const MAX_CHUNK_OBJECTS: usize = 500;
 /// The most bytes of object ids in one chunk, so that an item stays well below DynamoDB's 400 KB.
 pub const MAX_CHUNK_BYTES: usize = 128 * 1024;
 
-/// How many objects, and bytes of their ids, a chunk may hold.
+/// The limits of a chunk: objects, and bytes of their ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkLimits {
     /// The most objects.
@@ -32,7 +34,7 @@ impl Default for ChunkLimits {
 
 /// Object ids in order: each 1 to 1,024 bytes of UTF-8 without control characters.
 ///
-/// They stand in one text, a line feed after each, since no id can hold one.
+/// They are kept in one text with a line feed after each, since no id can contain one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectIds {
     text: String,
@@ -40,21 +42,21 @@ pub struct ObjectIds {
     ends: Vec<u32>,
 }
 
-/// Object ids of which none is repeated, and how they sort.
+/// Object ids without repetition, and their sort order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DistinctIds {
     ids: ObjectIds,
-    /// Their positions in the order of their bytes.
+    /// The positions of the ids, sorted by the bytes of the ids.
     order: Vec<u32>,
 }
 
 impl DistinctIds {
-    /// The ids, in the order in which they were first mentioned.
+    /// Returns the ids in the order of their first mention.
     pub fn into_ids(self) -> ObjectIds {
         self.ids
     }
 
-    /// The ids in the order of their bytes.
+    /// Returns the ids sorted by their bytes.
     pub(super) fn sorted(&self) -> impl Iterator<Item = &str> {
         let order = self.order.iter();
         order.map(|at| self.ids.get(*at as usize).unwrap_or_default())
@@ -65,39 +67,39 @@ impl ObjectIds {
     /// Adds an id at the end.
     ///
     /// # Errors
-    /// Says which rule the id breaks; then nothing is added.
+    /// Returns the rule that the id breaks. In that case nothing is added.
     pub fn push(&mut self, id: &str) -> Result<(), InvalidName> {
         check_object_id(id)?;
         self.push_checked(id);
         Ok(())
     }
 
-    /// Adds an id of which it is known that [`Self::push`] would take it.
+    /// Adds an id that [`Self::push`] is known to accept.
     fn push_checked(&mut self, id: &str) {
         self.text.push_str(id);
-        // Ids come in a request of 6 MB or an item of 400 KB, far below four gigabytes.
+        // Ids come from a request of 6 MB or an item of 400 KB, so their text is far below 4 GB.
         self.ends
             .push(u32::try_from(self.text.len()).unwrap_or(u32::MAX));
         self.text.push('\n');
     }
 
-    /// How many there are.
+    /// Returns the number of ids.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no ids.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The id at `position`.
+    /// Returns the id at `position`.
     pub fn get(&self, position: usize) -> Option<&str> {
         let end = *self.ends.get(position)? as usize;
         self.text.get(self.start_of(position)..end)
     }
 
-    /// The ids in order.
+    /// Returns the ids in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.len()).map(|position| self.get(position).unwrap_or_default())
     }
@@ -109,10 +111,10 @@ impl ObjectIds {
         }
     }
 
-    /// Drops repeated ids; the first mention stays.
+    /// Drops repeated ids. The first mention of each stays.
     pub fn distinct(self) -> DistinctIds {
         let mut order: Vec<u32> = (0..).take(self.len()).collect();
-        // Equal ids in the order of their positions.
+        // Equal ids are sorted by their positions.
         order.sort_unstable_by_key(|at| (self.get(*at as usize), *at));
         let mut is_repeated = vec![false; self.len()];
         let mut repeated = 0;
@@ -145,7 +147,7 @@ impl ObjectIds {
         }
     }
 
-    /// The positions cut into chunks within `limits`, each as full as it can be.
+    /// Cuts the positions into chunks within `limits`, each as full as possible.
     pub fn chunks(&self, limits: ChunkLimits) -> Vec<Range<usize>> {
         let mut chunks = Vec::new();
         let (mut start, mut bytes) = (0, 0);

@@ -1,6 +1,6 @@
-//! What happened to each object, in one byte an object.
+//! The outcome of each object, stored as one byte.
 
-/// The reason of an object that the index did not have, word for word as the contract has it.
+/// The reason for an object that is not in the index, word for word as in the contract.
 pub const NOT_FOUND: &str = "Object not found in index";
 
 /// Why an object was not deleted.
@@ -8,14 +8,14 @@ pub const NOT_FOUND: &str = "Object not found in index";
 pub enum Reason {
     /// The index has no such object. Definite.
     NotFound,
-    /// The store will never take this id, and says why. Definite.
+    /// The store cannot hold this id, and says why. Definite.
     Refused(String),
     /// The service gave up, and says why. Not definite: a restart may help.
     GaveUp(String),
 }
 
 impl Reason {
-    /// Whether trying again could not change it.
+    /// Returns whether the outcome is final: another try could not change it.
     pub fn is_definite(&self) -> bool {
         match self {
             Self::NotFound | Self::Refused(_) => true,
@@ -23,7 +23,7 @@ impl Reason {
         }
     }
 
-    /// The words for a person.
+    /// Returns the text for a person.
     pub fn detail(&self) -> &str {
         match self {
             Self::NotFound => NOT_FOUND,
@@ -32,10 +32,10 @@ impl Reason {
     }
 }
 
-/// What happened to one object.
+/// The outcome of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing yet in this attempt.
+    /// No outcome yet in this attempt.
     Remaining,
     /// It was deleted, in this attempt or an earlier one.
     Deleted,
@@ -44,7 +44,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word used in the API.
+    /// Returns the word that the API uses.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Remaining => "remaining",
@@ -54,21 +54,21 @@ impl Outcome {
     }
 }
 
-/// Which objects a caller asks for.
+/// The objects that a caller wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutcomeFilter {
-    /// Those that were deleted.
+    /// Objects that were deleted.
     Deleted,
-    /// Those that were tried and not deleted.
+    /// Objects that were tried and not deleted.
     Failed,
-    /// Those that have no outcome yet.
+    /// Objects that have no outcome yet.
     Remaining,
     /// Every object.
     All,
 }
 
 impl OutcomeFilter {
-    /// Whether an object of this outcome is asked for.
+    /// Returns whether the filter selects an object with this outcome.
     pub fn lets_through(self, outcome: &Outcome) -> bool {
         match self {
             Self::Deleted => *outcome == Outcome::Deleted,
@@ -79,10 +79,10 @@ impl OutcomeFilter {
     }
 }
 
-/// An outcome as it is stored: one byte.
+/// The stored form of an outcome: one byte.
 ///
-/// 0 remaining, 1 deleted, 2 not found, 3 to 127 refused with reason `n - 3`, 128 to 252 given up
-/// with reason `n - 128`.
+/// 0 is remaining, 1 deleted, 2 not found. 3 to 127 is refused with reason `n - 3`, and 128 to 252
+/// given up with reason `n - 128`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Code(u8);
 
@@ -92,15 +92,15 @@ impl Code {
     const NOT_FOUND: Self = Self(2);
     const FIRST_REFUSED: u8 = 3;
     const FIRST_GAVE_UP: u8 = 128;
-    /// As many reasons as both ranges can number.
+    /// The number of reasons that each of the two ranges has room for.
     const MAX_REASONS: usize = 125;
 }
 
 /// The outcomes of a chunk's objects, as recorded in one attempt.
 ///
-/// They are read at a later attempt without being rewritten: a restart leaves what was deleted and
-/// opens the rest, and a restart of everything (a new *baseline*) opens all. So a restart is one
-/// small write, whatever the task's size.
+/// A later attempt reads them without rewriting them. After a restart, deleted objects stay deleted
+/// and all others are open again. After a restart of everything (a new *baseline*), all objects are
+/// open again. Thus a restart is one small write, whatever the task's size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
     codes: Vec<u8>,
@@ -109,7 +109,7 @@ pub struct Outcomes {
 }
 
 impl Outcomes {
-    /// No outcome for any object yet, to be recorded in `attempt`.
+    /// Creates an empty record for `attempt`: no object has an outcome.
     pub fn none(attempt: u32) -> Self {
         Self {
             attempt,
@@ -126,23 +126,24 @@ impl Outcomes {
         }
     }
 
-    /// One byte an object; shorter than the chunk when the last ones remain.
+    /// Returns one byte for each object. The last objects have no byte if they remain.
     pub fn codes(&self) -> &[u8] {
         &self.codes
     }
 
-    /// The reasons that the bytes number.
+    /// Returns the reasons that the bytes refer to by number.
     pub fn reasons(&self) -> &[String] {
         &self.reasons
     }
 
-    /// The attempt they were recorded in.
+    /// Returns the attempt that they were recorded in.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// What the object at `position` counts as in `attempt`, when outcomes older than `baseline`
-    /// are void.
+    /// Returns what the object at `position` counts as in `attempt`.
+    ///
+    /// Outcomes that are older than `baseline` are void.
     pub fn at(&self, position: usize, attempt: u32, baseline: u32) -> Outcome {
         if self.attempt < baseline {
             return Outcome::Remaining;
@@ -194,8 +195,9 @@ impl Outcomes {
         }
     }
 
-    /// The number of a reason, given to it now if it is new. Past 125 different reasons, the rest
-    /// share one.
+    /// Returns the number of a reason, and adds the reason if it is new.
+    ///
+    /// After 124 different reasons, all further ones share one text.
     fn number_of(&mut self, detail: &str) -> u8 {
         let place = |reasons: &[String], detail| reasons.iter().position(|known| known == detail);
         let is_full = self.reasons.len() >= Code::MAX_REASONS - 1;

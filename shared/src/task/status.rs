@@ -1,51 +1,58 @@
-//! The life of a task: its statuses, and what each event does in each of them.
+//! The life of a task: its statuses, and the effect of each event in each status.
+//!
 //! `docs/architecture.md` draws it.
 //!
-//! The store turns [`TaskStatus::moved_by`] into the conditions of its writes, so the rules stand
-//! here once. A settlement (finish, or fail after a claim) is guarded by its claim instead.
+//! The store derives the conditions of its writes from [`TaskStatus::moved_by`], so the rules are
+//! only here. A settlement (a finish, or a fail after a claim) is guarded by its claim instead.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a task is in its life.
+/// The state of a task in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TaskStatus {
-    /// Stored and durable: it will be carried out, whatever crashes. Entered by a create or a
-    /// restart.
+    /// Stored and durable: the task will be carried out, whatever crashes.
     ///
-    /// A claim, or the fan-out of a task of several chunks, makes it [`Self::Processing`]; a cancel
-    /// [`Self::Canceled`]. It becomes [`Self::Failed`] without a claim where the objects cannot
-    /// even be checked: no vector store, no index, or the tries are used up.
+    /// A create or a restart leads here.
+    ///
+    /// A claim makes it [`Self::Processing`], and so does the fan-out of a task of several chunks.
+    /// A cancel makes it [`Self::Canceled`]. It becomes [`Self::Failed`] without a claim if its
+    /// objects cannot even be checked: no vector store, no index, access denied, or the tries are
+    /// used up.
     Pending,
-    /// A worker has begun, and the counters move while it works. Another claim leaves it so.
+    /// A worker has begun, and the counters move while it works.
     ///
-    /// The settlement that leaves no object remaining makes it [`Self::Done`] or [`Self::Failed`];
-    /// a cancel [`Self::Canceled`]. Where its workers die, the sweeper has it claimed again.
+    /// A further claim does not change the status.
+    ///
+    /// The settlement after which no object remains makes it [`Self::Done`] or [`Self::Failed`]. A
+    /// cancel makes it [`Self::Canceled`]. If its worker dies, the sweeper sends the work again.
     Processing,
     /// Every object has a definite outcome: deleted, not in the index, or refused as an id that the
     /// store cannot hold.
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Done,
-    /// Every object has an outcome, and at least one was given up: a restart may help.
+    /// Every object has an outcome, and at least one was given up. A restart may help.
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Failed,
-    /// A caller stopped it. Objects that were not tried remain. What a worker was deleting is still
-    /// recorded when it settles.
+    /// A caller stopped it.
+    ///
+    /// Objects that were not tried remain. Deletions in flight are still recorded when the worker
+    /// settles.
     ///
     /// Only a restart leads out, to [`Self::Pending`] in the next attempt.
     Canceled,
 }
 
-/// What can happen to a task.
+/// The events in a task's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// A worker takes the work.
+    /// A worker claims the work.
     Claim,
     /// Every object has a definite outcome.
     Finish,
-    /// Every object has an outcome, at least one of them not definite.
+    /// Every object has an outcome, and at least one outcome is not definite.
     Fail,
     /// A caller stops the task.
     Cancel,
@@ -53,19 +60,19 @@ pub enum Event {
     Restart,
 }
 
-/// What an event does in a state.
+/// The effect of an event in a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// The task moves there (for a claim, it may stay where it is).
+    /// The task moves to this status. A claim may leave it in the status that it has.
     Move(TaskStatus),
-    /// Nothing changes, and whoever asked is content.
+    /// Nothing changes, and the caller gets a success.
     Nothing,
-    /// The event has no place in this state.
+    /// The event is not allowed in this status.
     Refuse,
 }
 
 impl TaskStatus {
-    /// Every status, in the order of a life.
+    /// Every status, in the order of a task's life.
     pub const ALL: [Self; 5] = [
         Self::Pending,
         Self::Processing,
@@ -74,7 +81,7 @@ impl TaskStatus {
         Self::Canceled,
     ];
 
-    /// The word used in the API, in the store and in logs.
+    /// Returns the word that the API, the store and logs use.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -85,7 +92,7 @@ impl TaskStatus {
         }
     }
 
-    /// Whether only a restart leads out of this status.
+    /// Returns whether only a restart leads out of this status.
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Pending | Self::Processing => false,
@@ -93,8 +100,9 @@ impl TaskStatus {
         }
     }
 
-    /// How far within an attempt a task in this status has come: a change within an attempt always
-    /// makes it grow.
+    /// Returns how far a task in this status has come within its attempt.
+    ///
+    /// Every change of the status within an attempt increases it.
     pub const fn step(self) -> u64 {
         match self {
             Self::Pending => 0,
@@ -103,7 +111,7 @@ impl TaskStatus {
         }
     }
 
-    /// What `event` does to a task in this status.
+    /// Returns the effect of `event` on a task in this status.
     pub const fn on(self, event: Event) -> Effect {
         use Effect::{Move, Nothing, Refuse};
         match (self, event) {
@@ -123,7 +131,7 @@ impl TaskStatus {
         }
     }
 
-    /// The statuses in which `event` moves a task: the condition of its guarded write.
+    /// Returns the statuses in which `event` moves a task: the condition of its guarded write.
     pub fn moved_by(event: Event) -> impl Iterator<Item = Self> {
         Self::ALL
             .into_iter()
@@ -162,7 +170,7 @@ mod tests {
         Event::Restart,
     ];
 
-    /// The whole table once more, by hand, a row a status and a column an event.
+    /// The whole table again, written by hand: a row for each status, a column for each event.
     #[test]
     fn every_event_in_every_status_does_what_the_contract_says() {
         let table = [

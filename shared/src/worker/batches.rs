@@ -1,33 +1,32 @@
-//! Which objects go together in the next call of a claim.
+//! The objects that go together in the next call of a claim.
 //!
-//! A batch that the store refuses because of one of its objects is cut up until the ones that it
-//! refuses stand alone, so that the others go. Where single objects spread over the batch are all
-//! refused alike, the rest of it is not tried.
+//! If the store refuses a batch because of one of its objects, the batch is cut up until the
+//! refused objects are alone and the others can be deleted. If single objects spread over the batch
+//! are all refused alike, the rest of the batch is not tried.
 
 use std::collections::BTreeMap;
 
-/// Objects of a refused batch that are tried alone, to see whether all of it would be refused.
+/// The objects of a refused batch that are tried alone, to find out if all of it would be refused.
 const PROBES: usize = 16;
 
 /// The objects of one call, by position.
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) positions: Vec<usize>,
-    /// It is a part of a batch that was refused or too slow: a call more than there would have
-    /// been.
+    /// It is a part of a batch that was refused or too slow, so that its call is an additional one.
     pub(super) is_extra: bool,
 }
 
-/// Calls that are still to be made.
+/// The calls that are still to be made.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
-    /// The next one is the last.
+    /// A stack: the next batch is the last.
     stack: Vec<Batch>,
-    /// What is tried when all else has been: objects that went in part, or were kept once.
+    /// The objects to try after all others: a part of them was deleted, or they were kept once.
     later: Vec<usize>,
-    /// What the store refused, and why. What has gone since may be what kept it.
+    /// The objects that the store refused, and why. What kept them may have been deleted since.
     refused: BTreeMap<usize, String>,
-    /// Something has gone since the refused were last tried.
+    /// Whether an object was deleted since the refused ones were last tried.
     has_gone: bool,
     suspect: Option<Suspect>,
 }
@@ -36,9 +35,9 @@ pub(super) struct Batches {
 #[derive(Debug)]
 struct Suspect {
     rest: Vec<usize>,
-    /// The singles that have not come out.
+    /// The number of single objects that have no result yet.
     left: usize,
-    /// Why the batch was refused, and each single so far. `None`: one came out otherwise.
+    /// Why the batch and each single object so far was refused. `None` if one had another result.
     detail: Option<String>,
 }
 
@@ -58,7 +57,7 @@ impl Batches {
         }
     }
 
-    /// Takes the next batch, of at most so many objects.
+    /// Takes the next batch, of at most `most` objects.
     pub(super) fn next(&mut self, most: usize) -> Option<Batch> {
         if self.stack.is_empty() {
             let later = std::mem::take(&mut self.later);
@@ -76,7 +75,7 @@ impl Batches {
         Some(batch)
     }
 
-    /// Puts a batch back: it is the next again.
+    /// Puts a batch back, so that it is the next one again.
     pub(super) fn put_back(&mut self, batch: Batch) {
         self.stack.push(batch);
     }
@@ -86,13 +85,15 @@ impl Batches {
         self.later.push(position);
     }
 
-    /// Objects have gone.
+    /// Notes that objects were deleted.
     pub(super) fn have_gone(&mut self) {
         self.has_gone = true;
     }
 
-    /// Notes an object that the store refuses, and why. It is given up unless another object is
-    /// deleted afterwards, which may have kept it; then it is tried again.
+    /// Notes an object that the store refuses, and why.
+    ///
+    /// The object is given up, unless another object is deleted afterwards. That one may have kept
+    /// it, so it is tried again.
     pub(super) fn refuse(&mut self, position: usize, detail: &str) {
         self.refused.insert(position, detail.to_owned());
     }
@@ -105,14 +106,16 @@ impl Batches {
         self.push(positions, true);
     }
 
-    /// Cuts a batch up that was refused because of one of its objects: at first into single ones
-    /// and the rest, which waits for how they come out.
+    /// Cuts up a batch that was refused because of one of its objects.
+    ///
+    /// At first it is cut into single objects and the rest, which waits for the results of the
+    /// single ones. A batch that is already a part of another is cut into halves.
     pub(super) fn cut_up(&mut self, batch: Batch, detail: &str) {
         if batch.is_extra {
             return self.halve(batch);
         }
         let count = batch.positions.len();
-        // Where few more would be left than that, all are tried alone.
+        // If no more objects would be left than are tried alone, all are tried alone.
         let singles = if count <= 2 * PROBES { count } else { PROBES };
         let probes: Vec<usize> = (0..singles).map(|probe| probe * count / singles).collect();
         let mut rest = Vec::new();
@@ -137,9 +140,10 @@ impl Batches {
         }
     }
 
-    /// Notes a batch's result: refused for this reason, or not. If it was the last probe of a
-    /// refused batch and all probes were refused for the same reason, returns the rest of that
-    /// batch, which is given up.
+    /// Notes a batch's result: refused for this reason, or not refused.
+    ///
+    /// If it was the last single object of a refused batch, and all of them were refused for the
+    /// same reason, returns the rest of that batch, which is given up.
     pub(super) fn came_out(&mut self, refused: Option<&str>) -> Vec<usize> {
         let Some(suspect) = &mut self.suspect else {
             return Vec::new();
@@ -165,12 +169,12 @@ impl Batches {
         Vec::new()
     }
 
-    /// The objects that are given up, and why.
+    /// Returns the objects that are given up, and why.
     pub(super) fn take_refused(&mut self) -> BTreeMap<usize, String> {
         std::mem::take(&mut self.refused)
     }
 
-    /// The objects that no call came to.
+    /// Returns the objects that have not been tried.
     pub(super) fn into_left(self) -> Vec<usize> {
         let stack = self.stack.into_iter().rev();
         let mut left: Vec<usize> = stack.flat_map(|batch| batch.positions).collect();
@@ -185,8 +189,10 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// Deletes 500 objects of which the store refuses some, and says how many calls it took, what
-    /// went, and what was given up without a call of its own.
+    /// Deletes 500 objects of which the store refuses some.
+    ///
+    /// Returns the number of calls, the objects that were deleted, and those that were given up
+    /// without a call of their own.
     fn play(is_refused: impl Fn(usize) -> bool) -> (usize, BTreeSet<usize>, Vec<usize>) {
         let all: Vec<usize> = (0..500).collect();
         let mut batches = Batches::of(&all);
@@ -239,7 +245,7 @@ mod tests {
         batches.next(40).unwrap();
         assert_eq!(batches.came_out(Some("another")), [0; 0]);
         assert_eq!(batches.next(40).unwrap().positions.len(), 12);
-        // Of fewer none is given up for the others.
+        // In a smaller batch no object is given up because of the others.
         let mut batches = Batches::of(&all[..32]);
         let batch = batches.next(40).unwrap();
         batches.cut_up(batch, "one");

@@ -1,5 +1,5 @@
-//! The time of an invocation: whether a call to a store may begin, how long it may take, how long
-//! to wait for the next.
+//! The time of an invocation: whether a call to a store may begin, how long it may take, and how
+//! long to wait before the next.
 
 use crate::aws::VECTOR_CALL_TIMEOUT;
 use crate::clock::Clock;
@@ -10,26 +10,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The longest wait before the second call; it doubles with each further one.
+/// The longest wait before the second call. It doubles with each further one.
 const FIRST_BACKOFF: Duration = Duration::from_millis(200);
-/// The longest wait before any call, besides a pause that a store asks for. A longer pause is not
-/// waited for.
+/// The longest wait before any call, on top of a pause that a store asks for.
+///
+/// The worker does not wait for a longer pause.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
-/// A call that was given less time than this and did not end is no failure of the store.
+/// A call that got less time than this and timed out is not a failure of the store.
 const FAIR_CALL_TIME: Duration = Duration::from_secs(2);
-/// With less time than this no call is begun.
+/// No call is begun with less time left than this.
 const MIN_TIME: TimeDelta = TimeDelta::seconds(2);
 
-/// The time an invocation has left. A call gets at most half of it, so that its result can still be
-/// recorded.
+/// The time that an invocation has left.
+///
+/// A call gets at most half of it, so that its result can still be recorded.
 pub(super) struct Budget {
     deadline: DateTime<Utc>,
     clock: Clock,
     slots: Arc<Semaphore>,
 }
 
-/// A place among the calls to vector stores that a process makes at once. It is held during a call,
-/// and at no other time.
+/// A place among the calls to vector stores that a process makes at once.
+///
+/// It is held during a call, and at no other time.
 pub(super) struct Slot(#[expect(dead_code, reason = "it is held")] OwnedSemaphorePermit);
 
 impl Budget {
@@ -49,27 +52,29 @@ impl Budget {
         self.deadline - self.clock.now()
     }
 
-    /// Whether there is time for one more call to a store, and for recording its result.
+    /// Returns whether there is time for one more call to a store, and for recording its result.
     pub(super) fn allows_a_call(&self) -> bool {
         self.left() >= MIN_TIME
     }
 
-    /// The longest wait before a call. It leaves half of the time, but no less than 4 s and no more
-    /// than 14 s: enough for a read of the task, the call and the settlement.
+    /// Returns the longest wait before a call.
+    ///
+    /// The wait leaves half of the time, but at least 4 s and at most 14 s. These are enough for a
+    /// read of the task, the call and the settlement.
     pub(super) fn longest_wait(&self) -> Duration {
         let left = self.left().to_std().unwrap_or(Duration::ZERO);
         let (least, most) = (FAIR_CALL_TIME * 2, VECTOR_CALL_TIMEOUT + FAIR_CALL_TIME * 2);
         left.saturating_sub((left / 2).clamp(least, most))
     }
 
-    /// Waits for a place for a call. `None`: there would be too little time left for it.
+    /// Waits for a place for a call. Returns `None` if too little time would be left for the call.
     pub(super) async fn slot(&self) -> Option<Slot> {
         let slot = Arc::clone(&self.slots).acquire_owned();
         let slot = tokio::time::timeout(self.longest_wait(), slot).await;
         slot.ok()?.ok().map(Slot)
     }
 
-    /// As [`Self::call_in`], as soon as there is a place for the call.
+    /// Makes a call as [`Self::call_in`] does, as soon as there is a place for it.
     pub(super) async fn call<T>(
         &self,
         call: impl Future<Output = Result<T, VectorError>>,
@@ -85,8 +90,10 @@ impl Budget {
         }
     }
 
-    /// Makes a call in bounded time. A call that takes longer may have been carried out. It is the
-    /// store's failure only if the store had a fair time to respond.
+    /// Makes a call in bounded time.
+    ///
+    /// A call that takes longer may have been carried out. It is a failure of the store only if the
+    /// store had a fair time to respond.
     pub(super) async fn call_in<T>(
         &self,
         _slot: Slot,
@@ -109,7 +116,7 @@ impl Budget {
         })
     }
 
-    /// Waits until `time`. `false`: there would be no time left to record anything after it.
+    /// Waits until `time`. Returns `false` at once if no time would be left to record anything.
     pub(super) async fn wait_until(&self, time: DateTime<Utc>) -> bool {
         let wait = time - self.clock.now();
         if self.left() < wait + MIN_TIME {
@@ -121,9 +128,11 @@ impl Budget {
         true
     }
 
-    /// Waits before call number `calls + 1`: the pause that the store has asked for, and full
-    /// jitter over an exponential bound ("Exponential Backoff And Jitter", AWS Architecture Blog).
-    /// `false`: no time is left for it, or the pause is too long to hold the work.
+    /// Waits before call number `calls + 1`.
+    ///
+    /// It waits for the pause that the store has asked for, and then with full jitter over an
+    /// exponential bound ("Exponential Backoff And Jitter", AWS Architecture Blog). Returns `false`
+    /// at once if there is no time for it, or if the pause is too long to hold the work.
     pub(super) async fn back_off(&self, calls: u32, pause: Duration) -> bool {
         let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
         let wait = pause + bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());

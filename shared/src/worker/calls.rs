@@ -1,28 +1,29 @@
-//! What the existence check and the deletes share: how a failed call to a vector store is followed
-//! up.
+//! The handling of failed calls to a vector store, shared by the existence check and the deletes.
 
 use super::batches::{Batch, Batches};
 use crate::task::{ObjectIds, Reason};
 use crate::vector::{VectorError, VectorErrorKind};
 
-/// How often a call is made that keeps failing, before its objects are left. One that is throttled
-/// is made as long as there is time.
+/// How often a call that keeps failing is made before its objects are left.
+///
+/// A throttled call is repeated as long as there is time.
 const MAX_CALLS: u32 = 4;
-/// Calls that a claim makes more because batches had to be cut up. Then it is settled, and the rest
-/// is claimed anew.
+/// The most extra calls that a claim makes because batches were cut up.
+///
+/// Then it is settled, and the rest is claimed again.
 pub(super) const MAX_EXTRA_CALLS: usize = 64;
 
-/// The ids at `positions`.
+/// Returns the ids at `positions`.
 pub(super) fn ids_at<'a>(ids: &'a ObjectIds, positions: &[usize]) -> Vec<&'a str> {
     positions.iter().filter_map(|at| ids.get(*at)).collect()
 }
 
-/// What the log says of a store's error: no part of a request or a response.
+/// Returns the log's text for a store's error. It has no part of a request or a response.
 pub(super) fn in_short(error: &VectorError) -> String {
     format!("{:?}: {}", error.kind, error.code)
 }
 
-/// Whether the same call may succeed later.
+/// Returns whether the same call may succeed later.
 pub(super) fn is_transient(kind: VectorErrorKind) -> bool {
     match kind {
         VectorErrorKind::Throttled
@@ -37,12 +38,12 @@ pub(super) fn is_transient(kind: VectorErrorKind) -> bool {
     }
 }
 
-/// Whether to repeat a call that has failed `failures` times in a row.
+/// Returns whether to repeat a call that has failed `failures` times in a row.
 pub(super) fn is_repeated(kind: VectorErrorKind, failures: u32) -> bool {
     kind == VectorErrorKind::Throttled || (is_transient(kind) && failures < MAX_CALLS)
 }
 
-/// Whether the call may succeed for a part of its objects.
+/// Returns whether the call may succeed for a part of its objects.
 pub(super) fn concerns_single_objects(kind: VectorErrorKind) -> bool {
     match kind {
         VectorErrorKind::InvalidId | VectorErrorKind::KeptObject | VectorErrorKind::TooSlow => true,
@@ -55,8 +56,10 @@ pub(super) fn concerns_single_objects(kind: VectorErrorKind) -> bool {
     }
 }
 
-/// Cuts up a batch that failed with an error that concerns single objects. Returns the objects that
-/// fail, and why: a single object, and with it those that are now known to fail alike.
+/// Cuts up a batch that failed with an error that concerns single objects.
+///
+/// Returns the objects that fail, and why: a single object, together with those that are now known
+/// to fail alike.
 pub(super) fn cut_up(
     batch: Batch,
     error: &VectorError,

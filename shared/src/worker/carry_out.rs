@@ -1,5 +1,7 @@
 //! One message, from read to settlement: read the task and the chunk, get a turn at the index,
-//! check which objects exist, claim, delete, settle. See `docs/architecture.md`.
+//! check which objects exist, claim, delete, settle.
+//!
+//! See `docs/architecture.md`.
 
 use super::budget::Budget;
 use super::calls::in_short;
@@ -15,15 +17,17 @@ use chrono::{DateTime, Utc};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Somebody else was first between this worker's read and its write.
+/// The verdict if somebody else's write came between this worker's read and its write.
 const MOVED: Verdict = Verdict::Dropped("moved before it was claimed");
 
 impl Worker {
-    /// Carries out one message: claim after claim, as long as the last one ended only because it
-    /// had made enough calls.
+    /// Carries out one message.
+    ///
+    /// Makes one claim after another, as long as the last one ended only because it had made enough
+    /// calls.
     ///
     /// # Errors
-    /// When the task could not be read or written.
+    /// If the task could not be read or written.
     pub(super) async fn carry_out(
         &self,
         id: &TaskId,
@@ -45,7 +49,8 @@ impl Worker {
             if let (Objects::Chunks(_), None) = (&task.objects, message.chunk) {
                 return self.fan_out(task, &budget, log).await;
             }
-            // Asked first, since this costs no read: a busy index has many messages that come back.
+            // These checks come first, since they cost no read. The messages of a busy index come
+            // back often.
             let index = self.vectors.for_model(&task.task.model, self.clock.now());
             if let Some(index) = &index
                 && let Some(pause) = long_pause(index.store.as_ref())
@@ -62,8 +67,8 @@ impl Worker {
             let Some(chunk) = self.tasks.load_chunk(task, message.chunk).await? else {
                 return Ok(Verdict::Dropped("no such chunk"));
             };
-            // Its holder settles it; if that one died, the sweeper sends the chunk again once the
-            // lease is over.
+            // The holder of the claim settles it. If the holder died, the sweeper sends the chunk
+            // again once the lease is over.
             if chunk.chunk.state.is_leased(self.clock.now()) {
                 return Ok(Verdict::Dropped("claimed by another"));
             }
@@ -76,7 +81,7 @@ impl Worker {
         }
     }
 
-    /// Why there is nothing to do for a message.
+    /// Returns why there is nothing to do for a message, if there is nothing.
     fn reason_to_drop(&self, read: &StoredTask, message: &Message) -> Option<&'static str> {
         if read.task.is_expired(self.clock.now()) {
             return Some("no such task");
@@ -87,12 +92,12 @@ impl Worker {
         if read.task.status.is_terminal() {
             return Some("ended already");
         }
-        // Only a fan-out, which makes the task `processing`, sends chunks.
+        // Only a fan-out sends chunks, and it makes the task `processing`.
         let is_early = message.chunk.is_some() && read.task.status == TaskStatus::Pending;
         is_early.then_some("not begun yet")
     }
 
-    /// Checks which objects of a chunk exist, claims it, deletes them, and settles.
+    /// Checks which objects of a chunk exist, claims the chunk, deletes the objects, and settles.
     async fn carry_out_chunk(
         &self,
         read: TaskChunk,
@@ -112,8 +117,8 @@ impl Worker {
         };
         let turns = turns.filter(|_| !open.is_empty());
 
-        // The turn of the first delete, for as many objects as are likely to be there. What is far
-        // is handed back before it is claimed, so it is no try.
+        // Reserve the turn of the first delete, for as many objects as are likely to exist. Work
+        // whose turn is far is handed back before it is claimed, so it does not count as a try.
         let (mut first_turn, mut first_check) = (None, None);
         if let Some(turns) = &turns {
             first_check = turns.first_check(NEAR).await;
@@ -136,7 +141,7 @@ impl Worker {
                 match check.await {
                     Ok(existence) => existence,
                     Err(error) => {
-                        // Nothing is claimed yet, so nothing has to go on record.
+                        // Nothing is claimed yet, so nothing has to be recorded.
                         if error.kind == VectorErrorKind::Throttled
                             && let Some(pause) = long_pause(store.as_ref())
                         {
@@ -153,8 +158,8 @@ impl Worker {
             turns.found(present, open.len() - unknown);
             drop(first_check);
             let objects = present.min(turns.most());
-            // One that has passed meanwhile is no reason to hand the work back: the delete waits
-            // for another.
+            // A turn that has passed since is no reason to hand the work back: the delete waits for
+            // another one.
             first_turn = first_turn.filter(|turn: &Turn| turn.is_enough_for(objects));
             if first_turn.is_none() && objects > 0 {
                 first_turn = match self.near_turn(turns, objects).await {
@@ -167,8 +172,8 @@ impl Worker {
             return Ok(Verdict::HandedBack);
         }
 
-        // Claim. From then on the chunk is ours and what was seen is on record: what is gone after
-        // that, we deleted.
+        // Claim. From then on the chunk is ours and what was seen is recorded. If a seen object is
+        // gone later, we deleted it.
         log.claiming();
         let present = existence.present.iter().copied();
         let claim = read.claim(present, deadline + LEASE_MARGIN);
@@ -177,7 +182,7 @@ impl Worker {
             return Ok(MOVED);
         };
         if claimed.number.is_some() {
-            // The claim on a chunk of a larger task does not tell of the task.
+            // A claim on a chunk of a larger task does not check the task.
             match self.tasks.task_at_work(&claimed).await? {
                 Some(task) => claimed.task = task,
                 None => {
@@ -208,8 +213,8 @@ impl Worker {
             log.cause(failure);
         }
         if deleted.may_still_delete {
-            // As if this worker had died: what was seen is on record, and the next claim waits for
-            // the lease.
+            // Leave it as if this worker had died. What was seen is recorded, and the next claim
+            // waits for the end of the lease.
             return Ok(Verdict::Dropped(
                 "left to its lease: a delete may still arrive",
             ));
@@ -232,7 +237,7 @@ impl Worker {
         })
     }
 
-    /// Reserves the turn of a delete of so many objects, if it is near.
+    /// Reserves the turn of a delete of `objects` objects, if it is near.
     ///
     /// # Errors
     /// The verdict on work whose turn is far.
@@ -241,7 +246,7 @@ impl Worker {
         turn.ok_or_else(|| Verdict::TurnIsFar(turns.come_back(objects, NEAR, self.clock.now())))
     }
 
-    /// Settles a claim, and sees to an attempt that began while it was in force.
+    /// Settles a claim. If a new attempt began while it was in force, sends that attempt's message.
     async fn settle(
         &self,
         claimed: TaskChunk,
@@ -262,8 +267,10 @@ impl Worker {
         Ok(settled)
     }
 
-    /// Sends the message of an attempt that began while this claim was in force: its own message
-    /// met the claim and was dropped. Should this one be lost too, the sweeper sends the next.
+    /// Sends the message of an attempt that began while this claim was in force.
+    ///
+    /// That attempt's own message met the claim and was dropped. If this message is lost too, the
+    /// sweeper sends the next one.
     async fn wake_new_attempt(&self, task: &Task, number: Option<u32>, log: &mut MessageLog) {
         let message = match task.status {
             TaskStatus::Pending => Message::whole(task),
@@ -275,7 +282,7 @@ impl Worker {
         }
     }
 
-    /// The existence check failed: fails the chunk, or defers it.
+    /// Fails or defers a chunk whose existence check failed.
     async fn defer_or_fail(
         &self,
         read: TaskChunk,
@@ -338,12 +345,12 @@ impl Worker {
     }
 }
 
-/// How long a store has asked not to be called, where that is too long to hold the work.
+/// Returns how long the store has asked not to be called, if that is too long to hold the work.
 fn long_pause(store: &dyn VectorStore) -> Option<Duration> {
     Some(store.pause()).filter(|pause| *pause > NEAR)
 }
 
-/// How many objects a chunk has on average.
+/// Returns how many objects a chunk of the task has on average.
 fn objects_of_a_chunk(task: &StoredTask) -> usize {
     let chunks = match task.objects {
         Objects::Inline(_) => 1,
@@ -352,8 +359,9 @@ fn objects_of_a_chunk(task: &StoredTask) -> usize {
     task.task.progress.total.div_ceil(chunks.max(1)) as usize
 }
 
-/// What an object that is not in the store counts as. If an earlier claim saw it there and was not
-/// settled, this service deleted it.
+/// Returns the outcome of an object that is not in the store.
+///
+/// If an earlier claim saw it there and was not settled, this service deleted it.
 fn absent(claimed: &TaskChunk, position: usize) -> Outcome {
     if claimed.chunk.state.seen.contains(position) {
         Outcome::Deleted

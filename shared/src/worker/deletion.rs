@@ -1,5 +1,6 @@
-//! The deletes of one claim: batch after batch, repeated or cut up where one fails, never once the
-//! task is no longer ours.
+//! The deletes of one claim, batch after batch.
+//!
+//! A batch that fails is repeated or cut up. A task that is no longer ours gets no further call.
 
 use super::batches::{Batch, Batches};
 use super::budget::{Budget, Slot};
@@ -19,26 +20,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::iter::repeat;
 use std::sync::Arc;
 
-/// After a longer wait than this the task is read again before the first delete: it may have been
+/// If the first delete waits longer than this, the task is read again before it: it may have been
 /// canceled.
 const LONG_WAIT: TimeDelta = TimeDelta::seconds(1);
 
-/// What the deletes of a claim came to.
+/// The result of the deletes of a claim.
 #[derive(Debug, Default)]
 pub(super) struct Deleted {
     /// Objects with an outcome: deleted, refused, or given up for a reason of their own.
     pub(super) results: Vec<(usize, Outcome)>,
     /// Objects that are still there, or not known to be gone.
     left: Vec<Left>,
-    /// What the log says of the last call that failed.
+    /// The log's text for the last call that failed.
     pub(super) failure: Option<String>,
-    /// A part of an object went, which is progress though no object is counted.
+    /// A part of an object was deleted. This is progress, though no object counts yet.
     went_in_part: bool,
-    /// The claim has made as many extra calls as it may: there is more to do at once, under another
-    /// claim.
+    /// The claim has made as many extra calls as it may.
+    ///
+    /// There is more to do at once, under another claim.
     pub(super) used_up_its_calls: bool,
-    /// An unacknowledged delete may still take effect. The claim must not be settled: what that
-    /// delete removes could have been inserted again since.
+    /// An unacknowledged delete may still take effect.
+    ///
+    /// The claim must not be settled: that delete could remove an object that somebody has inserted
+    /// again since.
     pub(super) may_still_delete: bool,
 }
 
@@ -52,8 +56,8 @@ struct Left {
 /// Why objects are left.
 #[derive(Debug)]
 enum Why {
-    /// No store is to blame: there was no time, the task has moved, or the claim has made enough
-    /// calls.
+    /// The store is not the cause: there was no time, the task has moved, or the claim has made
+    /// enough calls.
     NotTried,
     /// The store asks to go slower.
     Throttled,
@@ -64,7 +68,7 @@ enum Why {
 }
 
 impl Why {
-    /// Why objects are left after an error that concerns no single one of them.
+    /// Returns why objects are left after an error that does not concern single objects.
     fn of(error: VectorError) -> Self {
         match error.kind {
             VectorErrorKind::Throttled => Self::Throttled,
@@ -76,7 +80,7 @@ impl Why {
 }
 
 impl Deleted {
-    /// Nothing is deleted, since earlier claims have used up the tries.
+    /// Creates the result without any delete, if earlier claims have used up the tries.
     pub(super) fn nothing(positions: &[usize]) -> Self {
         let mut deleted = Self::default();
         let why = Why::Failed("no try made any progress".to_owned());
@@ -90,7 +94,9 @@ impl Deleted {
         }
     }
 
-    /// Objects whose existence was not checked are left for the same reason as the others.
+    /// Adds objects whose existence was not checked.
+    ///
+    /// They are left for the same reason as the others.
     pub(super) fn leave_too(&mut self, unknown: BTreeSet<usize>) {
         match self.left.last_mut() {
             Some(left) => left.positions.extend(unknown),
@@ -98,12 +104,12 @@ impl Deleted {
         }
     }
 
-    /// Whether the deletes have come any further.
+    /// Returns whether the deletes made any progress.
     pub(super) fn made_progress(&self) -> bool {
         self.went_in_part || !self.results.is_empty()
     }
 
-    /// How what is left is deferred.
+    /// Returns how the rest is deferred.
     pub(super) fn deferral(&self) -> Deferral {
         let any = |is: fn(&Why) -> bool| self.left.iter().any(|left| is(&left.why));
         if self.went_in_part {
@@ -117,7 +123,7 @@ impl Deleted {
         }
     }
 
-    /// The objects left that are given up, because another try would not help or this was the last.
+    /// Returns the objects to give up, because another try would not help or this was the last one.
     pub(super) fn given_up(&self, is_last_try: bool) -> Vec<(usize, Outcome)> {
         let mut given_up = Vec::new();
         for Left { positions, why } in &self.left {
@@ -144,17 +150,17 @@ pub(super) struct Deletion<'a> {
 }
 
 impl Deletion<'_> {
-    /// Deletes the objects at `positions`. Before any call but the first, and after a long wait,
-    /// the task is read: one that was canceled, restarted or taken over gets no further call.
+    /// Deletes the objects at `positions`. `turn` is the reserved turn of the first call.
     ///
-    /// `turn`: the reserved turn of the first call.
+    /// Before each call but the first, and before the first after a long wait, the task is read. If
+    /// it was canceled, restarted or taken over, no further call is made.
     pub(super) async fn run(&self, positions: &[usize], mut turn: Option<Turn>) -> Deleted {
         let mut deleted = Deleted::default();
         let mut batches = Batches::of(positions);
         let mut kept_once = BTreeMap::new();
         let (mut calls, mut extra_calls, mut failures) = (0, 0, 0);
         let mut unacknowledged = Vec::new();
-        // Time after which no unacknowledged delete can still take effect.
+        // The time after which no unacknowledged delete can still take effect.
         let mut quiet_at = None;
         let mut why_left = Why::NotTried;
         let most = self.turns.map_or(usize::MAX, |turns| turns.most());
@@ -172,7 +178,8 @@ impl Deletion<'_> {
                     break;
                 }
                 MayCall::NotInTime => {
-                    // What failed before might have passed: this is why it was not repeated.
+                    // What failed before might have passed. The missing turn is why the call was
+                    // not repeated.
                     let error = VectorError::rate_limited();
                     deleted.failure = Some(in_short(&error));
                     why_left = Why::Throttled;
@@ -204,7 +211,7 @@ impl Deletion<'_> {
                 (failures, why_left) = (0, Why::NotTried);
                 for (at, reason) in cut_up(batch, &error, &mut batches) {
                     match reason {
-                        // It may go once what keeps it has gone.
+                        // It may go once the object that keeps it is deleted.
                         Reason::GaveUp(_) if error.kind == VectorErrorKind::KeptObject => {
                             batches.refuse(at, &error.detail);
                         }
@@ -235,7 +242,8 @@ impl Deletion<'_> {
         }
         let mut left = batches.into_left();
         if let Why::NotTried = why_left {
-            // An object that was kept once was tried, so that is its reason, not lack of time.
+            // An object that was kept once has been tried. So that is its reason, not the lack of
+            // time.
             for (at, why) in kept_once {
                 if let Some(place) = left.iter().position(|left| *left == at) {
                     left.swap_remove(place);
@@ -255,9 +263,11 @@ impl Deletion<'_> {
         deleted
     }
 
-    /// Waits until the index takes one more delete of so many ids and there is a place for the
-    /// call, and says whether it may be made: there is time for it and, unless it is a claim's
-    /// first call and came soon, the task is still ours. `turn`: one that was reserved.
+    /// Waits until the index takes one more delete of `ids` objects and there is a place for the
+    /// call, and returns whether the call may be made.
+    ///
+    /// There must be time for it, and the task must still be ours. The task is not read for a
+    /// claim's first call if that comes soon. `turn` is a turn that was reserved before.
     async fn may_call(&self, ids: usize, is_first: bool, turn: Option<Turn>) -> MayCall {
         if !self.budget.allows_a_call() {
             return MayCall::No;
@@ -265,8 +275,8 @@ impl Deletion<'_> {
         let clock = self.budget.clock();
         let began = clock.now();
         if let Some(turns) = self.turns {
-            // One that has long passed would come on top of what others use now, and so would
-            // objects that it does not pay for.
+            // A turn that passed long ago would come on top of what others use now. So would
+            // objects that the turn does not pay for.
             let is_good = |turn: &Turn| turn.is_enough_for(ids) && !turn.has_passed(clock.now());
             let turn = match turn.filter(is_good) {
                 Some(turn) => Some(turn),
@@ -281,7 +291,7 @@ impl Deletion<'_> {
             }
             turn.use_for(ids);
         }
-        // When the task was last known to be ours.
+        // The time when the task was last known to be ours.
         let mut ours_at = is_first.then_some(began);
         let is_recent = |at| clock.now() - at <= LONG_WAIT;
         loop {
@@ -294,7 +304,7 @@ impl Deletion<'_> {
             let Some(slot) = self.budget.slot().await else {
                 return MayCall::NotInTime;
             };
-            // All of that may have taken long.
+            // The waits may have taken long.
             if !self.budget.allows_a_call() {
                 return MayCall::No;
             }
@@ -309,7 +319,9 @@ impl Deletion<'_> {
         task.is_ok_and(|task| task.is_some())
     }
 
-    /// A delete that failed may have been carried out: of its objects, what is gone was deleted.
+    /// Checks the objects of a delete that failed.
+    ///
+    /// It may have been carried out: what is gone was deleted.
     async fn check_unacknowledged(&self, positions: &[usize], deleted: &mut Deleted) {
         let is_left = |at: &usize| deleted.left.iter().any(|left| left.positions.contains(at));
         let positions: Vec<usize> = positions.iter().copied().filter(is_left).collect();
@@ -334,16 +346,17 @@ impl Deletion<'_> {
 
 /// Whether a delete may be made.
 enum MayCall {
-    /// In this place.
+    /// Yes, in this place.
     In(Slot),
-    /// There is no time left for one, or the task is no longer ours.
+    /// No: there is no time left for one, or the task is no longer ours.
     No,
-    /// The rate limit of the index would let it through only after the time is up.
+    /// Not in time: its turn at the index, or a place for the call, comes too late.
     NotInTime,
 }
 
-/// Sorts the objects of a batch by what the store says of each after the delete. One that is kept
-/// is tried once more and then given up.
+/// Sorts the objects of a batch by what the store says of each after the delete.
+///
+/// An object that is kept is tried once more and then given up.
 fn sort_out(
     batch: Batch,
     after: Vec<AfterDelete>,
@@ -352,7 +365,7 @@ fn sort_out(
     deleted: &mut Deleted,
 ) {
     let mut unconfirmed = Vec::new();
-    // Where the response is too short, nothing is known of the rest.
+    // If the response is too short, nothing is known about the rest.
     let after = after.into_iter().chain(repeat(AfterDelete::Unconfirmed));
     for (at, after) in batch.positions.into_iter().zip(after) {
         match after {

@@ -1,5 +1,4 @@
-//! The existence check: which objects of a chunk are in the vector store before anything is
-//! deleted.
+//! The existence check: which objects of a chunk are in the vector store before any delete.
 
 use super::batches::Batches;
 use super::budget::Budget;
@@ -10,21 +9,23 @@ use crate::task::{ObjectIds, Outcome, Reason};
 use crate::vector::{Presence, VectorError, VectorStore};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What an existence check found among the objects asked for. Those in no set are absent.
+/// The result of an existence check. An object that is in none of the sets is absent.
 #[derive(Debug, Default)]
 pub(super) struct Existence {
-    /// In the store, in order.
+    /// The objects in the store, in order.
     pub(super) present: Vec<usize>,
-    /// Of these the store would not say: ids that it can never hold, and objects that it cannot
-    /// read.
+    /// The objects whose existence the store cannot tell: it can never hold their ids, or cannot
+    /// read them.
     pub(super) failed: BTreeMap<usize, Reason>,
-    /// Not checked: the time was up, or it took too many calls.
+    /// The objects that were not checked: the time was up, it took too many calls, or a response
+    /// was too short.
     pub(super) unknown: BTreeSet<usize>,
 }
 
 impl Existence {
-    /// The outcomes that the check alone settles, among the objects at `open`. `absent` says what
-    /// an absent one counts as.
+    /// Returns the outcomes that follow from the check alone, among the objects at `open`.
+    ///
+    /// `absent` returns what an absent object counts as.
     pub(super) fn results(
         &self,
         open: &[usize],
@@ -45,7 +46,7 @@ impl Existence {
 /// Checks which of the objects at `positions` exist.
 ///
 /// # Errors
-/// When the store did not say in the time there is, and nothing is to be recorded.
+/// If the check failed and there is nothing to record.
 pub(super) async fn check(
     store: &dyn VectorStore,
     ids: &ObjectIds,
@@ -74,7 +75,7 @@ pub(super) async fn check(
                         Some(Presence::Refused(why)) => {
                             found.failed.insert(at, Reason::Refused(why));
                         }
-                        // The response was too short: of this object nothing is known.
+                        // The response is too short: nothing is known about this object.
                         None => {
                             found.unknown.insert(at);
                         }
@@ -96,7 +97,7 @@ pub(super) async fn check(
         if !is_transient(error.kind) || found.failed.is_empty() {
             return Err(error);
         }
-        // The objects that failed by themselves are progress, and go on record.
+        // Objects that failed by themselves are progress, and are recorded.
         break;
     }
     found.unknown.extend(batches.into_left());

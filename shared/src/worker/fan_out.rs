@@ -1,5 +1,6 @@
-//! The message of a whole task of several chunks, its first one or one that the sweeper sends: a
-//! message for each of its chunks that is due.
+//! The message of a whole task of several chunks: its first one, or one that the sweeper sends.
+//!
+//! It is fanned out into a message for each chunk that is due.
 
 use super::budget::Budget;
 use super::log::MessageLog;
@@ -13,11 +14,13 @@ use futures_util::{StreamExt, stream};
 const CONCURRENT_SENDS: usize = 5;
 
 impl Worker {
-    /// Sends a message for each open chunk of `read`. Done twice, it sends messages twice, which
-    /// does no harm: a chunk is claimed by one worker, and one that has ended is left alone.
+    /// Sends a message for each open chunk of `read`.
     ///
-    /// The write that guards it comes first. Should this worker die before all messages are sent,
-    /// the sweeper finds the task due, and chunks that nobody has taken up are sent again.
+    /// If it is done twice, messages are sent twice. This does no harm: one worker claims a chunk,
+    /// and a chunk that has ended is left alone.
+    ///
+    /// The guarded write comes first. If this worker dies before all messages are sent, the sweeper
+    /// finds the task due, and chunks that no worker has claimed are sent again.
     pub(super) async fn fan_out(
         &self,
         read: StoredTask,
@@ -31,7 +34,7 @@ impl Worker {
         let is_complete = read.task.progress.remaining() == 0;
         if open.numbers.is_empty() && !begins && !is_complete {
             if open.next_due.is_some() {
-                // Another fan-out that was first has recorded the same.
+                // If another fan-out was first, it has recorded the same.
                 let _ = self.tasks.fan_out_if_unmoved(&read, &open, now).await?;
             }
             return Ok(Verdict::Dropped("all its chunks are on their way"));
@@ -51,7 +54,8 @@ impl Worker {
                     return Ok(Verdict::Dropped("moved before it was begun"));
                 }
             }
-            // It was pending with nothing left to try: now that it is `processing`, it ends.
+            // The task was pending with no object left to try. Now that it is `processing`, it
+            // ends.
             read = match self.tasks.load(&read.task.id).await? {
                 Some(again)
                     if again.task.status == TaskStatus::Processing
@@ -85,8 +89,9 @@ impl Worker {
         })
     }
 
-    /// Sends a batch and returns how many were taken. Those that were not are sent again when the
-    /// sweeper finds the task due.
+    /// Sends a batch and returns how many messages the queue took.
+    ///
+    /// The others are sent again when the sweeper finds the task due.
     async fn send_chunks(
         &self,
         model: &ModelId,

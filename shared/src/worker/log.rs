@@ -1,4 +1,4 @@
-//! A message's one line of log.
+//! The log line of a message.
 
 use super::Verdict;
 use crate::store::Settled;
@@ -9,13 +9,14 @@ use serde::Serialize;
 use std::fmt;
 use tracing::Level;
 
-/// What a message's line says, collected on the way: what was done stands in it though the work is
-/// broken off after.
+/// The content of a message's line, collected on the way.
+///
+/// So the line says what was done even if the work is broken off later.
 #[derive(Debug, Default)]
 pub(super) struct MessageLog {
-    /// How the task ended, if it was this message that ended it.
+    /// The task's final status, if this message ended the task.
     ended: Option<TaskStatus>,
-    /// Objects that have an outcome by this message.
+    /// Objects that got an outcome from this message.
     newly: Counts,
     /// The last thing that went wrong.
     cause: Option<ShortText>,
@@ -24,28 +25,28 @@ pub(super) struct MessageLog {
 }
 
 impl MessageLog {
-    /// A claim is about to be made.
+    /// Notes that a claim is about to be made.
     pub(super) fn claiming(&mut self) {
         self.has_claimed = true;
     }
 
-    /// Whether a claim may have been made.
+    /// Returns whether a claim may have been made.
     pub(super) fn has_claimed(&self) -> bool {
         self.has_claimed
     }
 
-    /// The end of a claim is on record.
+    /// Notes that the end of a claim is recorded.
     pub(super) fn settled(&mut self, settled: &Settled) {
         self.ended = settled.ended;
         self.newly = self.newly.and(settled.newly);
     }
 
-    /// The task has ended without an object to try.
+    /// Notes that the task has ended without an object to try.
     pub(super) fn ended(&mut self, status: TaskStatus) {
         self.ended = Some(status);
     }
 
-    /// Something went wrong. The line says the last of it.
+    /// Notes that something went wrong. The line shows the last cause.
     pub(super) fn cause(&mut self, cause: impl fmt::Display) {
         self.cause = Some(ShortText::new(cause));
     }
@@ -161,7 +162,7 @@ impl Line for MessageLine<'_> {
     }
 
     fn shorten(&mut self) -> bool {
-        // Where the line counts a task that ended, the metric's name says what `outcome` says.
+        // If the line counts a task that ended, the metric's name says the same as `outcome`.
         let has_end = self.metrics.has(Metric::TasksDone) || self.metrics.has(Metric::TasksFailed);
         (has_end && self.outcome.take().is_some())
             || self.duration_ms.take().is_some()
@@ -180,7 +181,7 @@ pub(super) struct RefusedLine {
 }
 
 impl RefusedLine {
-    /// `cause`: why the message could not be sent to the dead-letter queue, if it could not.
+    /// Creates the line. `cause` says why the message could not be sent to the dead-letter queue.
     pub(super) fn new(message_id: &str, cause: Option<impl fmt::Display>) -> Self {
         Self {
             message_id: ShortText::new(message_id),
@@ -197,7 +198,7 @@ impl Line for RefusedLine {
     }
 }
 
-/// The line of messages that could not be told when to come back.
+/// The line of messages for which the time of redelivery could not be set.
 #[derive(Debug, Serialize)]
 pub(super) struct LateLine {
     messages: usize,
@@ -208,7 +209,7 @@ pub(super) struct LateLine {
 }
 
 impl LateLine {
-    /// `cause`: why they could not.
+    /// Creates the line. `cause` says why the time could not be set.
     pub(super) fn new(messages: usize, cause: impl fmt::Display) -> Self {
         Self {
             messages,

@@ -1,41 +1,46 @@
-//! When a message comes back that the worker did not finish.
+//! The redelivery of messages that the worker did not finish.
 
 use aws_lambda_events::sqs::SqsMessage;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Seconds until work comes back that there was no time to begin.
+/// The delay, in seconds, of work for which there was no time.
 const SOON: Range<f64> = 1.0..5.0;
-/// Seconds until work comes back whose task could not be read or written: the table throttles or is
-/// out of reach.
+/// The delay, in seconds, of work whose task could not be read or written, since the table
+/// throttles or is out of reach.
 const PAUSE: Range<f64> = 5.0..15.0;
-/// How long after a lease a message comes back. One that comes while the lease is in force is
-/// dropped.
+/// How long after the end of a lease a message comes back.
+///
+/// While the lease is in force it would be dropped.
 const AFTER_LEASE: Duration = Duration::from_secs(1);
-/// Of a message received `n` times the next delay is at least `n * n` seconds divided by this. So a
-/// thousand receives, which SQS allows before it moves a message to the dead-letter queue, take
-/// longer than the four days that the queue keeps a message: a healthy message never arrives there,
-/// however long its index or the table throttles. Up to thirty receives this is less than a second.
+/// The divisor for the least delay: after `n` receives, a message is delayed by at least `n * n`
+/// seconds divided by this.
+///
+/// SQS allows a thousand receives before it moves a message to the dead-letter queue. With these
+/// delays they take longer than the four days for which the queue keeps a message. So a healthy
+/// message never arrives there, however long its index or the table throttles. Up to thirty
+/// receives the least delay is below a second.
 const RECEIVES_DIVISOR: f64 = 960.0;
 
-/// When a message comes back, by why it was not finished.
+/// The reason why a message was not finished. It decides when the message comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Redelivery {
     /// There was no time to begin the work.
     Soon,
-    /// The turn of its index is far: this is when the message is worth another receive.
+    /// The turn of its index is far. The message is worth another receive after this time.
     Turn(Duration),
-    /// Its store has asked not to be called for so long.
+    /// Its store has asked not to be called for this time.
     AfterStorePause(Duration),
-    /// What it depends on failed, and no claim was made.
+    /// What it depends on failed or the time was up, and no claim was made.
     AfterPause,
-    /// A claim may be in force, and nobody can work on the chunk before its lease is over.
+    /// A claim may be in force. Nobody can work on the chunk before the lease is over.
     AfterLease,
 }
 
-/// How long until a message comes back that was received so many times. `lease`: what is left of a
-/// lease that may be in force. Delays have jitter, so that messages that ended together do not come
-/// back together.
+/// Returns the delay of a message that has been received `receives` times.
+///
+/// `lease` is the rest of a lease that may be in force. Delays have jitter, so that messages that
+/// ended together do not come back together.
 pub(super) fn delay(redelivery: Redelivery, lease: Duration, receives: u32) -> Duration {
     let delay = match redelivery {
         Redelivery::Soon => within(SOON),
@@ -55,7 +60,7 @@ fn least_after(receives: u32) -> Duration {
     Duration::from_secs_f64(f64::from(receives).powi(2) / RECEIVES_DIVISOR)
 }
 
-/// How often a message was received, as SQS counts it.
+/// Returns how often a message was received, as SQS counts it.
 pub(super) fn receives(record: &SqsMessage) -> u32 {
     let count = record.attributes.get("ApproximateReceiveCount");
     count.and_then(|count| count.parse().ok()).unwrap_or(1)

@@ -1,11 +1,10 @@
-//! The sweeper: sends again what is due, because its message was lost or its worker died.
+//! The sweeper: sends work again that is due because its message was lost or its worker died.
 //!
-//! A sweep goes through the index partitions of the tasks that have not ended. It has a bound of
-//! pages and of time, and each partition has an equal share of what those before it have left. A
-//! partition that it does not come to the end of is gone on with in the next sweep, at the row
-//! where this one stopped. So each partition moves on in every sweep, whatever the others hold, and
-//! every task is come to. Without a backlog every sweep goes through all of it, and nothing is
-//! stored.
+//! A sweep visits the index partitions of the tasks that have not ended. Its pages and its time are
+//! bounded, and each partition has an equal share of what those before it have left. If a sweep
+//! does not reach the end of a partition, the next sweep continues there, after the row where this
+//! one stopped. So each partition moves on in every sweep, whatever the others hold, and every task
+//! is visited. Without a backlog every sweep reads all rows, and nothing is stored.
 
 use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};
@@ -20,8 +19,9 @@ use tracing::Level;
 
 /// Tasks that are taken over at once.
 const CONCURRENT_TASKS: usize = 10;
-/// With less time than this nothing further is begun: four calls at their slowest, the last of
-/// which stores where it stopped.
+/// Nothing further is begun with less time left than this.
+///
+/// It is enough for four calls at their slowest, the last of which stores where the sweep stopped.
 const MARGIN: TimeDelta = TimeDelta::seconds(33);
 
 /// Sends due work again.
@@ -33,17 +33,17 @@ pub struct Sweeper {
     bounds: SweepBounds,
 }
 
-/// How much one sweep reads. No variable sets it; tests make it small.
+/// The bounds of what one sweep reads. No variable sets them; tests make them small.
 #[derive(Clone, Copy, Debug)]
 pub struct SweepBounds {
-    /// Pages, but at least one in each partition.
+    /// The number of pages, but at least one in each partition.
     ///
     /// A page is what DynamoDB reads in one query: 1 MB, which is 128 read units and some 2,500 to
-    /// 4,400 tasks. With 64 of them, 10 million tasks are gone through in about an hour, which is
-    /// the longest time between two sends of a task, for at most 8,192 read units a minute: a tenth
-    /// of a cent, and only as long as there is such a backlog.
+    /// 4,400 tasks. With 64 pages in each sweep, 10 million tasks are visited in about an hour,
+    /// which is the longest time between two sends of a task. This takes at most 8,192 read units a
+    /// minute: a tenth of a cent, and only as long as there is such a backlog.
     pub pages: usize,
-    /// Rows of a page, where that is to be less than 1 MB.
+    /// The rows of a page, if it is to be less than 1 MB.
     pub rows: Option<i32>,
 }
 
@@ -56,29 +56,29 @@ impl Default for SweepBounds {
     }
 }
 
-/// What a partition may take of a sweep.
+/// The share of a sweep that a partition may use.
 struct Share {
     pages: usize,
     until: DateTime<Utc>,
 }
 
-/// The schedule's event. Nothing in it matters.
+/// The schedule's event. Its content is not used.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Tick {}
 
-/// What one sweep did.
+/// The result of one sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SweepReport {
     /// Tasks that were due.
     pub due: usize,
     /// Messages sent.
     pub sent: usize,
-    /// Calls that failed. What they were for is due again later.
+    /// Calls that failed, and messages that the queue did not take. Their work is due again later.
     pub errors: usize,
 }
 
 impl Sweeper {
-    /// A sweeper over a store and a queue.
+    /// Creates a sweeper over a store and a queue.
     pub fn new(tasks: TaskStore, queue: TaskQueue, clock: Clock) -> Self {
         Self {
             tasks,
@@ -88,19 +88,21 @@ impl Sweeper {
         }
     }
 
-    /// The same with other bounds.
+    /// Returns the same sweeper with other bounds.
     pub fn bounded(self, bounds: SweepBounds) -> Self {
         Self { bounds, ..self }
     }
 
-    /// Goes through the processing and pending tasks, oldest first in each partition, and sends
-    /// those that are due, until it is through, has read as much as it may, or the deadline is
-    /// near. Errors are logged and counted; the next sweep tries again.
+    /// Visits the processing and pending tasks, oldest first in each partition, and sends those
+    /// that are due.
+    ///
+    /// It ends when all are visited, when it has read as much as it may, or when the deadline is
+    /// near. Errors are logged and counted, and the next sweep tries again.
     pub async fn sweep(&self, deadline: DateTime<Utc>) -> SweepReport {
         let began = self.clock.now();
         let mut report = SweepReport::default();
         let mut log = SweepLog::default();
-        // This comes first, since it matters most where a backlog leaves no time for it.
+        // This comes first, since it matters most if a backlog leaves no time for it.
         match self.tasks.oldest_pending(began).await {
             Ok(since) => {
                 let age = since.map_or(0, |since| (began - since).num_seconds());
@@ -112,15 +114,16 @@ impl Sweeper {
             Ok(positions) => positions,
             Err(error) => {
                 log.failed(&mut report, error);
-                // Begins in every partition. What is stored stays as it is, since it was not read.
+                // The sweep begins anew in every partition. The stored item is not changed, since
+                // it was not read.
                 SweepPositions::default()
             }
         };
         let end = deadline - MARGIN;
         let mut pages = self.bounds.pages;
         let mut partitions = self.tasks.open_partitions();
-        // Those that the last sweep left at their end mostly need one page, and leave the rest of
-        // their share to the others.
+        // The partitions that the last sweep read to their end mostly need one page. They leave the
+        // rest of their share to the others.
         partitions.sort_by_key(|partition| positions.get(partition).is_some());
         let mut unvisited = partitions.len();
         for partition in partitions {
@@ -134,7 +137,7 @@ impl Sweeper {
             let left_at = self
                 .sweep_partition(&partition, from, &mut share, &mut report, &mut log)
                 .await;
-            // What it did not need is for those after it.
+            // The pages that it did not need are for the partitions after it.
             pages += share.pages;
             positions.set(partition, left_at);
             unvisited -= 1;
@@ -151,9 +154,11 @@ impl Sweeper {
     }
 
     /// Sends the due tasks of one partition after row `from`, page by page, until its share is used
-    /// up: at least one page, and at least ten tasks of it. Returns the row after which the next
-    /// sweep goes on, and `None` at the end of the partition. A page that cannot be read is left to
-    /// the next sweep, with those after it.
+    /// up.
+    ///
+    /// It reads at least one page, and sends at least ten tasks of that. Returns the row after
+    /// which the next sweep continues, or `None` at the end of the partition. If a page cannot be
+    /// read, that page and those after it are left to the next sweep.
     async fn sweep_partition(
         &self,
         partition: &Partition,
@@ -191,9 +196,10 @@ impl Sweeper {
         from
     }
 
-    /// Takes over up to ten due tasks and sends their messages. A task is taken over first: should
-    /// this process die before it sends, the task is due again later; the other way round, two
-    /// sweepers would send it twice.
+    /// Takes over up to ten due tasks and sends their messages.
+    ///
+    /// A task is taken over first. If this process dies before it sends, the task is due again
+    /// later. In the reverse order two sweepers would send it twice.
     async fn send_again(&self, tasks: &[DueTask], report: &mut SweepReport, log: &mut SweepLog) {
         let now = self.clock.now();
         let taken: Vec<_> = stream::iter(tasks.to_vec())
@@ -230,17 +236,17 @@ impl Sweeper {
     }
 }
 
-/// What a sweep's one line of log says beside its report.
+/// The part of a sweep's log line that is not in its report.
 #[derive(Debug, Default)]
 struct SweepLog {
-    /// In seconds; 0 where no task is pending; `None` where it is not known.
+    /// In seconds. 0 if no task is pending, `None` if it is not known.
     oldest_pending_age: Option<i64>,
     /// The last thing that went wrong.
     cause: Option<ShortText>,
 }
 
 impl SweepLog {
-    /// A call failed.
+    /// Notes that a call failed.
     fn failed(&mut self, report: &mut SweepReport, cause: impl fmt::Display) {
         report.errors += 1;
         self.cause = Some(ShortText::new(cause));
@@ -253,7 +259,7 @@ impl SweepLog {
         }
         metrics.add(Metric::SweeperResends, report.sent as i64);
         // Nothing ended here. But the metric then has a value in every minute, so that the alarm on
-        // failed tasks can divide by it where no task was ever done.
+        // failed tasks can divide by it even if no task was ever done.
         metrics.add(Metric::TasksDone, 0);
         let level = if report.errors == 0 {
             Level::INFO

@@ -1,4 +1,4 @@
-//! The turn of a delete: within the limit of its index, which all workers share by grants from the
+//! The turn of a delete within the limit of its index, which all workers share by grants from the
 //! table.
 
 use crate::clock::Clock;
@@ -8,17 +8,20 @@ use chrono::TimeDelta;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait for the turn of a delete before its chunk is claimed. Work whose turn is
-/// further away goes back to the queue. It is long enough that an index always has work ready, and
-/// short enough that nobody else waits long for this worker.
+/// The longest wait for the turn of a delete before its chunk is claimed.
+///
+/// Work whose turn is further away goes back to the queue. The wait is long enough that an index
+/// always has work ready, and short enough that nobody else waits long for this worker.
 pub(super) const NEAR: Duration = Duration::from_secs(1);
-/// How long a grant may take. After that the process keeps to its own pace.
+/// How long a grant may take. If it takes longer, the process keeps to its own pace.
 const GRANT_TIME: Duration = Duration::from_millis(500);
-/// Grants that others of this process may use up before the one who asked for them.
+/// The most grants taken for one turn, since others of this process may use them up first.
 const MAX_GRANTS: usize = 4;
 
-/// Reserves the next delete of so many objects. `None`: its turn is further away than `longest`,
-/// and nothing is reserved.
+/// Reserves the next delete of `objects` objects.
+///
+/// Returns `None` and reserves nothing if its turn is further away than `longest`, or if others
+/// used up every grant.
 pub(super) async fn turn(
     tasks: &TaskStore,
     clock: &Clock,
@@ -42,7 +45,7 @@ pub(super) async fn turn(
     None
 }
 
-/// Asks the table for a grant, and tells `turns` of the response.
+/// Takes a grant from the table, and passes the result to `turns`.
 async fn take_grant(
     tasks: &TaskStore,
     clock: &Clock,

@@ -10,7 +10,7 @@ fn query(text: &str, known: &[&str]) -> Query {
     Query::of(&request.body(Body::Empty).unwrap(), known)
 }
 
-/// The validation errors: parameter and detail of each.
+/// Returns the validation errors: parameter and detail of each.
 fn errors(query: Query) -> Vec<(String, String)> {
     let problem = Problem::from(query.finish().unwrap_err());
     assert_eq!(problem.kind.status(), 422);
@@ -22,7 +22,7 @@ fn errors(query: Query) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Fails the test unless `read` finds this one thing wrong with the value of `parameter`.
+/// Fails the test unless `read` finds exactly this validation error in the value of `parameter`.
 #[track_caller]
 fn assert_refused<T>(parameter: &str, value: &str, read: impl Fn(&mut Query) -> T, expected: &str) {
     let mut query = query(&format!("{parameter}={value}"), &[parameter]);

@@ -3,7 +3,7 @@
 use super::*;
 use lambda_http::{Body, http};
 
-/// The validation errors of a body: pointer and detail of each.
+/// Returns the validation errors of a body: pointer and detail of each.
 #[track_caller]
 fn errors(body: &str) -> Vec<(String, String)> {
     let problem = RunRequest::parse(body.as_bytes()).unwrap_err();
@@ -16,14 +16,14 @@ fn errors(body: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Fails the test unless a body has just this validation error.
+/// Fails the test unless a body has exactly this validation error.
 #[track_caller]
 fn assert_refused(body: &str, pointer: &str, detail: &str) {
     let expected = [(pointer.to_owned(), detail.to_owned())];
     assert_eq!(errors(body), expected, "{body}");
 }
 
-/// A valid body, and this member.
+/// Returns a valid body with this member added.
 fn with(member: &str) -> String {
     format!(r#"{{"embedding_model_id":"m","object_ids":["a"],{member}}}"#)
 }
@@ -167,7 +167,7 @@ fn a_number_of_any_size_is_a_number() {
         let unknown = with(&format!(r#""taskId":[{{"a":{number}}}]"#));
         assert_refused(&unknown, "/taskId", "is not known; did you mean `task_id`?");
     }
-    // What else is wrong keeps its place.
+    // The place of another error does not change.
     let broken = format!("{{\"a\":[{}, \"b\",]}}", large[0]);
     let problem = RunRequest::parse(broken.as_bytes()).unwrap_err();
     let detail = "The body is not JSON: trailing comma at line 1 column 18";

@@ -1,41 +1,42 @@
-//! Object ids as few bytes, since DynamoDB bills by the kilobyte: what is stored of a chunk's ids,
-//! and of a list row's.
+//! The stored form of object ids, in chunks and in list rows.
 //!
-//! A version byte, and then runs. Each begins with a number: four times the count of its ids, and 1
-//! more where they are UUIDs, and 2 more where it is the last. A UUID is 16 bytes. Any other id is
-//! what it shares with the one before it in the run (a number of bytes), how many bytes follow, and
-//! these. Numbers are unsigned LEB128.
+//! It is compact, since DynamoDB bills by the kilobyte.
 //!
-//! Only a UUID in the canonical form (RFC 9562: lower case, with hyphens) counts as one, so every
-//! id comes back as it was.
+//! The form is a version byte and then runs of ids. A run begins with a number: four times the
+//! count of its ids, plus 1 if they are UUIDs, plus 2 if it is the last run. A UUID takes 16 bytes.
+//! Any other id is stored as the number of bytes that it shares with the id before it in the run,
+//! the number of bytes that follow, and these bytes. Numbers are unsigned LEB128.
+//!
+//! Only a UUID in the canonical form (RFC 9562: lower case, with hyphens) is stored as a UUID, so
+//! every id is decoded exactly as it was.
 
 use super::{MAX_CHUNK_BYTES, MAX_CHUNK_OBJECTS, ObjectIds};
 use std::ops::Range;
 use uuid::Uuid;
 
-/// The first byte of all that is encoded so.
+/// The first byte of the stored form.
 const VERSION: u8 = 1;
-/// The bytes of a UUID, and of its text.
+/// The length of a UUID in bytes, and of its text.
 pub(in crate::task) const UUID_BYTES: usize = 16;
 const UUID_TEXT: usize = 36;
 
-/// Bytes that are no object ids as they are stored.
+/// The error for bytes that are not the stored form of object ids.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these bytes are not object ids of a chunk")]
 pub struct Undecodable;
 
 impl ObjectIds {
-    /// The ids at `positions`, to be stored.
+    /// Returns the stored form of the ids at `positions`.
     pub fn to_bytes(&self, positions: Range<usize>) -> Vec<u8> {
         encode(positions.filter_map(|at| self.get(at)))
     }
 
-    /// Ids from the bytes that [`Self::to_bytes`] made: at least one, and no more than a chunk may
-    /// hold.
+    /// Reads ids from the bytes that [`Self::to_bytes`] made: at least one, and at most as many as
+    /// a chunk can hold.
     ///
     /// # Errors
-    /// When the bytes are of another version, or are damaged. Memory is bounded by the limits of a
-    /// chunk in any case.
+    /// If the bytes have another version, or are damaged. Whatever the bytes are, the limits of a
+    /// chunk bound the memory that is used.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Undecodable> {
         let mut left = Bytes(bytes);
         if left.take(1)? != [VERSION] {
@@ -69,7 +70,7 @@ impl ObjectIds {
                     let text = str::from_utf8(&id).map_err(|_| Undecodable)?;
                     ids.push(text).map_err(|_| Undecodable)?;
                 }
-                // A few bytes could stand for many, each like the one before.
+                // A few bytes can encode a lot of text: each id may repeat the one before it.
                 if ids.text.len() > MAX_CHUNK_BYTES + ids.len() {
                     return Err(Undecodable);
                 }
@@ -90,7 +91,7 @@ impl ObjectIds {
     }
 }
 
-/// Ids that were checked, to be stored.
+/// Returns the stored form of ids that have been validated.
 pub(in crate::task) fn encode<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<u8> {
     let ids: Vec<_> = ids.map(|id| (id, canonical_uuid(id))).collect();
     let mut bytes = Vec::with_capacity(4 + UUID_BYTES * ids.len()); // enough for one run of UUIDs
@@ -119,7 +120,7 @@ pub(in crate::task) fn encode<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<u8>
     bytes
 }
 
-/// The UUID whose canonical text `id` is.
+/// Returns the UUID if `id` is the canonical text of one.
 pub(in crate::task) fn canonical_uuid(id: &str) -> Option<Uuid> {
     if id.len() != UUID_TEXT {
         return None;
@@ -129,7 +130,7 @@ pub(in crate::task) fn canonical_uuid(id: &str) -> Option<Uuid> {
     (*uuid.hyphenated().encode_lower(&mut text) == *id).then_some(uuid)
 }
 
-/// Adds a number.
+/// Appends a number.
 pub(in crate::task) fn write_number(bytes: &mut Vec<u8>, number: usize) {
     let mut left = number;
     while left > 0x7f {
@@ -139,18 +140,18 @@ pub(in crate::task) fn write_number(bytes: &mut Vec<u8>, number: usize) {
     bytes.push(left.to_le_bytes()[0]);
 }
 
-/// What is still to be decoded.
+/// The bytes that are still to be decoded.
 pub(in crate::task) struct Bytes<'a>(pub(in crate::task) &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    /// The next `count` bytes.
+    /// Takes the next `count` bytes.
     pub(in crate::task) fn take(&mut self, count: usize) -> Result<&'a [u8], Undecodable> {
         let (taken, left) = self.0.split_at_checked(count).ok_or(Undecodable)?;
         self.0 = left;
         Ok(taken)
     }
 
-    /// The next number: of at most three bytes, more than anything here needs.
+    /// Reads the next number, of at most three bytes: more than any number here needs.
     pub(in crate::task) fn number(&mut self) -> Result<usize, Undecodable> {
         let mut number = 0;
         for shift in [0, 7, 14] {

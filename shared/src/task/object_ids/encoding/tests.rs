@@ -13,13 +13,13 @@ fn encoded(ids: &ObjectIds) -> Vec<u8> {
 }
 
 fn uuid(number: u128) -> String {
-    // Spread over all bits.
+    // Spreads the numbers over all bits.
     Uuid::from_u128(number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)).to_string()
 }
 
 const UUID: &str = "8476a536-e9f4-11e8-9739-2dfe598c3fcd";
 
-/// Whatever is easily taken for something else.
+/// Ids that are easily mistaken for something else.
 fn odd() -> Vec<String> {
     let mut odd = vec![
         UUID.to_uppercase(),
@@ -39,7 +39,7 @@ fn odd() -> Vec<String> {
         "0".to_owned(),
         " ".to_owned(),
         "🗑️".to_owned(),
-        // Each shares some of the bytes of a character with the one before it.
+        // Each shares a part of a character with the id before it.
         "é".to_owned(),
         "è".to_owned(),
         "🗑".to_owned(),
@@ -75,7 +75,7 @@ fn every_id_comes_back_as_it_was_wherever_it_stands() {
 fn a_uuid_takes_sixteen_bytes_and_a_chunk_of_them_three_more() {
     assert_eq!(encoded(&of((0..500).map(uuid))).len(), 3 + 500 * 16);
     assert_eq!(encoded(&of([UUID])).len(), 2 + 16);
-    // A number that grows costs its last digits.
+    // In a sequence of numbers only the last digits take bytes.
     let counted = encoded(&of((1000..1500).map(|n| format!("product-{n}"))));
     assert!(counted.len() < 500 * 5, "{}", counted.len());
 }
@@ -94,7 +94,7 @@ fn ids_that_share_nothing_take_a_few_bytes_more_than_they_have() {
         stored.len()
     );
     assert_eq!(ObjectIds::from_bytes(&stored), Ok(large));
-    // UUIDs and others by turns: the worst there is, a header for each.
+    // UUIDs and other ids in turn are the worst case: each has a header of its own.
     let mixed = of((0..500).map(|n| match n % 2 {
         0 => uuid(n),
         _ => format!("{n}"),
@@ -176,7 +176,7 @@ fn an_unknown_version_nothing_and_what_a_chunk_cannot_hold_are_refused() {
     }
     let too_many = encoded(&of((0..501).map(uuid)));
     assert_eq!(ObjectIds::from_bytes(&too_many), Err(Undecodable));
-    // 500 ids of a kilobyte in three bytes each.
+    // 500 ids of a kilobyte, in three bytes each.
     let mut bomb = vec![VERSION];
     write_number(&mut bomb, 500 << 2 | 2);
     bomb.extend([0, 0x80, 0x08]);
