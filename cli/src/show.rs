@@ -67,13 +67,18 @@ pub(crate) fn details(session: &Session, task: &Task) -> String {
     line("model", &safe(&task.embedding_model_id));
     line("objects", &objects(&task.progress));
     line("attempt", &task.attempt.to_string());
-    let by = |who: &Option<String>| {
-        who.as_deref()
-            .map_or_else(String::new, |who| format!(" by {}", safe(who)))
-    };
     let time = |time| format!("{} ({} ago)", rfc3339(time), age(time, now));
-    line("created", &(time(task.created_at) + &by(&task.created_by)));
-    line("changed", &(time(task.updated_at) + &by(&task.changed_by)));
+    let creator = task.created_by.as_deref();
+    let creator = creator.map_or_else(String::new, |who| format!(" by {}", safe(who)));
+    line("created", &(time(task.created_at) + &creator));
+    line("changed", &time(task.updated_at));
+    // Its time is not known: the newest change may be the worker's.
+    if let Some(who) = &task.changed_by {
+        line(
+            "control",
+            &format!("last restarted or canceled by {}", safe(who)),
+        );
+    }
     if let Some(reason) = &task.reason {
         line("reason", &safe(reason));
     }

@@ -55,6 +55,8 @@ class CommandLine(DeployedTest):
         self.assertEqual(outcomes.stdout.splitlines()[1:], [f"{name},by-dtask,deleted,", f"{name},absent/ü%2F,failed,Object not found in index"])
         restarted = self.dtask("restart", name, "--scope", "all", "--json")
         self.assertEqual(json.loads(restarted.stdout)["attempt"], 2, restarted.stderr)
+        shown = self.dtask("info", name)
+        self.assertRegex(shown.stdout, "control +last restarted or canceled by arn:.*:user/caller\n")
 
     def test_a_refusal_says_what_to_change(self):
         refused = self.dtask("list", profile="stranger")

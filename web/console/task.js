@@ -16,7 +16,7 @@ const FIELDS = {
   detail: "Why it failed",
   reason: "Reason",
   created_by: "Created by",
-  changed_by: "Last changed by",
+  changed_by: "Last restarted or canceled by",
   embedding_model_id: "Model",
   created_at: "Created",
   updated_at: "Updated",
