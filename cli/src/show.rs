@@ -1,4 +1,4 @@
-//! Tasks, as a person reads them.
+//! Tasks as text for people.
 
 use crate::api::{MAX_FAILURES, Progress, Task};
 use crate::error::Error;
@@ -15,9 +15,9 @@ use shared::task::TaskStatus;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
-/// A table on a terminal that is narrower cuts its words.
+/// The fewest columns for a table. On a narrower terminal it would have to cut its words.
 const LEAST_COLUMNS: u16 = 60;
-/// Where names are in a table.
+/// The columns of a table that hold names.
 const TASK_COLUMN: usize = 1;
 const MODEL_COLUMN: usize = 2;
 const BOLD: &str = "\x1b[1m";
@@ -26,7 +26,7 @@ const PLAIN: &str = "\x1b[0m";
 /// Prints to standard output.
 ///
 /// # Errors
-/// If nobody reads it, or it cannot be written.
+/// If nobody reads the output, or it cannot be written.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -34,10 +34,10 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// Prints lines of JSON, or of CSV. A terminal gets no marks that would reorder them.
+/// Prints lines of JSON or CSV. A terminal gets no marks that would reorder them.
 ///
 /// # Errors
-/// If nobody reads it, or it cannot be written.
+/// If nobody reads the output, or it cannot be written.
 pub(crate) fn print_lines(lines: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     if out.is_terminal() {
