@@ -2,8 +2,8 @@
 //! five endpoints behind an HTTP server, the worker behind the queue, and the sweeper on its
 //! schedule.
 //!
-//! Each listener is a server of the crate `web`, with its guard in front; that crate has the
-//! console at `/`, too.
+//! Each listener is a server of the crate `web`, behind its guard. That crate also serves the
+//! console at `/`.
 //!
 //! The handlers are the deployed ones. They reach the services through the AWS SDK and do not know
 //! that they run locally.
