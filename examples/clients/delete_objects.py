@@ -106,7 +106,7 @@ def retry_after(response: Response[T]) -> int:
 
 
 def create(client: Client, request: RunRequest) -> tuple[Task, Response[Problem | Task]]:
-    """Creates a task, or returns the existing one with its id. The request must have a `task_id`."""
+    """Creates a task, or returns the existing one with its id. The request must name the id."""
     return succeeded(functools.partial(create_deletion_task.sync_detailed, client=client, body=request))
 
 
