@@ -17,9 +17,9 @@ pub(crate) const LOCAL_API: &str = "http://127.0.0.1:9000";
 /// and signs each call with the AWS credentials that the AWS CLI would use: AWS_PROFILE, SSO,
 /// environment variables, or a role.
 ///
-/// A task is named by its id. If the ids are too many for one task, they are split into parts:
-/// NAME.1-of-3, NAME.2-of-3 and NAME.3-of-3. To name all parts in a command, give NAME or the name
-/// of any part.
+/// A task is named by its id. If the object ids do not fit into one request, dtask creates the task
+/// in parts: NAME.1-of-3, NAME.2-of-3 and NAME.3-of-3. In a command, NAME or the name of any part
+/// means all parts.
 ///
 /// Exit status: 0 if all went well; 1 if a task failed or was canceled, or if the service refused;
 /// 2 if the command line is wrong or there are no credentials; 3 if the service is out of reach;

@@ -149,7 +149,8 @@ pub(crate) fn statuses<'a>(tasks: impl Iterator<Item = &'a Task> + Clone) -> Str
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// The status of the whole: the one that is furthest from an end that nobody has to care about.
+/// The status of the whole: the first one, in the order below, that a part has. A part that has not
+/// ended comes first, then one that failed or was canceled.
 fn overall<'a>(tasks: impl Iterator<Item = &'a Task> + Clone) -> TaskStatus {
     let order = [
         TaskStatus::Processing,
@@ -187,7 +188,7 @@ fn objects(progress: &Progress) -> String {
 pub(crate) enum To {
     /// Standard output; the first page of a list has a header.
     Output {
-        /// Whether this one has.
+        /// Whether this table has one.
         header: bool,
     },
     /// Standard error.
@@ -270,8 +271,8 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", HumanCount(count))
 }
 
-/// A word as a shell reads it. What a terminal must not get is written as bash and zsh read it in
-/// `$'…'`.
+/// A word in a form that a shell reads. Characters that a terminal must not get are escaped in
+/// `$'…'`, which bash and zsh understand.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

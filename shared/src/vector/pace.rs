@@ -119,7 +119,7 @@ impl Pace {
         state.paid_at = state.paid_at.saturating_sub(time);
     }
 
-    /// Whether all calls are paid for and the speed is full, as with a new pace.
+    /// Whether all calls are paid for and the speed is full. A new pace would behave the same.
     pub(super) fn is_at_rest(&self, now: Time) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.paid_at <= now && state.speed(now) >= 1.0

@@ -276,7 +276,7 @@ impl Turns {
         Duration::from_secs(after.as_secs()).max(SOONEST)
     }
 
-    /// Whether nothing is remembered that new turns would not have.
+    /// Whether these turns can be forgotten: new ones would behave the same.
     pub(super) fn are_at_rest(&self, now: DateTime<Utc>) -> bool {
         let now = since_epoch(now);
         let state = self.state();
