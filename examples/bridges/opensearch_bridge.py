@@ -12,8 +12,8 @@ OPENSEARCH_USER and OPENSEARCH_PASSWORD are set, the bridge logs in to OpenSearc
 
 A search finds only documents that were refreshed, and with segment replication the replicas lag.
 So each read refreshes the index and searches its primary shards, which needs OpenSearch 2.8 or
-newer. The bridge searches by `_id`, because a search also finds documents with a routing value and
-searches every index of an alias. A get by `_id` does neither.
+newer. Without --field, it searches by `_id`: a search also finds documents with a routing value,
+and covers every index of an alias. A get by `_id` does neither.
 
 The bridge was tried with an emulator. It was not tried with a real OpenSearch or with Amazon
 OpenSearch Service. It does not work with OpenSearch Serverless, which has no refresh: every call

@@ -3,8 +3,8 @@
 //!
 //! `port.rs` is the port, `stores.rs` reads `VECTOR_STORES` and opens the store of a model.
 //! `pace.rs` and `turns.rs` keep to the rate limit of an index. Each folder, with the file of the
-//! same name, is an adapter. The URL's scheme chooses it. An adapter handles the limits,
-//! connections and timeouts of its service, and sorts the service's errors by meaning.
+//! same name, is an adapter, chosen by the URL's scheme. An adapter handles the limits, connections
+//! and timeouts of its service, and sorts the service's errors by meaning.
 
 mod pace;
 mod password;

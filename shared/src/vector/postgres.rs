@@ -147,7 +147,8 @@ impl Factory {
 }
 
 impl Factory {
-    /// The pool. When it is made and the server will not be verified, that is logged.
+    /// Returns the pool. It is made by the first call, which logs if the server will not be
+    /// verified.
     fn pool(&self, services: &Services) -> &Arc<Pool> {
         self.pool.get_or_init(|| {
             if let Some(why) = self.address.why_unverified() {

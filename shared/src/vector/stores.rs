@@ -28,7 +28,7 @@ const MAX_IDLE_TURNS: usize = 1_000;
 #[derive(Debug, Default)]
 pub struct VectorStoreRules {
     rules: Rules,
-    /// Whether a store is sent the token.
+    /// Whether any store is sent the token.
     pub needs_token: bool,
 }
 

@@ -10,7 +10,7 @@
 //! [`Turns::come_back`] says when it is worth trying again. Each process lines up the work that it
 //! hands back at the rate of the whole quota. So the messages of an index come back once for each
 //! process in the time that the index needs for all of them. That is often enough that an index is
-//! not idle while its work waits. And the longer the backlog is, the less often each message comes
+//! not idle while its work waits. The longer the backlog is, the less often each message comes
 //! back.
 
 use super::pace::{Pace, Quota, Time};

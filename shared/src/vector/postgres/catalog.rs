@@ -40,7 +40,7 @@ pub(super) const ORIGINAL_ID: &str = "original_id";
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) id_type: IdType,
-    /// The object identifier of the type of the id column.
+    /// The OID of the id column's type.
     pub(super) oid: Oid,
     /// Whether the table has the column [`ORIGINAL_ID`].
     pub(super) has_originals: bool,

@@ -6,7 +6,7 @@ use tokio_postgres::types::{Oid, Type};
 /// The type of the column that holds the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdType {
-    /// `text`, or `varchar` with its most characters.
+    /// `text`, or `varchar` with its greatest length in characters.
     Text(Option<usize>),
     /// `uuid`.
     Uuid,
@@ -84,8 +84,8 @@ impl IdType {
         }
     }
 
-    /// The type with this object identifier and modifier. For a domain, they are those of the type
-    /// below it. `None`: the type cannot be used for ids.
+    /// The type with this OID and modifier. For a domain, they are those of the type below it.
+    /// `None`: the type cannot be used for ids.
     pub(super) fn of(oid: Oid, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text(None)),

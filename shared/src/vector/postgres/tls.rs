@@ -41,11 +41,12 @@ pub(super) enum Trust {
 /// Certificate authorities.
 #[derive(Clone, Debug)]
 pub(super) enum Authorities {
-    /// Those that the system trusts.
+    /// The authorities that the system trusts.
     System,
-    /// Those of Amazon RDS, and Amazon Trust Services, which signs the certificates of RDS Proxy.
+    /// The authorities of Amazon RDS, and Amazon Trust Services, which signs the certificates of
+    /// RDS Proxy.
     Rds,
-    /// Those in the file that the URL names.
+    /// The authorities in the file that the URL names.
     Named(Arc<RootCertStore>),
 }
 
