@@ -1,8 +1,8 @@
 //! The objects' ids: read from the command line or from a file, checked, without repeats, and cut
 //! into parts that fit into one request.
 //!
-//! They are kept in temporary files. Memory holds one bit for each id, and at a time the hashes of
-//! a 64th of the ids.
+//! They are kept in temporary files. Memory holds one bit for each id, and the hashes of one 64th
+//! of the ids at a time.
 
 mod read;
 mod repeats;

@@ -40,7 +40,7 @@ impl Target {
         }
     }
 
-    /// Notes that there are also parts of this name. They are not part of this target.
+    /// Notes that there are also parts of this name, which are tasks of their own.
     pub(crate) async fn note_parts_beside(&self, session: &Session) -> Result<(), Error> {
         let most = LEAST_PROBED_PARTS;
         for parts in other_numbers_of_parts(&session.api, &self.name, 1, most).await? {

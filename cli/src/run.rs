@@ -82,8 +82,8 @@ fn check(arguments: &Run) -> Result<(), Error> {
     Err(Error::Usage(errors.join("\n")))
 }
 
-/// Refuses ids that need another number of parts than before, since the input has changed. Their
-/// tasks would be created in addition to the earlier ones.
+/// Refuses ids that need another number of parts than an earlier run with the same name. Such ids
+/// have changed, and their tasks would be created in addition to the earlier ones.
 async fn refuse_other_parts(session: &Session, target: &Target) -> Result<(), Error> {
     let parts = u32::try_from(target.ids.len()).unwrap_or(u32::MAX);
     let last = target.ids.last().map(String::as_str).unwrap_or_default();

@@ -80,8 +80,8 @@ impl Screen {
     }
 }
 
-/// A caller's or a store's text without characters that would move a terminal's cursor or reorder
-/// its line. They are written as `\u…`, which in JSON is the same text.
+/// A caller's or a store's text, safe for a terminal. Characters that would move the cursor or
+/// reorder the line are written as `\u…`, which in JSON is the same text.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_safe) {
         return Cow::Borrowed(text);

@@ -48,7 +48,7 @@ pub(crate) fn print_lines(lines: &str) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The same for what a command has done, which counts even if nobody reads of it.
+/// Prints what a command has done. It is no error if nobody reads the output.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -203,7 +203,7 @@ pub(crate) fn table(tasks: &[Task], to: To) -> String {
     if matches!(to, To::Screen) {
         table.use_stderr();
     }
-    // A terminal whose size nobody has set has no columns.
+    // A terminal has no columns if its size was never set.
     if let Some(columns) = table.width().filter(|columns| *columns > 0) {
         if columns < LEAST_COLUMNS {
             return list(tasks, now);
@@ -212,7 +212,7 @@ pub(crate) fn table(tasks: &[Task], to: To) -> String {
     } else {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
-    // Colours that nobody wants are taken out when it is printed.
+    // If colours are not wanted, they are removed when the table is printed.
     table.enforce_styling();
     if !matches!(to, To::Output { header: false }) {
         table.set_header([

@@ -103,7 +103,7 @@ pub struct Arguments {
     )]
     event_bus: String,
 
-    /// Vector stores of the models
+    /// Vector stores by embedding model
     ///
     /// A JSON object that maps patterns of model ids to store URLs. The first match, in the order
     /// written, wins. `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database,
@@ -117,7 +117,7 @@ pub struct Arguments {
     )]
     vector_stores: Option<String>,
 
-    /// Password for a PostgreSQL store whose URL has none; better set the variable
+    /// Password for a PostgreSQL store whose URL has none; prefer the environment variable
     #[arg(
         long,
         value_name = "PASSWORD",
@@ -126,7 +126,7 @@ pub struct Arguments {
     )]
     vector_store_password: Option<String>,
 
-    /// Token for a store at an https:// URL with auth=bearer; better set the variable
+    /// Token for a store at an https:// URL with auth=bearer; prefer the environment variable
     #[arg(
         long,
         value_name = "TOKEN",

@@ -60,7 +60,7 @@ pub fn events() -> (impl Fn(&TaskEvent) + Send + Sync + 'static, WorkerGuard) {
     (print, guard)
 }
 
-/// An event as a line for a person.
+/// An event as a line of text for a person.
 fn to_read(event: &TaskEvent) -> String {
     let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
     let at = |pointer: &str| detail.pointer(pointer).unwrap_or(&Value::Null);

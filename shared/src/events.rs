@@ -1,8 +1,8 @@
 //! Events for EventBridge: one for each change of a task's status.
 //!
 //! The changes come from the table's stream. So an event is sent only after its change is durable,
-//! and needs no further write. Each event is sent at least once, and the order is not guaranteed:
-//! after a failure, Lambda hands over the batch again from the first record whose event was not
+//! and needs no further write. Each event is sent at least once, and the order is not guaranteed.
+//! After a failure, Lambda hands over the batch again from the first record whose event was not
 //! sent.
 
 pub use aws_lambda_events::dynamodb::Event as StreamEvent;

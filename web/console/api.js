@@ -5,9 +5,9 @@ const BASE = "/internal/deletion-tasks/";
 const TIMEOUT = 35_000;
 const TOKEN = "token";
 /**
- * The difference between the server's clock and the browser's, in milliseconds, from which on the
- * server's is used. A smaller one may be an error: the header has whole seconds, and takes time to
- * arrive.
+ * The least difference between the server's clock and the browser's, in milliseconds, for which the
+ * server's is used. A smaller one may be an error of measurement: the header has whole seconds, and
+ * takes time to arrive.
  */
 const MIN_DIFFERENCE = 5_000;
 

@@ -129,7 +129,9 @@ export class List {
     return (await call("GET", "list", { ...filters, limit: PAGE, cursor }, signal)).body;
   }
 
-  /** Reads the newest tasks, page by page, until one is known to have no new tasks behind it. */
+  /**
+   * Reads the newest tasks, page by page, until a page has a task behind which nothing can be new.
+   */
   async #readNewest(signal) {
     const at = Date.now();
     const tasks = [];

@@ -23,8 +23,8 @@ use url::Url;
 
 /// The name of API Gateway in a signature.
 const SERVICE: &str = "execute-api";
-/// How long before their expiry credentials are renewed. Credentials without an expiry are renewed
-/// after this time.
+/// Credentials are renewed this long before they expire. Those without an expiry are renewed this
+/// long after they were fetched.
 const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 
 /// Signs calls.

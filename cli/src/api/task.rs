@@ -72,7 +72,7 @@ pub(crate) struct TaskResponse {
     pub(crate) task: Task,
     /// The service's own JSON on one line, if output is for programs.
     pub(crate) json: String,
-    /// When it is worth asking again.
+    /// How long to wait before the next read, if the service says so.
     pub(crate) retry_after: Option<Duration>,
     /// Whether the task existed before.
     pub(crate) is_replayed: bool,

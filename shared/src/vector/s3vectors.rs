@@ -35,7 +35,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 /// practices"); this is twelve times what deletes at their own pace need. Several calls are
 /// reserved together.
 const READS: Quota = Quota::new(300, 300);
-/// From this number of paces on, those at rest are forgotten.
+/// If there are this many paces, those at rest are forgotten.
 const MAX_IDLE_PACES: usize = 1_000;
 
 /// Opens the indexes that one URL names.

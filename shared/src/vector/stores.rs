@@ -21,7 +21,7 @@ use url::Url;
 /// the model id wins. Patterns with the same URL share a factory.
 type Rules = Vec<(Pattern, Arc<dyn StoreFactory>)>;
 
-/// From this number of indexes on, the turns of those at rest are forgotten.
+/// If there are this many turns, those at rest are forgotten.
 const MAX_IDLE_TURNS: usize = 1_000;
 
 /// The setting `VECTOR_STORES`, parsed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The longest pause. A store that asks for more is called again after this, since its own estimate
 /// may be wrong.
 const LONGEST: Duration = Duration::from_secs(600);
-/// From this number of pauses on, those that are over are forgotten.
+/// If there are this many pauses, those that are over are forgotten.
 const MAX_OVER: usize = 1_000;
 /// The three forms of a date ("Date/Time Formats", RFC 9110): the current one, and two that old
 /// servers send.
