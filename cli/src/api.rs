@@ -1,6 +1,6 @@
 //! The service's five calls.
 //!
-//! `transport.rs` makes a call, `sign.rs` signs it, `task.rs` is what the service says of tasks.
+//! `transport.rs` makes a call, `sign.rs` signs it, `task.rs` has the types of its response.
 
 mod sign;
 mod task;
@@ -26,7 +26,7 @@ use transport::{Call, Refusal, Transport, retry_after};
 #[derive(Clone)]
 pub(crate) struct Api {
     transport: Transport,
-    /// Whether what the service writes is kept, for programs.
+    /// Whether the service's own JSON is kept, for output to programs.
     keeps_json: bool,
 }
 
@@ -55,19 +55,19 @@ impl Api {
         self.transport.until(time).await;
     }
 
-    /// Creates a task, or returns the one that has this id.
+    /// Creates a task, or returns the existing one with this id.
     pub(crate) async fn run(&self, body: Bytes) -> Result<TaskResponse, Error> {
         let mut call = Call::new(Method::POST, "run", &[]);
         call.body = Some(body);
         self.task(self.transport.call(call).await?)
     }
 
-    /// A task; `None` if there is none with this id.
+    /// Reads a task; `None` if there is none with this id.
     pub(crate) async fn info(&self, id: &str) -> Result<Option<TaskResponse>, Error> {
         self.read(&[("task_id", id)]).await
     }
 
-    /// A page of a task's objects; `None` if there is no such task.
+    /// Reads a page of a task's objects; `None` if there is no such task.
     pub(crate) async fn items(
         &self,
         id: &str,
@@ -93,7 +93,7 @@ impl Api {
         }
     }
 
-    /// A page of tasks, newest first.
+    /// Reads a page of tasks, newest first.
     pub(crate) async fn list(
         &self,
         wanted: &Wanted,
@@ -134,7 +134,7 @@ impl Api {
         })
     }
 
-    /// Restarts a task that is at this attempt.
+    /// Restarts a task if it is at this attempt.
     pub(crate) async fn restart(
         &self,
         id: &str,
@@ -148,7 +148,7 @@ impl Api {
         }
         let call = Call::new(Method::PUT, "restart", &query);
         let called = self.transport.call(call).await?;
-        // The response to an earlier try may have been lost.
+        // An earlier try may have restarted the task, and its response may have been lost.
         if let Err(refusal) = &called
             && refusal.may_have_happened
             && refusal.status == 409
@@ -160,7 +160,7 @@ impl Api {
         self.task(called)
     }
 
-    /// Cancels a task that is at this attempt.
+    /// Cancels a task if it is at this attempt.
     pub(crate) async fn cancel(&self, id: &str, attempt: u32) -> Result<TaskResponse, Error> {
         let attempt = attempt.to_string();
         let query = [("task_id", id), ("attempt", attempt.as_str())];
@@ -168,10 +168,10 @@ impl Api {
         self.task(self.transport.call(call).await?)
     }
 
-    /// Passes a call of the console on, and returns what the service responds.
+    /// Forwards a call of the console, and returns the service's response.
     ///
     /// # Errors
-    /// If it does not respond, or the call cannot be signed.
+    /// If the service does not respond, or the call cannot be signed.
     pub(crate) async fn pass_on(
         &self,
         method: Method,
@@ -196,7 +196,7 @@ impl Api {
         })
     }
 
-    /// What the service wrote, in one line.
+    /// The service's own JSON on one line, if it is kept.
     fn kept(&self, json: &[u8]) -> String {
         if self.keeps_json {
             String::from_utf8_lossy(json).replace(['\n', '\r'], "")

@@ -11,18 +11,19 @@ use std::path::PathBuf;
 /// The address of the local runner.
 pub(crate) const LOCAL_API: &str = "http://127.0.0.1:9000";
 
-/// Deletes objects from vector storage, and says what happened to each of them.
+/// Deletes objects from vector storage, and shows what happened to each of them.
 ///
-/// It talks to the local runner (`cargo run`), or with --api to a deployed service. It signs calls
-/// to a deployed service with the AWS credentials that the AWS CLI would use: AWS_PROFILE, SSO,
+/// By default, dtask calls the local runner (`cargo run`). With --api, it calls a deployed service,
+/// and signs each call with the AWS credentials that the AWS CLI would use: AWS_PROFILE, SSO,
 /// environment variables, or a role.
 ///
-/// A task is named by its id. What is too large for one task is created in parts: NAME.1-of-3,
-/// NAME.2-of-3 and NAME.3-of-3. Each of these names, and NAME itself, stands for all of them.
+/// A task is named by its id. If the object ids do not fit into one request, dtask creates the task
+/// in parts: NAME.1-of-3, NAME.2-of-3 and NAME.3-of-3. In a command, NAME or the name of any part
+/// means all parts.
 ///
-/// Exit status: 0 if all went well; 1 if a task failed or was canceled, or the service refused; 2
-/// for a wrong usage, or no credentials; 3 if the service is out of reach; 130 if it was
-/// interrupted.
+/// Exit status: 0 if all went well; 1 if a task failed or was canceled, or if the service refused;
+/// 2 if the command line is wrong or there are no credentials; 3 if the service is out of reach;
+/// 130 if the command was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "dtask", version, max_term_width = 100)]
 #[command(after_help = "Examples:
@@ -35,7 +36,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) connection: Connection,
 
-    /// Print JSON, one value a line, instead of text for people
+    /// Print JSON, one value per line, instead of text for people
     #[arg(long, global = true)]
     pub(crate) json: bool,
 
@@ -46,19 +47,20 @@ pub(crate) struct Arguments {
 /// Where the service is, and how calls are signed.
 #[derive(Args, Debug)]
 pub(crate) struct Connection {
-    /// The service's URL: the output ApiUrl of the deployed stack, or the local runner's address
+    /// URL of the service: the output ApiUrl of the deployed stack, or the address of the local
+    /// runner
     #[arg(long, global = true, value_name = "URL", env = "DTASK_API", default_value = LOCAL_API, value_hint = ValueHint::Url)]
     pub(crate) api: String,
 
-    /// The profile of the AWS configuration to sign with, whatever the environment has
+    /// AWS profile to sign with, even if the environment names another one or has credentials
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
-    /// The AWS region to sign for, if the URL does not name it
+    /// AWS region to sign for, if the URL does not name it
     #[arg(long, global = true, value_name = "REGION")]
     pub(crate) region: Option<String>,
 
-    /// Sign calls to an address of this machine, too (for a tunnel to a private API)
+    /// Sign calls even if the URL is on this machine, for a tunnel to a private API
     #[arg(long, global = true)]
     pub(crate) sign: bool,
 }
@@ -67,46 +69,46 @@ pub(crate) struct Connection {
 pub(crate) enum Command {
     /// Create a task that deletes objects
     ///
-    /// Repeated ids count once. If a task with this --task-id exists already, nothing new is
-    /// created. So after a crash or a lost connection, run the same command again: it goes on. A
-    /// task id that was used for other objects is refused.
+    /// Repeated ids count once. If a task with this --task-id already exists, no new task is
+    /// created. So after a crash or a lost connection, run the same command again to continue. If
+    /// the task id was used for other objects, the command is refused.
     Run(Run),
     /// Wait until a task has ended
     ///
-    /// The exit status is 0 if the task is done, and 1 if it failed or was canceled. If it is
-    /// interrupted, the task goes on.
+    /// The exit status is 0 if the task is done, and 1 if it failed or was canceled. Interrupting
+    /// the command does not stop the task.
     Wait(Named),
     /// Show a task
     Info(Named),
     /// List tasks, newest first
     List(List),
-    /// Print what happened to each object, one line an object
+    /// Print what happened to each object, one line per object
     ///
-    /// As JSON Lines, or CSV with --csv. `dtask run MODEL --file FILE` reads both.
+    /// The output is JSON Lines, or CSV with --csv. `dtask run MODEL --file FILE` reads both.
     Outcomes(Outcomes),
-    /// Restart a task, all parts of it, or all tasks that filters match
+    /// Restart a task, all its parts, or all tasks that match filters
     ///
-    /// A restart tries the objects again that were not deleted. Tasks that are pending or
-    /// processing are left as they are. Each call names the attempt that it restarts, so a call
-    /// whose response was lost restarts nothing twice.
+    /// A restart tries again to delete the objects that were not deleted. Tasks that are pending or
+    /// processing are left as they are. Each call names the attempt that it restarts, so no task is
+    /// restarted twice if a response is lost.
     Restart(Restart),
-    /// Cancel a task, all parts of it, or all tasks that filters match
+    /// Cancel a task, all its parts, or all tasks that match filters
     ///
     /// Objects that were not attempted remain in the index.
     Cancel(Control),
-    /// Serve the console, a page that shows the tasks, on this machine
+    /// Serve the console on this machine: a page that shows the tasks
     ///
-    /// It prints the address to open in a browser, and runs until it is interrupted. The page's
-    /// calls are signed as those of the other commands. The address holds a secret: who knows it
-    /// may restart and cancel tasks as you.
+    /// Prints the address to open in a browser, and runs until it is interrupted. The page's calls
+    /// are signed like those of the other commands. The address contains a secret: whoever knows it
+    /// can restart and cancel tasks as you.
     Console {
-        /// The port to listen on; 0 picks a free one
+        /// Port to listen on; 0 picks a free one
         #[arg(long, value_name = "PORT", default_value_t = 0)]
         port: u16,
     },
     /// Print the completion script for a shell
     ///
-    /// For instance: dtask completions bash > ~/.local/share/bash-completion/completions/dtask
+    /// For example: dtask completions bash > ~/.local/share/bash-completion/completions/dtask
     Completions {
         /// The shell
         shell: Shell,
@@ -126,17 +128,17 @@ pub(crate) struct Run {
     )]
     pub(crate) ids: Vec<String>,
 
-    /// A file with the ids; `-` is standard input
+    /// File with the ids; `-` is standard input
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: Option<PathBuf>,
 
-    /// What the input holds; by default the file's name tells: .csv, .jsonl, .ndjson, or else one
-    /// id a line
+    /// Format of the input; by default it follows from the file's name: .csv, .jsonl or .ndjson,
+    /// otherwise one id per line
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
 
-    /// The CSV column, or the field of each JSON line, that has the ids; by default object_id or
-    /// id. A number is the CSV column's position
+    /// CSV column or JSON field with the ids; by default object_id or id. A number is the position
+    /// of a CSV column
     #[arg(long, value_name = "NAME")]
     pub(crate) column: Option<String>,
 
@@ -144,11 +146,11 @@ pub(crate) struct Run {
     #[arg(long, requires = "column")]
     pub(crate) no_header: bool,
 
-    /// The task's id, by which a repeated command is known; by default a new one
+    /// Id of the task, by which a repeated command is recognized; by default a new one
     #[arg(long, value_name = "NAME")]
     pub(crate) task_id: Option<String>,
 
-    /// Why, in your words, such as a ticket; kept with the task
+    /// Reason for the deletion, such as a ticket; it is kept with the task
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 
@@ -176,7 +178,7 @@ pub(crate) struct Filters {
     pub(crate) model: Option<String>,
 
     /// Only tasks created at this time or later: 2026-11-29T12:00:00Z, 2026-11-29 (midnight UTC),
-    /// or 90m, 12h, 7d ago
+    /// or 90m, 12h or 7d (that long ago)
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) since: Option<Moment>,
 
@@ -186,7 +188,7 @@ pub(crate) struct Filters {
 }
 
 impl Filters {
-    /// As options, with absolute times, each with a space behind it.
+    /// The filters as options with absolute times, each followed by a space.
     pub(crate) fn options(&self) -> String {
         let named = [
             ("--status", self.status.map(|status| status.to_string())),
@@ -219,7 +221,7 @@ pub(crate) struct List {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: u64,
 
-    /// List all of them
+    /// List all tasks
     #[arg(long, conflicts_with = "limit")]
     pub(crate) all: bool,
 }
@@ -248,7 +250,7 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// As the API names it.
+    /// The name in the API.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -268,8 +270,8 @@ pub(crate) struct Restart {
     #[arg(long, value_enum, default_value = "open")]
     pub(crate) scope: Scope,
 
-    /// Only tasks that have not changed since this time: to repeat a command that was interrupted,
-    /// give the time that it printed
+    /// Only tasks that have not changed since this time; to continue an interrupted command, give
+    /// the time that it printed
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub(crate) changed_before: Option<Moment>,
 }
@@ -280,10 +282,10 @@ pub(crate) enum Scope {
     All,
 }
 
-/// Which tasks to change, and whether to ask before.
+/// Which tasks to change, and whether to ask first.
 #[derive(Args, Debug)]
 pub(crate) struct Control {
-    /// The task; without it, all tasks that the filters match
+    /// The task; without it, all tasks that match the filters
     #[arg(value_name = "NAME", conflicts_with_all = ["status", "model", "since", "until"])]
     pub(crate) name: Option<String>,
 
@@ -294,7 +296,7 @@ pub(crate) struct Control {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) attempt: Option<u32>,
 
-    /// Do not ask for a confirmation
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

@@ -1,4 +1,4 @@
-//! `dtask console`: the console on loopback. Its calls are signed and passed on to the service.
+//! `dtask console`: the console on loopback. Its calls are signed and forwarded to the service.
 
 use crate::api::{Api, Response};
 use crate::error::Error;
@@ -95,7 +95,7 @@ async fn respond(api: &Api, token: &Token, request: &Request<Bytes>) -> Reply {
     }
 }
 
-/// What the service responded, as far as the console reads it.
+/// The parts of the service's response that the console reads.
 fn passed_on(response: Response) -> Reply {
     let mut reply = Reply::new(Full::from(response.body));
     *reply.status_mut() = response.status;

@@ -1,4 +1,4 @@
-//! `dtask restart` and `dtask cancel`: one task, all parts of one, or all tasks that filters match.
+//! `dtask restart` and `dtask cancel`: one task, all its parts, or all tasks that match filters.
 
 use crate::api::{Task, TaskResponse};
 use crate::args::{Control, Filters, Restart, Scope};
@@ -16,9 +16,10 @@ use shared::task::TaskStatus;
 use std::collections::HashSet;
 use std::io::{BufRead, IsTerminal, Write};
 
-/// How many tasks the preview shows, and how many errors are named.
+/// The most tasks in the preview, and the most errors that are named.
 const MAX_SHOWN: usize = 10;
-/// How often a cancel by filters looks for tasks that the lists before did not have.
+/// How many times a cancel by filters lists the tasks again, to find those that earlier lists did
+/// not have.
 const MAX_ROUNDS: usize = 10;
 const BAR: &str = "{wide_bar} {pos}/{len} tasks {left}";
 
@@ -39,9 +40,9 @@ impl Action {
         }
     }
 
-    /// The filters of the lists to read, so that each has one status: a list of all of them may
-    /// miss a task that goes from one to the other meanwhile. They are in the order in which a task
-    /// goes through them.
+    /// Returns the filters of the lists to read, one status each, in the order in which a task goes
+    /// through the statuses. One list of all statuses may miss a task whose status changes
+    /// meanwhile.
     fn filters(self, given: &Filters) -> Result<Vec<Filters>, Error> {
         let verb = self.verb();
         if !given.are_given() {
@@ -100,11 +101,11 @@ struct Chosen {
     attempt: u32,
 }
 
-/// What was found, and what of it is to be changed.
+/// The tasks that were found, and those of them to change.
 #[derive(Debug, Default)]
 struct Choice {
     chosen: Vec<Chosen>,
-    /// The first of them.
+    /// The first of the chosen tasks, for the preview.
     shown: Vec<Task>,
     objects: u64,
     not_deleted: u64,
@@ -112,7 +113,7 @@ struct Choice {
     /// Tasks that do not match.
     skipped: usize,
     missing: Vec<String>,
-    /// A second after the last change of any of them.
+    /// A second after the last change of any chosen task.
     after_newest: Moment,
 }
 
@@ -136,8 +137,8 @@ impl Choice {
         }
     }
 
-    /// Says that there is nothing to do, or shows several tasks and asks. Returns whether there are
-    /// several.
+    /// Reports that there is nothing to do, or shows several tasks and asks for confirmation.
+    /// Returns whether there are several.
     async fn ask(
         &self,
         session: &Session,
@@ -183,7 +184,7 @@ impl Choice {
 /// Restarts tasks.
 ///
 /// # Errors
-/// If the service refuses any of it, or a task does not exist.
+/// If the service refuses a restart, or a task does not exist.
 pub(crate) async fn restart(session: &Session, arguments: Restart) -> Result<(), Error> {
     let action = Action::Restart(arguments.scope);
     let choice = choose(
@@ -194,7 +195,8 @@ pub(crate) async fn restart(session: &Session, arguments: Restart) -> Result<(),
     )
     .await?;
     let is_bulk = choice.ask(session, action, &arguments.control).await?;
-    // A command that is repeated must find what this one leaves out, and nothing that it restarts.
+    // If the command is repeated, it must find the tasks that this run did not restart, and no
+    // others. So each restart must come after the boundary.
     let boundary = arguments.changed_before.unwrap_or(choice.after_newest);
     session.api.until(boundary).await;
     let mut command = format!("restart {}", options(&arguments));
@@ -211,7 +213,7 @@ pub(crate) async fn restart(session: &Session, arguments: Restart) -> Result<(),
     changes.report(session, action, &choice)
 }
 
-/// The options of a restart, with absolute times, each with a space behind it.
+/// The options of a restart with absolute times, each followed by a space.
 fn options(arguments: &Restart) -> String {
     let mut options = arguments.control.filters.options();
     if let Some(attempt) = arguments.control.attempt {
@@ -226,7 +228,7 @@ fn options(arguments: &Restart) -> String {
 /// Cancels tasks.
 ///
 /// # Errors
-/// The same.
+/// If the service refuses a cancel, or a task does not exist.
 pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<(), Error> {
     let action = Action::Cancel;
     let choice = choose(session, action, &arguments, None).await?;
@@ -234,8 +236,8 @@ pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<
     let mut changes = Changes::default();
     changes.make(session, action, &choice.chosen, None).await?;
     if arguments.name.is_none() {
-        // A list may lag behind tasks that change meanwhile. What is created meanwhile was not
-        // meant.
+        // A list may lag behind tasks that change meanwhile, so list again. Tasks that were created
+        // after the command began are not meant.
         let started = session
             .api
             .first_response()
@@ -254,18 +256,19 @@ pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<
     changes.report(session, action, &choice)
 }
 
-/// What was done, and what was not.
+/// What was changed, and what failed.
 #[derive(Debug, Default)]
 struct Changes {
     tried: HashSet<String>,
     done: usize,
     errors: Vec<String>,
-    /// The first error of the standard output. The changes go on without it.
+    /// The first error of standard output. The changes go on without output.
     output: Option<Error>,
 }
 
 impl Changes {
-    /// Changes these tasks. If that is cut short, a person is told how far it came, and `go_on`.
+    /// Changes these tasks. If the command is cut short, it says how many were changed, and
+    /// `go_on`.
     ///
     /// # Errors
     /// If nothing more can be changed.
@@ -318,10 +321,10 @@ impl Changes {
         self.output = self.output.take().or(shown.err());
     }
 
-    /// Says what was done.
+    /// Reports what was done.
     ///
     /// # Errors
-    /// If not all of it was, or it could not be printed.
+    /// If not everything was done, or it could not be printed.
     fn report(mut self, session: &Session, action: Action, choice: &Choice) -> Result<(), Error> {
         let all = self.tried.len();
         if all > 1 && !session.json {
@@ -378,7 +381,7 @@ async fn choose(
         if target.ids.len() > 1 {
             choice.add_if(action.applies_to(task.status) && matches(&task), task);
         } else {
-            // One task that is named: the service says what is wrong with its status and its
+            // For a task given by name, the service says what is wrong with its status and its
             // attempt.
             let is_old = changed_before.is_none_or(|time| task.updated_at < time);
             task.attempt = arguments.attempt.unwrap_or(task.attempt);
@@ -391,7 +394,7 @@ async fn choose(
     Ok(choice)
 }
 
-/// Shows what will happen, and asks.
+/// Shows what will happen, and asks for confirmation.
 async fn confirm(session: &Session, preview: &str, action: Action) -> Result<(), Error> {
     session.screen.clear();
     let mut err = anstream::stderr();

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 /// An error for the person who ran the command. Its text says what to change.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The command itself is wrong, its input, or the credentials.
+    /// The command line, its input or the credentials are wrong.
     #[error("{0}")]
     Usage(String),
     /// The service refused, or a task did not end well.
@@ -19,13 +19,13 @@ pub(crate) enum Error {
     /// The service throttles for too long.
     #[error("{0}")]
     Throttled(String),
-    /// The service did not respond, or something else did.
+    /// The service did not respond, or something else responded.
     #[error("{0}")]
     Unreachable(String),
     /// The command was interrupted.
     #[error("{0}")]
     Interrupted(String),
-    /// A file of this machine.
+    /// A file on this machine could not be used.
     #[error("{what}: {source}")]
     File {
         /// Which file, and what was done with it.
@@ -33,7 +33,7 @@ pub(crate) enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// What reads the output reads no further, such as `head`.
+    /// The program that reads the output, such as `head`, has stopped reading.
     #[error("The output is closed")]
     OutputClosed,
 }
@@ -45,7 +45,7 @@ impl Error {
         move |source| Self::File { what, source }
     }
 
-    /// The exit status, as `dtask --help` lists them.
+    /// The exit status, as listed in `dtask --help`.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OutputClosed => ExitCode::SUCCESS,
@@ -68,7 +68,7 @@ impl From<io::Error> for Error {
     }
 }
 
-/// An error, its cause, that one's cause, and so on.
+/// An error, its cause, the cause of that, and so on.
 pub(crate) fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -80,7 +80,7 @@ pub(crate) fn causes<'a>(
     })
 }
 
-/// What an error's innermost cause says: the outer ones only say that there is one.
+/// The text of an error's innermost cause. The outer errors only say that there is one.
 pub(crate) fn innermost(error: &(dyn StdError + 'static)) -> String {
     causes(error)
         .last()

@@ -1,7 +1,8 @@
 //! The objects' ids: read from the command line or from a file, checked, without repeats, and cut
-//! into parts that one request can take.
+//! into parts that fit into one request.
 //!
-//! They go through temporary files: of each id a bit stays in memory, and of a 64th of them a hash.
+//! They are kept in temporary files. Memory holds one bit for each id, and the hashes of one 64th
+//! of the ids at a time.
 
 mod read;
 mod repeats;
@@ -15,29 +16,28 @@ use serde::Serialize;
 use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
 use tempfile::SpooledTempFile;
 
-/// How much of the ids one request takes, in bytes of the event that API Gateway makes of it.
-/// Lambda takes 6 MB (6,291,556 bytes; "Lambda quotas"); the rest is for the headers and the
-/// request's context.
+/// The most bytes of ids in one request, in the event that API Gateway makes of it. Lambda accepts
+/// 6 MB (6,291,556 bytes; "Lambda quotas"). The rest is for the headers and the request's context.
 const PART_BYTES: usize = 5_880_000;
-/// Up to how many bytes a temporary file stays in memory.
+/// The most bytes of a temporary file that stays in memory.
 const SPOOL_BYTES: usize = 1 << 20;
-/// How often a person is shown the progress of reading.
+/// The number of ids after which the progress of reading is shown again.
 const SHOWN_EVERY: u64 = 10_000;
 
 /// Ids that have been read and checked.
 #[derive(Debug)]
 pub(crate) struct Ids {
-    /// One id a line.
+    /// The ids, one per line.
     spool: SpooledTempFile,
     repeated: Repeated,
-    /// What each task gets.
+    /// The ids of each task.
     pub(crate) parts: Vec<Part>,
 }
 
 /// The ids of one task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    /// Where it begins in the spool, in bytes and in lines.
+    /// Where the part begins in the spool, in bytes and (`first`) in lines.
     offset: u64,
     first: u64,
     lines: u64,
@@ -46,10 +46,10 @@ pub(crate) struct Part {
 }
 
 impl Ids {
-    /// Reads them all. This blocks.
+    /// Reads all ids. This blocks.
     ///
     /// # Errors
-    /// Names each id that is not valid, up to 20 of them.
+    /// Names the ids that are not valid, up to 20 of them.
     pub(crate) fn read(source: Source, screen: &Screen) -> Result<Self, Error> {
         let bar = screen.bar(0, "{spinner} Read {human_pos} ids ({rate})");
         let full = || {
@@ -162,8 +162,9 @@ impl Ids {
     }
 }
 
-/// How much an id adds to the event, in which the request's body is a string: quotes, escapes and
-/// the comma included. What is not ASCII counts as if it were escaped, since AWS does not say.
+/// How many bytes an id adds to the event, in which the request's body is a string. Quotes, escapes
+/// and the comma are included. Characters that are not ASCII count as if they were escaped, since
+/// AWS does not document it.
 fn event_bytes(id: &str) -> usize {
     let escaped = |c: char| match c {
         '"' | '\\' => 4,

@@ -12,10 +12,10 @@ const MAX_PAGE: u64 = 1_000;
 /// The most missing parts that are named.
 const MAX_NAMED: usize = 10;
 
-/// Shows a task, or all parts of one.
+/// Shows a task, or all its parts.
 ///
 /// # Errors
-/// If it does not exist, or a part of it does not.
+/// If the task or one of its parts does not exist.
 pub(crate) async fn info(session: &Session, name: &str) -> Result<(), Error> {
     let target = Target::find(&session.api, name).await?;
     let found = Found::read(&session.api, &target).await?;
@@ -83,7 +83,7 @@ pub(crate) async fn list(session: &Session, arguments: List) -> Result<(), Error
     Ok(())
 }
 
-/// The filters as the API has them.
+/// The filters in the form of the API.
 pub(crate) fn wanted(filters: &Filters) -> Wanted {
     Wanted {
         status: filters.status,
@@ -93,7 +93,7 @@ pub(crate) fn wanted(filters: &Filters) -> Wanted {
     }
 }
 
-/// Calls `each` with every task that the filters match.
+/// Calls `each` with every task that matches the filters.
 pub(crate) async fn each(
     session: &Session,
     filters: &Filters,

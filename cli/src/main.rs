@@ -1,8 +1,8 @@
 //! The command line of Deletion Tasks: `dtask --help`.
 //!
-//! `args.rs` has the commands, and a file each carries one out: `run.rs`, `wait.rs`, `info.rs`,
-//! `outcomes.rs`, `control.rs`, `console.rs`. They call the service through `api.rs`, read ids
-//! through `ids.rs`, and name tasks of several parts by `parts.rs`.
+//! `args.rs` defines the commands. `run.rs`, `wait.rs`, `info.rs`, `outcomes.rs`, `control.rs` and
+//! `console.rs` carry them out. They call the service through `api.rs`, read ids through `ids.rs`,
+//! and name the parts of a task through `parts.rs`.
 
 mod api;
 mod args;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::file("The program cannot start")(error)),
     };
-    // The SDK's and reqwest's TLS.
+    // The TLS provider of the SDK and reqwest.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let result = runtime.block_on(carry_out(arguments));
     // A thread may still wait for standard input.

@@ -78,7 +78,7 @@ fn line<'a>(task_id: &'a str, item: &'a Item) -> Line<'a> {
     }
 }
 
-/// CSV (RFC 4180), for the first page with the header.
+/// CSV (RFC 4180). The first page has the header.
 fn csv_of<'a>(lines: impl Iterator<Item = Line<'a>>, is_first: bool) -> io::Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     if is_first {

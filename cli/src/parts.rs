@@ -7,12 +7,12 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 /// The most parts that a name may have: enough for billions of ids.
 const MAX_PARTS: u32 = 100_000;
-/// Up to how many parts are looked for where nobody says how many there are.
+/// The most parts that are searched for if their number is not known.
 const MAX_PROBED_PARTS: u32 = 256;
-/// Up to how many, at the least, where another number is not expected: a file that lost most of its
-/// lines is noticed.
+/// The least bound of a search for a number of parts that is not expected. So a file that lost most
+/// of its lines is noticed.
 pub(crate) const LEAST_PROBED_PARTS: u32 = 16;
-/// How many calls are made at once.
+/// The most calls at once.
 pub(crate) const CALLS_AT_ONCE: usize = 8;
 
 /// A task, or all parts of one.
@@ -25,7 +25,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// The tasks of something that is created in `parts` parts.
+    /// The tasks of a whole that is created in `parts` parts.
     pub(crate) fn of(name: &str, parts: u32) -> Self {
         let ids = if parts == 1 {
             vec![name.to_owned()]
@@ -40,7 +40,7 @@ impl Target {
         }
     }
 
-    /// Says that this name has parts, too. They stand for themselves.
+    /// Notes that there are also parts of this name, which are tasks of their own.
     pub(crate) async fn note_parts_beside(&self, session: &Session) -> Result<(), Error> {
         let most = LEAST_PROBED_PARTS;
         for parts in other_numbers_of_parts(&session.api, &self.name, 1, most).await? {
@@ -50,7 +50,7 @@ impl Target {
         Ok(())
     }
 
-    /// A name that [`Self::find`] finds.
+    /// A name by which [`Self::find`] finds this target.
     pub(crate) fn shown(&self) -> &str {
         match self.ids.as_slice() {
             [first, ..] if self.ids.len() > MAX_PROBED_PARTS as usize => first,
@@ -58,7 +58,7 @@ impl Target {
         }
     }
 
-    /// What a person means by `name`: one task, or all parts.
+    /// Finds what a person means by `name`: one task, or all parts.
     ///
     /// # Errors
     /// If there is no such task.
@@ -91,17 +91,17 @@ impl Target {
     }
 }
 
-/// The tasks of a target, as the service has them.
+/// The tasks of a target as the service shows them.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// In the target's order.
+    /// The responses in the target's order.
     pub(crate) responses: Vec<TaskResponse>,
-    /// The ids of those that do not exist.
+    /// The ids of the tasks that do not exist.
     pub(crate) missing: Vec<String>,
 }
 
 impl Found {
-    /// Takes one response, or none, for each task of a target.
+    /// Makes it from one response, or none, for each task of a target.
     pub(crate) fn of(target: &Target, responses: Vec<Option<TaskResponse>>) -> Self {
         let missing = target.ids.iter().zip(&responses);
         let missing = missing.filter(|(_, response)| response.is_none());
@@ -111,7 +111,7 @@ impl Found {
         }
     }
 
-    /// Reads all of them.
+    /// Reads all tasks of a target.
     pub(crate) async fn read(api: &Api, target: &Target) -> Result<Self, Error> {
         let reads = target.ids.iter().map(|id| api.info(id));
         let reads = stream::iter(reads).buffered(CALLS_AT_ONCE);
@@ -142,8 +142,8 @@ pub(crate) fn parse(name: &str) -> Option<(&str, u32)> {
     .then_some((base, parts))
 }
 
-/// In how many other parts than `parts`, up to `most`, tasks of this name exist. The last part is
-/// created first, so it tells.
+/// Returns the numbers of parts, other than `parts` and up to `most`, in which tasks of this name
+/// exist. The last part is created first, so its existence tells.
 pub(crate) async fn other_numbers_of_parts(
     api: &Api,
     name: &str,

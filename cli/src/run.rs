@@ -1,4 +1,4 @@
-//! `dtask run`: one task, or as many parts as the ids need.
+//! `dtask run`: creates one task, or as many parts as the ids need.
 
 use crate::api::TaskResponse;
 use crate::args::Run;
@@ -14,11 +14,11 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
-/// How many parts are sent at once. Each is 6 MB.
+/// The most parts that are sent at once. Each has up to 6 MB.
 const PARTS_AT_ONCE: usize = 4;
 const BAR: &str = "{wide_bar} {pos}/{len} parts {left}";
 
-/// Creates what is not there yet, and with --wait waits for it.
+/// Creates the tasks that do not exist yet, and waits for them with --wait.
 ///
 /// # Errors
 /// If the input is not valid, or a task of this name has other objects.
@@ -82,8 +82,8 @@ fn check(arguments: &Run) -> Result<(), Error> {
     Err(Error::Usage(errors.join("\n")))
 }
 
-/// A file that has changed so much that it has another number of parts would be created beside what
-/// was created before.
+/// Refuses ids that need another number of parts than an earlier run with the same name. Such ids
+/// have changed, and their tasks would be created in addition to the earlier ones.
 async fn refuse_other_parts(session: &Session, target: &Target) -> Result<(), Error> {
     let parts = u32::try_from(target.ids.len()).unwrap_or(u32::MAX);
     let last = target.ids.last().map(String::as_str).unwrap_or_default();
@@ -104,8 +104,9 @@ async fn refuse_other_parts(session: &Session, target: &Target) -> Result<(), Er
     )))
 }
 
-/// Creates the parts: the last one first, since it shows how many there are. If it existed, then
-/// those that exist: they show whether the ids have changed before anything is created.
+/// Creates the parts. The last one comes first, since it shows how many there are. If it existed,
+/// the other existing parts come next: they show whether the ids have changed before anything is
+/// created.
 async fn create(
     session: &Session,
     arguments: &Run,

@@ -1,4 +1,4 @@
-//! What a person sees while a command runs, on standard error: notes, and progress if it is a
+//! What a person sees on standard error while a command runs: notes, and progress if it is a
 //! terminal.
 
 use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
@@ -10,32 +10,32 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How often a bar moves though nothing has changed.
+/// How often a bar is redrawn even if nothing has changed.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often the same note is printed at most.
+/// The shortest time between two prints of the same note.
 const SAME_NOTE_EVERY: Duration = Duration::from_secs(30);
 
 /// Standard error. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Screen {
     bars: MultiProgress,
-    /// When notes that recur were last printed.
+    /// When each recurring note was last printed.
     noted: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl Screen {
-    /// Whether a person looks on.
+    /// Whether standard error is a terminal, so that a person can watch.
     pub(crate) fn is_terminal(&self) -> bool {
         std::io::stderr().is_terminal()
     }
 
-    /// Whether bars are drawn. Not every terminal can.
+    /// Whether bars are drawn. Not every terminal can show them.
     pub(crate) fn draws(&self) -> bool {
         !self.bars.is_hidden()
     }
 
-    /// Prints a note of something that lasts: once, and then now and then.
+    /// Prints a note about something that lasts: once, and again from time to time.
     pub(crate) fn note_now_and_then(&self, text: &str) {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let last = noted.get(text).map(Instant::elapsed);
@@ -53,8 +53,8 @@ impl Screen {
         });
     }
 
-    /// A bar in the style of `template`, as indicatif has it, and with `{rate}` and `{left}`: how
-    /// many a second, and for how long still.
+    /// A bar in the style of `template`, in indicatif's syntax with two more keys: `{rate}` is the
+    /// number per second, `{left}` the time that is left.
     pub(crate) fn bar(&self, total: u64, template: &str) -> ProgressBar {
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -62,7 +62,7 @@ impl Screen {
                 let _ = write!(out, "{:.0}/s", state.per_sec());
             })
             .with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
-                // While nothing moves nobody knows.
+                // While nothing moves, the time is not known.
                 if state.per_sec() > 0.0 {
                     let _ = write!(out, "{} left ", HumanDuration(state.eta()));
                 }
@@ -74,14 +74,14 @@ impl Screen {
         bar
     }
 
-    /// Takes all bars away.
+    /// Removes all bars.
     pub(crate) fn clear(&self) {
         let _ = self.bars.clear();
     }
 }
 
-/// A caller's or a store's text, without what would move a terminal's cursor or reorder its line.
-/// In JSON it stays the same text.
+/// A caller's or a store's text, safe for a terminal. Characters that would move the cursor or
+/// reorder the line are written as `\u…`, which in JSON is the same text.
 pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_safe) {
         return Cow::Borrowed(text);
@@ -96,12 +96,13 @@ pub(crate) fn safe(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
-/// The same for a text of several lines.
+/// The same as [`safe`] for a text of several lines.
 pub(crate) fn safe_lines(text: &str) -> String {
     text.split('\n').map(safe).collect::<Vec<_>>().join("\n")
 }
 
-/// Not a control character, and no mark of Unicode's bidirectional algorithm (UAX #9).
+/// Whether a character is neither a control character nor a mark of Unicode's bidirectional
+/// algorithm (UAX #9).
 fn is_safe(c: char) -> bool {
     !c.is_control()
         && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')

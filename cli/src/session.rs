@@ -1,4 +1,4 @@
-//! What all commands have in common while they run.
+//! What all commands share while they run.
 
 use crate::api::Api;
 use crate::args::{Connection, LOCAL_API};
@@ -11,18 +11,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct Session {
     pub(crate) api: Api,
     pub(crate) screen: Screen,
-    /// Output is for programs.
+    /// Whether output is for programs.
     pub(crate) json: bool,
-    /// The options that reach the same service again.
+    /// The options to reach the same service again.
     options: String,
     if_cut_short: Mutex<CutShort>,
 }
 
-/// What it means if a command is interrupted, or the service stays out of reach.
+/// What to do if a command is interrupted, or if the service stays out of reach.
 enum CutShort {
-    /// A person is told this: what has been done, and how to go on.
+    /// Print this text: what has been done, and how to go on.
     Told(String),
-    /// An interruption is the usual end of the command.
+    /// Nothing: an interruption is the usual end of the command.
     End,
 }
 
@@ -40,7 +40,7 @@ impl Session {
         })
     }
 
-    /// A command for a person to run: `verb`, which may have options, for the task `name`.
+    /// A command line for a person to run: `verb`, which may have options, for the task `name`.
     pub(crate) fn command(&self, verb: &str, name: &str) -> String {
         let end = if name.starts_with('-') { "-- " } else { "" };
         format!("dtask {}{verb} {end}{}", self.options, quoted(name))
@@ -51,12 +51,12 @@ impl Session {
         format!("dtask {}{verb}", self.options)
     }
 
-    /// What a person is told if the command is cut short from now on.
+    /// Sets the text to print if the command is cut short from now on.
     pub(crate) fn if_cut_short(&self, text: impl Into<String>) {
         self.set(CutShort::Told(text.into()));
     }
 
-    /// From now on an interruption is the command's usual end.
+    /// Makes an interruption the command's usual end from now on.
     pub(crate) fn ends_when_interrupted(&self) {
         self.set(CutShort::End);
     }
@@ -70,7 +70,7 @@ impl Session {
         state.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How an interrupted command ends.
+    /// The result of an interrupted command.
     pub(crate) fn interrupted(&self) -> Result<(), Error> {
         match &*self.state() {
             CutShort::Told(text) if text.is_empty() => Err(Error::Interrupted(
@@ -81,7 +81,7 @@ impl Session {
         }
     }
 
-    /// The error of a command, with what a person is told if it was cut short by it.
+    /// The error of a command, with the text to print if the error cut it short.
     pub(crate) fn explained(&self, error: Error) -> Error {
         let text = match &*self.state() {
             CutShort::Told(text) if !text.is_empty() => text.clone(),
@@ -93,7 +93,7 @@ impl Session {
             Error::Throttled(why) => Error::Throttled(told(why)),
             Error::Denied(why) => Error::Denied(told(why)),
             Error::Usage(why) => Error::Usage(told(why)),
-            // The service has said why it does not do this, and would say it again.
+            // The service has refused, and would refuse again.
             other @ (Error::Refused(_)
             | Error::Interrupted(_)
             | Error::File { .. }
@@ -102,7 +102,7 @@ impl Session {
     }
 }
 
-/// Each option with a space behind it.
+/// The options, each followed by a space.
 fn options(connection: &Connection) -> String {
     let api = (connection.api != LOCAL_API).then_some(&connection.api);
     let named = [

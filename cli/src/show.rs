@@ -1,4 +1,4 @@
-//! Tasks, as a person reads them.
+//! Tasks as text for people.
 
 use crate::api::{MAX_FAILURES, Progress, Task};
 use crate::error::Error;
@@ -15,9 +15,9 @@ use shared::task::TaskStatus;
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
-/// A table on a terminal that is narrower cuts its words.
+/// The fewest columns for a table. On a narrower terminal it would have to cut its words.
 const LEAST_COLUMNS: u16 = 60;
-/// Where names are in a table.
+/// The columns of a table that hold names.
 const TASK_COLUMN: usize = 1;
 const MODEL_COLUMN: usize = 2;
 const BOLD: &str = "\x1b[1m";
@@ -26,7 +26,7 @@ const PLAIN: &str = "\x1b[0m";
 /// Prints to standard output.
 ///
 /// # Errors
-/// If nobody reads it, or it cannot be written.
+/// If nobody reads the output, or it cannot be written.
 pub(crate) fn print(text: &str) -> Result<(), Error> {
     let mut out = anstream::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -34,10 +34,10 @@ pub(crate) fn print(text: &str) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// Prints lines of JSON, or of CSV. A terminal gets no marks that would reorder them.
+/// Prints lines of JSON or CSV. A terminal gets no marks that would reorder them.
 ///
 /// # Errors
-/// If nobody reads it, or it cannot be written.
+/// If nobody reads the output, or it cannot be written.
 pub(crate) fn print_lines(lines: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     if out.is_terminal() {
@@ -48,7 +48,7 @@ pub(crate) fn print_lines(lines: &str) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
-/// The same for what a command has done, which counts even if nobody reads of it.
+/// Prints what a command has done. It is no error if nobody reads the output.
 ///
 /// # Errors
 /// If it cannot be written.
@@ -154,7 +154,8 @@ pub(crate) fn statuses<'a>(tasks: impl Iterator<Item = &'a Task> + Clone) -> Str
     counts.collect::<Vec<_>>().join(", ")
 }
 
-/// The status of the whole: the one that is furthest from an end that nobody has to care about.
+/// The status of the whole: the first one, in the order below, that a part has. A part that has not
+/// ended comes first, then one that failed or was canceled.
 fn overall<'a>(tasks: impl Iterator<Item = &'a Task> + Clone) -> TaskStatus {
     let order = [
         TaskStatus::Processing,
@@ -192,7 +193,7 @@ fn objects(progress: &Progress) -> String {
 pub(crate) enum To {
     /// Standard output; the first page of a list has a header.
     Output {
-        /// Whether this one has.
+        /// Whether this table has one.
         header: bool,
     },
     /// Standard error.
@@ -207,7 +208,7 @@ pub(crate) fn table(tasks: &[Task], to: To) -> String {
     if matches!(to, To::Screen) {
         table.use_stderr();
     }
-    // A terminal whose size nobody has set has no columns.
+    // A terminal has no columns if its size was never set.
     if let Some(columns) = table.width().filter(|columns| *columns > 0) {
         if columns < LEAST_COLUMNS {
             return list(tasks, now);
@@ -216,7 +217,7 @@ pub(crate) fn table(tasks: &[Task], to: To) -> String {
     } else {
         table.set_content_arrangement(ContentArrangement::Disabled);
     }
-    // Colours that nobody wants are taken out when it is printed.
+    // If colours are not wanted, they are removed when the table is printed.
     table.enforce_styling();
     if !matches!(to, To::Output { header: false }) {
         table.set_header([
@@ -275,8 +276,8 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", HumanCount(count))
 }
 
-/// A word as a shell reads it. What a terminal must not get is written as bash and zsh read it in
-/// `$'…'`.
+/// A word in a form that a shell reads. Characters that a terminal must not get are escaped in
+/// `$'…'`, which bash and zsh understand.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {

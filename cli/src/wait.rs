@@ -1,4 +1,4 @@
-//! `dtask wait`: until all parts of a task have ended.
+//! `dtask wait`: waits until all parts of a task have ended.
 
 use crate::api::{Api, Progress, Task, TaskResponse};
 use crate::error::Error;
@@ -15,8 +15,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{interval, sleep};
 
-/// The first polls come quickly, since most tasks take less than a second; then the service says
-/// when.
+/// The pauses before the first polls. They are short, since most tasks take less than a second.
+/// After that the service says when to poll.
 const FIRST_POLLS: [Duration; 3] = [
     Duration::from_millis(50),
     Duration::from_millis(150),
@@ -24,11 +24,11 @@ const FIRST_POLLS: [Duration; 3] = [
 ];
 const USUAL_POLL: Duration = Duration::from_secs(1);
 const LONGEST_POLL: Duration = Duration::from_secs(60);
-/// How often progress is said where no bar can be drawn.
+/// How often progress is printed if no bar can be drawn.
 const SAID_EVERY: Duration = Duration::from_secs(30);
 const BAR: &str = "{wide_bar} {percent}% {rate} {left}{msg}";
 
-/// Waits, and prints how it ended.
+/// Waits, and prints how the task ended.
 ///
 /// # Errors
 /// If a task failed or was canceled, or does not exist.
@@ -37,7 +37,7 @@ pub(crate) async fn wait(session: &Session, name: &str) -> Result<(), Error> {
     wait_for(session, &target).await
 }
 
-/// The same for known tasks.
+/// Waits for the tasks of a known target.
 pub(crate) async fn wait_for(session: &Session, target: &Target) -> Result<(), Error> {
     session.if_cut_short(format!(
         "The task goes on. To wait for it again: {}",
@@ -124,14 +124,14 @@ async fn until_end(
             return Ok(Some(response));
         }
         let pause = first_polls.next().unwrap_or_else(|| {
-            // Apart from one another.
+            // Random, so that the parts are not polled together.
             poll_after(response.retry_after).mul_f64(fastrand::f64().mul_add(0.2, 1.0))
         });
         sleep(pause).await;
     }
 }
 
-/// When to ask again, if the service says when that is worth it.
+/// How long to wait before the next poll. `asked`: what the service says.
 fn poll_after(asked: Option<Duration>) -> Duration {
     asked.unwrap_or(USUAL_POLL).clamp(USUAL_POLL, LONGEST_POLL)
 }
@@ -159,12 +159,12 @@ impl Watch {
         self.bar.set_position(sum.total - sum.remaining);
         self.bar.set_message(words(&sum));
         if is_new {
-            // What was done before is no part of the rate.
+            // Objects that were done before do not count for the rate.
             self.bar.reset_eta();
         }
     }
 
-    /// Says the progress now and then, if no bar shows it.
+    /// Prints the progress from time to time, if no bar shows it.
     async fn say(&self, screen: &Screen) -> std::convert::Infallible {
         let mut ticks = interval(SAID_EVERY);
         let mut said = Progress::default();

@@ -1,4 +1,4 @@
-//! Times: as a person writes them, and as a person reads them.
+//! Times: parsed from the command line, and formatted for people.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, SecondsFormat, TimeDelta, Utc};
 use shared::clock::Clock;
@@ -6,11 +6,11 @@ use shared::clock::Clock;
 /// A time that was given on the command line.
 pub(crate) type Moment = DateTime<Utc>;
 
-/// Reads `2026-11-29T12:00:00Z`, `2026-11-29` (midnight UTC), or a duration such as `12h`, which is
-/// that long ago.
+/// Parses `2026-11-29T12:00:00Z`, `2026-11-29` (midnight UTC), or a duration such as `12h`, which
+/// means that long ago.
 ///
 /// # Errors
-/// Says what a time looks like.
+/// Says which forms a time can have.
 pub(crate) fn moment(text: &str) -> Result<Moment, String> {
     moment_at(text, Clock::System.now())
 }
@@ -30,7 +30,7 @@ fn moment_at(text: &str, now: Moment) -> Result<Moment, String> {
         })
 }
 
-/// As the API reads and shows it.
+/// A time in the form of the API.
 pub(crate) fn rfc3339(time: Moment) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }

@@ -1,7 +1,8 @@
-"""The HTTP half of a bridge: a store behind the store protocol (docs/store-protocol.md). It needs nothing but Python.
+"""The HTTP half of a bridge, which puts a store behind the store protocol (docs/store-protocol.md).
 
-A bridge is a `Store` and one call of `serve`, whose server takes one call at a time on each of its threads; put it behind TLS. Or it is a
-Lambda function that `function_url` makes, and AWS does the rest.
+It needs only Python. A bridge is a `Store` and one call of `serve`. The server of `serve` has a
+thread for each connection; put it behind TLS. Alternatively, `function_url` makes the handler of a
+Lambda function, and AWS runs the server.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import Any, Literal, Protocol
 
 Outcome = Literal["gone", "kept", "more", "unconfirmed"]
 
-# The time limit of a call to a store. No delete is begun that could end by it after `not_after`.
+# The time limit of a call to a store. No delete begins so late that it could end after `not_after`.
 STORE_SECONDS = 3
-# A request has at most 500 ids of 1,024 bytes, each byte of which may be written as six.
+# A request has at most 500 ids of 1,024 bytes, and JSON may write each byte as six.
 MAX_REQUEST = 8 * 1024 * 1024
 
 
@@ -34,29 +35,31 @@ class Throttled(Exception):
 
 @dataclass
 class Presence:
-    """Which ids are there, and why the store can never hold some of them, by their positions."""
+    """Which ids are there, and why the store can never hold some ids, by their positions."""
 
     present: list[bool]
     refused: dict[int, str] = field(default_factory=dict)
 
 
 class Store(Protocol):
-    """What a bridge does with its store."""
+    """The calls of a bridge to its store."""
 
     def present(self, index: str, ids: Sequence[str]) -> Presence:
-        """Which of these ids are there, by a current read."""
+        """Says which of these ids are there, by a current read."""
 
     def delete(self, index: str, ids: Sequence[str], begin: Callable[[], None]) -> list[Outcome]:
-        """Deletes these ids, and says of each what a current read finds afterwards. It calls `begin` just before the delete itself, which
-        fails if it is too late for one."""
+        """Deletes these ids, and says of each what a current read finds afterwards.
+
+        It calls `begin` just before the delete itself. `begin` fails if it is too late.
+        """
 
 
 def serve(store: Store, port: int, token: str | None = None, host: str = "127.0.0.1") -> None:
-    """Serves the protocol until the process ends. `token`: what `auth=bearer` must bring."""
+    """Serves the protocol until the process ends. `token`: the token that callers must send."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        # A response is sent at once, not its head and then its body, for which the kernel may wait.
+        # Sends a response at once: the kernel might delay a body that is sent after its head.
         wbufsize = -1
 
         def do_POST(self) -> None:
@@ -75,13 +78,16 @@ def serve(store: Store, port: int, token: str | None = None, host: str = "127.0.
             self.wfile.write(text)
 
         def log_message(self, *_: Any) -> None:
-            """Logs nothing: a path and a status say little."""
+            """Logs nothing, since a path and a status say little."""
 
     ThreadingHTTPServer((host, port), Handler).serve_forever()
 
 
 def function_url(store: Store, token: str | None = None) -> Callable[[dict[str, Any], object], dict[str, Any]]:
-    """A Lambda handler that serves the protocol behind a function URL ("Invoking Lambda function URLs", AWS Lambda Developer Guide)."""
+    """Makes a Lambda handler that serves the protocol behind a function URL.
+
+    See "Invoking Lambda function URLs" in the AWS Lambda Developer Guide.
+    """
 
     def handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         given = event.get("body") or ""
@@ -96,7 +102,7 @@ def function_url(store: Store, token: str | None = None) -> Callable[[dict[str, 
 
 
 def respond(store: Store, path: str, headers: Mapping[str, str], given: bytes, token: str | None) -> tuple[int, dict[str, Any]]:
-    """The status and the body of the response to a `POST`. The headers' names are in lower case."""
+    """Returns the status and the body for a `POST`. The headers' names are in lower case."""
     try:
         if token is not None:
             sent = headers.get("authorization", "").encode()
@@ -137,7 +143,7 @@ class Invalid(Exception):
 
 
 def read(given: bytes) -> tuple[str, list[str], datetime.datetime | None]:
-    """A request's index, ids, and the time after which a delete must not take effect."""
+    """Parses a request: index, ids, and the time after which a delete must not take effect."""
     try:
         request = json.loads(given)
         index, ids = request["index"], request["ids"]
@@ -153,7 +159,7 @@ def read(given: bytes) -> tuple[str, list[str], datetime.datetime | None]:
 
 
 def check_time(latest: datetime.datetime) -> None:
-    """Fails after the latest time at which a delete may begin."""
+    """Fails if the latest time at which a delete may begin has passed."""
     if datetime.datetime.now(datetime.timezone.utc) > latest:
         raise Invalid(503, "It is too late to begin this delete")
 
@@ -164,5 +170,5 @@ def problem(status: int, detail: str, kind: str = "about:blank") -> dict[str, An
 
 
 def content_type(status: int) -> str:
-    """What a response's body is."""
+    """The content type of a response with this status."""
     return "application/json" if status == 200 else "application/problem+json"

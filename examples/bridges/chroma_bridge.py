@@ -6,7 +6,8 @@
 
     VECTOR_STORES='{"*": "http://127.0.0.1:9100/chroma"}' cargo run
 
-Chroma's own count of what a delete removed is not used: it counts ids that were not there. The bridge looks before and after.
+The bridge does not use Chroma's own count of deleted records, which includes ids that were not
+there. Instead, it reads before and after a delete.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Chroma:
         if there:
             begin()
             collection.delete(ids=sorted(there))
-        # What is still there was kept, or somebody has put it there again.
+        # An id that is still there was kept, or somebody has inserted it again.
         kept = self.there(collection, sorted(there))
         return ["kept" if one in kept else "gone" for one in ids]
 
@@ -50,14 +51,17 @@ class Chroma:
         except RateLimitError:
             raise Throttled from None
         except (ChromaError, ValueError) as error:
-            # A name that no collection can have.
+            # No collection can have this name.
             if "name" in str(error).lower():
                 raise IndexMissing from None
             raise
 
     @staticmethod
     def there(collection: chromadb.Collection, ids: Sequence[str]) -> set[str]:
-        """Which of these ids have a record. Chroma takes no id twice, and no empty list."""
+        """Returns which of these ids have a record.
+
+        Chroma accepts neither repeated ids nor an empty list.
+        """
         distinct = list(dict.fromkeys(ids))
         return set(collection.get(ids=distinct, include=[])["ids"]) if distinct else set()
 

@@ -1,4 +1,6 @@
-"""A bridge as a Lambda function behind a function URL, here to Qdrant. AWS checks who calls it (`AuthType: AWS_IAM`).
+"""A bridge as a Lambda function behind a function URL, here to Qdrant.
+
+AWS checks who calls it (`AuthType: AWS_IAM`).
 
     # template.yaml of the function, for the SAM CLI; the folder has this file, bridge.py,
     # qdrant_bridge.py and qdrant-client
@@ -13,8 +15,9 @@
 
     VECTOR_STORES='{"*": "https://ID.lambda-url.REGION.on.aws/qdrant?auth=sigv4&service=lambda&region=REGION"}'
 
-Name the function's ARN in the parameter VectorStoreInvokeArns of the deletion service, so that its worker may call the URL. No delete
-is begun in the last three seconds before its `not_after`, and a call ends after nine seconds in any case.
+Add the function's ARN to the parameter VectorStoreInvokeArns of the deletion service, so that its
+worker may call the URL. No delete begins in the last three seconds before its `not_after`, and
+every call ends after nine seconds at most.
 """
 
 from __future__ import annotations

@@ -1,19 +1,23 @@
-"""A bridge to OpenSearch: an index is an index or an alias, an object id is a document's `_id` or, with --field, a field's value.
+"""A bridge to OpenSearch: the index is an index or an alias of OpenSearch.
+
+An object id is a document's `_id` or, with --field, a field's value.
 
     pip install opensearch-py
     python opensearch_bridge.py --port 9100 --url http://127.0.0.1:9200 --field object_id
 
     VECTOR_STORES='{"*": "http://127.0.0.1:9100/opensearch"}' cargo run
 
-With --field every document that has the value goes; map the field as `keyword`. OPENSEARCH_USER and OPENSEARCH_PASSWORD are sent to
-OpenSearch, if they are set.
+With --field, every document that has the value is deleted; map the field as `keyword`. If
+OPENSEARCH_USER and OPENSEARCH_PASSWORD are set, the bridge logs in to OpenSearch with them.
 
-A search sees only what was refreshed, and with segment replication the replicas lag behind. So each read refreshes the index and searches
-its primary shards, which needs OpenSearch 2.8 or newer. Searches by `_id` find a document with a routing value, and in each index of
-an alias; a get by `_id` finds neither.
+A search finds only documents that were refreshed, and with segment replication the replicas lag.
+So each read refreshes the index and searches its primary shards, which needs OpenSearch 2.8 or
+newer. Without --field, it searches by `_id`: a search also finds documents with a routing value,
+and covers every index of an alias. A get by `_id` does neither.
 
-The bridge was tried with an emulator, neither with a real OpenSearch nor with Amazon OpenSearch Service. OpenSearch Serverless has no
-refresh: there every call fails.
+The bridge was tried with an emulator. It was not tried with a real OpenSearch or with Amazon
+OpenSearch Service. It does not work with OpenSearch Serverless, which has no refresh: every call
+fails.
 """
 
 from __future__ import annotations
@@ -30,18 +34,18 @@ from opensearchpy.exceptions import TransportError
 
 from bridge import STORE_SECONDS, IndexMissing, Invalid, Outcome, Presence, Throttled, serve
 
-# Documents that are read and deleted at once. An object may have many.
+# The most documents that are read and deleted at once. An object may have many documents.
 PAGE = 1000
 # The most bytes of an `_id`, and of an object id.
 LONGEST_OF_OPENSEARCH, LONGEST = 512, 1024
 REFUSED = f"An id of an OpenSearch document has at most {LONGEST_OF_OPENSEARCH} bytes"
-# The name of one index or alias: not a pattern, a list, an exclusion, an expression of dates or an
-# index of another cluster.
+# The name of one index or alias. It is not a pattern, a list, an exclusion, a date math expression
+# or an index of another cluster.
 NAME = re.compile(r'(?![-_+])(?!\.+$)[^\\/*?"<>| ,#:]+')
 
 
 class OpenSearch:
-    """Indices of an OpenSearch."""
+    """The indices of an OpenSearch."""
 
     def __init__(self, client: opensearchpy.OpenSearch, field: str | None = None) -> None:
         self.client = client
@@ -66,15 +70,18 @@ class OpenSearch:
                 raise Throttled
             if max(statuses) >= 500:
                 raise RuntimeError(f"OpenSearch did not carry out every delete: {sorted(set(statuses))}")
-            # Whatever the other statuses say (409 where a document has changed): a current read
-            # decides.
+            # The other statuses do not matter (409 means that a document has changed), since a
+            # current read decides.
             there = self.there(index, ids)
         is_part = len(documents) == PAGE and 200 in statuses
-        # What is still there after all were tried was kept, or somebody has put it there again.
+        # If all documents were tried, an id that is still there was kept or inserted again.
         return [("more" if is_part else "kept") if one in there else "gone" for one in ids]
 
     def check(self, index: str) -> None:
-        """Fails if the name is not that of one index or alias, or if a search by the field does not find exactly the documents of an id."""
+        """Fails unless the name is that of one index or alias, and the field fits.
+
+        The field fits if a search by it finds exactly the documents of an id.
+        """
         if not NAME.fullmatch(index):
             raise IndexMissing
         if self.field is not None:
@@ -83,9 +90,9 @@ class OpenSearch:
                 raise Invalid(422, f"`{self.field}` is not a plain keyword field for values of {LONGEST} characters")
 
     def there(self, index: str, ids: Sequence[str]) -> set[str]:
-        """Which of these ids have a document."""
+        """Returns which of these ids have a document."""
         there = set[str]()
-        # A full page shows at least one more of them.
+        # Each full page has at least one id that was not known yet.
         for _ in ids:
             documents = self.page(index, [one for one in ids if one not in there])
             there.update(one for document in documents for one in self.ids_of(document))
@@ -94,7 +101,7 @@ class OpenSearch:
         return there
 
     def page(self, index: str, ids: Sequence[str]) -> list[dict[str, Any]]:
-        """Up to a page of the documents that have these ids, by a current read of all shards."""
+        """Returns up to a page of the documents of these ids, by a current read of all shards."""
         refreshed = self.client.indices.refresh(index=index)
         if refreshed["_shards"]["failed"]:
             raise RuntimeError(f"not every shard was refreshed: {refreshed['_shards']}")
@@ -121,8 +128,11 @@ class OpenSearch:
         return ids
 
     def delete_documents(self, documents: Sequence[dict[str, Any]]) -> list[int]:
-        """Deletes these documents as they were read, and returns a status of each. One that has changed since, or was inserted again, is
-        not deleted, however late the delete takes effect."""
+        """Deletes these documents as they were read, and returns the status of each.
+
+        A document that has changed since, or was inserted again, is not deleted, however late the
+        delete takes effect.
+        """
         deletes = []
         for document in documents:
             delete = {"_index": document["_index"], "_id": document["_id"]}
@@ -130,15 +140,15 @@ class OpenSearch:
             if "_routing" in document:
                 delete["routing"] = document["_routing"]
             deletes.append({"delete": delete})
-        # The first is OpenSearch's own limit for a shard to become available, the second that of
-        # the response.
+        # The first time limit is OpenSearch's own, for a shard to become available. The second one
+        # is for the response.
         done = self.client.bulk(body=deletes, timeout=f"{STORE_SECONDS}s", request_timeout=STORE_SECONDS)
         return [item["delete"]["status"] for item in done["items"]]
 
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """The client's errors as the protocol's. Any other is temporary."""
+    """Turns the client's errors into those of the protocol. Any other error is temporary."""
     try:
         yield
     except TransportError as error:
@@ -152,8 +162,11 @@ def translated() -> Iterator[None]:
 
 
 def holds_ids(mapping: dict[str, Any], field: str) -> bool:
-    """Whether a search by this field finds every document of an id, and no other. A text field finds others. A keyword that ignores
-    long values, as those of dynamic mappings do, does not find all."""
+    """Whether a search by this field finds every document of an id, and no other.
+
+    A text field also finds others. A keyword field that ignores long values, as dynamic mappings
+    make it, does not find all.
+    """
     for name in field.split("."):
         mapping = mapping.get("properties", mapping.get("fields", {})).get(name, {})
         if mapping.get("type") == "nested":
@@ -168,7 +181,10 @@ def holds_ids(mapping: dict[str, Any], field: str) -> bool:
 
 
 def connect(url: str, **options: Any) -> opensearchpy.OpenSearch:
-    """A client that sends nothing twice: a delete is repeated by the worker, after it has read the task again."""
+    """Returns a client that never retries.
+
+    The worker itself repeats a delete, after it has read the task again.
+    """
     return opensearchpy.OpenSearch(url, timeout=STORE_SECONDS, max_retries=0, **options)
 
 
@@ -179,7 +195,7 @@ def main() -> None:
     parser.add_argument("--field")
     options = parser.parse_args()
     user = os.environ.get("OPENSEARCH_USER")
-    # Amazon OpenSearch Service with IAM takes opensearchpy.Urllib3AWSV4SignerAuth(credentials,
+    # For Amazon OpenSearch Service with IAM, pass opensearchpy.Urllib3AWSV4SignerAuth(credentials,
     # region) here. This was not tried.
     client = connect(options.url, http_auth=(user, os.environ["OPENSEARCH_PASSWORD"]) if user else None)
     serve(OpenSearch(client, options.field), options.port, os.environ.get("VECTOR_STORE_TOKEN"))

@@ -1,12 +1,14 @@
-"""A bridge to Qdrant: an index is a collection, an object id is a point's id or, with --field, a field of its payload.
+"""A bridge to Qdrant: an index is a collection.
+
+An object id is a point's id or, with --field, the value of a field in its payload.
 
     pip install qdrant-client
     python qdrant_bridge.py --port 9100 --url http://127.0.0.1:6333 --field object_id
 
     VECTOR_STORES='{"*": "http://127.0.0.1:9100/qdrant"}' cargo run
 
-Without --field the ids are Qdrant's own, unsigned numbers and UUIDs, and all others are refused. With it every point that has the value
-goes; give the field a keyword index.
+Without --field, the ids are Qdrant's own, unsigned numbers and UUIDs, and all others are refused.
+With --field, every point that has the value is deleted; give the field a keyword index.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from bridge import STORE_SECONDS, IndexMissing, Outcome, Presence, Throttled, serve
 
-# Points read at once of those that have a value in their payload: an object may have many.
+# The most points that are read at once by the value of a field. An object may have many points.
 PAGE = 1000
 REFUSED = "Qdrant's ids are whole numbers from 0 to 2^64 - 1 in plain digits, and UUIDs in lower case with hyphens"
 
 
 class Qdrant:
-    """Collections of a Qdrant."""
+    """The collections of a Qdrant."""
 
     def __init__(self, client: QdrantClient, field: str | None = None) -> None:
         self.client = client
@@ -55,7 +57,7 @@ class Qdrant:
             self.client.delete(index, selector, wait=True)
         except ResourceExhaustedResponse:
             raise Throttled from None
-        # What is still there was kept, or somebody has put it there again.
+        # An id that is still there was kept, or somebody has inserted it again.
         kept = self.there(index, distinct)
         return ["kept" if one in kept else "gone" for one in ids]
 
@@ -66,13 +68,13 @@ class Qdrant:
         except ResourceExhaustedResponse:
             raise Throttled from None
         except UnexpectedResponse as error:
-            # A name that no collection can have.
+            # No collection can have this name.
             if error.status_code in (400, 422):
                 raise IndexMissing from None
             raise
 
     def there(self, index: str, ids: Sequence[str]) -> set[str]:
-        """Which of these ids have a point, by a read of all replicas."""
+        """Returns which of these ids have a point, by a read of all replicas."""
         if self.field is None:
             points = list({point for one in ids if (point := point_id(one)) is not None})
             everywhere = models.ReadConsistencyType.ALL
@@ -80,7 +82,7 @@ class Qdrant:
             return {str(record.id) for record in found}
         left, there = list(dict.fromkeys(ids)), set[str]()
         while left:
-            # Points of the values that were not found yet, until none has any.
+            # Read points of the values that were not found yet, until there are none.
             found, _ = self.client.scroll(
                 index,
                 scroll_filter=self.has(left),
@@ -102,7 +104,10 @@ class Qdrant:
 
 
 def point_id(text: str) -> int | str | None:
-    """A point's id, if the text is one as Qdrant itself writes it: so two texts never mean the same point."""
+    """Returns a point's id, if the text is in the form in which Qdrant itself writes it.
+
+    So two texts never mean the same point.
+    """
     if text.isascii() and text.isdigit():
         number = int(text)
         return number if str(number) == text and number < 2**64 else None

@@ -1,11 +1,14 @@
-"""Deletes objects with a client generated from `docs/openapi.yaml`, and prints what happened to each of them.
+"""Deletes objects with a client that is generated from `docs/openapi.yaml`.
+
+Prints what happened to each object.
 
     pip install openapi-python-client httpx attrs botocore
     openapi-python-client generate --path docs/openapi.yaml
     PYTHONPATH=deletion-tasks-client python examples/clients/delete_objects.py --api http://127.0.0.1:9000 embed-456 obj-1 obj-2
 
-A call to a deployed API is signed with the credentials that the AWS CLI would use. A call to this machine is not, unless `--region` is given.
-The exit status is 0 if the task is done, and 1 if it failed or was canceled, or if the service refused a call.
+Calls to a deployed API are signed with the credentials that the AWS CLI would use. Calls to this
+machine are signed only if `--region` is given. The exit status is 0 if the task is done, and 1 if
+it failed or was canceled, or if the service refused a call.
 """
 
 import argparse
@@ -27,8 +30,8 @@ from deletion_tasks_client.api.deletion_tasks import create_deletion_task, get_d
 from deletion_tasks_client.models import GetDeletionTaskOutcome, Item, Problem, RunRequest, Status, Task, TaskWithItems
 from deletion_tasks_client.types import UNSET, Response
 
-# Throttled, out of reach, and no response in time. The calls here may be repeated: a create has a
-# name, and the others change nothing.
+# Throttled, out of reach, and no response in time. It is safe to repeat the calls here: a create
+# names its task, and the others change nothing.
 BUSY = (429, 503, 504)
 TRIES = 10
 
@@ -49,7 +52,7 @@ class SigV4(httpx.Auth):
         self.credentials, self.region = credentials, region
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        # httpx writes a space as `+`. In a signature it is `%20`, and a `+` would be a plus sign.
+        # httpx writes a space as `+`. In a signature a space is `%20`, and `+` is a plus sign.
         request.url = request.url.copy_with(query=request.url.query.replace(b"+", b"%20"))
         signed = AWSRequest(request.method, str(request.url), data=request.content)
         SigV4Auth(self.credentials.get_frozen_credentials(), "execute-api", self.region).add_auth(signed)
@@ -58,7 +61,7 @@ class SigV4(httpx.Auth):
 
 
 class Refused(Exception):
-    """The service refused a call; `problem` says why."""
+    """The service refused a call. `problem` says why."""
 
     def __init__(self, problem: Problem) -> None:
         places = [f"{error.pointer or error.parameter}: {error.detail}" for error in problem.errors or []]
@@ -67,7 +70,7 @@ class Refused(Exception):
 
 
 def connect(api: str, region: str | None = None) -> Client:
-    """A client of the API at this URL. `region` signs the calls even if it is on this machine."""
+    """Returns a client of the API at this URL. With `region`, it always signs its calls."""
     signs = region is not None or not is_loopback(urllib.parse.urlsplit(api).hostname or "")
     return Client(api, timeout=httpx.Timeout(35), httpx_args={"auth": SigV4(region)} if signs else {})
 
@@ -80,7 +83,10 @@ def is_loopback(host: str) -> bool:
 
 
 def succeeded(call: Callable[[], Response[Problem | T]]) -> tuple[T, Response[Problem | T]]:
-    """Makes a call, and again while the service is busy. Returns the result, and the response with its headers. Raises `Refused`."""
+    """Makes a call, and repeats it while the service is busy.
+
+    Returns the result, and the response with its headers. Raises `Refused`.
+    """
     response = call()
     for _ in range(TRIES - 1):
         if response.status_code not in BUSY:
@@ -100,12 +106,12 @@ def retry_after(response: Response[T]) -> int:
 
 
 def create(client: Client, request: RunRequest) -> tuple[Task, Response[Problem | Task]]:
-    """Creates a task, which must have a name, or returns the one that already has it."""
+    """Creates a task, or returns the existing one with its id. The request must name the id."""
     return succeeded(functools.partial(create_deletion_task.sync_detailed, client=client, body=request))
 
 
 def wait(client: Client, task_id: str) -> TaskWithItems:
-    """Returns the task once it has ended. The service says when it is worth asking again."""
+    """Returns the task after it has ended. The service says how long to wait between reads."""
     while True:
         task, response = succeeded(functools.partial(get_deletion_task.sync_detailed, client=client, task_id=task_id))
         if task.status not in (Status.PENDING, Status.PROCESSING):
@@ -114,7 +120,7 @@ def wait(client: Client, task_id: str) -> TaskWithItems:
 
 
 def outcomes(client: Client, task_id: str, outcome: GetDeletionTaskOutcome) -> Iterator[list[Item]]:
-    """What happened to each object, page by page."""
+    """Yields what happened to each object, page by page."""
     info = functools.partial(get_deletion_task.sync_detailed, client=client, task_id=task_id, outcome=outcome)
     cursor: str | None = None
     while True:

@@ -22,24 +22,25 @@ const EXAMPLE: &str = r#"Example:
     curl 'http://127.0.0.1:9000/internal/deletion-tasks/info?task_id=delete-xyz'
 
   To inspect the embedded services with the AWS CLI or any SDK, export the three AWS_ENDPOINT_URL_… lines that it
-  prints. Credentials and a region are required; any values work:
+  prints. Credentials and a region are required, but any values work:
     export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1
     aws dynamodb scan --table-name deletion-tasks
     aws sqs get-queue-url --queue-name deletion-tasks-dlq --endpoint-url "$AWS_ENDPOINT_URL_SQS"
     aws s3vectors get-vectors --vector-bucket-name demo --index-name embed-456 --keys obj-1 obj-2 obj-3
 
-  Each change of a task's status is printed: in a terminal as a line to read, else as the JSON that EventBridge has.
+  Each change of a task's status is printed: in a terminal as a line of text, otherwise as the JSON of its
+  EventBridge event.
 
   Ctrl-C stops it. Logs go to standard error."#;
 
-/// Deletion Tasks on one machine: the API, the worker and the sweeper, with DynamoDB, SQS and S3
-/// Vectors embedded.
+/// Runs Deletion Tasks on one machine: the API, the worker and the sweeper, with embedded DynamoDB,
+/// SQS and S3 Vectors.
 ///
-/// No Docker, no Java, no AWS account. Everything listens on 127.0.0.1 only. State is kept in
-/// memory and lost at exit, unless --data keeps the tasks. To try it, the index `embed-456` holds
-/// obj-1 and obj-3 to obj-1000.
+/// It needs no Docker, no Java and no AWS account, and listens only on 127.0.0.1. State is in
+/// memory and lost at exit, unless --data keeps the tasks. For a first try, the index `embed-456`
+/// holds obj-1 and obj-3 to obj-1000.
 #[derive(Debug, Parser)]
-#[command(name = "deletion-tasks", version, after_long_help = EXAMPLE, after_help = "More and an example: --help")]
+#[command(name = "deletion-tasks", version, after_long_help = EXAMPLE, after_help = "For details and an example, use --help.")]
 pub struct Arguments {
     /// Port of the API; 0 picks a free one
     #[arg(long, value_name = "PORT", default_value_t = 9000)]
@@ -57,29 +58,29 @@ pub struct Arguments {
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     s3vectors_port: u16,
 
-    /// Accept this host name in a request's `Host` header too; may be repeated
+    /// Also accept this name in a request's `Host` header; may be repeated
     ///
     /// By default only 127.0.0.0/8, `[::1]` and localhost are accepted, so that no page of another
     /// origin can reach the runner through its own name. Containers and forwarded ports may need
-    /// one, such as host.docker.internal.
+    /// another name, such as host.docker.internal.
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
 
-    /// Enforce the real S3 Vectors rates in the embedded one
+    /// Enforce the rate limits of the real S3 Vectors in the embedded one
     ///
-    /// Each index accepts 2,500 vectors and 1,000 calls written a second, and 300 calls that read.
-    /// A call above these rates gets a 429.
+    /// Each index accepts 2,500 written vectors, 1,000 write calls and 300 read calls per second. A
+    /// call above these rates gets a 429.
     #[arg(long)]
     throttle: bool,
 
     /// Keep the tasks in this directory; by default they are in memory
     ///
-    /// The queue and the vectors are always in memory. At the next start the sweeper finds the
+    /// The queue and the vectors are always in memory. At the next start, the sweeper finds the
     /// unfinished tasks.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 
-    /// Print no event for each change of a task's status
+    /// Send and print no events for changes of a task's status
     #[arg(long)]
     no_events: bool,
 
@@ -92,7 +93,7 @@ pub struct Arguments {
     )]
     eventbridge: Option<String>,
 
-    /// The event bus, with --eventbridge
+    /// Event bus to use with --eventbridge
     #[arg(
         long,
         value_name = "NAME",
@@ -102,12 +103,12 @@ pub struct Arguments {
     )]
     event_bus: String,
 
-    /// Which vector store holds which model's objects
+    /// Vector stores by embedding model
     ///
-    /// A JSON object that maps patterns of model ids to store URLs. The first match in the order
-    /// written wins. `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database,
-    /// `https://` any store that speaks the store protocol. By default every model has the index of
-    /// its own name in the bucket `demo`: {"*": "s3vectors://demo/{embedding_model_id}"}
+    /// A JSON object that maps patterns of model ids to store URLs. The first match, in the order
+    /// written, wins. `s3vectors://` is the embedded S3 Vectors, `postgres://` your own database,
+    /// `https://` any store that speaks the store protocol. By default, the index of each model has
+    /// the model's name and is in the bucket `demo`: {"*": "s3vectors://demo/{embedding_model_id}"}
     #[arg(
         long,
         value_name = "JSON",
@@ -116,7 +117,7 @@ pub struct Arguments {
     )]
     vector_stores: Option<String>,
 
-    /// Password for a PostgreSQL store whose URL has none; prefer the variable
+    /// Password for a PostgreSQL store whose URL has none; prefer the environment variable
     #[arg(
         long,
         value_name = "PASSWORD",
@@ -125,7 +126,7 @@ pub struct Arguments {
     )]
     vector_store_password: Option<String>,
 
-    /// Token for a store at an https:// URL with auth=bearer; prefer the variable
+    /// Token for a store at an https:// URL with auth=bearer; prefer the environment variable
     #[arg(
         long,
         value_name = "TOKEN",
@@ -134,7 +135,7 @@ pub struct Arguments {
     )]
     vector_store_token: Option<String>,
 
-    /// Run no worker: leave the messages to one that runs elsewhere, such as under
+    /// Run no worker, and leave the messages to one that runs elsewhere, such as under
     /// `cargo lambda watch`
     #[arg(long)]
     no_worker: bool,
@@ -158,7 +159,7 @@ pub struct Arguments {
     )]
     retention_days: Option<String>,
 
-    /// When a task id is reused with another model or other objects, `return` the stored task or
+    /// If a task id is reused with another model or other objects, `return` the stored task or
     /// `reject` with 409 [default: return]
     #[arg(
         long,
@@ -168,7 +169,7 @@ pub struct Arguments {
     )]
     task_id_reuse: Option<String>,
 
-    /// Index partitions per status; never lower it for an existing --data directory [default: 4]
+    /// Index partitions per status; never reduce it for an existing --data directory [default: 4]
     #[arg(
         long,
         value_name = "NUMBER",
@@ -182,8 +183,8 @@ pub struct Arguments {
     log_level: Option<LogLevel>,
 }
 
-/// Reads the command line. If the program is to end there, prints the error or the requested help
-/// and returns the exit code.
+/// Reads the command line. If it is wrong or asks for help, prints the error or the help and
+/// returns the exit code.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, ExitCode> {
     Arguments::try_parse_from(arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -203,7 +204,7 @@ impl Arguments {
         self.log_level.unwrap_or_default()
     }
 
-    /// What to start. `print`: prints an event.
+    /// The options of the run. `print`: prints an event.
     pub fn options(self, print: impl Fn(&TaskEvent) + Send + Sync + 'static) -> Options {
         let events = match self.eventbridge.filter(|url| !url.trim().is_empty()) {
             _ if self.no_events => None,
@@ -271,7 +272,7 @@ fn log_level(text: &str) -> Result<LogLevel, &'static str> {
     }
 }
 
-/// clap's message on one line: the error, its tip, and where to read more.
+/// clap's message on one line: the error, its tip, and a pointer to the help.
 fn in_one_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let parts = text.lines().map(str::trim).filter(|line| {

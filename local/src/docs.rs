@@ -1,27 +1,27 @@
-//! Serves the OpenAPI document, as YAML and as a page to try it on: Swagger UI, whose files are
-//! part of the program. Only the one-machine runner has it; it is not deployed.
+//! Serves the OpenAPI document as YAML, and in Swagger UI, a page to try the API. Swagger UI's
+//! files are part of the program. Only the local runner serves this; it is not deployed.
 
 use lambda_http::http::{HeaderValue, Method, StatusCode, header};
 use lambda_http::{Body, Request, Response};
 use std::sync::Arc;
 use utoipa_swagger_ui::Config;
 
-/// The document, as it stands in the repository.
+/// The document, as in the repository.
 const DOCUMENT: &str = include_str!("../../docs/openapi.yaml");
 
-/// Where the page is. Its files are below.
+/// The path of the page. Its files are below it.
 pub(crate) const PAGE: &str = "/docs";
-/// Where the document is.
+/// The path of the document.
 const RAW: &str = "/docs/openapi.yaml";
 /// The paths that a person may open by following a link from anywhere.
 pub(crate) const PAGES: &[&str] = &[PAGE, RAW];
 
-/// Scripts, styles and calls only from and to this server. Swagger UI's style sheet has pictures
-/// within it.
+/// Allows scripts, styles and calls only from and to this server. Swagger UI's style sheet contains
+/// images as `data:` URLs.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
                       connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Responds to a request for the page, its files or the document; `None` for any other.
+/// Responds to a request for the page, its files or the document. `None` for any other request.
 pub(crate) fn respond(request: &Request) -> Option<Response<Body>> {
     let path = request.uri().path();
     let (kind, content) = match path {
@@ -62,15 +62,15 @@ fn vendored(path: &str) -> Option<Vec<u8>> {
     Some(file.bytes.into_owned())
 }
 
-/// The document for callers of this server. Without `servers` a call goes to where the document
-/// comes from, by whatever name or port that is; without `securitySchemes` no page asks for a
-/// signature, which nobody checks here.
+/// The document for callers of this server, without two parts. Without `servers`, calls go to the
+/// host and port from which the document was loaded. Without `securitySchemes`, no page asks for a
+/// signature, which this server does not check.
 fn document() -> String {
     let here = without(DOCUMENT, "\nservers:", "\npaths:");
     without(&here, "\n  securitySchemes:", "\n  headers:")
 }
 
-/// A text without its part from `start` up to `end`.
+/// A text without the part from `start` up to `end`.
 fn without(text: &str, start: &str, end: &str) -> String {
     match (text.find(start), text.find(end)) {
         (Some(from), Some(to)) => [text.get(..from), text.get(to..)]

@@ -1,4 +1,4 @@
-//! The errors of a start. Each text is one line that says what to change.
+//! The errors at the start. Each text is one line that says what to change.
 
 use shared::config::ConfigError;
 use std::error::Error;
@@ -19,7 +19,7 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Settings, such as `VECTOR_STORES`, are not valid: one line for each.
+    /// Settings, such as `VECTOR_STORES`, are not valid. The text has one line for each.
     #[error(transparent)]
     Settings(#[from] ConfigError),
     /// An embedded service could not be set up: an error of this program.
@@ -41,7 +41,7 @@ impl StartError {
         }
     }
 
-    /// For `map_err` on a call that sets up `service`.
+    /// Makes the error of a call that sets up `service`, for `map_err`.
     pub(crate) fn setup<E: Into<Box<dyn Error + Send + Sync>>>(
         service: &'static str,
     ) -> impl FnOnce(E) -> Self {

@@ -1,4 +1,4 @@
-//! Hands messages from SQS to the worker, as Lambda's event source mapping does.
+//! Passes messages from SQS to the worker, as Lambda's event source mapping does.
 //!
 //! It receives a batch, invokes the worker with it, and deletes the messages that the worker does
 //! not report as failed. Failed messages come back after their visibility timeout, and go to the
@@ -21,9 +21,9 @@ const LONG_POLL_SECONDS: i32 = 20;
 /// How long to wait after a failed receive: at first, and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How many times a delete is tried. A message that is not deleted comes back, and the worker then
-/// finds nothing to do.
+/// has nothing to do for it.
 const DELETE_TRIES: u32 = 3;
-/// How long invocations may still take when the runner stops.
+/// How long invocations may take after the runner is told to stop.
 const GRACE: Duration = web::GRACE;
 
 /// One queue, and how its messages reach the worker.
@@ -42,8 +42,8 @@ pub(crate) struct EventSource {
 }
 
 impl EventSource {
-    /// Invokes `worker` with each batch until `stop`. Invocations that do not finish within
-    /// [`GRACE`] are then killed.
+    /// Invokes `worker` with each batch until `stop`. After that, invocations that do not finish
+    /// within [`GRACE`] are killed.
     pub(crate) async fn run<W, F>(self, worker: W, stop: Stop)
     where
         W: Fn(SqsEvent, DateTime<Utc>) -> F + Clone + Send + 'static,
@@ -106,7 +106,8 @@ impl EventSource {
         F: Future<Output = SqsBatchResponse> + Send + 'static,
     {
         let deadline = self.clock.now() + self.worker_timeout;
-        // The task contains a panic of the worker; the set aborts the task with this future.
+        // The task contains a panic of the worker. If this future is dropped, the set aborts the
+        // task.
         let mut invocation = JoinSet::new();
         invocation.spawn(worker(self.event(&messages), deadline));
         let response = match timeout(self.worker_timeout, invocation.join_next()).await {
@@ -175,7 +176,7 @@ impl EventSource {
         }
     }
 
-    /// Tries once to delete these messages, and returns the handles that are not deleted.
+    /// Tries once to delete these messages, and returns the handles of those that were not deleted.
     async fn delete_once(&self, handles: Vec<String>) -> Vec<String> {
         let entries: Result<Vec<_>, _> = handles
             .iter()
@@ -208,8 +209,8 @@ impl EventSource {
     }
 }
 
-/// The messages to delete: none if the response names a message that is not in the batch, as in
-/// Lambda.
+/// The messages to delete. As in Lambda, there are none if the response names a message that is not
+/// in the batch.
 fn handled<'a>(messages: &'a [Message], response: &SqsBatchResponse) -> Vec<&'a Message> {
     let failures = response.batch_item_failures.iter();
     let failed: HashSet<&str> = failures

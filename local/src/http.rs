@@ -1,7 +1,7 @@
-//! The API over HTTP, in place of API Gateway and Lambda.
+//! The API over HTTP, instead of API Gateway and Lambda.
 //!
-//! It turns each request into the one that a function sees and runs the handler in its own task, so
-//! that a caller that hangs up does not stop it, as with Lambda.
+//! It turns each request into the one that a function sees, and runs the handler in its own task.
+//! As in Lambda, a caller that hangs up does not stop the handler.
 
 use crate::docs;
 use bytes::Bytes;
@@ -42,7 +42,7 @@ struct Work {
 }
 
 impl ApiServer {
-    /// Passes the requests that the guard lets in to `handler`.
+    /// Starts to serve. Requests that the guard accepts go to `handler`.
     pub(crate) fn start<H, F>(listener: TcpListener, guard: Guard, handler: H) -> io::Result<Self>
     where
         H: Fn(lambda_http::Request) -> F + Send + Sync + 'static,
@@ -67,8 +67,8 @@ impl ApiServer {
         self.server.address()
     }
 
-    /// Stops accepting requests and waits for the running ones, at most [`GRACE`], even if their
-    /// callers are gone.
+    /// Stops accepting requests and waits for the running ones, at most for [`GRACE`], even if
+    /// their callers are gone.
     pub(crate) async fn shutdown(mut self) {
         let finished = async {
             self.server.shutdown().await;

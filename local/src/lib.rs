@@ -2,17 +2,17 @@
 //! five endpoints behind an HTTP server, the worker behind the queue, and the sweeper on its
 //! schedule.
 //!
-//! Each listener is a server of the crate `web`, with its guard in front; that crate has the
-//! console at `/`, too.
+//! Each listener is a server of the crate `web`, behind its guard. That crate also serves the
+//! console at `/`.
 //!
 //! The handlers are the deployed ones. They reach the services through the AWS SDK and do not know
 //! that they run locally.
 //!
-//! | file | stands in for |
+//! | file | replaces |
 //! |---|---|
 //! | `http.rs` | API Gateway and the five functions |
 //! | `event_source.rs` | Lambda's event source mapping from SQS to the worker |
-//! | `stream_source.rs` | the one from the table's stream to the function that tells of changes |
+//! | `stream_source.rs` | Lambda's event source mapping from the table's stream to the function that sends events |
 //! | `schedule.rs` | EventBridge Scheduler |
 //! | `embedded/` | DynamoDB, SQS, S3 Vectors |
 //! | `docs.rs` | nothing: it serves the API's document, and Swagger UI to try it |

@@ -6,8 +6,8 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
-/// The most lines that wait to be written. Further lines are dropped, so that an unread log blocks
-/// nothing.
+/// The most lines that wait to be written. Further lines are dropped, so that a log that nobody
+/// reads blocks nothing.
 const MAX_WAITING_LINES: usize = 10_000;
 
 /// Writes logs to standard error from their own thread until the returned guard is dropped.

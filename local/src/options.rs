@@ -21,47 +21,48 @@ const VISIBILITY_FACTOR: u32 = 6;
 pub struct Options {
     /// Where to listen, on loopback.
     pub ports: Ports,
-    /// Host names that a request's `Host` may have besides those of loopback.
+    /// Host names that a request's `Host` may have in addition to those of loopback.
     pub allow_hosts: Vec<String>,
-    /// The directory that keeps the tasks; if absent, they are in memory.
+    /// The directory that keeps the tasks. If absent, they are in memory.
     pub data: Option<PathBuf>,
     /// How long one worker invocation may take.
     pub worker_timeout: Duration,
-    /// The most worker invocations at a time. With 0 nothing is received, and the caller runs the
-    /// worker itself.
+    /// The most worker invocations at a time. With 0, no message is received, and the caller runs
+    /// the worker.
     pub worker_concurrency: usize,
     /// The most messages in one invocation, 1 to 10.
     pub batch_size: u8,
-    /// The queue's visibility timeout in whole seconds, as SQS has it; if absent, six times
+    /// The queue's visibility timeout, in whole seconds as in SQS. If absent, it is six times
     /// `worker_timeout`.
     pub visibility_timeout: Option<Duration>,
     /// How many times a message is received before it goes to the dead-letter queue.
     pub max_receive_count: u32,
-    /// How often the sweeper runs. If absent it never runs, and the caller runs it itself.
+    /// How often the sweeper runs. If absent, it never runs, and the caller runs it.
     pub sweep_interval: Option<Duration>,
-    /// The clock of the handlers, and of the Time to Live of a DynamoDB in memory.
+    /// The clock of the handlers, and of Time to Live in a DynamoDB in memory.
     pub clock: Clock,
-    /// The size of a task's chunks: as deployed, unless a test needs large tasks with few objects.
+    /// The size of a task's chunks: as deployed, unless a test needs tasks of many chunks with few
+    /// objects.
     pub chunk_limits: ChunkLimits,
-    /// Settings by the names of their environment variables, such as `VECTOR_STORES`. The process's
-    /// environment is not read.
+    /// Settings by the names of their environment variables, such as `VECTOR_STORES`. The
+    /// environment of the process is not read.
     pub settings: Vec<(String, String)>,
-    /// Who is told of each change of a task's status. If absent the table has no stream.
+    /// Where the events of status changes go. If absent, the table has no stream.
     pub events: Option<Events>,
     /// Whether the embedded S3 Vectors throttles calls above the real service's rates.
     pub throttle: Throttle,
-    /// The HTTP client of the handlers' SDK clients, for tests that count or break calls on the
-    /// wire. The runner's own calls (setup, the event source) and [`crate::Running::clients`] do
-    /// not use it.
+    /// The HTTP client of the handlers' SDK clients, for tests that count calls or let them fail on
+    /// the wire. The runner's own calls (setup, the event source) and [`crate::Running::clients`]
+    /// do not use it.
     pub http_client: Option<SharedHttpClient>,
 }
 
-/// Who is told of each change of a task's status.
+/// Where the events of status changes go.
 #[derive(Clone)]
 pub enum Events {
-    /// This function, which must not block.
+    /// To this function, which must not block.
     Told(Arc<dyn Fn(&TaskEvent) + Send + Sync>),
-    /// An event bus of EventBridge.
+    /// To an event bus of EventBridge.
     Bus {
         /// The URL of EventBridge.
         endpoint: String,
@@ -79,13 +80,12 @@ impl fmt::Debug for Events {
     }
 }
 
-/// A switch, off at first. Its clones share their state, so it can be turned on while everything
-/// runs.
+/// A switch, off at first. Clones share their state, so it can be turned on while the service runs.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle(Arc<AtomicBool>);
 
 impl Throttle {
-    /// Turns it on or off.
+    /// Turns the switch on or off.
     pub fn turn(&self, on: bool) {
         self.0.store(on, Ordering::Relaxed);
     }

@@ -1,4 +1,4 @@
-//! What the program prints for the person, or the program, that started it. Logs are separate.
+//! What the program prints for the person or program that started it. Logs are separate.
 
 use crate::docs;
 use crate::running::{Running, url};
@@ -15,7 +15,7 @@ const PLAIN: &str = "\x1b[0m";
 /// The most events that wait to be printed.
 const MAX_WAITING_EVENTS: usize = 10_000;
 
-/// Prints where everything is, line by line: `API <url>`, `Console <url>`, `Docs <url>`, three
+/// Prints the addresses, one per line: `API <url>`, `Console <url>`, `Docs <url>`, three
 /// `AWS_ENDPOINT_URL_…=<url>`, a `curl` command, `Ready`.
 ///
 /// Ignores a closed standard output.
@@ -40,8 +40,9 @@ fn write_announcement(running: &Running, out: &mut impl Write) -> io::Result<()>
     out.flush()
 }
 
-/// What prints an event, until the guard is dropped. It writes from a thread of its own, so that an
-/// unread standard output blocks nothing; of more than `MAX_WAITING_EVENTS` the rest is dropped.
+/// Returns a function that prints an event, until the guard is dropped. It writes from a thread of
+/// its own, so that an unread standard output blocks nothing. If `MAX_WAITING_EVENTS` events
+/// wait, further ones are dropped.
 pub fn events() -> (impl Fn(&TaskEvent) + Send + Sync + 'static, WorkerGuard) {
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
@@ -59,7 +60,7 @@ pub fn events() -> (impl Fn(&TaskEvent) + Send + Sync + 'static, WorkerGuard) {
     (print, guard)
 }
 
-/// A line for a person.
+/// An event as a line of text for a person.
 fn to_read(event: &TaskEvent) -> String {
     let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
     let at = |pointer: &str| detail.pointer(pointer).unwrap_or(&Value::Null);
@@ -70,7 +71,7 @@ fn to_read(event: &TaskEvent) -> String {
     format!("{time}  {id}: {status}, {deleted} deleted, {failed} failed\n")
 }
 
-/// The event in JSON, as far as it does not depend on the account.
+/// An event in EventBridge's JSON, without the fields that depend on the account.
 fn as_eventbridge_has_it(event: &TaskEvent) -> String {
     let detail: Value = serde_json::from_str(&event.detail).unwrap_or_default();
     let time = event.time.to_rfc3339_opts(SecondsFormat::Secs, true);

@@ -36,23 +36,23 @@ use web::{GRACE, Guard, console, listen};
 pub const NAME: &str = "deletion-tasks";
 /// The sweeper's timeout, as deployed.
 const SWEEPER_TIMEOUT: Duration = Duration::from_secs(60);
-/// When the sweeper first runs on tasks of an earlier run.
+/// How soon the sweeper first runs if there may be tasks of an earlier run.
 const FIRST_SWEEP_OF_KEPT_TASKS: Duration = Duration::from_secs(1);
 
 /// The running service.
 #[derive(Debug)]
 pub struct Running {
-    /// Where the API listens.
+    /// The API's address.
     pub api: SocketAddr,
-    /// Where DynamoDB listens.
+    /// DynamoDB's address.
     pub dynamodb: SocketAddr,
-    /// Where SQS listens.
+    /// The address of SQS.
     pub sqs: SocketAddr,
-    /// Where S3 Vectors listens.
+    /// The address of S3 Vectors.
     pub s3vectors: SocketAddr,
-    /// The queue.
+    /// The URL of the queue.
     pub queue_url: String,
-    /// The dead-letter queue.
+    /// The URL of the dead-letter queue.
     pub dead_letter_queue_url: String,
     /// Clients of the embedded services. They never use [`Options::http_client`].
     pub clients: Clients,
@@ -62,12 +62,12 @@ pub struct Running {
     embedded: Embedded,
     stopper: Stopper,
     background: JoinSet<()>,
-    /// Stops the events, once nothing changes any more.
+    /// Stops the events, after everything that can change a task has stopped.
     events_stopper: Stopper,
     events: JoinSet<()>,
 }
 
-/// Clients of the embedded services, with the SDK's own retries and timeouts.
+/// Clients of the embedded services, with the SDK's default retries and timeouts.
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// DynamoDB.
@@ -78,7 +78,7 @@ pub struct Clients {
     pub s3vectors: aws_sdk_s3vectors::Client,
 }
 
-/// The deployed handlers, on the embedded services.
+/// The deployed handlers over the embedded services.
 #[derive(Clone)]
 pub struct Handlers {
     /// The tasks.
@@ -132,7 +132,7 @@ impl Settings {
 /// Starts everything. Everything stops when this fails or when the [`Running`] is dropped.
 ///
 /// # Errors
-/// Says in one line what to change, or in one line for each setting.
+/// The text says what to change: in one line, or in one line for each setting.
 pub async fn start(options: Options) -> Result<Running, StartError> {
     let mut settings = Settings::read(&options.settings)?;
     settings.store.chunk_limits = options.chunk_limits;
@@ -191,7 +191,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 impl Running {
     /// Stops everything within about three seconds. Running requests and invocations have one
     /// second to finish. An invocation that does not finish leaves its tasks as a killed worker
-    /// does.
+    /// would.
     pub async fn shutdown(mut self) {
         self.stopper.stop();
         let background = async { while self.background.join_next().await.is_some() {} };
@@ -208,7 +208,7 @@ impl Running {
     }
 }
 
-/// Serves the API, and beside it its document and the console.
+/// Serves the API, its document and the console.
 fn serve(listener: TcpListener, guard: Guard, handlers: &Handlers) -> io::Result<ApiServer> {
     let api = Arc::clone(&handlers.api);
     ApiServer::start(listener, guard, move |request| {
@@ -251,7 +251,7 @@ fn worker(
     )
 }
 
-/// Tells of each change of a task's status.
+/// Sends the events of status changes.
 async fn tell(stream: StreamSource, events: Events, clock: Clock, stop: Stop) {
     match events {
         Events::Told(tell) => {
@@ -320,7 +320,7 @@ impl Embedded {
         StreamSource::begin(&settings.store.table_name, dynamodb, client).await
     }
 
-    /// Clients that use `http_client`, or else each its own.
+    /// Clients that use `http_client`, or otherwise one of their own each.
     fn clients(&self, http_client: Option<SharedHttpClient>) -> Clients {
         let config = |address| aws::local_config(&url(address), http_client.clone());
         Clients {
@@ -364,7 +364,7 @@ impl Embedded {
     }
 }
 
-/// An address as the URL that the AWS SDK takes.
+/// An address as a URL for the AWS SDK.
 pub(crate) fn url(address: SocketAddr) -> String {
     format!("http://{address}")
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 use web::stop::Stop;
 
-/// Runs `job` after `first`, and again `interval` after each end, until `stop`, which drops a
-/// running job. A job that panics runs again the next time.
+/// Runs `job` after `first`, and again `interval` after each run has ended, until `stop`, which
+/// drops a running job. A job that panics runs again the next time.
 pub(crate) async fn every<J, F>(first: Duration, interval: Duration, stop: Stop, job: J)
 where
     J: Fn() -> F,
@@ -16,7 +16,7 @@ where
             () = stop.requested() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        // The task contains a panic of the job; the set aborts the task with this future.
+        // The task contains a panic of the job. If this future is dropped, the set aborts the task.
         let mut running = tokio::task::JoinSet::new();
         running.spawn(job());
         tokio::select! {

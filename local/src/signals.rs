@@ -15,7 +15,7 @@ pub struct Signals {
 
 #[cfg(unix)]
 impl Signals {
-    /// Catches them from now on.
+    /// Starts to catch these signals.
     ///
     /// # Errors
     /// If the system does not allow it.
@@ -40,7 +40,7 @@ impl Signals {
 
 #[cfg(not(unix))]
 impl Signals {
-    /// Catches them from now on.
+    /// Starts to catch these signals.
     ///
     /// # Errors
     /// If the system does not allow it.

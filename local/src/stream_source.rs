@@ -1,4 +1,4 @@
-//! Hands records of the table's stream to the function that tells of them, as Lambda's event source
+//! Passes records of the table's stream to the function that sends events, as Lambda's event source
 //! mapping does.
 
 use crate::error::StartError;
@@ -14,12 +14,12 @@ use web::stop::Stop;
 const SERVICE: &str = "DynamoDB stream";
 /// How often the stream is read.
 const POLL: Duration = Duration::from_millis(200);
-/// How long to wait after records that were not told, or a read that failed.
+/// How long to wait after a read that failed, or after records whose events were not sent.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The most records that are handed over at once.
+/// The most records that are passed at once.
 const MAX_RECORDS: i32 = 100;
 
-/// The table's stream, from now on.
+/// The table's stream, from the moment of its opening.
 #[derive(Debug)]
 pub(crate) struct StreamSource {
     client: Client,
@@ -29,7 +29,7 @@ pub(crate) struct StreamSource {
 }
 
 impl StreamSource {
-    /// Turns the table's stream on, unless it is, and begins at its end.
+    /// Turns the table's stream on if it is off, and begins at its end.
     pub(crate) async fn begin(
         table: &str,
         dynamodb: &aws_sdk_dynamodb::Client,
@@ -97,7 +97,7 @@ impl StreamSource {
         Ok(())
     }
 
-    /// Hands over each record until `stop`, and then what there still is.
+    /// Passes the records until `stop`, and then those that are left.
     pub(crate) async fn run<H, F>(mut self, handle: H, stop: Stop)
     where
         H: Fn(StreamEvent) -> F,
@@ -108,7 +108,7 @@ impl StreamSource {
             let is_last = timeout(wait, stop.requested()).await.is_ok();
             let handed = self.hand_over(&handle).await;
             wait = match handed {
-                // There may be more.
+                // There may be more records.
                 Ok(Handed::Some) => Duration::ZERO,
                 Ok(Handed::None) => POLL,
                 Ok(Handed::NotTold) => PAUSE,
@@ -123,7 +123,7 @@ impl StreamSource {
         }
     }
 
-    /// Hands over the next records.
+    /// Passes the next records.
     async fn hand_over<H, F>(
         &mut self,
         handle: &H,
@@ -162,11 +162,11 @@ impl StreamSource {
 
 /// What became of the next records.
 enum Handed {
-    /// There were none.
+    /// There were no records.
     None,
-    /// They were told.
+    /// Their events were sent.
     Some,
-    /// They were not all told, and are handed over again.
+    /// Some events were not sent, and those records are passed again.
     NotTold,
 }
 
@@ -194,7 +194,7 @@ fn number(record: &EventRecord) -> Option<String> {
     record.change.sequence_number.clone()
 }
 
-/// The record that Lambda would make of one of the stream.
+/// The record that Lambda would make from a record of the stream.
 fn record(read: Record) -> EventRecord {
     let mut record = EventRecord::default();
     record.event_id = read.event_id.unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The built runner as a process: held connections, unread logs, signals, requests from other
-//! origins.
+//! Tests of the built runner as a process: held connections, unread logs, signals, requests from
+//! other origins.
 #![cfg(unix)]
 #![allow(
     clippy::expect_used,
@@ -20,14 +20,14 @@ const LONG: Duration = Duration::from_secs(20);
 /// A runner and the addresses of its four listeners. Dropping this kills it.
 struct Runner {
     child: Child,
-    /// What it prints after that it is ready. Nobody reads it, unless a test does.
+    /// The lines that it prints after `Ready`. They stay unread unless a test reads them.
     said: Lines<BufReader<ChildStdout>>,
     api: SocketAddr,
     others: Vec<SocketAddr>,
 }
 
 impl Runner {
-    /// Starts it with these further arguments. Its log is a pipe that nobody reads.
+    /// Starts a runner with these additional arguments. Its log is a pipe that nobody reads.
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_deletion-tasks"))
             .args(["--port", "0"])
@@ -112,7 +112,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// How many files this process may open: on Linux its limit, elsewhere a small guess.
+/// How many files this process may open: its limit on Linux, a small guess elsewhere.
 fn may_open() -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits

@@ -1,13 +1,13 @@
 //! The AWS SDK clients, built once before the first request.
 //!
-//! `settings.rs` says where AWS is and who calls it, `http.rs` is the HTTP client under all SDK
-//! clients, `roots.rs` the certificates that it trusts. Every call has a time limit. The SDK may
-//! send a write again if it is guarded by a condition (each carries a token of its own). It never
-//! sends a delete from a vector store again, since the worker must read the task before a second
-//! delete.
+//! `settings.rs` holds the region, the endpoints and the credentials, `http.rs` is the HTTP client
+//! under all SDK clients, and `roots.rs` has the certificates that it trusts. Every call has a time
+//! limit. The SDK may send a write again if it is guarded by a condition (each carries a token of
+//! its own). It never sends a delete from a vector store again, since the worker must read the task
+//! before a second delete.
 //!
-//! The future of a call takes six kilobytes. So each is boxed where it is made: otherwise the
-//! futures of all callers contain it, and it is copied once for each of them.
+//! The future of a call takes six kilobytes, so each is boxed where it is made. Otherwise the
+//! futures of all callers would contain it, and it would be copied once for each of them.
 
 mod http;
 mod roots;
@@ -32,7 +32,7 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// The time limit of a call to a vector store, which is tried once.
+/// The time limit of a call to a vector store. The call is tried once.
 pub const VECTOR_CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time limit of a call to DynamoDB or SQS, with all its tries.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(8);
@@ -73,7 +73,7 @@ impl LoadServiceConfig for EndpointUrls {
 }
 
 /// A configuration for a service on this machine at `endpoint`, independent of the environment.
-/// `http_client`: for tests, one that observes the requests.
+/// `http_client`: one that observes the requests, for tests.
 pub fn local_config(endpoint: &str, http_client: Option<SharedHttpClient>) -> SdkConfig {
     let credentials = Credentials::new("local", "local", None, None, "local");
     SdkConfig::builder()
@@ -85,7 +85,7 @@ pub fn local_config(endpoint: &str, http_client: Option<SharedHttpClient>) -> Sd
         .build()
 }
 
-/// DynamoDB, with up to three tries.
+/// Makes a client of DynamoDB, with up to three tries.
 pub fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     let config = aws_sdk_dynamodb::config::Builder::from(config)
         .retry_config(RetryConfig::standard().with_max_attempts(3))
@@ -94,7 +94,7 @@ pub fn dynamodb_client(config: &SdkConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config)
 }
 
-/// SQS, with two tries. A message that is not sent is sent later by the sweeper.
+/// Makes a client of SQS, with two tries. The sweeper later sends a message that could not be sent.
 pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
     let config = aws_sdk_sqs::config::Builder::from(config)
         .retry_config(RetryConfig::standard().with_max_attempts(2))
@@ -103,7 +103,8 @@ pub fn sqs_client(config: &SdkConfig) -> aws_sdk_sqs::Client {
     aws_sdk_sqs::Client::from_conf(config)
 }
 
-/// EventBridge, with three tries. What was not told is told by the next invocation.
+/// Makes a client of EventBridge, with three tries. The next invocation sends the events that could
+/// not be sent.
 #[cfg(feature = "events")]
 pub fn eventbridge_client(config: &SdkConfig) -> aws_sdk_eventbridge::Client {
     let config = aws_sdk_eventbridge::config::Builder::from(config)
@@ -113,7 +114,7 @@ pub fn eventbridge_client(config: &SdkConfig) -> aws_sdk_eventbridge::Client {
     aws_sdk_eventbridge::Client::from_conf(config)
 }
 
-/// S3 Vectors, with one try. The worker decides about a second one.
+/// Makes a client of S3 Vectors, with one try. The worker decides about a second one.
 #[cfg(feature = "s3vectors")]
 pub fn s3vectors_client(config: &SdkConfig) -> aws_sdk_s3vectors::Client {
     let config = aws_sdk_s3vectors::config::Builder::from(config)
@@ -123,7 +124,8 @@ pub fn s3vectors_client(config: &SdkConfig) -> aws_sdk_s3vectors::Client {
     aws_sdk_s3vectors::Client::from_conf(config)
 }
 
-/// Secrets Manager in this region, with two tries, within the time limit for logging in to a store.
+/// Makes a client of Secrets Manager in this region, with two tries, within the time limit for
+/// logging in to a store.
 #[cfg(feature = "secrets-manager")]
 pub fn secretsmanager_client(config: &SdkConfig, region: Region) -> aws_sdk_secretsmanager::Client {
     let time = Duration::from_secs(4);
@@ -142,8 +144,8 @@ fn timeouts(operation: Duration, attempt: Duration) -> TimeoutConfig {
         .build()
 }
 
-/// What a log line says of a failed call: the service's error code, or what became of the call.
-/// Never the whole error, which may contain ARNs and parts of the request.
+/// What a log line says of a failed call: the service's error code, or what became of the call. It
+/// is never the whole error, which may contain ARNs and parts of the request.
 pub fn error_code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
     match error {
         SdkError::ConstructionFailure(_) => "not built",

@@ -1,8 +1,9 @@
-//! Who is told: an event for EventBridge for each change of a task's status.
+//! Events for EventBridge: one for each change of a task's status.
 //!
-//! The changes come from the table's stream, so nothing is told before it is durable, and nothing
-//! is written for it. A record is told at least once, in no order: Lambda hands a batch of records
-//! over again from the first one that was not told.
+//! The changes come from the table's stream. So an event is sent only after its change is durable,
+//! and needs no further write. Each event is sent at least once, and the order is not guaranteed.
+//! After a failure, Lambda hands over the batch again from the first record whose event was not
+//! sent.
 
 pub use aws_lambda_events::dynamodb::Event as StreamEvent;
 pub use aws_lambda_events::streams::DynamoDbEventResponse as StreamResponse;
@@ -29,17 +30,17 @@ pub const DETAIL_TYPE: &str = "Deletion Task Status Change";
 /// The most events of one call ("PutEvents", Amazon EventBridge API Reference).
 const MAX_ENTRIES: usize = 10;
 
-/// A change of a task's status, as it is told.
+/// The event of a change of a task's status.
 #[derive(Debug)]
 pub struct TaskEvent {
-    /// The event's `detail`: the task as `/info` shows it, without its objects, with
+    /// The event's `detail`: the task as `/info` shows it, without its objects, and with
     /// `previous_status` and `sequence`.
     pub detail: String,
     /// When the status changed, in whole seconds.
     pub time: DateTime<Utc>,
     /// The ARN of the table, which tells stacks apart.
     table: Option<String>,
-    /// The stream's number of the record that tells of it.
+    /// The sequence number of the change's record in the stream.
     record: Option<String>,
 }
 
@@ -52,9 +53,9 @@ struct Detail {
     sequence: u64,
 }
 
-/// The events of a batch of records of the table's stream. A record of anything else but a change
-/// of a task's status has none. One that is damaged is logged and left out: it would be no better
-/// the next time, and hold up all others.
+/// Returns the events of a batch of records of the table's stream. Only a change of a task's status
+/// has an event. A damaged record is logged and left out: it would fail again the next time, and
+/// delay all others.
 pub fn events_of(batch: StreamEvent) -> Vec<TaskEvent> {
     let records = batch.records.into_iter();
     let events = records.filter_map(|record| {
@@ -90,7 +91,7 @@ fn event_of(record: EventRecord) -> Result<Option<TaskEvent>, String> {
     }))
 }
 
-/// Tells an event bus of the changes in the table's stream.
+/// Sends the changes in the table's stream to an event bus.
 #[derive(Clone, Debug)]
 pub struct TaskEvents {
     bus: EventBus,
@@ -98,13 +99,13 @@ pub struct TaskEvents {
 }
 
 impl TaskEvents {
-    /// Tells `bus`.
+    /// Sends events to `bus`.
     pub fn new(bus: EventBus, clock: Clock) -> Self {
         Self { bus, clock }
     }
 
-    /// Tells of the changes in a batch of records. The response names the first record that was not
-    /// told, from which on Lambda hands the records over again.
+    /// Sends the events of a batch of records. The response names the first record whose event was
+    /// not sent. Lambda hands over the records again from there on.
     pub async fn handle(&self, batch: StreamEvent) -> StreamResponse {
         let began = self.clock.now();
         let mut line = EventsLine {
@@ -120,7 +121,7 @@ impl TaskEvents {
                     line.told += first;
                     line.cause = Some(ShortText::new(cause));
                     let mut failure = DynamoDbBatchItemFailure::default();
-                    // Without a number Lambda takes the whole batch for failed.
+                    // Without a number, Lambda treats the whole batch as failed.
                     failure.item_identifier =
                         events.get(first).and_then(|event| event.record.clone());
                     response.batch_item_failures.push(failure);
@@ -146,23 +147,24 @@ pub struct EventBus {
     name: String,
 }
 
-/// What a call did not tell.
+/// The failure of a call: the first event that was not sent, and why.
 struct NotTold {
-    /// The place of the first event that was not told.
+    /// The position of the first event that was not sent.
     first: usize,
     cause: String,
 }
 
 impl EventBus {
-    /// The bus of this name or ARN.
+    /// The bus with this name or ARN.
     pub fn new(client: Client, name: String) -> Self {
         Self { client, name }
     }
 
-    /// Checks that the bus exists. EventBridge takes events for one that does not, and loses them.
+    /// Checks that the bus exists. EventBridge accepts events for a bus that does not exist, and
+    /// loses them.
     ///
     /// # Errors
-    /// When there is no such bus, or nobody says.
+    /// When there is no such bus, or when that cannot be determined.
     pub async fn check(&self) -> Result<(), String> {
         let call = self.client.describe_event_bus().name(&self.name);
         let described = call.send().boxed().await;

@@ -1,8 +1,8 @@
 //! Messages in SQS.
 //!
-//! Each message says which group it belongs to: that of its embedding model. SQS then keeps the
-//! messages of a model that has many from delaying those of others ("Amazon SQS fair queues",
-//! Amazon SQS Developer Guide).
+//! The message group of a message is that of its embedding model. So SQS keeps a model with many
+//! messages from delaying the messages of others ("Amazon SQS fair queues", Amazon SQS Developer
+//! Guide).
 
 use crate::aws::error_code;
 use crate::task::{Message, ModelId};
@@ -22,11 +22,11 @@ use std::time::Duration;
 
 /// The most messages of one batch call ("Amazon SQS message quotas").
 pub const MAX_BATCH: usize = 10;
-/// Less than the longest that a message may stay invisible, 12 hours from its receive ("Amazon SQS
+/// The longest visibility timeout that is set. SQS allows 12 hours from the receive ("Amazon SQS
 /// visibility timeout").
 const MAX_VISIBILITY: Duration = Duration::from_secs(11 * 60 * 60);
 
-/// A call of the queue failed. A message was not sent, or not for certain.
+/// A failed call of the queue. A message may or may not have been sent.
 #[derive(Debug, thiserror::Error)]
 #[error("the call of SQS failed: {code}")]
 pub struct QueueError {
@@ -59,8 +59,8 @@ where
 }
 
 /// A client that is made when it is first needed. Making one takes as long as half of a function's
-/// start, since each client of the SDK parses the list of AWS's partitions again; the worker needs
-/// one for tasks of several chunks only.
+/// start, since each client of the SDK parses the list of AWS's partitions again. The worker needs
+/// one only for tasks of several chunks.
 type Lazy = LazyLock<Client, Box<dyn FnOnce() -> Client + Send>>;
 
 /// One SQS queue of [`Message`]s.
@@ -79,14 +79,14 @@ impl fmt::Debug for TaskQueue {
 }
 
 impl TaskQueue {
-    /// The queue at `url`, by a client that `client` makes when it is first needed.
+    /// The queue at `url`. `client` makes its client when it is first needed.
     pub fn new(client: impl FnOnce() -> Client + Send + 'static, url: String) -> Self {
         let client = Arc::new(LazyLock::new(Box::new(client) as Box<_>));
         Self { client, url }
     }
 
-    /// Makes the client, if there is none yet, while its caller waits for something else before it
-    /// sends.
+    /// Makes the client if there is none yet. Callers use it while they wait for something else
+    /// before they send.
     pub async fn prepare(&self) {
         LazyLock::force(&self.client);
     }
@@ -94,8 +94,8 @@ impl TaskQueue {
     /// Sends the message of a task for `model`.
     ///
     /// # Errors
-    /// When SQS does not take the message, or does not respond: then it may be on the queue
-    /// nevertheless.
+    /// When SQS rejects the message or does not respond. Without a response, the message may be on
+    /// the queue nevertheless.
     pub async fn send(&self, model: &ModelId, message: &Message) -> Result<(), QueueError> {
         let body = body_of(message)?;
         let sent = self
@@ -111,10 +111,10 @@ impl TaskQueue {
     }
 
     /// Sends up to [`MAX_BATCH`] messages in one call, each with its task's model, and returns how
-    /// many SQS took.
+    /// many SQS accepted.
     ///
     /// # Errors
-    /// When SQS does not respond. Some of them may be on the queue nevertheless.
+    /// When SQS does not respond. Some of the messages may be on the queue nevertheless.
     pub async fn send_batch(
         &self,
         messages: impl IntoIterator<Item = (&ModelId, &Message)>,
@@ -141,7 +141,7 @@ impl TaskQueue {
         Ok(sent.map(|response| response.successful.len())?)
     }
 
-    /// Has received messages come back after so long each, in whole seconds, and not after the
+    /// Makes received messages come back after the given times, in whole seconds, instead of the
     /// queue's visibility timeout. Takes up to [`MAX_BATCH`] receipt handles.
     ///
     /// # Errors
@@ -176,8 +176,9 @@ impl TaskQueue {
         }
     }
 
-    /// Sends a body that is no [`Message`] to the queue's dead-letter queue. The queue's own
-    /// redrive would take hundreds of receives, since it must not move a message that only waits.
+    /// Sends a body that is not a [`Message`] to the queue's dead-letter queue. The queue's own
+    /// redrive comes only after hundreds of receives, since it must not move a message that only
+    /// waits.
     ///
     /// # Errors
     /// When SQS does not respond, or the queue has no dead-letter queue.
@@ -208,15 +209,15 @@ impl TaskQueue {
     }
 }
 
-/// The group of a model's messages: a hash, so that no caller's text leaves, and since a group has
-/// fewer characters than a model id may have.
+/// The message group of a model. It is a hash, so that it contains no caller's text, and because a
+/// group may have fewer characters than a model id.
 fn group_of(model: &ModelId) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(model.as_str()))
 }
 
-/// The URL of the queue that a redrive policy names. It is in the same account and Region as the
-/// queue at `url` ("Using dead-letter queues in Amazon SQS", Amazon SQS Developer Guide), so only
-/// the name differs.
+/// The URL of the queue that a redrive policy names. That queue is in the same account and Region
+/// as the queue at `url` ("Using dead-letter queues in Amazon SQS", Amazon SQS Developer Guide), so
+/// only the name differs.
 fn dead_letter_url(url: &str, redrive_policy: &str) -> Option<String> {
     let policy: serde_json::Value = serde_json::from_str(redrive_policy).ok()?;
     let (_, name) = policy
@@ -227,14 +228,14 @@ fn dead_letter_url(url: &str, redrive_policy: &str) -> Option<String> {
     Some([account, "/", name].concat())
 }
 
-/// A message as JSON of ASCII characters. SQS refuses some of the others that a task id may have,
-/// such as U+FFFE ("SendMessage", Amazon SQS API Reference).
+/// A message as JSON of ASCII characters. SQS rejects some of the other characters that a task id
+/// may have, such as U+FFFE ("SendMessage", Amazon SQS API Reference).
 fn body_of(message: &Message) -> Result<String, QueueError> {
     let json = serde_json::to_string(message).map_err(QueueError::not_built)?;
     if json.is_ascii() {
         return Ok(json);
     }
-    // Outside its strings JSON is ASCII.
+    // Outside of strings, JSON is ASCII, so escaping the other characters keeps the meaning.
     let mut ascii = String::with_capacity(2 * json.len());
     for c in json.chars() {
         if c.is_ascii() {

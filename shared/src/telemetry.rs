@@ -1,12 +1,13 @@
-//! Logs and metrics: one line of JSON a request or message, which carries its metrics too.
+//! Logs and metrics: one line of JSON for each request or message, which also carries its metrics.
 //!
-//! `line.rs` is what a line is and how long it may be, `metrics.rs` what it counts, `text.rs` its
-//! texts of unknown length, `subscriber.rs` what writes it, `namespace.rs` where metrics go.
+//! `line.rs` defines a line and its greatest length, `metrics.rs` what it counts, `text.rs` its
+//! texts of unknown length. `subscriber.rs` writes lines, and `namespace.rs` names where metrics
+//! go.
 //!
-//! A kind of line is a struct that implements [`Line`]; [`log`] writes one. What it counts is in
-//! its [`Metrics`], by CloudWatch's embedded metric format. A line holds identifiers and numbers,
-//! never object ids, bodies or credentials. Rare errors that belong to no request or message are
-//! plain events of `tracing`; each is a line, too.
+//! A kind of line is a struct that implements [`Line`]; [`log`] writes one. What a line counts is
+//! in its [`Metrics`], in CloudWatch's embedded metric format. A line holds identifiers and
+//! numbers, never object ids, bodies or credentials. Rare errors that belong to no request or
+//! message are plain events of `tracing`; each is also a line.
 
 mod line;
 mod metrics;
@@ -67,17 +68,17 @@ pub struct TelemetryConfig {
     pub metrics: Option<MetricsNamespace>,
 }
 
-/// Logs JSON lines on standard output. Lambda passes them to CloudWatch Logs, which passes what
-/// they count to CloudWatch.
+/// Starts logging JSON lines to standard output. Lambda passes them to CloudWatch Logs, which
+/// passes their metrics to CloudWatch.
 pub fn init(config: TelemetryConfig) {
     let lines = lines(config, |line| {
-        // If this fails there is no place to report it.
+        // If this fails, there is no place to report it.
         let _ = std::io::stdout().lock().write_all(line.as_bytes());
     });
     let _ = tracing::subscriber::set_global_default(lines);
 }
 
-/// What writes lines: it hands each, with its line feed, to `write`.
+/// Returns the subscriber that writes lines. It hands each, with its line feed, to `write`.
 pub fn lines(
     config: TelemetryConfig,
     write: impl Fn(&str) + Send + Sync + 'static,
@@ -85,8 +86,8 @@ pub fn lines(
     Lines::new(config, write)
 }
 
-/// Writes a line through the current subscriber of `tracing`. For one that [`lines`] did not make,
-/// such as a log for people, the line is an event with its JSON as the message.
+/// Writes a line through the current subscriber of `tracing`. If [`lines`] did not make the
+/// subscriber, as with a log for people, the line is an event with its JSON as the message.
 pub fn log(level: Level, mut line: impl Line) {
     let is_written = dispatcher::get_default(|dispatch| {
         let lines = dispatch.downcast_ref::<Lines>();
@@ -95,7 +96,7 @@ pub fn log(level: Level, mut line: impl Line) {
     if is_written {
         return;
     }
-    // Not in the closure: while it runs, `tracing` may take no event.
+    // This is not in the closure: while that runs, `tracing` may accept no event.
     let json = || serde_json::to_string(&line).unwrap_or_default();
     match level {
         Level::ERROR => error!("{}", json()),

@@ -1,10 +1,10 @@
-//! The vector store port: say which of these ids exist; delete these ids, and say what became of
-//! each.
+//! The vector store port: check which of these ids exist; delete these ids, and report what became
+//! of each.
 //!
 //! `port.rs` is the port, `stores.rs` reads `VECTOR_STORES` and opens the store of a model.
-//! `pace.rs` and `turns.rs` keep to the rate limit of an index. Each folder, with the file of its
-//! name, is an adapter, chosen by the URL's scheme. It owns its service's limits, connections and
-//! timeouts, and sorts its errors by meaning.
+//! `pace.rs` and `turns.rs` keep to the rate limit of an index. Each folder, with the file of the
+//! same name, is an adapter, chosen by the URL's scheme. An adapter handles the limits, connections
+//! and timeouts of its service, and sorts the service's errors by meaning.
 
 mod pace;
 mod password;

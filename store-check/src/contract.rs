@@ -1,19 +1,19 @@
-//! The contract of every vector store: what must hold of it, a case each. A case panics where it
-//! does not.
+//! The contract of every vector store: one case for each rule. A case panics if its rule does not
+//! hold.
 
 use shared::vector::{AfterDelete, Presence, VectorError, VectorErrorKind, VectorStore};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A store over something real.
+/// A store with a real service behind it.
 #[allow(async_fn_in_trait, reason = "no case runs on several threads")]
 pub trait Fixture {
     /// The store. Its index exists, and is empty at first.
     fn store(&self) -> Arc<dyn VectorStore>;
     /// A store of the same kind whose index does not exist.
     fn missing(&self) -> Arc<dyn VectorStore>;
-    /// An id that the store can hold, another for each number.
+    /// An id that the store can hold, a different one for each number.
     fn id(&self, number: usize) -> String {
         format!("object-{number}")
     }
@@ -21,8 +21,8 @@ pub trait Fixture {
     fn can_hold(&self, _id: &str) -> bool {
         true
     }
-    /// Whether a delete of an id that the store cannot hold is an error. If not, the id is gone, as
-    /// it never was there.
+    /// Whether a delete of an id that the store cannot hold is an error. If not, the id is gone,
+    /// since it was never there.
     fn refuses_deletes(&self) -> bool {
         true
     }
@@ -32,48 +32,48 @@ pub trait Fixture {
     async fn seed(&self, ids: &[String]);
     /// The ids that are in the index.
     async fn left(&self) -> BTreeSet<String>;
-    /// Deletes so that the delete is to be carried out only after its time: after
+    /// Sends a delete that could be carried out only too late: after
     /// [`VECTOR_CALL_TIMEOUT`](shared::aws::VECTOR_CALL_TIMEOUT), or after the `not_after` that the
-    /// store is told.
+    /// store is sent.
     async fn delete_late(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError>;
 }
 
-/// Where a connection is cut.
+/// When a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// Before the delete is carried out.
     Before,
-    /// Once it has been carried out, before its response arrives.
+    /// After the delete has been carried out, and before its response arrives.
     After,
 }
 
-/// The means to break it.
+/// A fixture that can break the store.
 #[allow(async_fn_in_trait, reason = "no case runs on several threads")]
 pub trait Breakable: Fixture {
-    /// From now on the store denies access.
+    /// Makes the store deny access from now on.
     async fn deny(&self);
-    /// From now on the store throttles.
+    /// Makes the store throttle from now on.
     async fn throttle(&self);
-    /// The end of both.
+    /// Ends both.
     async fn heal(&self);
-    /// From now on the store acknowledges deletes of these and keeps them.
+    /// Makes the store acknowledge deletes of these ids and keep them from now on.
     async fn keep(&self, ids: &[&str]);
-    /// Deletes over a connection that is cut in the middle.
+    /// Deletes over a connection that is cut during the call.
     async fn delete_and_cut(&self, ids: &[&str], cut: Cut)
     -> Result<Vec<AfterDelete>, VectorError>;
 }
 
-/// The means to have objects go in parts.
+/// A fixture whose store can delete objects in parts.
 #[allow(async_fn_in_trait, reason = "no case runs on several threads")]
 pub trait InParts: Fixture {
-    /// From now on a first delete of these leaves a part of each, and a second one takes the rest,
-    /// which no current read shows yet.
+    /// From now on, a first delete of these ids leaves a part of each. A second delete removes the
+    /// rest, but no current read can confirm that yet.
     async fn go_in_parts(&self, ids: &[&str]);
 }
 
-/// Hands every case to the macro `$then`, by what a fixture must be able to do for it. Beside a
-/// case stands what somebody has to mend whose store does not keep it; beside one that cannot be
-/// provoked from outside a store, what it is about.
+/// Passes every case to the macro `$then`, grouped by what a fixture must be able to do for it. The
+/// text with a case says what to fix in a store that breaks it. If a case cannot be provoked from
+/// outside a store, its text says what it is about.
 #[macro_export]
 macro_rules! every_case {
     ($then:ident $(, $with:tt)*) => {
@@ -131,8 +131,9 @@ fn set(ids: &[String]) -> BTreeSet<String> {
     ids.iter().cloned().collect()
 }
 
-/// Deletes all ids, as the worker does: in calls of what the store takes, again after an error that
-/// may pass, and again what was deleted in part or is not confirmed yet.
+/// Deletes all ids, as the worker does. A call has at most as many ids as the store accepts. It is
+/// repeated after an error that may pass, and for ids that were deleted in part or are not
+/// confirmed yet.
 async fn delete_all(store: &dyn VectorStore, ids: &[&str]) {
     for batch in ids.chunks(store.max_delete()) {
         let mut batch = batch.to_vec();
@@ -168,7 +169,8 @@ async fn check(fixture: &impl Fixture, ids: &[&str]) -> Vec<bool> {
     shown(&*fixture.store(), ids).await
 }
 
-/// A store says of an id that it cannot hold it, when it reads and when it deletes.
+/// Checks that the store refuses an id that it cannot hold, both in an existence check and in a
+/// delete.
 async fn both_refuse(fixture: &impl Fixture, id: &str) {
     let store = fixture.store();
     let read = match store.present(&[id]).await {
@@ -196,7 +198,7 @@ async fn both_refuse(fixture: &impl Fixture, id: &str) {
     }
 }
 
-/// The kind of error that both calls end with.
+/// Returns the kind of error that both calls end with.
 async fn both_fail(store: &dyn VectorStore, id: &str) -> VectorErrorKind {
     let read = store.present(&[id]).await.unwrap_err();
     let delete = store.delete(&[id]).await.unwrap_err();
@@ -220,7 +222,7 @@ pub async fn it_tells_the_present_from_the_absent(fixture: &impl Fixture) {
 pub async fn it_deletes_what_is_listed_and_nothing_else(fixture: &impl Fixture) {
     let ids = numbered(fixture, 6);
     fixture.seed(&ids[..5]).await;
-    // One of them is not there, which does no harm.
+    // One of them is not in the index, which is allowed.
     let listed = [ids[1].as_str(), ids[5].as_str(), ids[3].as_str()];
     delete_all(&*fixture.store(), &listed).await;
     let rest = [ids[0].clone(), ids[2].clone(), ids[4].clone()];
@@ -266,7 +268,7 @@ pub async fn it_takes_the_longest_id_and_refuses_a_longer_one(fixture: &impl Fix
         both_refuse(fixture, &longer).await;
     }
     if !fixture.can_hold(&longer) && fixture.refuses_deletes() {
-        // Together with a good one nothing is done.
+        // Together with a valid id, nothing is done.
         let error = store.delete(&[&longest, &longer]).await.unwrap_err();
         assert_eq!(error.kind, VectorErrorKind::InvalidId);
     }
@@ -275,7 +277,7 @@ pub async fn it_takes_the_longest_id_and_refuses_a_longer_one(fixture: &impl Fix
     assert!(fixture.left().await.is_empty());
 }
 
-/// Ids that would mean something else if they were not taken as they are.
+/// Ids that would mean something else if they were not taken literally.
 pub const STRANGE: [&str; 24] = [
     "'",
     "\"",
@@ -295,7 +297,7 @@ pub const STRANGE: [&str; 24] = [
     " a",
     "a ",
     "a b",
-    // The same to the eye.
+    // These two look the same.
     "na\u{ef}ve",
     "nai\u{308}ve",
     "日本語",
@@ -317,7 +319,7 @@ pub async fn it_takes_any_text_that_it_can_hold_and_refuses_the_rest(fixture: &i
         .await;
     if !good.is_empty() {
         assert_eq!(shown(&*store, &good).await, vec![true; good.len()]);
-        // One by one: none of them means another.
+        // Delete them one by one: no id means another.
         for (number, id) in good.iter().enumerate() {
             delete_all(&*store, &[id]).await;
             let expected: Vec<_> = (0..good.len()).map(|other| other > number).collect();
@@ -369,7 +371,8 @@ pub async fn a_connection_that_is_cut_is_an_error_that_may_pass(fixture: &impl B
         }
         let error = fixture.delete_and_cut(&listed, cut).await.unwrap_err();
         assert!(may_pass(error.kind), "{cut:?}: {error:?}");
-        // Whatever became of it, an existence check shows it, and the next delete completes it.
+        // An existence check shows whether the delete was carried out, and the next delete
+        // completes it.
         let is_left = cut == Cut::Before;
         let present = check(fixture, &borrowed(&ids)).await;
         assert_eq!(present, [is_left, is_left, true], "{cut:?}");
@@ -383,7 +386,7 @@ pub async fn a_late_delete_takes_no_effect(fixture: &impl Fixture) {
     fixture.seed(&ids).await;
     let listed = [ids[0].as_str(), ids[1].as_str()];
     let late = fixture.delete_late(&listed).await;
-    // Somebody may have inserted them again since.
+    // None may be deleted, since somebody may have inserted them again.
     assert_eq!(fixture.left().await, set(&ids), "{late:?}");
     let error = late.unwrap_err();
     assert!(may_pass(error.kind), "{error:?}");
@@ -444,7 +447,7 @@ pub async fn what_goes_in_parts_is_more_then_unconfirmed_then_gone(fixture: &imp
     assert_eq!(shown(&*store, &listed).await, [false; 3]);
 }
 
-/// Which of `ids` a store shows as present. It can hold them all.
+/// Returns which of `ids` the store shows as present. It can hold all of them.
 pub async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
     let presence = store.present(ids).await.expect("the store responds");
     let shows = |presence| match presence {
@@ -455,8 +458,8 @@ pub async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
     presence.into_iter().map(shows).collect()
 }
 
-/// The ids that are kept, of those that a store is to delete. All others are gone, after further
-/// calls where it asks for them.
+/// Deletes `ids`, and returns those that the store keeps. All others are gone, after further calls
+/// if the store asks for them.
 pub async fn kept<'a>(store: &dyn VectorStore, ids: &[&'a str]) -> Vec<&'a str> {
     let (mut open, mut kept) = (ids.to_vec(), Vec::new());
     for _ in 0..100 {

@@ -1,5 +1,5 @@
-//! The contract of all vector stores, for the adapters' own tests and for the program
-//! `store-check`, which checks somebody's bridge.
+//! The contract of all vector stores. The adapters' own tests use it, and so does the program
+//! `store-check`, which checks a bridge.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -25,24 +25,24 @@ const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Runs the contract of all vector stores against a bridge, on a scratch index: it inserts objects
-/// into it and deletes them.
+/// Checks a store that speaks the store protocol against the contract of all vector stores. It
+/// inserts objects into a scratch index and deletes them.
 ///
-/// Prints what holds and what to mend. The exit status is 1 if anything does not hold. For
-/// auth=sigv4 and token_secret it takes AWS's usual variables, such as AWS_ACCESS_KEY_ID.
+/// Prints each case that holds, and for each one that does not, what to fix. For auth=sigv4 and
+/// token_secret, set the usual AWS variables, such as AWS_ACCESS_KEY_ID.
 #[derive(Debug, Parser)]
 #[command(name = "store-check", version)]
 struct Arguments {
-    /// The store's URL, as in VECTOR_STORES, with the scratch index:
+    /// URL of the store, as in VECTOR_STORES, with the scratch index:
     /// https://host/path?index=scratch
     url: String,
 
-    /// A shell command that inserts objects into the scratch index: one id a line on its standard
-    /// input
+    /// Shell command that inserts objects into the scratch index; it reads one id per line from
+    /// standard input
     #[arg(long, value_name = "COMMAND")]
     insert: String,
 
-    /// What ids look like
+    /// Form of the object ids
     #[arg(long, value_enum, default_value = "text")]
     ids: Ids,
 
@@ -68,7 +68,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    // A case that does not hold says so in the table.
+    // The table reports a case that does not hold, so the panic itself is not printed.
     std::panic::set_hook(Box::new(|_| {}));
     let mut out = anstream::stdout();
     let mut broken = 0;
@@ -111,7 +111,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// The store of the URL.
+/// Opens the store at the URL.
 fn open(arguments: &Arguments) -> Result<Stores, Vec<String>> {
     let mut other = Url::parse(&arguments.url)
         .map_err(|error| vec![format!("the URL cannot be read: {error}")])?;
@@ -151,7 +151,7 @@ fn open(arguments: &Arguments) -> Result<Stores, Vec<String>> {
     })
 }
 
-/// AWS as the environment has it, if the URL needs AWS.
+/// Reads the AWS settings from the environment, if the URL needs AWS.
 fn aws_config(url: &Url) -> Result<SdkConfig, Vec<String>> {
     let needs_aws = url
         .query_pairs()
@@ -169,7 +169,7 @@ fn aws_config(url: &Url) -> Result<SdkConfig, Vec<String>> {
     Ok(aws::config(settings))
 }
 
-/// What a panic said, or its beginning.
+/// The beginning of a panic's message.
 fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

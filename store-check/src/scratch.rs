@@ -1,4 +1,4 @@
-//! A scratch index behind somebody's bridge.
+//! A scratch index behind a bridge.
 
 use crate::contract::{Fixture, STRANGE};
 use clap::ValueEnum;
@@ -12,10 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use uuid::Uuid;
 
-/// The longest object id that the service takes.
+/// The most bytes of an object id that the service accepts.
 const LONGEST: usize = 1024;
 
-/// What ids look like.
+/// The form of object ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Ids {
     /// Any text
@@ -26,33 +26,34 @@ pub enum Ids {
     Number,
 }
 
-/// A bridge, in three ways.
+/// A bridge, opened in three ways.
 pub struct Stores {
     /// Its scratch index.
     pub index: VectorStores,
     /// An index that does not exist.
     pub missing: VectorStores,
-    /// The scratch index, by a clock that is slow: the time of each delete is over when it arrives.
+    /// The scratch index, with a clock that is slow: the `not_after` of each delete has passed when
+    /// it arrives.
     pub late: VectorStores,
 }
 
-/// The index, as one case sees it: its own objects.
+/// The index as one case sees it: only the case's own objects.
 pub struct Scratch {
     store: Arc<dyn VectorStore>,
     missing: Arc<dyn VectorStore>,
     late: Arc<dyn VectorStore>,
     insert: String,
     ids: Ids,
-    /// Part of each id, so that no case meets the objects of another.
+    /// A part of each id, so that no case sees the objects of another.
     mark: u64,
-    /// Of the strange ids, those that the store says it can hold.
+    /// The strange ids that the store says it can hold.
     holds: BTreeSet<String>,
     longest: usize,
     seeded: Mutex<BTreeSet<String>>,
 }
 
 impl Scratch {
-    /// The index, for a case of its own. `insert`: the shell command that inserts the ids on its
+    /// Prepares the index for one case. `insert`: the shell command that inserts the ids from its
     /// standard input.
     ///
     /// # Errors
@@ -114,8 +115,8 @@ impl Fixture for Scratch {
 
     fn can_hold(&self, id: &str) -> bool {
         match self.ids {
-            // The service takes no id that is longer than `LONGEST`, so a store that holds those
-            // may hold more.
+            // The service accepts no id longer than `LONGEST`, so a store that holds ids of that
+            // length may hold longer ones.
             Ids::Text => {
                 let is_short = self.longest == LONGEST || id.len() <= self.longest;
                 is_short && (!STRANGE.contains(&id) || self.holds.contains(id))

@@ -1,7 +1,10 @@
-// What the page shows is in the query of its address, so that a view can be sent to somebody, and
-// Back works.
+// The page's address. Its query says what the page shows, so that a view can be sent to somebody,
+// and Back works.
 
-/** The parameters of an address: which tasks, which task, which of its objects. */
+/**
+ * The parameters of an address: which tasks are listed, which task is shown, and which of its
+ * objects.
+ */
 const NAMES = ["status", "model", "since", "until", "task", "outcome"];
 
 /** @returns {Record<string, string>} the parameters that the address has */
@@ -10,7 +13,7 @@ export function read() {
   return Object.fromEntries(NAMES.map(name => [name, query.get(name)]).filter(([, value]) => value));
 }
 
-/** The address of a view: these parameters and no others. */
+/** The address of a view with only these parameters. */
 export function to(parameters) {
   const query = new URLSearchParams(NAMES.map(name => [name, parameters[name]]).filter(([, value]) => value));
   return query.size ? `/?${query}` : "/";
@@ -30,7 +33,7 @@ export function follow(listener) {
     shown = location.search;
     listener();
   };
-  // A fragment changes the address, and not the view.
+  // A fragment changes the address but not the view.
   addEventListener("popstate", () => location.search !== shown && onChange());
   document.addEventListener("click", event => {
     const link = event.target.closest("a[href]");

@@ -1,23 +1,30 @@
 // The calls of the API under this page's origin.
 
 const BASE = "/internal/deletion-tasks/";
-/** Longer than API Gateway takes to give up a call. */
+/** The time limit of a call, in milliseconds. API Gateway gives up earlier. */
 const TIMEOUT = 35_000;
 const TOKEN = "token";
-/** Milliseconds by which the server's clock must differ from the browser's to be believed: its header has whole seconds, and takes time. */
+/**
+ * The least difference between the server's clock and the browser's, in milliseconds, for which the
+ * server's is used. A smaller one may be an error of measurement: the header has whole seconds, and
+ * takes time to arrive.
+ */
 const MIN_DIFFERENCE = 5_000;
 
-/** Milliseconds that the server's clock is ahead of the browser's. */
+/** How far the server's clock is ahead of the browser's, in milliseconds. */
 let ahead = 0;
 
-/** The time of the server, as far as it is known: a browser's clock may be wrong, and the times of tasks are the server's. */
+/**
+ * The server's time, as far as it is known. A browser's clock may be wrong, and the times of tasks
+ * are the server's.
+ */
 export const serverNow = () => Date.now() + ahead;
 
-/** A call that did not succeed. `status` is 0 where no response came. */
+/** A call that did not succeed. `status` is 0 if no response came. */
 export class ApiError extends Error {
   /**
    * @param {number} status
-   * @param {string} detail what is wrong, for a person
+   * @param {string} detail what is wrong, as text for a person
    * @param {number | undefined} retryAfter milliseconds to wait, if the server said so
    */
   constructor(status, detail, retryAfter) {
@@ -59,14 +66,20 @@ export async function call(method, name, parameters, signal) {
   throw new ApiError(response.status, described(body) ?? `The server responded with status ${response.status}, and not as the API does`, retryAfter);
 }
 
-/** A problem's text, with its validation errors. It has no full stop at its end, as the API's own texts have none. */
+/**
+ * A problem's text, with its validation errors. Like the API's own texts, it has no full stop at
+ * its end.
+ */
 function described(problem) {
   if (typeof problem?.detail !== "string") return undefined;
   const errors = (problem.errors ?? []).map(error => `${error.parameter ?? error.pointer}: ${error.detail}`);
   return [problem.detail, ...errors].map(text => text.replace(/\.$/, "")).join(". ");
 }
 
-/** Keeps the token of an address that ends with `#token=…`, and takes it out of the address. Returns whether there was one. */
+/**
+ * Keeps the token of an address that ends with `#token=…`, and removes it from the address. Returns
+ * whether there was one.
+ */
 export function keepToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (!token) return false;

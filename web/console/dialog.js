@@ -6,7 +6,7 @@ import { isActive } from "./state.js";
 
 const $ = id => document.getElementById(id);
 
-/** What each action is called, when it is possible and what it will do. */
+/** The texts of each action, when it is possible and what it will do. */
 const ACTIONS = {
   restart: {
     title: "Restart this task?",
@@ -49,7 +49,8 @@ function cancelEffect({ progress: { deleted, failed, remaining } }) {
 }
 
 /**
- * Asks, and carries out what is confirmed. `onTask` gets each response about the task.
+ * Asks for confirmation, and then carries the action out. `onTask` gets each response about the
+ * task.
  *
  * @returns {Promise<boolean>} whether the task was changed
  */
@@ -71,7 +72,10 @@ export function ask(action, task, onTask) {
     setText(problem, `${text}.`);
   };
 
-  /** Makes the call. It names the attempt that the person has seen, so repeating it does no harm. Returns whether the task was changed. */
+  /**
+   * Makes the call. It names the attempt that the person has seen, so it is safe to repeat. Returns
+   * whether the task was changed.
+   */
   const carryOut = async () => {
     const wanted = { task_id: task.id, attempt: task.attempt, scope: scope() === "all" ? "all" : undefined };
     try {
@@ -87,7 +91,10 @@ export function ask(action, task, onTask) {
       return false;
     }
   };
-  /** While the call is under way the dialog stays: it could no longer be taken back, and its response is shown here. */
+  /**
+   * Keeps the dialog open while the call is in flight. The call can no longer be taken back, and
+   * its response is shown here.
+   */
   const setBusy = value => {
     isBusy = value;
     form.ariaBusy = String(value);
@@ -117,7 +124,7 @@ export function ask(action, task, onTask) {
       else render();
     };
     $("dialog-leave").onclick = () => dialog.close();
-    // A handler that returns false would cancel too.
+    // This must not return false, which would also cancel the event.
     dialog.oncancel = event => {
       if (isBusy) event.preventDefault();
     };

@@ -5,7 +5,7 @@ import { serverNow } from "./api.js";
 const SVG = "http://www.w3.org/2000/svg";
 const numbers = new Intl.NumberFormat("en");
 
-/** A whole number, with its thousands set apart. */
+/** A whole number, with its thousands separated. */
 export const count = number => numbers.format(number);
 
 /** `1 object`, `2 objects`. */
@@ -23,7 +23,7 @@ export function age(time) {
 /** A time of the API for a person. */
 export const absolute = time => time.replace("T", " ").replace("Z", " UTC");
 
-/** The time of day, where the person is. */
+/** The time of day in the person's time zone. */
 export const clock = date => date.toLocaleTimeString([], { hour12: false });
 
 /** What happened to a task's objects, in words. Outcomes without an object are left out. */
@@ -32,7 +32,7 @@ export function progressText({ total, deleted, failed, remaining }) {
   return `${parts.map(([name, number]) => `${count(number)} ${name}`).join(", ")} of ${count(total)}`;
 }
 
-/** An element with properties and children. Texts stay texts. */
+/** An element with properties and children. A text is never read as HTML. */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(properties)) {
@@ -43,12 +43,12 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-/** Changes an element's text only where it differs, so that a selection in it stays. */
+/** Changes an element's text only if it differs, so that a selection in it stays. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Takes the focus from an element that goes away, and gives it to `other` rather than to nothing. */
+/** Moves the focus from an element that goes away to `other`, so that it is not lost. */
 export function releaseFocus(node, other) {
   if (node.contains(document.activeElement)) other.focus({ preventScroll: true });
 }
@@ -68,7 +68,10 @@ export function setAge(node, time) {
   setText(node, age(time));
 }
 
-/** A bar of what is deleted, failed and remaining. The numbers stand beside it, so it is hidden from readers. */
+/**
+ * A bar of what is deleted, failed and remaining. The numbers are next to it, so it is hidden from
+ * screen readers.
+ */
 export function bar() {
   const svg = document.createElementNS(SVG, "svg");
   for (const [name, value] of Object.entries({ class: "progress", viewBox: "0 0 1000 10", preserveAspectRatio: "none", "aria-hidden": "true" })) {
@@ -84,8 +87,9 @@ export function bar() {
 }
 
 /**
- * Shows a task's progress in a bar. A single failure among thousands is still seen. In a task that is done, what failed was not in the
- * index or can never be, so it is no alarm.
+ * Shows a task's progress in a bar. A single failure among thousands is still visible. In a task
+ * that is done, the failed objects were not in the index or can never be there, so they are no
+ * reason for an alarm.
  */
 export function setBar(svg, { status, progress: { total, deleted, failed } }) {
   svg.classList.toggle("calm", status === "done");
@@ -98,7 +102,7 @@ export function setBar(svg, { status, progress: { total, deleted, failed } }) {
   failedRect.setAttribute("width", String(failedWidth));
 }
 
-/** A status or an outcome: its word, in its colour. */
+/** Shows a status or an outcome as a word in its colour. */
 export function setStatus(node, status) {
   if (node.textContent === status) return;
   node.className = `status ${status}`;
@@ -108,7 +112,9 @@ export function setStatus(node, status) {
 /** Whether a spreadsheet would take a text for a formula. */
 export const isFormula = text => /^[=+\-@\t\r\n]/.test(text);
 
-/** A line of CSV (RFC 4180). A text that a spreadsheet would take for a formula gets a `'` before it. */
+/**
+ * A line of CSV (RFC 4180). A text that a spreadsheet would take for a formula gets a `'` in front.
+ */
 export function csvLine(values) {
   const cells = values.map(value => {
     const text = isFormula(value) ? `'${value}` : value;

@@ -1,4 +1,4 @@
-// The list of tasks, newest first. It reads the newest ones again and again, and changes only what
+// The list of tasks, newest first. It reads the newest tasks again and again, and changes only what
 // differs.
 
 import * as address from "./address.js";
@@ -6,44 +6,52 @@ import { call } from "./api.js";
 import { bar, count, counted, element, progressText, releaseFocus, setAge, setBar, setStatus, setText } from "./format.js";
 import { STATUSES, byAge, isActive, merged } from "./state.js";
 
-/** Rows of a page. */
+/** The rows of a page. */
 const PAGE = 100;
-/** The most pages that are read at once. With a filter a page may be empty and still not be the last one. */
+/**
+ * The most pages that are read one after the other. With a filter, a page may be empty and still
+ * not be the last one.
+ */
 const MAX_PAGES = 10;
 /** Milliseconds between two reads of the newest tasks. */
 const POLL = 3_000;
-/** Milliseconds to the next read of a task, where the server does not say. */
+/** Milliseconds until the next read of a task, if the server does not say. */
 const REFRESH = 2_000;
-/** Milliseconds to the next read after the server has refused the filters. */
+/** Milliseconds until the next read after the server has refused the filters. */
 const REFUSED = 30_000;
 /**
- * Milliseconds after which every task created before another is sure to be listed with it: a list may lag, and tasks of one second are
- * in the order of their ids.
+ * Milliseconds after which a list is assumed to hold every task that was created before a listed
+ * one. A list may lag, and tasks of one second are in the order of their ids.
  */
 const SETTLED = 5_000;
-/** Reads of single tasks at once. */
+/** The most reads of single tasks at once. */
 const CONCURRENCY = 4;
 
 const $ = id => document.getElementById(id);
 
 export class List {
   #filters = {};
-  /** By id: the task, its row, when it was first read, when to read it again, and whether its row can be seen. */
+  /**
+   * The entries by id: the task, its row, when it was first read, when to read it again, and
+   * whether its row is visible.
+   */
   #entries = new Map();
-  /** The same entries as the rows stand. */
+  /** The same entries in the order of the rows. */
   #order = [];
   /** The same entries by their rows. */
   #byRow = new WeakMap();
-  /** Where the rows end; null at the last task, undefined before the first read. */
+  /**
+   * The cursor at the end of the rows: null after the last task, undefined before the first read.
+   */
   #cursor;
   #pollAt = 0;
-  /** When the newest tasks were read last, and the time of the newest one then. */
+  /** When the newest tasks were last read, and when the newest one of them was created. */
   #polled = { at: 0, newest: 0 };
   #isReadingMore = false;
   #moreFailed;
   #abort = new AbortController();
   #visible = new IntersectionObserver(changes => this.#see(changes));
-  /** Reads on before the last row is reached. */
+  /** Reads the next page before the last row is reached. */
   #nearEnd = new IntersectionObserver(seen => seen.at(-1).isIntersecting && !this.#moreFailed && this.#readMore(), { rootMargin: "800px" });
 
   constructor() {
@@ -55,7 +63,7 @@ export class List {
     setInterval(() => this.#order.forEach(entry => entry.isVisible && setAge(entry.parts.age, entry.task.created_at)), 1_000);
   }
 
-  /** Lists the tasks with these filters. With the same ones as before the rows stay. */
+  /** Lists the tasks with these filters. If they are the same as before, the rows stay. */
   show(filters) {
     const isSame = this.#cursor !== undefined && address.to(filters) === address.to(this.#filters);
     this.#pollAt = 0;
@@ -121,7 +129,9 @@ export class List {
     return (await call("GET", "list", { ...filters, limit: PAGE, cursor }, signal)).body;
   }
 
-  /** Reads the newest tasks, as many pages as it takes to meet one before which nothing can be new. */
+  /**
+   * Reads the newest tasks, page by page, until a page has a task behind which nothing can be new.
+   */
   async #readNewest(signal) {
     const at = Date.now();
     const tasks = [];
@@ -143,7 +153,8 @@ export class List {
     const last = tasks.at(-1);
     for (const entry of this.#order) {
       if (cursor && byAge(entry.task, last) > 0) break;
-      // A list may lag, so what it no longer has is read once by itself before its row goes.
+      // A list may lag, so a task that it no longer has is read by itself before its row is
+      // removed.
       if (!listed.has(entry.task.id)) entry.isMissing = true;
     }
     tasks.forEach(task => this.#take(task));
@@ -151,13 +162,13 @@ export class List {
     this.#render();
   }
 
-  /** Whether everything older than a task had been read when the newest tasks were read last. */
+  /** Whether everything older than a task had been read when the newest tasks were last read. */
   #isSettled(entry) {
     const { at, newest } = this.#polled;
     return entry !== undefined && (entry.since <= at - SETTLED || Date.parse(entry.task.created_at) < newest - SETTLED);
   }
 
-  /** Reads the tasks that move on and can be seen, and those that the list no longer has. */
+  /** Reads the visible tasks that have not ended, and those that the list no longer has. */
   async #refresh(signal) {
     const due = this.#order.filter(entry => needsReading(entry) && entry.due <= Date.now());
     const reader = async () => {
@@ -197,7 +208,7 @@ export class List {
     }
     this.#isReadingMore = false;
     this.#render();
-    // It tells of changes only, and the end may still be near.
+    // The observer reports only changes, and the end may still be near.
     this.#nearEnd.unobserve($("more"));
     this.#nearEnd.observe($("more"));
   }
@@ -273,7 +284,7 @@ export class List {
     setText($("list-end"), this.#end());
   }
 
-  /** What stands below the rows. */
+  /** The text below the rows. */
   #end() {
     const shown = this.#order.length;
     const isFiltered = address.to(this.#filters) !== "/";

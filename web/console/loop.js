@@ -1,11 +1,11 @@
-// Repeats the reads of a view while somebody can see it, and waits longer and longer while the
-// server fails.
+// Repeats the reads of a view while the page is visible, with growing pauses while the server
+// fails.
 
 import { ApiError } from "./api.js";
 
 /** The longest pause between two tries, in milliseconds. */
 const MAX_PAUSE = 30_000;
-/** Nothing is gained by asking at once again where the server refuses. */
+/** The statuses after which an early retry does not help, since the server refuses the request. */
 const REFUSED = new Set([400, 401, 403, 422]);
 
 export class Loop {
@@ -16,19 +16,25 @@ export class Loop {
   #since;
   #onState;
 
-  /** `onState` is called with `undefined` when reads succeed, and with the error and the time of the first one when they fail. */
+  /**
+   * `onState` is called with `undefined` if a round succeeds, and with the error and the time of
+   * the first failure if it fails.
+   */
   constructor(onState) {
     this.#onState = onState;
     document.addEventListener("visibilitychange", () => this.now());
   }
 
-  /** Repeats `round(signal)` in place of the last one. It returns the milliseconds until the next, or throws. */
+  /**
+   * Repeats `round(signal)` instead of the previous function. It returns the milliseconds until the
+   * next round, or throws.
+   */
   start(round) {
     this.#round = round;
     this.now();
   }
 
-  /** Begins a round at once, or none until somebody sees the page. */
+  /** Begins a round at once or, if the page is hidden, when it becomes visible. */
   now() {
     this.#pause();
     if (this.#round && !document.hidden) this.#run();
@@ -55,7 +61,7 @@ export class Loop {
       this.#since ??= new Date();
       const longest = REFUSED.has(error.status) ? MAX_PAUSE : Math.min(MAX_PAUSE, 1000 * 2 ** this.#failures);
       this.#failures += 1;
-      // Half of it at random, so that many pages do not come back at the same moment.
+      // Half of the pause is random, so that many pages do not come back at the same moment.
       pause = Math.max(error.retryAfter ?? 0, longest * (0.5 + Math.random() / 2));
       this.#onState({ error, since: this.#since });
     }

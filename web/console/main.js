@@ -1,4 +1,4 @@
-// The console: shows what its address says, and keeps it current.
+// The console: shows the view of its address, and keeps it current.
 
 import * as address from "./address.js";
 import { keepToken } from "./api.js";
@@ -19,7 +19,10 @@ const loop = new Loop(showConnection);
 /** Where the list was scrolled to, and which task was opened from it. */
 let left = { scroll: 0, task: undefined };
 
-/** Shows what the address says. `isFirst`: the page has just been opened, and keeps the browser's own focus. */
+/**
+ * Shows the view of the address. `isFirst`: the page has just been opened, so the focus stays where
+ * the browser has put it.
+ */
 function show(isFirst) {
   const parameters = address.read();
   const wasList = !$("list").hidden;
@@ -50,7 +53,7 @@ function show(isFirst) {
   }
 }
 
-/** Says that the server cannot be reached, or what it refuses. What was read before stays. */
+/** Says that the server cannot be reached or why it refuses. What was read before stays. */
 function showConnection(failure) {
   const { error, since } = failure ?? {};
   const connection = $("connection");
@@ -64,7 +67,7 @@ function showConnection(failure) {
   else setText(connection, `${error.message} (status ${error.status}, since ${clock(since)}); trying again.`);
 }
 
-/** Fills in the filters of the address. */
+/** Fills in the filters from the address. */
 function fill({ model, since, until }) {
   const { elements } = $("filter");
   elements.model.value = model ?? "";
@@ -73,14 +76,14 @@ function fill({ model, since, until }) {
   if (model || since || until) $("more-filters").open = true;
 }
 
-/** A time of the address as the input for it shows it: in the person's own time zone. */
+/** A time of the address in the form of its input: in the person's own time zone. */
 function local(time) {
   const date = new Date(time ?? "");
   if (Number.isNaN(date.valueOf())) return "";
   return new Date(date.valueOf() - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
-/** The time of an input as the address has it. */
+/** The time of an input in the form of the address. */
 const universal = value => (value ? new Date(value).toISOString().replace(/\.\d+/, "") : "");
 
 $("filter").addEventListener("submit", event => {

@@ -5,17 +5,17 @@ import { call } from "./api.js";
 import { count, counted, csvLine, element, isFormula, setHidden, setText } from "./format.js";
 
 const OUTCOMES = ["all", "deleted", "failed", "remaining"];
-/** The most empty pages that are passed over. */
+/** The most empty pages that are skipped. */
 const MAX_EMPTY = 20;
 /** The most tries of one page of a download while the server is busy or cannot be reached. */
 const MAX_TRIES = 6;
 
 const $ = id => document.getElementById(id);
 
-/** How many objects of a task have an outcome. */
+/** How many objects of a task have this outcome. */
 const number = ({ progress }, outcome) => (outcome === "all" ? progress.total : progress[outcome]);
 
-/** The next page of objects, together with the task as it was then. */
+/** Reads the next page of objects, together with the task as it was then. */
 async function page(id, outcome, cursor, signal) {
   let body;
   for (let pages = 0; pages < MAX_EMPTY; pages += 1) {
@@ -26,7 +26,10 @@ async function page(id, outcome, cursor, signal) {
   return body;
 }
 
-/** Reads a page of a download. It waits for a busy server as long as that says, so that a long file does not end with one refusal. */
+/**
+ * Reads a page of a download. If the server is busy, it waits as long as the server says, so that
+ * one refusal does not end a long download.
+ */
 async function patientPage(id, outcome, cursor, signal) {
   for (let tries = 1; ; tries += 1) {
     try {
@@ -45,11 +48,13 @@ async function patientPage(id, outcome, cursor, signal) {
 export class Objects {
   #task;
   #outcome;
-  /** Where each page up to the one shown begins: its cursor, and the place of its first object. */
+  /**
+   * Where each page up to the shown one begins: its cursor, and the position of its first object.
+   */
   #pages = [];
   #next = null;
   #items = [];
-  /** What the task was when its objects were read; undefined if they were not. */
+  /** The state of the task when its objects were read; undefined if they were not. */
   #readAt;
   #isReading = false;
   /** Why the last read failed. */
@@ -74,7 +79,7 @@ export class Objects {
     $("download-stop").addEventListener("click", () => this.#download.abort());
   }
 
-  /** Forgets everything: another task is shown, or none. */
+  /** Forgets everything, since another task is shown or none. */
   leave() {
     this.#download?.abort();
     this.#task = undefined;
@@ -93,7 +98,10 @@ export class Objects {
     $("items").replaceChildren();
   }
 
-  /** Shows a task's objects. `parameters` are those of the address; without an outcome the failures come first, if there are any. */
+  /**
+   * Shows a task's objects. `parameters` are those of the address. Without an outcome among them,
+   * the failures are shown first, if there are any.
+   */
   show(task, parameters) {
     const given = OUTCOMES.find(one => one === parameters.outcome);
     const outcome = given ?? this.#outcome ?? (task.progress.failed > 0 ? "failed" : "all");
@@ -112,12 +120,12 @@ export class Objects {
     this.#render();
   }
 
-  /** Whether what is shown is not what the task is now. */
+  /** Whether the task has changed since the shown objects were read. */
   #isStale() {
     return !this.#isReading && this.#readAt !== state(this.#task);
   }
 
-  /** Whether nobody loses anything when the first page is read again. */
+  /** Whether the first page can be read again without disturbing the person. */
   #canReadAgain() {
     const isMoving = this.#task.status === "processing" && !this.#problem;
     return !isMoving && this.#pages.length < 2 && !$("items").contains(getSelection().anchorNode);
@@ -220,13 +228,13 @@ export class Objects {
   }
 }
 
-/** Changes with everything that moves an object from one outcome to another. */
+/** A text that changes whenever an object moves from one outcome to another. */
 const state = ({ attempt, progress: { deleted, failed } }) => [attempt, deleted, failed].join();
 
 const csvItem = ({ object_id, outcome, detail }) => csvLine([object_id, outcome, detail ?? ""]);
 const jsonItem = ({ object_id, outcome, detail }) => `${JSON.stringify({ object_id, outcome, detail })}\n`;
 
-/** An id as a part of a file's name on every system. */
+/** An id in a form that can be part of a file's name on every system. */
 const fileName = id => id.replaceAll(/[^A-Za-z0-9._-]+/g, "_").slice(0, 80);
 
 function showDownload(written, total) {

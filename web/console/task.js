@@ -7,11 +7,11 @@ import { absolute, age, bar, count, element, progressText, setAge, setBar, setHi
 import { Objects } from "./objects.js";
 import { isActive, merged } from "./state.js";
 
-/** Milliseconds to the next read of a task that has ended: somebody else may restart it. */
+/** Milliseconds until the next read of a task that has ended. Somebody else may restart it. */
 const ENDED = 10_000;
-/** The same of one that has not, where the server does not say. */
+/** Milliseconds until the next read of a task that has not ended, if the server does not say. */
 const ACTIVE = 2_000;
-/** What is shown of a task besides its progress, and its label. */
+/** The fields that are shown of a task in addition to its progress, with their labels. */
 const FIELDS = {
   detail: "Why it failed",
   reason: "Reason",
@@ -37,7 +37,10 @@ export class TaskView {
   #progress = element("span");
   #fields = {};
 
-  /** `onTask` gets each response about a task; `announce` speaks to people who do not see the page; `readNow` begins a round. */
+  /**
+   * `onTask` gets each response about a task; `announce` tells screen readers of a change;
+   * `readNow` begins a round.
+   */
   constructor(onTask, announce, readNow) {
     this.#onTask = onTask;
     this.#announce = announce;
@@ -53,7 +56,7 @@ export class TaskView {
     setInterval(() => this.#task && this.#setTimes(), 1_000);
   }
 
-  /** Shows the task that the address names; `known` is what the list knows of it. */
+  /** Shows the task that the address names. `known` is what the list knows of it. */
   show(parameters, known) {
     if (parameters.task !== this.#parameters.task) {
       this.leave();
@@ -132,7 +135,7 @@ export class TaskView {
     const { id } = this.#task;
     let problem = "";
     try {
-      // The dialog's numbers are those of this moment.
+      // The dialog shows the current numbers.
       this.#take((await call("GET", "info", { task_id: id })).body);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -1,8 +1,8 @@
-//! The console: a page that shows the tasks, restarts and cancels them. It needs nothing but the
-//! API under its own origin.
+//! The console: a page that shows the tasks, restarts and cancels them. It needs only the API under
+//! its own origin.
 //!
-//! Its files are in `web/console/`, as the browser gets them: no build step, nothing from another
-//! host.
+//! Its files are in `web/console/`. They are served unchanged: there is no build step, and nothing
+//! comes from another host.
 
 use hyper::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
@@ -10,12 +10,12 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response};
 
-/// Where the page is. A person may open it by following a link from anywhere: it shows nothing to
-/// the page with the link.
+/// The path of the page. A person may open it by following a link from anywhere, since the page
+/// with the link sees nothing of it.
 pub const PAGE: &str = "/";
 
-/// Allows the page's own files and calls to its own origin. No text becomes HTML or a script, even
-/// by a mistake of the page's scripts.
+/// Allows only the page's own files and calls to its own origin. No text becomes HTML or a script,
+/// even if the page's scripts have a mistake.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'; trusted-types 'none'";
@@ -48,7 +48,7 @@ const FILES: &[(&str, &str, &[u8])] = files![
     "/console/task.js" SCRIPT "task.js",
 ];
 
-/// Responds to a GET or HEAD of one of the console's files; `None` to any other request.
+/// Responds to a GET or HEAD of one of the console's files. `None` for any other request.
 pub fn respond<B>(request: &Request<B>) -> Option<Response<&'static [u8]>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return None;

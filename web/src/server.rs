@@ -1,8 +1,8 @@
-//! Serves HTTP/1 on loopback to this machine's own programs and pages, with bounded times and a
+//! An HTTP/1 server on loopback for this machine's own programs and pages, with bounded times and a
 //! clean shutdown.
 //!
-//! `guard.rs` decides which requests are let in, `connections.rs` how many connections are held.
-//! The handler gets a request only once its whole body has arrived.
+//! `guard.rs` decides which requests are accepted, `connections.rs` how many connections are held.
+//! The handler gets a request only after its whole body has arrived.
 
 mod connections;
 mod guard;
@@ -28,15 +28,16 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// How long running requests may still take when the server stops.
+/// How long running requests may take after the server is told to stop.
 pub const GRACE: Duration = Duration::from_secs(1);
-/// How long to wait after accepting a connection failed (too many open files).
+/// How long to wait after a connection could not be accepted (too many open files).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a connection may take to send a request's head, and so how long it may be idle.
+/// How long a connection may take to send a request's head. This also limits how long it may be
+/// idle.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// How long a request's body may take, from its head to its end.
 const BODY_TIME: Duration = Duration::from_secs(30);
-/// How much of a body that is too large is read, so that its sender can read the response.
+/// How much is read of a body that is too large, so that its sender can read the response.
 const MAX_DRAINED_BYTES: usize = 256 * 1024 * 1024;
 
 /// A response with its whole body.
@@ -83,7 +84,7 @@ pub enum ListenError {
 /// Listens on loopback. `flag` is the command line flag for the port.
 ///
 /// # Errors
-/// If the port is taken, or the system does not allow it.
+/// If the port is taken, or the system does not allow listening on it.
 pub async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, ListenError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .await
@@ -93,7 +94,7 @@ pub async fn listen(port: u16, flag: &'static str) -> Result<TcpListener, Listen
         })
 }
 
-/// A running server. Dropping it stops it, and closes its connections.
+/// A running server. Dropping it stops the server and closes its connections.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -102,7 +103,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Passes the requests that the guard lets in to `handler`.
+    /// Starts to serve. Requests that the guard accepts go to `handler`.
     ///
     /// # Errors
     /// If the listener has no address.
@@ -130,12 +131,12 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// The address on which the server listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Stops accepting connections and waits for running requests, at most [`GRACE`].
+    /// Stops accepting connections and waits for running requests, at most for [`GRACE`].
     pub async fn shutdown(self) {
         self.stopper.stop();
         let abort = self.task.abort_handle();
@@ -151,7 +152,7 @@ where
     F: Future<Output = Reply> + Send + 'static,
 {
     let graceful = GracefulShutdown::new();
-    // Dropping these aborts them, so no connection outlives its server.
+    // Dropping this aborts the connections, so none outlives its server.
     let mut connections = Connections::default();
     loop {
         let accepted = tokio::select! {
@@ -172,7 +173,7 @@ where
         let connection = connection(stream, &service, &activity);
         let connection = graceful.watch(connection);
         connections.hold(activity, async move {
-            // It ends with an error if the caller hangs up or does not speak HTTP, which is normal.
+            // An error is normal here: the caller hung up or does not speak HTTP.
             let _ = connection.await;
         });
     }
@@ -248,8 +249,8 @@ enum Unread {
 
 async fn read(headers: &HeaderMap, mut body: Incoming, max: usize) -> Result<Bytes, Unread> {
     if body.size_hint().lower() > max as u64 {
-        // A caller that expects 100 Continue is told now. Any other sends its body first and then
-        // reads the response.
+        // A caller that expects 100 Continue reads the response now. Any other caller sends its
+        // body first and then reads the response.
         if !headers.contains_key(EXPECT) {
             drain(&mut body, 0).await;
         }
@@ -269,8 +270,8 @@ async fn read(headers: &HeaderMap, mut body: Incoming, max: usize) -> Result<Byt
     Ok(whole.freeze())
 }
 
-/// Reads the rest and discards it. Closing a connection with unread data resets it, and the caller
-/// might never see the response.
+/// Reads the rest of a body and discards it. Closing a connection with unread data resets it, and
+/// the caller might never see the response.
 async fn drain(body: &mut Incoming, mut read: usize) {
     while read <= MAX_DRAINED_BYTES
         && let Some(Ok(frame)) = body.frame().await
@@ -286,7 +287,7 @@ fn closing(mut response: Reply) -> Reply {
     response
 }
 
-/// An error in the form that the API gives its own (RFC 9457).
+/// An error in the form of the API's own errors (RFC 9457).
 pub fn problem(status: StatusCode, detail: &str) -> Reply {
     let title = status.canonical_reason();
     let body = serde_json::json!({

@@ -1,9 +1,9 @@
-//! The token that a program asks of the console's calls when it passes them on with its own rights.
+//! The token that the console's calls must carry if a program forwards them with its own rights.
 //!
-//! Loopback is open to every user of a machine, so being able to connect proves nothing. The token
-//! is in the fragment of the address that the program prints. A browser sends a fragment to no
-//! server and in no `Referer`. The page keeps the token for its origin, port included, and sends it
-//! as a bearer token (RFC 6750). A cookie would go to every port of the host, and so to other
+//! Every user of a machine can connect to loopback, so a connection proves nothing. The token is in
+//! the fragment of the address that the program prints. A browser never sends a fragment to a
+//! server, not even in `Referer`. The page keeps the token for its origin, port included, and sends
+//! it as a bearer token (RFC 6750). A cookie would go to every port of the host, and so to other
 //! users' servers.
 
 use crate::server::{Reply, problem};
@@ -13,11 +13,11 @@ use std::fmt;
 use std::hint::black_box;
 use std::net::SocketAddr;
 
-/// A secret for one start of a program: 122 random bits of the system.
+/// A secret for one start of a program: 122 random bits from the system.
 pub struct Token(String);
 
 impl Token {
-    /// A new one.
+    /// Makes a new token.
     #[must_use]
     pub fn random() -> Self {
         Self(uuid::Uuid::new_v4().simple().to_string())
@@ -29,7 +29,7 @@ impl Token {
         format!("http://{server}/#token={}", self.0)
     }
 
-    /// The response to a request that does not carry this token; `None` if it does.
+    /// The response to a request that does not carry this token. `None` if the request does.
     #[must_use]
     pub fn refusal(&self, headers: &HeaderMap) -> Option<Reply> {
         let mut given = headers.get_all(AUTHORIZATION).iter();
@@ -47,8 +47,8 @@ impl Token {
         Some(refusal)
     }
 
-    /// Takes the same time for every text of the token's length, so that it cannot be guessed byte
-    /// by byte.
+    /// Compares in the same time for every text of the token's length, so that the token cannot be
+    /// guessed byte by byte.
     fn is(&self, given: &[u8]) -> bool {
         let own = self.0.as_bytes();
         let differences = own.iter().zip(given).map(|(own, given)| own ^ given);
@@ -99,7 +99,7 @@ mod tests {
         let basic = right.replace("Bearer", "Basic ");
         let (longer, shorter) = (format!("{right}0"), &right[..right.len() - 1]);
         all.extend([vec![basic.as_str()], vec![longer.as_str()], vec![shorter]]);
-        // Each byte counts.
+        // Each byte matters.
         let changed = (7..right.len()).map(|at| {
             let mut bytes = right.clone().into_bytes();
             bytes[at] ^= 1;

@@ -23,15 +23,15 @@ use url::Url;
 
 /// The name of API Gateway in a signature.
 const SERVICE: &str = "execute-api";
-/// How long before they expire credentials are renewed, and after which time those that tell no
-/// expiry.
+/// Credentials are renewed this long before they expire. Those without an expiry are renewed this
+/// long after they were fetched.
 const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 
 /// Signs calls.
 #[derive(Debug)]
 pub(super) struct Signer {
     provider: SharedCredentialsProvider,
-    /// The last ones: to fetch them may take calls to AWS.
+    /// The credentials that were last fetched. Fetching them may take calls to AWS.
     known: Mutex<Option<Known>>,
     region: String,
 }
@@ -46,7 +46,7 @@ impl Signer {
     /// # Errors
     /// If no region is known or no credentials are found.
     pub(super) async fn open(connection: &Connection, base: &Url) -> Result<Self, Error> {
-        // The AWS CLI takes an empty AWS_PROFILE for none, and the SDK for a name.
+        // To the AWS CLI an empty AWS_PROFILE means no profile, to the SDK it is a name.
         #[expect(
             clippy::disallowed_methods,
             reason = "the SDK reads its variables itself, but for this case"
@@ -72,7 +72,8 @@ impl Signer {
             .with_http_client(http_client())
             .with_region(Some(region.clone()));
         let provider = if connection.profile.is_some() {
-            // As with the AWS CLI, a profile that is named goes before keys in the environment.
+            // As in the AWS CLI, a profile given by option takes precedence over keys in the
+            // environment.
             let provider = ProfileFileCredentialsProvider::builder().configure(&settings);
             let provider = profile
                 .into_iter()
@@ -110,7 +111,7 @@ impl Signer {
                 Ok(credentials)
             }
             Err(error) => {
-                // They may be valid still.
+                // The known credentials may still be valid.
                 let known = known.as_ref().map(|known| &known.credentials);
                 let valid = known.filter(|known| known.expiry().is_some_and(|expiry| now < expiry));
                 valid.cloned().ok_or_else(|| missing(&error))
@@ -118,8 +119,8 @@ impl Signer {
         }
     }
 
-    /// Credentials that AWS has refused are fetched again, if there is a next call: somebody may
-    /// have logged in.
+    /// Forgets credentials that AWS has refused. The next call fetches them again, since somebody
+    /// may have logged in.
     pub(super) fn forget(&self) {
         if let Ok(mut known) = self.known.try_lock() {
             *known = None;
@@ -179,8 +180,8 @@ impl Signer {
     }
 }
 
-/// When credentials are renewed: five minutes before they expire, or if they do not last so long in
-/// the last fifth of their time.
+/// When credentials are renewed: five minutes before they expire or, if they are valid for a short
+/// time, in the last fifth of it.
 fn renewed_at(expiry: Option<SystemTime>, now: SystemTime) -> SystemTime {
     let Some(expiry) = expiry else {
         return now + RENEWED_BEFORE;
@@ -213,7 +214,7 @@ fn region_of(base: &Url) -> Option<String> {
     labels.next().map(str::to_owned)
 }
 
-/// The API's id, or `*` where a custom domain hides it, and its stage if the host is API Gateway's.
+/// The API's id, or `*` if a custom domain hides it, and its stage if the host is API Gateway's.
 fn names_of(base: &Url) -> (&str, Option<&str>) {
     let host = base.host_str().unwrap_or_default();
     let Some((id, _)) = host.split_once(".execute-api.") else {
@@ -227,7 +228,7 @@ fn names_of(base: &Url) -> (&str, Option<&str>) {
     (id, stage)
 }
 
-/// The SDK's client, for SSO and roles, with the TLS and the proxy that everything else here has.
+/// The SDK's HTTP client, for SSO and roles, with the same TLS and proxy as all other calls.
 fn http_client() -> SharedHttpClient {
     Builder::new().build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder()

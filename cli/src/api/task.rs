@@ -1,14 +1,14 @@
-//! What the service says of tasks.
+//! The service's responses about tasks.
 
 use crate::when::Moment;
 use serde::Deserialize;
 use shared::task::TaskStatus;
 use std::time::Duration;
 
-/// The most failures of a task that a person is shown, and that are kept.
+/// The most failures of a task that are kept and shown.
 pub(crate) const MAX_FAILURES: usize = 10;
 
-/// A task, as far as a person is shown it.
+/// The parts of a task that are shown.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Task {
     pub(crate) id: String,
@@ -17,7 +17,7 @@ pub(crate) struct Task {
     pub(crate) status: TaskStatus,
     pub(crate) created_at: Moment,
     pub(crate) updated_at: Moment,
-    /// The first [`MAX_FAILURES`].
+    /// The first [`MAX_FAILURES`] failures.
     #[serde(deserialize_with = "first_failures")]
     pub(crate) failed_item_ids: Vec<FailedItem>,
     pub(crate) detail: Option<String>,
@@ -70,13 +70,13 @@ pub(crate) struct Item {
 #[derive(Clone, Debug)]
 pub(crate) struct TaskResponse {
     pub(crate) task: Task,
-    /// As the service wrote it, in one line, if output is for programs.
+    /// The service's own JSON on one line, if output is for programs.
     pub(crate) json: String,
-    /// When it is worth asking again.
+    /// How long to wait before the next read, if the service says so.
     pub(crate) retry_after: Option<Duration>,
-    /// The task had been created before.
+    /// Whether the task existed before.
     pub(crate) is_replayed: bool,
-    /// It had been created before with other objects, or for another model.
+    /// Whether it existed before with other objects or for another model.
     pub(crate) is_mismatch: bool,
 }
 
@@ -111,7 +111,7 @@ fn status<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TaskStatu
         .map_err(|_| serde::de::Error::custom("it is not a status"))
 }
 
-/// A task may list a thousand failures of a kilobyte each.
+/// Keeps only the first failures. A task may list a thousand of a kilobyte each.
 fn first_failures<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<FailedItem>, D::Error> {

@@ -1,4 +1,4 @@
-//! One call: signed, made again while that may help, and its errors for the person who has to act.
+//! One call: it is signed, and retried while that may help. Its errors tell a person what to do.
 
 use super::sign::Signer;
 use crate::args::Connection;
@@ -17,9 +17,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use url::{Host, Url};
 
-/// Where the calls are below the service's URL.
+/// The path of the calls below the service's URL.
 const ROOT: &str = "internal/deletion-tasks";
-/// What SigV4 wants encoded: everything but RFC 3986's unreserved characters.
+/// What SigV4 requires to be encoded: everything except RFC 3986's unreserved characters.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -27,21 +27,21 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 /// The time limit of one try. API Gateway gives up after 29 seconds.
 const TRY_TIMEOUT: Duration = Duration::from_secs(35);
-/// The same with a body of up to 6 MB.
+/// The time limit of one try with a body of up to 6 MB.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// For how long a call is made, tries and pauses included, while the service, which has responded
-/// before, does not respond.
+/// How long a call may take, tries and pauses included, while a service that has responded before
+/// does not respond.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The same, where it has never responded.
+/// The same for a service that has never responded.
 const FIRST_PATIENCE: Duration = Duration::from_secs(2);
-/// The same, while the service throttles.
+/// The same while the service throttles.
 const THROTTLED_PATIENCE: Duration = Duration::from_secs(900);
-/// Pauses grow up to this.
+/// The longest pause between tries, unless the service asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// The longest time that the service may ask to wait.
+/// The longest wait that the service may ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(86_400);
-/// After how long without a response a person is told why nothing happens.
+/// How long to wait for a response before a note tells the person why nothing happens.
 const NOTABLE: Duration = Duration::from_secs(5);
 
 /// Connections to the service. Clones share them.
@@ -84,7 +84,7 @@ pub(crate) struct Response {
 /// The service refused a call.
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// For the person who made it.
+    /// The error for the person who made the call.
     pub(super) error: Error,
     /// Whether an earlier try of the same call may have taken effect.
     pub(super) may_have_happened: bool,
@@ -106,7 +106,7 @@ struct ValidationError {
     detail: String,
 }
 
-/// What one try came to.
+/// The result of one try.
 enum Tried {
     Success(Response),
     Refused(Problem),
@@ -116,12 +116,12 @@ enum Tried {
 /// Why a call is made again.
 struct Again {
     why: String,
-    /// What the service asks for.
+    /// The pause that the service asks for.
     after: Option<Duration>,
     patience: Duration,
     /// Whether this try may have taken effect.
     may_have_happened: bool,
-    /// The error if it is given up.
+    /// The error if the call is given up.
     error: fn(String) -> Error,
 }
 
@@ -141,7 +141,7 @@ impl Transport {
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none());
         if is_local {
-            // A proxy has no way to this machine.
+            // A proxy cannot reach this machine.
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| {
@@ -163,7 +163,8 @@ impl Transport {
 
     /// Waits until this time has come by the service's clock.
     pub(super) async fn until(&self, time: Moment) {
-        // Its time is in whole seconds, so it is rather later.
+        // The service's time is in whole seconds, so the wait may be a little too long, never too
+        // short.
         if let Some((Some(then), at)) = self.responded.get()
             && let Ok(wait) = (time - then).to_std()
         {
@@ -171,7 +172,7 @@ impl Transport {
         }
     }
 
-    /// Makes a call, and makes it again while the service throttles, or its response is lost.
+    /// Makes a call, and retries it while the service throttles, is failing or does not respond.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Result<Response, Refusal>, Error> {
         let start = Instant::now();
         let (mut tries, mut may_have_happened) = (0, false);
@@ -254,16 +255,16 @@ impl Transport {
         Ok(Tried::Again(again))
     }
 
-    /// Makes a call once, and returns what the service responds.
+    /// Makes a call once, and returns the service's response.
     ///
     /// # Errors
-    /// If it does not respond, or the call cannot be signed.
+    /// If the service does not respond, or the call cannot be signed.
     pub(super) async fn pass_on(&self, call: Call<'_>) -> Result<Response, Error> {
         let sent = self.send(&call).await?;
         sent.map_err(|error| Error::Unreachable(self.lost(&error).why))
     }
 
-    /// Sends a request, signed if need be, and reads the whole response.
+    /// Sends a request, signed if necessary, and reads the whole response.
     async fn send(&self, call: &Call<'_>) -> Result<Result<Response, reqwest::Error>, Error> {
         let url = self.url(call);
         let json = ("content-type", "application/json");
@@ -310,7 +311,7 @@ impl Transport {
         url
     }
 
-    /// A try without a whole response.
+    /// The outcome of a try without a whole response.
     fn lost(&self, error: &reqwest::Error) -> Again {
         let cause = if error.is_timeout() {
             "no response in time".to_owned()
@@ -339,15 +340,15 @@ impl Transport {
         }
     }
 
-    /// What a successful response holds.
+    /// Parses a successful response.
     ///
     /// # Errors
-    /// If this service does not make such a response.
+    /// If this service cannot have sent the response.
     pub(super) fn parse<T: DeserializeOwned>(&self, response: &Response) -> Result<T, Error> {
         serde_json::from_slice(&response.body).map_err(|_| self.something_else(response))
     }
 
-    /// The error for a response that this service does not make.
+    /// The error for a response that this service cannot have sent.
     pub(super) fn something_else(&self, response: &Response) -> Error {
         let kind = response
             .headers
@@ -387,7 +388,7 @@ impl Transport {
     }
 }
 
-/// The URL below which the calls are, with a `/` at its end.
+/// The URL above the calls' paths, with a `/` at its end.
 fn base(given: &str) -> Result<Url, Error> {
     if given.is_empty() {
         return Err(Error::Usage("--api, or DTASK_API, is empty".to_owned()));
@@ -435,8 +436,8 @@ fn problem_of(response: &Response) -> Option<Problem> {
         .flatten()
 }
 
-/// A refusal in AWS's own form, which a signed call gets before it reaches the service: JSON with a
-/// message.
+/// A refusal in AWS's own form, JSON with a message. A signed call gets it before it reaches the
+/// service.
 fn refusal_of_aws(response: &Response) -> Option<Problem> {
     #[derive(Deserialize)]
     struct Refusal {
@@ -444,7 +445,7 @@ fn refusal_of_aws(response: &Response) -> Option<Problem> {
         message: String,
     }
     let refusal: Refusal = serde_json::from_slice(&response.body).ok()?;
-    // API Gateway says this of a path that it does not have.
+    // API Gateway responds with this message if it does not have the path.
     let is_refusal =
         response.status.is_client_error() && refusal.message != "Missing Authentication Token";
     is_refusal.then(|| Problem {
@@ -460,7 +461,7 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
-/// The time in `Date`, which HTTP writes as mail does (RFC 9110, section 5.6.7).
+/// The time in `Date`, in the same form as in mail (RFC 9110, section 5.6.7).
 fn date(headers: &HeaderMap) -> Option<Moment> {
     let date = headers.get(DATE)?.to_str().ok()?;
     DateTime::parse_from_rfc2822(date)

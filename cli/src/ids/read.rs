@@ -12,22 +12,22 @@ use std::path::{Path, PathBuf};
 
 /// The most errors that are named.
 const MAX_ERRORS: u64 = 20;
-/// The longest line. An id has at most 1,024 bytes; the rest of a CSV or JSON line may be a whole
-/// document.
+/// The longest line. An id has at most 1,024 bytes, but the rest of a CSV or JSON line may be a
+/// whole document.
 const MAX_LINE_BYTES: u64 = 16 << 20;
-/// Where ids are if nothing else is said.
+/// The columns or fields with the ids if none is named.
 const USUAL_COLUMNS: [&str; 2] = ["object_id", "id"];
-/// What stands between the fields of tables in lines.
+/// The characters between the fields of a table.
 const SEPARATORS: &[u8] = b",;\t";
 
-/// What a file holds.
+/// The format of the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// One id a line
+    /// One id per line
     Lines,
     /// Comma-separated values (RFC 4180)
     Csv,
-    /// One JSON value a line: a string, or an object
+    /// One JSON value per line: a string, or an object
     Jsonl,
 }
 
@@ -36,9 +36,9 @@ pub(crate) enum Format {
 pub(crate) enum Source {
     Given(Vec<String>),
     File {
-        /// Absent: standard input.
+        /// `None`: standard input.
         path: Option<PathBuf>,
-        /// Absent: one id a line, unless it looks like something else.
+        /// `None`: one id per line, unless the input looks like another format.
         format: Option<Format>,
         column: Option<String>,
         has_header: bool,
@@ -49,7 +49,7 @@ type Each<'a> = &'a mut dyn FnMut(&str) -> Result<(), Error>;
 
 impl Source {
     /// # Errors
-    /// If an option is given that means nothing for this input.
+    /// If an option does not apply to this input.
     pub(crate) fn of(run: &Run) -> Result<Self, Error> {
         let is_stdin = |path: &Path| path == Path::new("-");
         let path = match (&run.file, run.ids.as_slice()) {
@@ -93,7 +93,7 @@ impl Source {
     /// Calls `each` with each valid id.
     ///
     /// # Errors
-    /// Names what is wrong, with its line, once everything has been read.
+    /// Names what is wrong, with its line, after everything has been read.
     pub(super) fn each(self, screen: &Screen, each: Each<'_>) -> Result<(), Error> {
         let mut checked = Checked {
             each,
@@ -153,7 +153,7 @@ impl Source {
     }
 }
 
-/// Passes valid ids on, and collects the errors of the others.
+/// Forwards valid ids, and collects the errors of the others.
 struct Checked<'a> {
     each: Each<'a>,
     errors: Vec<String>,
@@ -196,7 +196,7 @@ impl Checked<'_> {
         let value: Value = match serde_json::from_slice(text) {
             Ok(value) => value,
             Err(error) => {
-                // Its own line is always the first.
+                // serde_json sees one line only, so its own line number says nothing.
                 let error = error.to_string();
                 let error = error.split(" at line ").next().unwrap_or_default();
                 self.error(format!("line {line}: it is not JSON: {error}"));
@@ -284,8 +284,8 @@ impl Checked<'_> {
     }
 }
 
-/// CSV whose quotes are as RFC 4180 has them. The csv crate takes any: a quote that nobody closes
-/// would swallow the lines behind it.
+/// A reader that accepts only CSV with quotes as in RFC 4180. The csv crate accepts any quotes, so
+/// a quote that is never closed would hide the lines after it.
 struct Strict<R> {
     input: R,
     state: Quoting,
@@ -299,7 +299,8 @@ enum Quoting {
     FieldStart,
     Plain,
     Quoted,
-    /// A quote in a quoted field: its end, or the first half of a quote in it.
+    /// After a quote in a quoted field: either the field's end, or the first half of a doubled
+    /// quote.
     MaybeClosed,
 }
 
@@ -388,7 +389,8 @@ fn position(column: &str) -> Option<usize> {
     column.parse::<usize>().ok()?.checked_sub(1)
 }
 
-/// Ids of another format would pass for ids in lines, and nothing would be found to delete.
+/// Refuses input that looks like another format. Its lines would pass for ids, and none of them
+/// would be found in the index.
 fn refuse_other_formats(name: &str, line: &[u8]) -> Result<(), Error> {
     let start = line.trim_ascii_start().first();
     let is_json = matches!(start, Some(b'{' | b'[' | b'"'));
@@ -430,13 +432,13 @@ fn lines(
             )));
         }
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        // A control character is in no id, so a carriage return belongs to the line's end.
+        // No id has a control character, so a carriage return belongs to the line's end.
         each(number, text.strip_suffix(b"\r").unwrap_or(text))?;
     }
     Ok(())
 }
 
-/// Windows' programs begin UTF-8 with a byte order mark.
+/// Skips a byte order mark. Programs on Windows write one at the start of UTF-8.
 fn without_byte_order_mark(input: impl Read) -> io::Result<impl BufRead> {
     let mut input = BufReader::with_capacity(1 << 16, input);
     let mut start = Vec::new();

@@ -5,12 +5,12 @@ use sha2::{Digest, Sha256};
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use tempfile::SpooledTempFile;
 
-/// Each bucket is sorted in memory: of ten million ids one has 160,000, which take 4 MB.
+/// Each bucket is sorted in memory. With ten million ids, one has 160,000, which take 4 MB.
 const BUCKETS: usize = 64;
 const HASH_BYTES: usize = 16;
 const POSITION_BYTES: usize = 8;
 
-/// Ids by a part of their hash, in temporary files.
+/// The hashes of ids in temporary files, by a part of the hash.
 #[derive(Default)]
 pub(super) struct Repeats {
     buckets: Vec<BufWriter<SpooledTempFile>>,
@@ -25,7 +25,7 @@ pub(super) struct Repeated {
 }
 
 impl Repeats {
-    /// The next id.
+    /// Adds the next id.
     pub(super) fn push(&mut self, id: &str) -> io::Result<()> {
         if self.buckets.is_empty() {
             let bucket = || BufWriter::with_capacity(4096, SpooledTempFile::new(SPOOL_BYTES));
@@ -41,7 +41,7 @@ impl Repeats {
         Ok(())
     }
 
-    /// Compares them.
+    /// Compares the ids.
     pub(super) fn finish(self) -> io::Result<Repeated> {
         let mut repeated = Repeated {
             bits: vec![0; usize::try_from(self.count / 8 + 1).unwrap_or(usize::MAX)],
@@ -61,7 +61,7 @@ impl Repeats {
                 bucket.read_exact(&mut position)?;
                 entries.push((hash, u64::from_be_bytes(position)));
             }
-            // Of equal hashes the first position comes first.
+            // Among equal hashes, the first position comes first.
             entries.sort_unstable();
             for pair in entries.windows(2) {
                 if let [(hash, _), (same, position)] = pair

@@ -125,7 +125,7 @@ fn parts_are_full_keep_the_order_and_lose_no_id() {
     ids.parts = ids.cut(size).unwrap();
     assert_eq!(ids.parts.len(), 9);
     let parts = ids.parts.clone();
-    // Any order, as they are sent last part first.
+    // Read them in another order, since the last part is sent first.
     let mut found: Vec<_> = parts
         .iter()
         .rev()

@@ -42,7 +42,7 @@ async fn a_bulk_command_shows_what_it_would_do_and_asks() {
         .await;
     canceled.assert(0);
     assert_eq!(canceled.out, "3 of 3 tasks were canceled\n");
-    // Safe to repeat: there is nothing left to do.
+    // It is safe to repeat: there is nothing left to do.
     let again = service
         .dtask(&["cancel", "--model", "embed-456", "--yes"])
         .await;
@@ -108,7 +108,7 @@ async fn erasures_are_carried_out_again_after_the_store_was_restored() {
     }
     assert!(service.present("restored", &ids).await.is_empty());
 
-    // The backup brings all of them back.
+    // The backup inserts all of them again.
     seed::insert(&service.running.clients.s3vectors, "restored", &ids).await;
     let restart = [
         "restart", "--since", "1h", "--status", "done", "--scope", "all", "--yes",
@@ -141,7 +141,8 @@ async fn an_interrupted_restart_prints_the_command_that_goes_on_and_misses_nothi
         "restart", "--since", "1h", "--status", "canceled", "--scope", "all", "--yes",
     ];
     let mut advised = restart.map(str::to_owned).to_vec();
-    // Interrupted, and then what it printed, twice: it is the same each time.
+    // Interrupt the command, run what it prints, and interrupt that too: it prints the same command
+    // again.
     for _ in 0..2 {
         let fault = Fault::Hold("PUT /internal/deletion-tasks/restart");
         let proxy = Proxy::start(&service, fault).await;
@@ -178,7 +179,7 @@ async fn an_interrupted_restart_prints_the_command_that_goes_on_and_misses_nothi
     let restarted = service.dtask(&arguments).await;
     restarted.assert(0);
     assert_eq!(restarted.out, "2 of 2 tasks were restarted\n");
-    // And once more: they have changed since.
+    // Repeated once more, nothing is restarted, since the tasks have changed.
     let again = service.dtask(&arguments).await;
     again.assert(0);
     assert!(
@@ -209,7 +210,7 @@ async fn a_cancel_also_finds_what_its_first_list_did_not_have() {
     for id in ["a", "b", "c"] {
         service.create(id, &["obj-1".to_owned()]).await;
     }
-    // The first list is empty, as one that lags.
+    // The first list is empty, like one that lags.
     let empty = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 31\r\n\r\n{\"tasks\":[],\"next_cursor\":null}";
     let proxy = Proxy::start(&service, Fault::Respond(empty)).await;
     let canceled = dtask(&proxy.url(), &["cancel", "--model", "embed-456", "--yes"]).await;
@@ -262,7 +263,7 @@ async fn what_a_restart_has_changed_can_be_told_from_what_it_chose() {
             .max()
     };
     let before = last(&service.tasks().await);
-    // In the same second, as a person cannot.
+    // Restart in the same second, faster than a person can.
     let restarted = service
         .dtask(&["--json", "restart", "--since", "1h", "--yes"])
         .await

@@ -1,4 +1,5 @@
-//! Creating tasks: from lists of any length, again after a crash, and not from what is not valid.
+//! Creating tasks: from lists of any length, again after a crash, and never from input that is not
+//! valid.
 
 use crate::service::Service;
 use crate::{FULL, long_ids};
@@ -33,7 +34,7 @@ async fn ids_that_one_request_cannot_take_become_parts_and_each_id_has_one_outco
     assert!(run.out.contains("parts     3: 3 done"), "{}", run.out);
     assert_eq!(run.err, "10 repeated ids were left out.\n");
 
-    // Every name of it stands for all of it.
+    // Each of its names means all parts.
     for name in ["erase", "erase.2-of-3"] {
         let outcomes = service.dtask(&["outcomes", name]).await.json();
         let found: Vec<_> = outcomes
@@ -53,7 +54,7 @@ async fn ids_that_one_request_cannot_take_become_parts_and_each_id_has_one_outco
             .iter()
             .all(|task| task["reason"] == "Ticket 7" && task["attempt"] == 1)
     );
-    // What was printed is read again.
+    // The output can be read as input again.
     let failed = service
         .dtask(&["outcomes", "erase", "--outcome", "failed"])
         .await
@@ -190,7 +191,7 @@ async fn invalid_input_is_named_whole_before_anything_is_sent() {
 async fn a_change_within_a_part_that_exists_is_seen_before_anything_is_created() {
     let service = Service::without_worker().await;
     let mut ids = long_ids(12_000);
-    // As a run leaves it that was killed before the first part.
+    // The state after a run that was killed before the first part.
     for (name, ids) in [
         ("erase.3-of-3", &ids[2 * FULL..]),
         ("erase.2-of-3", &ids[FULL..2 * FULL]),
@@ -220,7 +221,7 @@ async fn a_change_within_a_part_that_exists_is_seen_before_anything_is_created()
         refused.err
     );
     assert_eq!(service.tasks().await, before);
-    // With the ids as they were it goes on.
+    // With the original ids, it goes on.
     ids[FULL + 7] = right;
     let goes_on = run(&ids).await;
     goes_on.assert(0);

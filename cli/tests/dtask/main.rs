@@ -1,5 +1,5 @@
-//! The built command line against the whole service in this process: its output, its exit status,
-//! and what it leaves behind.
+//! Tests of the built command line against the whole service in this process: its output, its exit
+//! status, and its effects.
 #![cfg(unix)]
 #![allow(
     clippy::expect_used,
@@ -19,7 +19,7 @@ mod show;
 /// How many of [`long_ids`] fill a request.
 const FULL: usize = 5_714;
 
-/// The longest ids.
+/// Ids of the greatest length.
 fn long_ids(count: usize) -> Vec<String> {
     (0..count)
         .map(|number| format!("{number:0>1024}"))

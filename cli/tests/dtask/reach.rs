@@ -1,4 +1,4 @@
-//! Calls that are lost, throttled, signed, or reach something else.
+//! Calls that are lost, throttled or signed, or that reach something else.
 
 use crate::service::{Fault, Proxy, Service, dtask, finished, spawn_with};
 

@@ -1,4 +1,4 @@
-//! The service to call, the built command line, and a proxy between them that loses responses.
+//! The service to call, the built command line, and a proxy between them that can lose responses.
 
 use serde_json::Value;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 
-/// A generous limit for what takes milliseconds.
+/// A generous limit for steps that take milliseconds.
 const LONG: Duration = Duration::from_secs(60);
 
 /// The whole service, running in this process.
@@ -51,7 +51,7 @@ impl Service {
         dtask(&self.url(), arguments).await
     }
 
-    /// The same with this standard input.
+    /// Runs the command line with this standard input to its end.
     pub(crate) async fn dtask_with(&self, arguments: &[&str], input: String) -> Ran {
         let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().expect("a pipe");
@@ -65,7 +65,7 @@ impl Service {
         spawn(&self.url(), arguments)
     }
 
-    /// Writes a file of lines. Returns its path.
+    /// Writes a file of lines, and returns its path.
     pub(crate) fn file<'a>(
         &self,
         name: &str,
@@ -151,7 +151,7 @@ pub(crate) fn spawn(api: &str, arguments: &[&str]) -> Child {
     spawn_with(api, arguments, &[])
 }
 
-/// With these variables, and with no other setting of AWS.
+/// Starts the command line with these variables and no other setting of AWS.
 pub(crate) fn spawn_with(api: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
     let aws = std::env::vars().map(|(name, _)| name);
     let aws = aws.filter(|name| name.starts_with("AWS_"));
@@ -186,7 +186,7 @@ pub(crate) async fn finished(child: Child) -> Ran {
     }
 }
 
-/// What it prints first. The rest is left to be read.
+/// Returns the first line of its output. The rest can still be read.
 pub(crate) async fn first_line(child: &mut Child) -> String {
     let mut line = Vec::new();
     let out = child.stdout.as_mut().expect("a pipe");
@@ -199,7 +199,7 @@ pub(crate) async fn first_line(child: &mut Child) -> String {
         .to_owned()
 }
 
-/// Ctrl-C.
+/// Interrupts it, like Ctrl-C.
 pub(crate) fn interrupt(child: &Child) {
     let id = child.id().expect("it runs").to_string();
     let sent = std::process::Command::new("kill")
@@ -208,21 +208,21 @@ pub(crate) fn interrupt(child: &Child) {
     assert!(sent.expect("kill runs").success());
 }
 
-/// What happens to the first request that begins so.
+/// What the proxy does to requests. A text is the beginning of the requests that are meant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     None,
-    /// The service carries it out, and its response is lost.
+    /// The service carries the first such request out, and its response is lost.
     LoseResponse(&'static str),
-    /// The first request of all gets this response and does not reach the service.
+    /// The very first request gets this response and does not reach the service.
     Respond(&'static str),
-    /// All that begin so get this response.
+    /// All such requests get this response.
     RespondTo(&'static str, &'static str),
-    /// All that begin so stay without a response.
+    /// No such request gets a response.
     Hold(&'static str),
 }
 
-/// Stands before a service.
+/// A proxy in front of a service.
 pub(crate) struct Proxy {
     address: std::net::SocketAddr,
     state: Arc<State>,
@@ -249,7 +249,7 @@ impl Proxy {
                 let server = TcpStream::connect(upstream)
                     .await
                     .expect("the service listens");
-                // It ends when either side hangs up.
+                // This ends when either side hangs up.
                 tokio::spawn(async move { state.pass(client, server, fault).await });
             }
         });
@@ -265,7 +265,7 @@ impl Proxy {
         self.state.faults.load(Ordering::SeqCst)
     }
 
-    /// Whether a request held this text.
+    /// Whether a request contained this text.
     pub(crate) fn was_asked(&self, text: &str) -> bool {
         let asked = self.state.asked.lock().unwrap();
         asked.iter().any(|asked| asked.contains(text))
@@ -318,7 +318,7 @@ impl State {
                         }
                         Fault::Hold(beginning) if text.starts_with(beginning) => {
                             self.asked.lock().unwrap().push(text);
-                            // Until the caller hangs up.
+                            // Wait until the caller hangs up.
                             let _ = client.read(&mut sent).await;
                             return Ok(());
                         }

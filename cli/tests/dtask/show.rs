@@ -1,4 +1,4 @@
-//! Waiting and showing: what is printed, and the exit status.
+//! Waiting and showing: the output, and the exit status.
 
 use crate::long_ids;
 use crate::service::{Fault, Proxy, Service, dtask, finished, first_line, interrupt, spawn};
@@ -117,7 +117,7 @@ async fn an_interrupted_wait_leaves_the_task_running_and_says_how_to_go_on() {
     let proxy = Proxy::start(&service, Fault::None).await;
     let waiting = spawn(&proxy.url(), &["wait", "slow"]);
     proxy
-        // The first one looks whether it exists.
+        // The first one is the existence check of the task.
         .until_asked_times("GET /internal/deletion-tasks/info", 2)
         .await;
     interrupt(&waiting);

@@ -1,5 +1,4 @@
-//! The Lambda function behind `POST /internal/deletion-tasks/run`: wires the endpoint, decides
-//! nothing.
+//! The Lambda function behind `POST /internal/deletion-tasks/run`. It only wires the endpoint.
 
 use lambda_http::Error;
 use shared::api::{self, Run};

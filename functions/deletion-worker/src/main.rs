@@ -1,4 +1,4 @@
-//! The Lambda function that the queue triggers: wires the worker, decides nothing.
+//! The Lambda function that the queue triggers. It only wires the worker.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::clock::{self, Clock};

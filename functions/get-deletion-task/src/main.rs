@@ -1,5 +1,4 @@
-//! The Lambda function behind `GET /internal/deletion-tasks/info`: wires the endpoint, decides
-//! nothing.
+//! The Lambda function behind `GET /internal/deletion-tasks/info`. It only wires the endpoint.
 
 use lambda_http::Error;
 use shared::api::{self, Info};

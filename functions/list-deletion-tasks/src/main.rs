@@ -1,5 +1,4 @@
-//! The Lambda function behind `GET /internal/deletion-tasks/list`: wires the endpoint, decides
-//! nothing.
+//! The Lambda function behind `GET /internal/deletion-tasks/list`. It only wires the endpoint.
 
 use lambda_http::Error;
 use shared::api::{self, List};

@@ -1,5 +1,4 @@
-//! The Lambda function behind `PUT /internal/deletion-tasks/restart`: wires the endpoint, decides
-//! nothing.
+//! The Lambda function behind `PUT /internal/deletion-tasks/restart`. It only wires the endpoint.
 
 use lambda_http::Error;
 use shared::api::{self, Restart};

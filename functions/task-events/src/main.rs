@@ -1,4 +1,4 @@
-//! The Lambda function that the table's stream triggers: wires the events, decides nothing.
+//! The Lambda function that the table's stream triggers. It only wires the events.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::clock::Clock;

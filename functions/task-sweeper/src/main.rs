@@ -1,4 +1,4 @@
-//! The Lambda function that the schedule triggers: wires the sweeper, decides nothing.
+//! The Lambda function that the schedule triggers. It only wires the sweeper.
 
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 use shared::clock::{self, Clock};

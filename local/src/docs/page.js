@@ -4,6 +4,6 @@ SwaggerUIBundle({
   deepLinking: true,
   tryItOutEnabled: true,
   displayRequestDuration: true,
-  // Otherwise swagger.io would be asked whether the document is valid.
+  // Otherwise Swagger UI would ask swagger.io whether the document is valid.
   validatorUrl: "none",
 });

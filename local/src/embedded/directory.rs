@@ -1,4 +1,4 @@
-//! The directory of `--data`. One runner uses it at a time, and only its owner can read it.
+//! The directory of `--data`. Only one runner uses it at a time, and only its owner can read it.
 
 use crate::error::StartError;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 /// The file that a runner locks while it uses the directory.
 const LOCK: &str = "lock";
-/// Exists while the database is being created. An empty database without it has lost its content.
+/// This file exists while the database is being created. An empty database without this file has
+/// lost its content.
 const NEW: &str = "new";
 const DATABASE: &str = "tasks.db";
-/// SQLite's files beside the database.
+/// SQLite's other files next to the database.
 const BESIDE: [&str; 2] = ["tasks.db-wal", "tasks.db-shm"];
 
 /// The directory, locked by this process.
@@ -102,7 +103,7 @@ fn file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Whether a directory holds nothing but a runner's files.
+/// Whether a directory holds only a runner's files.
 fn has_only_own_files(path: &Path) -> io::Result<bool> {
     let own = [LOCK, NEW, DATABASE, BESIDE[0], BESIDE[1]];
     for entry in fs::read_dir(path)? {

@@ -34,12 +34,12 @@ pub(crate) struct DynamoDb {
     server: Server,
     /// Stops the removal of expired items.
     _expiry: Stopper,
-    /// Locked while it runs.
+    /// The directory of `--data`, locked while DynamoDB runs.
     directory: Option<Directory>,
 }
 
 impl DynamoDb {
-    /// Starts it with the tables of the directory `data`, or with none.
+    /// Starts DynamoDB with the tables of the directory `data`, or without tables.
     pub(crate) async fn start(
         listener: TcpListener,
         guard: Guard,
@@ -49,7 +49,7 @@ impl DynamoDb {
         let directory = data.map(Directory::lock).transpose()?;
         let database = open(directory.as_ref(), clock)?;
         let (expiry, stop) = stop::signal();
-        // A database in a file reads the system's clock, so with a manual clock it would remove the
+        // A database in a file uses the system's clock, so with a manual clock it would remove the
         // wrong items.
         if data.is_none() || matches!(clock, Clock::System) {
             let database = database.clone();
@@ -228,7 +228,7 @@ async fn enable_expiry(client: &Client, table: &str) -> Result<(), StartError> {
     let state = state
         .map_err(StartError::setup(SERVICE))?
         .time_to_live_description;
-    // Enabling it twice is an error.
+    // Enabling Time to Live twice is an error.
     if state.and_then(|state| state.time_to_live_status) == Some(TimeToLiveStatus::Enabled) {
         return Ok(());
     }

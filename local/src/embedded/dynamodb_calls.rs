@@ -1,7 +1,7 @@
 //! DynamoDB's calls over HTTP: the protocol AWS JSON 1.0 over dynoxide.
 //!
-//! dynoxide has its own server, but that one responds to any web page and cannot be put behind the
-//! guard.
+//! dynoxide has its own server, but that server responds to any web page and cannot be put behind
+//! the guard.
 
 use bytes::Bytes;
 use dynoxide::auth_material::{self, AuthMaterial};
@@ -13,7 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use web::{Reply, Site};
 
-/// A request has at most 16 MB ("Service, account, and table quotas in Amazon DynamoDB").
+/// The limits of the server. A request has at most 16 MB ("Service, account, and table quotas in
+/// Amazon DynamoDB").
 pub(super) const SITE: Site = Site {
     max_body: 16 * 1024 * 1024,
     too_large: || {
@@ -107,7 +108,7 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, DynoxideError> {
 fn written(response: impl Serialize) -> Result<String, DynoxideError> {
     let text = serde_json::to_string(&response);
     let text = text.map_err(|error| DynoxideError::InternalServerError(error.to_string()))?;
-    // An empty response is an empty object.
+    // The protocol has an empty object for an empty response.
     Ok(if text == "null" {
         "{}".to_owned()
     } else {

@@ -1,6 +1,7 @@
 //! The rates that S3 Vectors accepts for each index. A call above them is throttled.
 //!
-//! The service documents the rates but not the burst. Here a bucket holds the tokens of one second.
+//! The service documents the rates but not the burst. Here, a bucket holds the tokens of one
+//! second.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +13,7 @@ const WRITES_PER_SECOND: f64 = 1_000.0;
 /// "Combined vectors inserted and deleted per second per vector index" (the same page).
 const VECTORS_PER_SECOND: f64 = 2_500.0;
 /// GetVectors, ListVectors and QueryVectors calls. "S3 Vectors best practices" promises "hundreds"
-/// a second; nobody can rely on more than this.
+/// a second; a client cannot rely on more than this.
 const READS_PER_SECOND: f64 = 300.0;
 
 /// The remaining tokens of each index, by its name.

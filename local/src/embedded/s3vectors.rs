@@ -1,7 +1,7 @@
 //! S3 Vectors: winterbaume, in memory, behind HTTP.
 //!
 //! winterbaume accepts any number of keys in a call, and any number of calls. The real service has
-//! limits, which this module enforces, so that a client that ignores them fails here first. It
+//! limits. This module enforces them, so that a client that ignores them fails here first. It
 //! enforces the rates only with `--throttle`.
 
 use super::quota::{Cost, Quotas};
@@ -29,7 +29,7 @@ const MAX_KEY_CHARACTERS: usize = 1024;
 pub(crate) struct S3Vectors(Server);
 
 impl S3Vectors {
-    /// Starts it, without buckets.
+    /// Starts S3 Vectors, without buckets.
     pub(crate) fn start(
         listener: TcpListener,
         guard: Guard,
@@ -72,7 +72,7 @@ impl Service {
     async fn respond(&self, request: Request<Bytes>) -> Reply {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path();
-        // winterbaume itself refuses a body that is not such JSON.
+        // If the body is not such JSON, winterbaume itself refuses it.
         if let Some(call) = VectorCall::read(path, &body) {
             if let Some(error) = call.validation_error() {
                 return error;
@@ -86,7 +86,8 @@ impl Service {
                 );
             }
         }
-        // winterbaume keeps its state by the region in the signature. Here all regions are one.
+        // winterbaume keeps its state by the region in the signature. Here, all regions share one
+        // state.
         parts.headers.remove(AUTHORIZATION);
         let request = MockRequest {
             method: parts.method.to_string(),
@@ -148,7 +149,7 @@ impl VectorCall {
         }
     }
 
-    /// The error for a call whose list of keys or vectors, or one of its keys, is too short or too
+    /// The error for a call if its list of keys or vectors, or one of its keys, is too short or too
     /// long.
     fn validation_error(&self) -> Option<Reply> {
         let mut errors = Vec::new();

@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use web::{Guard, Reply, Server, Site, problem};
 
 const SERVICE: &str = "SQS";
-/// The service itself refuses a message that is too large.
+/// The limits of the server. The service itself refuses a message that is too large.
 const SITE: Site = Site {
     max_body: 4 * 1024 * 1024,
     too_large: || problem(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
@@ -36,11 +36,11 @@ pub(crate) struct Sqs {
 }
 
 impl Sqs {
-    /// Starts it, without queues.
+    /// Starts SQS, without queues.
     pub(crate) fn start(listener: TcpListener, guard: Guard) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::setup(SERVICE))?;
         let provider = Arc::new(RustackSqs::new(SqsConfig {
-            // Queue URLs begin with these, and the SDK calls the URLs unchanged.
+            // Queue URLs begin with this host and port, and the SDK calls the URLs unchanged.
             host: address.ip().to_string(),
             port: address.port(),
             ..SqsConfig::default()
@@ -61,7 +61,7 @@ impl Sqs {
         self.server.address()
     }
 
-    /// Stops it. The messages are lost; the sweeper finds their tasks.
+    /// Stops SQS. The messages are lost; the sweeper finds their tasks.
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
         self.provider.shutdown_all().await;
@@ -87,8 +87,8 @@ async fn respond(handler: &impl SqsHandler, request: Request<Bytes>) -> Reply {
     Response::from_parts(parts, Full::new(whole(body).await))
 }
 
-/// A request without its messages' groups. On a standard queue they are what SQS is fair by;
-/// rustack knows them only on FIFO queues, and refuses them elsewhere.
+/// Removes the message groups from a request. SQS uses them for fairness on standard queues.
+/// rustack supports them only on FIFO queues, and refuses them on others.
 fn without_groups(body: Bytes) -> Bytes {
     let Ok(mut request) = serde_json::from_slice::<Value>(&body) else {
         return body;
@@ -125,7 +125,7 @@ pub(crate) struct Queues {
     pub(crate) dead_letter_url: String,
 }
 
-/// Creates the queue `name` and its dead-letter queue `name-dlq`, where a message goes after
+/// Creates the queue `name` and its dead-letter queue `name-dlq`. A message goes there after
 /// `max_receive_count` receives.
 pub(crate) async fn create_queues(
     client: &Client,

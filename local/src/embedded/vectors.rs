@@ -1,9 +1,9 @@
 //! The state of S3 Vectors, and the responses to its calls.
 //!
-//! winterbaume's service copies its whole state after each call, so a call's cost would grow with
-//! the number of vectors. This module carries out the calls that name their vectors on the state
-//! itself. It passes all other calls, and those that fail, to the service: it lends the service the
-//! state and takes it back.
+//! winterbaume's service copies its whole state after each call, so the cost of a call would grow
+//! with the number of vectors. This module carries out the calls that name their vectors on the
+//! state itself. It passes all other calls, and those that fail, to the service. For such a call it
+//! lends the state to the service and takes it back.
 
 use std::collections::HashMap;
 use tokio::sync::RwLock;

@@ -15,7 +15,7 @@ struct Bench {
     source: EventSource,
 }
 
-/// Queues with no visibility timeout: messages come back at once unless they are deleted.
+/// Queues without a visibility timeout: messages come back at once unless they are deleted.
 async fn bench(max_receive_count: u32) -> Bench {
     bench_with(Duration::ZERO, max_receive_count).await
 }

@@ -167,7 +167,7 @@ async fn a_caller_that_hangs_up_does_not_stop_what_has_begun() {
         .unwrap();
     begun.notified().await;
     stream.shutdown().await.unwrap();
-    // The server closes its side too: it has dropped the connection and everything that belongs to
+    // The server also closes its side: it has dropped the connection and everything that belongs to
     // it.
     assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0);
     go_on.notify_one();

@@ -26,7 +26,7 @@ async fn info(running: &Running, id: &str) -> Value {
     call(running, "GET", &format!("/info?task_id={id}"), Body::Empty).await
 }
 
-/// The task once it is done.
+/// Waits until a task is done, and returns it.
 async fn done(running: &Running, id: &str) -> Value {
     let done = async {
         loop {
@@ -144,7 +144,7 @@ async fn only_its_owner_can_read_a_directory_of_tasks() {
         }
         fs::set_permissions(&directory.0, Permissions::from_mode(0o755)).unwrap();
     }
-    // The permissions of a directory that holds other files are left alone.
+    // The permissions of a directory that holds other files are not changed.
     fs::write(directory.0.join("notes"), "").unwrap();
     start(directory.options()).await.unwrap().shutdown().await;
     assert_eq!(mode(&directory.0), 0o755);

@@ -1,9 +1,9 @@
 //! The HTTP client under the SDK's clients: hyper's, over TLS by rustls with ring. It speaks
 //! HTTP/1.1 only, as DynamoDB and SQS do.
 //!
-//! The SDK has an HTTP client of its own. It is not used, since it links HTTP/2, proxies and a
-//! second loader of the system's roots into every function, and makes a new TLS configuration for
-//! each of the SDK's clients.
+//! The SDK's own HTTP client is not used. It links HTTP/2, proxies and a second loader of the
+//! system's roots into every function, and makes a new TLS configuration for each of the SDK's
+//! clients.
 
 use super::roots::TlsRoots;
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -26,7 +26,8 @@ use std::time::Duration;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ClientConfig};
 
-/// The time limit of a TCP connection. The TLS handshake is part of the time limit of a try.
+/// The time limit for making a TCP connection. The TLS handshake is part of the time limit of a
+/// try.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// An HTTP client that trusts `roots`. The SDK clients that use it share its connections.
@@ -40,7 +41,7 @@ struct Hyper(HyperClient);
 
 type HyperClient = Client<HttpsConnector<connect::HttpConnector>, SdkBody>;
 
-/// hyper's client, which trusts `roots`, follows no redirect and knows no proxy.
+/// hyper's client, which trusts `roots`, follows no redirect and uses no proxy.
 pub(crate) fn hyper_client(roots: TlsRoots) -> HyperClient {
     let mut tcp = connect::HttpConnector::new();
     tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -89,7 +90,8 @@ impl HttpConnector for Hyper {
     }
 }
 
-/// Lets the SDK stop using a connection over which a service responded with an error of its own.
+/// Lets the SDK stop using a connection over which a service responded with an error of the service
+/// itself.
 fn poisonable(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     connection.connection_metadata().as_ref()?;
     let connection = connection.clone();
@@ -106,7 +108,7 @@ fn poisonable(connection: &CaptureConnection) -> Option<ConnectionMetadata> {
     )
 }
 
-/// Sorts an error so that the SDK can decide whether to try again.
+/// Sorts an error, so that the SDK can decide whether to try again.
 fn connector_error(error: legacy::Error) -> ConnectorError {
     let is_connect = error.is_connect();
     let error: BoxError = error.into();
@@ -142,7 +144,7 @@ pub(crate) fn wrong_certificate<'a>(
     }
 }
 
-/// The first error of a type among an error and its sources.
+/// The first error of this type among an error and its sources.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut errors = std::iter::successors(Some(error), |&error| {
         // The `source` of an I/O error is not the error in it, but the source of that error.

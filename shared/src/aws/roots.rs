@@ -4,8 +4,8 @@ use std::str::FromStr;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 
-/// The roots of Amazon Trust Services, which sign the certificates of AWS's endpoints: the five
-/// that the page "Amazon Trust Services Repository" recommends for a trust store of one's own. The
+/// The roots of Amazon Trust Services, which sign the certificates of AWS's endpoints. They are the
+/// five that the page "Amazon Trust Services Repository" recommends for a custom trust store. The
 /// first of them expires in 2037.
 const AMAZON: [&[u8]; 5] = [
     include_bytes!("roots/amazon-root-ca-1.der"),
@@ -28,7 +28,7 @@ pub enum TlsRoots {
 }
 
 impl TlsRoots {
-    /// The values of the setting, for a person.
+    /// The values of the setting, for the text of an error.
     pub const CHOICES: &str = "`amazon` or `system`";
 
     /// The certificates.

@@ -1,4 +1,4 @@
-//! AWS Signature Version 4 of requests that no SDK client makes.
+//! AWS Signature Version 4 for requests that no SDK client makes.
 
 use crate::clock::Clock;
 use aws_sdk_dynamodb::config::Credentials;
@@ -7,10 +7,10 @@ use aws_sigv4::sign::v4;
 use std::error::Error;
 use std::time::SystemTime;
 
-/// The headers that sign a request to `service` in `region`, to be added to `headers`, which are
-/// signed with it.
+/// Returns the headers that sign a request to `service` in `region`. Add them to `headers`, which
+/// the signature covers.
 ///
-/// They are dated with the system's clock, since AWS compares them with its own.
+/// They are dated by the system's clock, since AWS compares the date with its own clock.
 ///
 /// # Errors
 /// If the URL or a header is not well-formed.

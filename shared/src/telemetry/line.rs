@@ -6,26 +6,26 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tracing::Level;
 
-/// The most bytes of a line beside the [names](Line::names) in it.
+/// The most bytes of a line without the [names](Line::names) in it.
 pub const MAX_LINE_BYTES: usize = 400;
 
-/// A kind of line. It serializes to its fields, in order, its [`Metrics`] flattened among them.
-/// Texts whose length nobody else bounds are [`super::ShortText`]s.
+/// A kind of line. It serializes to its fields, in order, with its [`Metrics`] flattened among
+/// them. A text whose length is not bounded elsewhere is a [`super::ShortText`].
 pub trait Line: Serialize {
-    /// What the line counts.
+    /// The metrics of the line.
     fn metrics(&self) -> &Metrics {
         static NONE: Metrics = Metrics::none();
         &NONE
     }
 
-    /// The names in the line that others chose: of its task, its request, its caller. They do not
-    /// count towards [`MAX_LINE_BYTES`].
+    /// The names in the line that others chose: those of its task, its request and its caller. They
+    /// do not count towards [`MAX_LINE_BYTES`].
     fn names(&self) -> [Option<&str>; 3] {
         [None; 3]
     }
 
-    /// Leaves out the field that is missed least, for a line that is too long. `false`: there is
-    /// none left to leave out.
+    /// Leaves out the least important field of a line that is too long. Returns `false` if no field
+    /// is left to leave out.
     fn shorten(&mut self) -> bool;
 }
 
@@ -40,14 +40,14 @@ struct Written<'a, L> {
     metadata: Option<Metadata<'a>>,
 }
 
-/// The line as JSON, with its line feed. `at`: when what it counts happened.
+/// The line as JSON, with its line feed. `at`: the time of its metrics.
 pub(super) fn to_json(
     level: Level,
     line: &mut impl Line,
     namespace: Option<&MetricsNamespace>,
     at: DateTime<Utc>,
 ) -> String {
-    // Most lines are of `INFO`, which is left out.
+    // Most lines have the level `INFO`, which is left out.
     let mut level = (level != Level::INFO).then(|| level.as_str());
     loop {
         let metrics = line.metrics();

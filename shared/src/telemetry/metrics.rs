@@ -5,7 +5,7 @@ use super::MetricsNamespace;
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-/// A metric. Its name in CloudWatch, and its field on a line, is the variant's.
+/// A metric. Its name in CloudWatch and its field on a line are the variant's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Metric {
     /// Tasks created.
@@ -20,7 +20,7 @@ pub enum Metric {
     ObjectsDeleted,
     /// Objects that were not in the index.
     ObjectsNotFound,
-    /// Objects that the store refused, or that were given up.
+    /// Objects that the store refused or that were given up.
     ObjectsFailed,
     /// Seconds since the oldest pending task was created or restarted.
     OldestPendingTaskAge,
@@ -29,7 +29,7 @@ pub enum Metric {
 }
 
 impl Metric {
-    /// The unit, for CloudWatch. A count needs none; with it the longest lines would not stay
+    /// The unit, for CloudWatch. A count needs none. With one, the longest lines would not stay
     /// within [`super::MAX_LINE_BYTES`].
     fn unit(self) -> Option<&'static str> {
         match self {
@@ -46,13 +46,13 @@ impl Metric {
     }
 }
 
-/// The metrics of one line, in order. A line's struct holds them flattened: each is a field of the
+/// The metrics of one line, in order. A line's struct flattens them, so each is a field of the
 /// line.
 #[derive(Debug, Default)]
 pub struct Metrics(Vec<(Metric, i64)>);
 
 impl Metrics {
-    /// Of a line that counts nothing.
+    /// The metrics of a line that counts nothing.
     pub(super) const fn none() -> Self {
         Self(Vec::new())
     }
@@ -104,8 +104,8 @@ struct Definition {
 }
 
 impl<'a> Metadata<'a> {
-    /// For a line with these metrics, which happened `at`. Without a dimension each is one metric
-    /// of its namespace.
+    /// The metadata of a line with these metrics, which happened `at`. They have no dimensions, so
+    /// each is one metric of its namespace.
     pub(super) fn new(
         metrics: &Metrics,
         namespace: &'a MetricsNamespace,

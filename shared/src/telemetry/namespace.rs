@@ -3,17 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The most bytes of a namespace. CloudWatch allows 255 characters, but with more than these a line
-/// could be longer than [`super::MAX_LINE_BYTES`].
+/// The most bytes of a namespace. CloudWatch allows 255 characters, but a longer namespace than
+/// this could make a line longer than [`super::MAX_LINE_BYTES`].
 pub const MAX_NAMESPACE_BYTES: usize = 64;
 
-/// A namespace of CloudWatch metrics ("CloudWatch concepts", "PutMetricData": letters, digits and
-/// `.-_/#: `, something besides spaces, no colon at the beginning, and not AWS's own).
+/// A namespace of CloudWatch metrics ("CloudWatch concepts", "PutMetricData"). It has letters,
+/// digits and `.-_/#: `, not only spaces, no colon at the beginning, and is not one of AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsNamespace(String);
 
 impl MetricsNamespace {
-    /// The values of the setting, for a person.
+    /// The values of the setting, for the text of an error.
     pub const CHOICES: &str = "at most 64 of `A-Z a-z 0-9 . - _ / # :` and space that do not begin with `:` or `AWS/`, or leave it empty \
                                for no metrics";
 

@@ -1,5 +1,5 @@
-//! What writes lines: those that our code [logs](super::log), and one for each event of `tracing`.
-//! It knows no spans: a line says all of its own.
+//! The subscriber that writes lines: those that our code [logs](super::log), and one for each event
+//! of `tracing`. It ignores spans, since a line is complete by itself.
 
 use super::line::{Line, to_json};
 use super::{ShortText, TelemetryConfig};
@@ -29,7 +29,7 @@ impl Lines {
         }
     }
 
-    /// Writes a line of ours, if its level is logged or it counts something: what is counted does
+    /// Writes a line of our own code if its level is logged or if it counts something: metrics do
     /// not depend on how much is logged.
     pub(super) fn log(&self, level: Level, line: &mut impl Line) {
         let counts = self.config.metrics.is_some() && !line.metrics().is_empty();
@@ -45,8 +45,8 @@ impl Lines {
 }
 
 impl Subscriber for Lines {
-    /// Of events only our own are logged, and the runtime's errors: libraries log requests, bodies
-    /// and whole errors.
+    /// Only our own events and the runtime's errors are logged, since libraries log requests,
+    /// bodies and whole errors.
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         let level = match metadata.target().split("::").next() {
             Some("shared") => self.config.level.filter(),

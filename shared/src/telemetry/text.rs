@@ -6,7 +6,7 @@ use std::fmt;
 /// The most bytes of a text in JSON.
 const MAX_TEXT_BYTES: usize = 150;
 
-/// As much of a text as takes no more than 150 bytes in JSON.
+/// The beginning of a text that takes at most 150 bytes in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct ShortText(String);

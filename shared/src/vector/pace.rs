@@ -1,27 +1,29 @@
 //! Keeping to the rate limit of a vector index, within one process.
 //!
 //! Each call uses some of the index's time; how much follows from the quota. A call starts when the
-//! calls before it are paid for (the generic cell rate algorithm, ITU-T Recommendation I.371), so
-//! even a long task is rarely throttled. A call that is throttled nevertheless, because others use
-//! the index too, slows down the calls after it. The speed then recovers along a cubic function:
-//! slowly near the speed at which it was throttled, faster beyond it (as in RFC 9438, "CUBIC for
-//! Fast and Long-Distance Networks").
+//! calls before it are paid for (the generic cell rate algorithm, ITU-T Recommendation I.371). So
+//! even a long task is rarely throttled.
+//!
+//! A call may be throttled nevertheless, because others use the index too. It slows down the calls
+//! after it. The speed then recovers along a cubic function: slowly near the speed at which the
+//! call was throttled, faster beyond it (as in RFC 9438, "CUBIC for Fast and Long-Distance
+//! Networks").
 //!
 //! The pace belongs to one process. `turns.rs` shares the time of an index among the processes.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The part of the speed that is kept after a throttled call. An index takes few large calls a
-/// second, so a worker learns little about the others: with a smaller part several workers together
-/// leave much of the quota unused (`tests/benches/vectors`).
+/// The part of the speed that is kept after a throttled call. An index accepts only a few large
+/// calls a second, so a worker learns little about the others. With a smaller part, several workers
+/// together leave much of the quota unused (`tests/benches/vectors`).
 const KEPT: f64 = 0.85;
 /// The speed never falls below this part of the quota.
 const SLOWEST: f64 = 0.02;
 /// The time after which the speed is again what it was before the throttled call.
 const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What one index takes in a second: calls, and units in them.
+/// What one index accepts in a second: calls, and units in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Quota {
     requests: u32,
@@ -29,7 +31,7 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    /// A limit of units a second, and one of calls.
+    /// A quota of so many units and so many calls a second.
     #[cfg(any(
         feature = "s3vectors",
         feature = "postgres",
@@ -39,12 +41,12 @@ impl Quota {
         Self { requests, units }
     }
 
-    /// The most units of one call: those of a second.
+    /// The most units of one call: as many as the quota of a second.
     pub(super) fn most_units(self) -> usize {
         usize::try_from(self.units).unwrap_or(usize::MAX)
     }
 
-    /// How much of the index's time a call of so many units uses.
+    /// How much of the index's time a call with this many units uses.
     pub(super) fn cost(self, units: usize) -> Duration {
         let units = u32::try_from(units).unwrap_or(u32::MAX);
         let by_request = Duration::from_secs(1) / self.requests;
@@ -52,15 +54,14 @@ impl Quota {
     }
 }
 
-/// A time, since a moment that the caller chose once: the pace has no clock of its own.
+/// A time since a moment that the caller chose once. The pace has no clock of its own.
 pub(super) type Time = Duration;
 
 /// The pace of one kind of call to one index.
 #[derive(Debug)]
 pub(super) struct Pace {
     quota: Quota,
-    /// How far ahead of the quota calls may be, so that what was not used in an idle moment is not
-    /// lost.
+    /// How far ahead of the quota calls may be, so that the time of an idle moment is not lost.
     burst: Duration,
     state: Mutex<State>,
 }
@@ -98,8 +99,8 @@ impl Pace {
         }
     }
 
-    /// Reserves the next call of so many units, and returns how long to wait before it. `None`: the
-    /// wait would be longer than `longest`, and nothing was reserved.
+    /// Reserves the next call with this many units, and returns how long to wait before it. `None`:
+    /// the wait would be longer than `longest`, and nothing was reserved.
     pub(super) fn reserve(&self, units: usize, longest: Duration, now: Time) -> Option<Duration> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let owed = state.paid_at.saturating_sub(now);
@@ -112,20 +113,20 @@ impl Pace {
         Some(wait)
     }
 
-    /// Gives back time that was reserved for a call and is not used.
+    /// Gives back time that was reserved for a call and not used.
     pub(super) fn give_back(&self, time: Duration) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.paid_at = state.paid_at.saturating_sub(time);
     }
 
-    /// Whether all calls are paid for and the speed is full. A new pace would be no different.
+    /// Whether all calls are paid for and the speed is full. A new pace would behave the same.
     pub(super) fn is_at_rest(&self, now: Time) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.paid_at <= now && state.speed(now) >= 1.0
     }
 
-    /// Slows down because a call was throttled. One that began before another was throttled says
-    /// nothing about the speed since then, and does not count.
+    /// Slows down because a call was throttled. A call that began before the last throttled one was
+    /// counted says nothing about the speed since then, so it does not count.
     pub(super) fn throttled(&self, began: Time, now: Time) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.throttled.is_none_or(|(at, _)| began > at) {

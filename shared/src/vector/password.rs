@@ -1,8 +1,8 @@
-//! A password, which no log line and no error can show.
+//! A password that cannot appear in a log line or an error.
 
 use std::fmt;
 
-/// A password. Its debug form holds nothing of it.
+/// A password. Its debug form does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(String);
 
@@ -12,21 +12,21 @@ impl Password {
         Self(text.into())
     }
 
-    /// The password itself, for the one who logs in with it.
+    /// The password itself, to log in with.
     #[cfg(any(feature = "postgres", feature = "store-protocol"))]
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-/// What to log in to a store with.
+/// The credentials to log in to a store with.
 #[cfg(any(
     feature = "postgres",
     all(feature = "store-protocol", feature = "secrets-manager")
 ))]
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
-    /// Absent: as the store's URL says.
+    /// `None`: the user that the store's URL names.
     #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub(super) user: Option<String>,
     pub(super) password: Option<Password>,

@@ -1,4 +1,4 @@
-//! The port: what a vector store does, and what an adapter gives to open one.
+//! The port: what a vector store does, and what an adapter provides to open one.
 
 use super::pace::Quota;
 use super::password::Password;
@@ -13,25 +13,24 @@ use std::time::Duration;
 
 /// A place that holds a model's vectors.
 pub trait VectorStore: Send + Sync {
-    /// The existence check: which of `ids` are in the index now, position by position, by a read
-    /// that sees everything that was committed before it.
+    /// The existence check: which of `ids` are in the index now, position by position. The read
+    /// sees everything that was committed before it.
     fn present<'a>(
         &'a self,
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>>;
 
-    /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call, and says what
+    /// Deletes `ids`, at most [`VectorStore::max_delete`] of them, in one call, and returns what
     /// became of each, position by position. Ids that are not in the index are allowed.
     ///
-    /// [`AfterDelete::Gone`] means that a current read did not find the object after the delete;
-    /// that the store acknowledged the delete is not enough. Only where the store documents that an
-    /// acknowledged delete is visible at once may the acknowledgement replace the read. Once this
-    /// returns, nothing of the call takes effect any more.
+    /// [`AfterDelete::Gone`] means that a current read did not find the object after the delete. An
+    /// acknowledgement by the store is not enough, unless the store documents that an acknowledged
+    /// delete is visible at once. Once this returns, no part of the call takes effect any more.
     ///
-    /// After an error some ids may be deleted and others not. Where no response came
-    /// ([`VectorErrorKind::Unanswered`]) the delete may still be carried out, but no later than
-    /// [`VECTOR_CALL_TIMEOUT`] after this was called, however late the adapter sent it: the adapter
-    /// and its service see to that.
+    /// After an error some ids may be deleted and others not. If no response came
+    /// ([`VectorErrorKind::Unanswered`]), the delete may still be carried out, but no later than
+    /// [`VECTOR_CALL_TIMEOUT`] after this was called, however late the adapter sent it. The adapter
+    /// and its service must ensure that.
     ///
     /// [`VECTOR_CALL_TIMEOUT`]: crate::aws::VECTOR_CALL_TIMEOUT
     fn delete<'a>(
@@ -39,7 +38,7 @@ pub trait VectorStore: Send + Sync {
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>>;
 
-    /// The most ids of an existence check that one call's time is enough for.
+    /// The most ids that one existence check can read within the time of a call.
     fn max_present(&self) -> usize {
         usize::MAX
     }
@@ -47,14 +46,14 @@ pub trait VectorStore: Send + Sync {
     /// The most ids for the next delete call. It becomes smaller after a call that was too slow.
     fn max_delete(&self) -> usize;
 
-    /// How long the store has asked not to be called. Until then each call ends at once, as
-    /// throttled.
+    /// How much longer the store has asked not to be called. Until that time is over, each call
+    /// fails at once as throttled.
     fn pause(&self) -> Duration {
         Duration::ZERO
     }
 }
 
-/// What an existence check says of one id.
+/// The result of an existence check for one id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// It is in the index.
@@ -67,7 +66,7 @@ pub enum Presence {
 }
 
 impl Presence {
-    /// Present or absent.
+    /// Returns `Present` or `Absent`.
     pub fn of(is_present: bool) -> Self {
         if is_present {
             Self::Present
@@ -77,7 +76,7 @@ impl Presence {
     }
 }
 
-/// What became of one id by a delete call.
+/// What became of one id in a delete call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AfterDelete {
     /// A current read does not find it.
@@ -106,12 +105,12 @@ pub enum VectorErrorKind {
     /// No response came: the store is unreachable, the connection was cut, or the call took too
     /// long. A call that was sent may still be carried out.
     Unanswered,
-    /// The caller's own time ended too early to say anything about the store.
+    /// The caller's own time ended too early to conclude anything about the store.
     OutOfTime,
-    /// The call could not be done within its time limit, and nothing of it was done. A smaller one
-    /// may succeed.
+    /// The call did not fit into its time limit, and no part of it was done. A smaller one may
+    /// succeed.
     TooSlow,
-    /// At least one of the ids is one that the store can never hold.
+    /// The store can never hold at least one of the ids.
     InvalidId,
     /// The store refuses to delete (or to read) at least one of the objects, and nothing was done.
     /// Without that object the others may be deleted.
@@ -145,31 +144,32 @@ impl VectorError {
     }
 }
 
-/// What stores are opened with besides their URLs.
+/// What opening a store needs in addition to its URL.
 #[derive(Clone, Debug)]
 pub struct Services {
     /// For Amazon S3 Vectors and AWS Secrets Manager.
     pub aws: SdkConfig,
-    /// The password for stores whose URL names none.
+    /// The password for stores whose URL has none.
     pub password: Option<Password>,
-    /// The token for stores that want one.
+    /// The token for stores that require one.
     pub token: Option<Password>,
-    /// The worker's clock. Times that a store is told, and pauses that it asks for, go by it.
+    /// The worker's clock. It measures the times that a store is sent and the pauses that a store
+    /// asks for.
     pub clock: Clock,
 }
 
-/// An adapter's part of opening a store: it was made from one URL, opens the store of each model,
-/// and holds what the stores of all models share, such as connections.
+/// What an adapter makes from one URL. It opens the store of each model, and holds what the stores
+/// of all models share, such as connections.
 pub(super) trait StoreFactory: fmt::Debug + Send + Sync {
-    /// Makes what all its stores share, such as a client, while the process starts. It connects to
-    /// nothing yet.
+    /// Makes what all its stores share, such as a client, while the process starts. It does not
+    /// connect yet.
     fn prepare(&self, services: &Services);
 
-    /// The store of a model's vectors. It connects to nothing yet. `services` are the same in every
+    /// The store of a model's vectors. It does not connect yet. `services` are the same in every
     /// call.
     fn open(&self, services: &Services, model: &ModelId) -> Arc<dyn VectorStore>;
 
-    /// The rate limit of deletes of a model's vectors, and the address of the index that it holds
-    /// for: one that no other index in any store has. `None`: there is no limit, or no such index.
+    /// The rate limit of deletes of a model's vectors, and the address of the limited index. No
+    /// other index in any store has this address. `None`: there is no limit, or no such index.
     fn limit(&self, model: &ModelId) -> Option<(String, Quota)>;
 }

@@ -1,13 +1,15 @@
-//! PostgreSQL with pgvector: the object id is the value of a column, and every row with it is
-//! deleted.
+//! PostgreSQL with pgvector: the object id is the value of a column, and every row with that value
+//! is deleted.
 //!
-//! `address.rs` reads the URL, `key_words.rs` refuses what it cannot honour, `connect.rs` logs in
-//! over `tls.rs` with the password of `../secret.rs`, `pool.rs` keeps the connections.
-//! `relation.rs` knows the tables of a model and the statements over them, `names.rs` quotes
-//! identifiers, `catalog.rs` asks the catalog about a table, `id_type.rs` which ids a column can
-//! hold, `embedding_studio.rs` deletes from EmbeddingStudio's tables. `errors.rs` sorts errors, and
-//! `denial.rs` asks the catalog about some. Here: the store. What it says of an id after a delete
-//! rests on a read in a transaction of its own, after the delete's commit.
+//! `address.rs` parses the URL, and `key_words.rs` rejects the parameters that are not supported.
+//! `connect.rs` logs in over `tls.rs` with the password of `../secret.rs`, and `pool.rs` keeps the
+//! connections. `relation.rs` has the tables of a model and the statements over them, `names.rs`
+//! quotes identifiers, `catalog.rs` reads the catalog about a table, `id_type.rs` knows which ids a
+//! column can hold, and `embedding_studio.rs` deletes from EmbeddingStudio's tables. `errors.rs`
+//! sorts errors, and `denial.rs` asks the catalog about some of them.
+//!
+//! This file is the store. What it reports of an id after a delete rests on a read in a transaction
+//! of its own, after the delete's commit.
 
 mod address;
 mod catalog;
@@ -46,11 +48,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
 use url::Url;
 
-/// The most ids of one delete: as many as a chunk of a task has. It is one statement, which has a
-/// time limit.
+/// The most ids of one delete: as many as a chunk of a task has. A delete is one statement, which
+/// has a time limit.
 const MAX_DELETE: usize = 500;
 
-/// How long the catalog's facts about a table are used.
+/// How long the facts about a table are used before the catalog is read again.
 const KNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Opens the tables that one URL names.
@@ -74,9 +76,8 @@ impl fmt::Debug for Factory {
     }
 }
 
-/// Parses the text of a URL that has a user or a port and no host, which libpq takes and the
-/// standard of URLs does not: `user@/database?host=…`. What stands before the `?` becomes
-/// parameters.
+/// Parses the text of a URL that has a user or a port but no host: `user@/database?host=…`. libpq
+/// accepts such a URL, and the URL standard does not. The parts before the `?` become parameters.
 pub(super) fn url_without_host(text: &str) -> Option<Url> {
     let (scheme, rest) = text.split_once("://")?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -100,12 +101,12 @@ pub(super) fn url_without_host(text: &str) -> Option<Url> {
 }
 
 impl Factory {
-    /// Parses `postgres://user@host/database?…`, as libpq takes it.
+    /// Parses `postgres://user@host/database?…`, as libpq does.
     ///
     /// # Errors
-    /// Every error in it, a sentence each.
+    /// All errors in the URL, one sentence each.
     pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
-        // To libpq a plus sign is one, and no space.
+        // libpq reads a plus sign literally, not as a space.
         let mut literal = url.clone();
         literal.set_query(
             url.query()
@@ -116,7 +117,7 @@ impl Factory {
         let address = Address::read(url, &mut parameters);
         let schema = parameters.name("schema");
         let may_hide = parameters.flag("row_security", "on");
-        // One call takes many objects, so there is no limit of calls.
+        // One call can have many objects, so calls are not limited.
         let limit = parameters.per_second("objects_per_second");
         let limit = limit.map(|objects| Quota::new(objects, u32::MAX));
         let layout = match parameters.take("layout").as_deref() {
@@ -146,7 +147,8 @@ impl Factory {
 }
 
 impl Factory {
-    /// The pool. When it is made, a server that is not verified is logged.
+    /// Returns the pool. It is made by the first call, which logs if the server will not be
+    /// verified.
     fn pool(&self, services: &Services) -> &Arc<Pool> {
         self.pool.get_or_init(|| {
             if let Some(why) = self.address.why_unverified() {
@@ -188,12 +190,12 @@ impl StoreFactory for Factory {
     }
 }
 
-/// What was learned about a table, shared by the stores of a URL.
+/// What is known about a table. The stores of a URL share it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    /// From the catalog; forgotten when a statement shows that the table has changed.
+    /// The catalog's facts, forgotten when a statement shows that the table has changed.
     facts: Option<Facts>,
-    /// The most ids for one delete, after one that was too slow; `None`: [`MAX_DELETE`].
+    /// The most ids of one delete, after one was too slow. `None`: [`MAX_DELETE`].
     most: Option<usize>,
 }
 
@@ -201,7 +203,7 @@ struct Known {
 struct Store {
     pool: Arc<Pool>,
     known: Arc<Mutex<HashMap<Table, Known>>>,
-    /// Or why no tables can have the names.
+    /// The model's tables, or why no tables can have these names.
     relation: Result<Relation, String>,
     may_hide: bool,
 }
@@ -213,7 +215,7 @@ impl Store {
     }
 
     /// The facts about the table. They are read from the catalog if they are not known, after a
-    /// minute, and before an id is refused because of them. Otherwise a batch is one round trip.
+    /// minute, and before an id is refused because of them. Otherwise a batch takes one round trip.
     async fn facts(&self, relation: &Relation, ids: &[&str]) -> Result<Facts, Failure> {
         let table = &relation.table;
         let known = self.known(table, |known| known.facts);
@@ -225,8 +227,8 @@ impl Store {
         }
         let columns = Columns::look_up(&self.pool, relation).await?;
         let facts = columns.facts(relation)?;
-        // The column of originals may be added to an older database at any time, so the catalog is
-        // asked for each batch.
+        // The column of originals may be added to an older database at any time. Until it is there,
+        // the catalog is read for each batch.
         let stays = relation.parts.is_none() || facts.has_originals;
         self.known(table, |known| known.facts = stays.then_some(facts));
         Ok(facts)
@@ -268,7 +270,7 @@ impl Store {
         }
     }
 
-    /// The ids that a read found.
+    /// Returns the ids that a read found.
     ///
     /// # Errors
     /// The read is not reliable: the server is a replica, or row security may have hidden rows.
@@ -302,7 +304,7 @@ impl Store {
         Ok(ids.into_iter().collect())
     }
 
-    /// Deletes, and says what became of each id, by a read after the commit.
+    /// Deletes, and returns what became of each id, by a read after the commit.
     async fn delete(
         &self,
         relation: &Relation,
@@ -357,8 +359,8 @@ impl Store {
         Ok(ids.iter().map(after).collect())
     }
 
-    /// Makes the next deletes smaller after one that took too long, and larger again after one that
-    /// was quick. Forgets the facts about the table if it has changed.
+    /// Makes the next deletes smaller after one that was too slow, and larger again after one that
+    /// was quick. Forgets the facts about the table if the table has changed.
     fn learn_from(
         &self,
         table: &Table,
@@ -380,7 +382,7 @@ impl Store {
         });
     }
 
-    /// Makes a call about the model's tables within the time limit, and sorts its errors.
+    /// Makes a call to the model's tables within the time limit, and sorts its errors.
     async fn call<'a, T, F>(
         &'a self,
         call: impl FnOnce(&'a Relation) -> F,

@@ -1,9 +1,9 @@
-//! Any store that speaks the store protocol: two calls over HTTPS, which `docs/store-protocol.md`
-//! describes.
+//! Any store that speaks the store protocol: two calls over HTTPS, specified in
+//! `docs/store-protocol.md`.
 //!
-//! `address.rs` parses the URL, `http.rs` makes a call and signs it, `pauses.rs` keeps to what the
-//! store asks for with `Retry-After`, `responses.rs` reads what the store says: a response that
-//! does not have the form of the protocol says nothing.
+//! `address.rs` parses the URL, `http.rs` makes and signs a call, `pauses.rs` honours the store's
+//! `Retry-After`, `responses.rs` parses responses. A response that does not have the form of the
+//! protocol counts as none.
 
 mod address;
 mod http;
@@ -26,7 +26,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use url::Url;
 
-/// Calls of one existence check at once, where the store takes fewer ids a call than there are.
+/// The most concurrent calls of one existence check, if the store accepts fewer ids a call than
+/// there are.
 const CONCURRENT_CHECKS: usize = 5;
 
 /// Opens the indexes of the store at one URL.
@@ -40,7 +41,7 @@ impl Factory {
     /// Parses a URL of the form `https://host/path?index=…`.
     ///
     /// # Errors
-    /// Every error in it, a sentence each.
+    /// All errors in the URL, one sentence each.
     pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
         Ok(Self {
             address: Address::read(url)?,
@@ -70,7 +71,7 @@ impl StoreFactory for Factory {
     fn limit(&self, model: &ModelId) -> Option<(String, Quota)> {
         let index = self.address.index.fill(model);
         let address = format!("{}#{index}", self.address.base);
-        // The protocol has no limit of calls, so one object is the least that a call counts as.
+        // The protocol has no limit of calls. A call counts as at least one object.
         let quota = |rate| (address, Quota::new(rate, rate));
         self.address.objects_per_second.map(quota)
     }
@@ -84,7 +85,7 @@ struct Store {
     max_ids: usize,
 }
 
-/// What a call asks.
+/// The body of a call.
 #[derive(Serialize)]
 struct Question<'a> {
     index: &'a str,
@@ -105,8 +106,9 @@ impl Store {
     }
 }
 
-/// A delete whose response says nothing, such as that of a gateway which did not wait for the
-/// store, may still be carried out. That is not so where the request was never sent.
+/// Marks the error of a delete as unanswered if the delete may still be carried out. That is so if
+/// the response does not tell what happened, such as the response of a gateway that did not wait
+/// for the store, but not if the request was never sent.
 fn may_still_delete(mut error: VectorError) -> VectorError {
     if error.kind == VectorErrorKind::Temporary && error.code != http::OUT_OF_REACH {
         error.kind = VectorErrorKind::Unanswered;
@@ -132,7 +134,7 @@ impl VectorStore for Store {
         ids: &'a [&'a str],
     ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
         Box::pin(async move {
-            // In whole seconds, so it is rather too early than too late.
+            // Cut to whole seconds, so it is too early rather than too late.
             let not_after = self.http.now() + VECTOR_CALL_TIMEOUT;
             let question = Question {
                 index: &self.index,

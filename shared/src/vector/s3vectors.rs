@@ -1,6 +1,6 @@
 //! Amazon S3 Vectors: the object id is the vector's key.
 //!
-//! `address.rs` parses the URL, `errors.rs` sorts errors by meaning. Here: the calls.
+//! `address.rs` parses the URL, `errors.rs` sorts errors by meaning. This file makes the calls.
 
 mod address;
 mod errors;
@@ -22,19 +22,20 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
-/// The most keys one GetVectors takes ("Limitations and restrictions", Amazon S3 User Guide).
+/// The most keys of one GetVectors call ("Limitations and restrictions", Amazon S3 User Guide).
 const MAX_GET: usize = 100;
-/// The most keys one DeleteVectors takes (the same page).
+/// The most keys of one DeleteVectors call (the same page).
 const MAX_DELETE: usize = 500;
-/// Concurrent GetVectors calls of one existence check.
+/// The most concurrent GetVectors calls of one existence check.
 const CONCURRENT_GETS: usize = 5;
 /// The longest that an existence check waits for the rate limit. The wait is part of the check's
 /// time, most of which must be left for the responses.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
-/// GetVectors calls a second. The guide promises "hundreds" ("S3 Vectors best practices"); this is
-/// twelve times what deletes at their own pace need. Several are reserved together.
+/// The limit of GetVectors calls a second. The guide promises "hundreds" ("S3 Vectors best
+/// practices"); this is twelve times what deletes at their own pace need. Several calls are
+/// reserved together.
 const READS: Quota = Quota::new(300, 300);
-/// The number of paces from which on those that are at rest are forgotten.
+/// If there are this many paces, those at rest are forgotten.
 const MAX_IDLE_PACES: usize = 1_000;
 
 /// Opens the indexes that one URL names.
@@ -42,7 +43,7 @@ const MAX_IDLE_PACES: usize = 1_000;
 pub(super) struct Factory {
     address: Address,
     client: OnceLock<Client>,
-    /// Of existence checks, by index, for the life of the process.
+    /// The paces of existence checks by index, for the life of the process.
     reads: Mutex<HashMap<String, Arc<Reads>>>,
 }
 
@@ -50,7 +51,7 @@ impl Factory {
     /// Parses a URL of the form `s3vectors://bucket/index`.
     ///
     /// # Errors
-    /// Every error in it, a sentence each.
+    /// All errors in the URL, one sentence each.
     pub(super) fn parse(url: &Url) -> Result<Self, Vec<String>> {
         Ok(Self {
             address: Address::read(url)?,
@@ -115,7 +116,7 @@ struct S3Vectors {
 #[derive(Debug)]
 struct Reads {
     pace: Pace,
-    /// From when on its time counts.
+    /// The moment from which the pace counts its time.
     since: Instant,
 }
 
@@ -129,9 +130,9 @@ impl Default for Reads {
 }
 
 impl S3Vectors {
-    /// Checks that S3 Vectors could have an index of this name. A model id may be any text. One
-    /// that is not a valid index name has no index, which says more than the error of a rejected
-    /// call.
+    /// Checks that S3 Vectors could have an index of this name. A model id may be any text. If it
+    /// is not a valid index name, no such index exists, and saying so is clearer than the error of
+    /// a rejected call.
     fn check_name(&self) -> Result<(), VectorError> {
         if is_index_name(&self.index) {
             return Ok(());

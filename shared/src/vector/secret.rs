@@ -101,8 +101,8 @@ impl Secret {
     }
 }
 
-/// Parses a secret: a JSON object with a `password` and perhaps a `username`, as Amazon RDS makes
-/// it, or with a `token`; or the bare password or token.
+/// Parses a secret. It is a JSON object with a `password` and perhaps a `username`, as Amazon RDS
+/// makes it, or with a `token`; or it is the bare password or token.
 fn read(text: &str) -> Result<Credentials, VectorError> {
     #[derive(Deserialize)]
     struct Fields {

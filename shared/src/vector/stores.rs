@@ -21,14 +21,14 @@ use url::Url;
 /// the model id wins. Patterns with the same URL share a factory.
 type Rules = Vec<(Pattern, Arc<dyn StoreFactory>)>;
 
-/// The number of indexes from which on the turns of those that are at rest are forgotten.
+/// If there are this many turns, those at rest are forgotten.
 const MAX_IDLE_TURNS: usize = 1_000;
 
 /// The setting `VECTOR_STORES`, parsed.
 #[derive(Debug, Default)]
 pub struct VectorStoreRules {
     rules: Rules,
-    /// Whether a store is sent the token.
+    /// Whether any store is sent the token.
     pub needs_token: bool,
 }
 
@@ -36,7 +36,7 @@ impl VectorStoreRules {
     /// Parses the JSON object of patterns and URLs.
     ///
     /// # Errors
-    /// Every error, a sentence each.
+    /// All errors, one sentence each.
     pub fn parse(json: &str) -> Result<Self, Vec<String>> {
         // The library's own message may repeat a part of the text, which may be a password.
         let pairs: Pairs = serde_json::from_str(json).map_err(|error| {
@@ -98,7 +98,7 @@ impl VectorStoreRules {
     }
 }
 
-/// The hosts that are sent the token.
+/// The origins that are sent the token.
 fn origins_of_the_token<'a>(urls: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
     let urls = urls.filter_map(|url| Url::parse(url).ok());
     let with_token = urls.filter(|url| {
@@ -115,7 +115,7 @@ fn origins_of_the_token<'a>(urls: impl Iterator<Item = &'a String>) -> BTreeSet<
         .collect()
 }
 
-/// The adapter of a URL's scheme. A new adapter is one more arm.
+/// The factory of the adapter for a URL's scheme. A new adapter is one more arm.
 fn factory_of(text: &str) -> Result<Arc<dyn StoreFactory>, Vec<String>> {
     // The text itself may hold a password, so it is not repeated.
     let url = Url::parse(text);
@@ -143,7 +143,7 @@ pub struct VectorStores {
     turns: Arc<Mutex<AllTurns>>,
 }
 
-/// By index and limit, for the life of the process: all tasks of an index share its turns.
+/// The turns by index and limit. All tasks of an index in this process share them.
 type AllTurns = HashMap<(String, Quota), Arc<Turns>>;
 
 /// Where a model's vectors are.
@@ -151,11 +151,11 @@ type AllTurns = HashMap<(String, Quota), Arc<Turns>>;
 pub struct Index {
     /// The store.
     pub store: Arc<dyn VectorStore>,
-    /// The turns of its deletes. `None`: they are not limited.
+    /// The turns of its deletes. `None`: deletes are not limited.
     pub turns: Option<Arc<Turns>>,
 }
 
-/// Without the services, whose settings hold names of hosts and users.
+/// Leaves out the services, whose settings hold names of hosts and users.
 impl fmt::Debug for VectorStores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let patterns = self.rules.iter().map(|(pattern, _)| &pattern.0);
@@ -164,7 +164,7 @@ impl fmt::Debug for VectorStores {
 }
 
 impl VectorStores {
-    /// The stores that `rules` name. Nothing connects before a store is first called.
+    /// The stores that `rules` name. No store connects before it is first called.
     pub fn new(rules: VectorStoreRules, services: Services) -> Self {
         for (_, factory) in &rules.rules {
             factory.prepare(&services);
@@ -176,7 +176,7 @@ impl VectorStores {
         }
     }
 
-    /// Where a model's vectors are, by the first rule that matches. `None`: no rule does.
+    /// Where a model's vectors are, by the first rule that matches. `None`: no rule matches.
     pub fn for_model(&self, model: &ModelId, now: DateTime<Utc>) -> Option<Index> {
         let matches = |(pattern, _): &&(Pattern, _)| pattern.matches(model.as_str());
         let (_, factory) = self.rules.iter().find(matches)?;
@@ -198,7 +198,8 @@ impl VectorStores {
         Arc::clone(turns)
     }
 
-    /// The same stores, each in the caller's wrapper. Tests and the simulation change stores by it.
+    /// The same stores, each in the caller's wrapper. Tests and the simulation use it to change how
+    /// stores behave.
     #[must_use]
     pub fn wrapped(
         self,

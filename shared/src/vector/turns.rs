@@ -1,16 +1,17 @@
-//! The turns of deletes on one index, whoever works.
+//! The turns of deletes on one index, among all processes.
 //!
-//! A process whose own demand is below a tenth of the quota keeps to its own pace (`pace.rs`). One
-//! with more takes grants of the index's time from an item that all workers share, and a delete
-//! waits for the grant that pays for it. The caller asks for the grant, since this module knows no
-//! table: [`Turns::reserve`] says when one is needed. Where there is no response, the process falls
-//! back to its own pace for a while.
+//! A process whose own demand is below a tenth of the quota keeps to its own pace (`pace.rs`). A
+//! process with more demand takes grants of the index's time from an item that all workers share,
+//! and a delete waits for the grant that pays for it. This module does not access the table:
+//! [`Turns::reserve`] says when a grant is needed, and the caller requests it. If there is no
+//! response, the process falls back to its own pace for a while.
 //!
-//! A turn that is far is not waited for. The work goes back to the queue, and [`Turns::come_back`]
-//! says when it is worth trying again. Each process lines up what it hands back at the rate of the
-//! whole quota. So the messages of an index come back once for each process in the time that the
-//! index needs for all of them: often enough that an index is not idle while its work waits, and
-//! the less often the longer its backlog is.
+//! The worker does not wait for a turn that is far away. The work goes back to the queue, and
+//! [`Turns::come_back`] says when it is worth trying again. Each process lines up the work that it
+//! hands back at the rate of the whole quota. So the messages of an index come back once for each
+//! process in the time that the index needs for all of them. That is often enough that an index is
+//! not idle while its work waits. The longer the backlog is, the less often each message comes
+//! back.
 
 use super::pace::{Pace, Quota, Time};
 use chrono::{DateTime, Utc};
@@ -20,28 +21,29 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// With a demand of less than this in a second, a process takes no grants: a tenth of the quota.
+/// A process with less demand than this in a second takes no grants. It is a tenth of the quota.
 const UNSHARED_DEMAND: Duration = Duration::from_millis(100);
-/// How far back demand counts: a second later all but 1/e of it is forgotten.
+/// How far back demand counts: after this time only 1/e of it still counts.
 const DEMAND_TIME: Duration = Duration::from_secs(1);
-/// A grant that many small calls share is the time for a quarter of what was lately used in a
-/// second, up to this.
+/// The longest grant for several small calls. Such a grant is a quarter of the time that was
+/// recently reserved in a second, up to this.
 const LARGEST_SHARED_GRANT: Duration = Duration::from_millis(250);
-/// Time that was not used for so long is lost: used later, it would come on top of what others use
-/// then.
+/// How long granted time can still be used after it has passed. Used later, it would come on top of
+/// what others use then.
 const LATE: Duration = Duration::from_millis(300);
-/// The most time that a moment without deletes saves for the next.
+/// The most time that a moment without deletes saves for later ones.
 const MAX_BURST: Duration = Duration::from_millis(200);
-/// After no response to a request for a grant, none is asked for in this time.
+/// How long no grant is requested after a request for one got no response.
 const UNSHARED_TIME: Duration = Duration::from_secs(5);
-/// About so many objects, those checked last, decide which part is likely to be present.
+/// The weight of earlier checks, in objects, when the part of the objects that are present is
+/// estimated.
 const REMEMBERED: usize = 500;
-/// What is expected to be present is a little more than that: what a turn does not use is given
-/// back.
+/// The factor by which more objects are expected to be present than the estimate says. What a turn
+/// does not use is given back.
 const MARGIN: f64 = 1.1;
-/// The nearest that work comes back which was handed back: SQS counts in seconds.
+/// The shortest time after which work that was handed back comes back. SQS counts in seconds.
 const SOONEST: Duration = Duration::from_secs(1);
-/// The latest that it does. How long a backlog lasts is an estimate.
+/// The longest such time. It is bounded because the length of a backlog is only estimated.
 const LATEST: Duration = Duration::from_secs(600);
 
 /// The turns of deletes on one index, in one process.
@@ -57,44 +59,44 @@ pub struct Turns {
 
 #[derive(Debug, Default)]
 struct State {
-    /// What was reserved lately, and when it was last reckoned.
+    /// The time that was recently reserved, and when this was last computed.
     demand: (Time, Duration),
-    /// Time of the index that is ours, in order.
+    /// The index's time that was granted to this process, in order.
     granted: VecDeque<Range<Time>>,
-    /// Until when the index's time is given away, as far as is known.
+    /// The end of the index's time that is known to be granted to anybody.
     taken_until: Time,
-    /// Until then no grant is asked for, since there was no response.
+    /// Until then no grant is requested, since a request got no response.
     unshared_until: Time,
-    /// Where the last message that was handed back has its place.
+    /// The place in line of the last message that was handed back.
     line_until: Time,
-    /// The part of the objects checked lately that were present.
+    /// The part of the recently checked objects that were present.
     present: Option<f64>,
 }
 
-/// What a request for a turn comes to.
+/// The result of a request for a turn.
 #[derive(Debug)]
 pub enum Reserved {
-    /// It has its turn.
+    /// The turn is reserved.
     Turn(Turn),
-    /// Its turn is further away than the caller waits.
+    /// The turn is further away than the caller waits.
     Far,
-    /// A grant is needed first, of so much time. Tell [`Turns::granted`], [`Turns::taken`] or
-    /// [`Turns::unanswered`], and ask again.
+    /// A grant is needed first. Request it, report the result by [`Turns::granted`],
+    /// [`Turns::taken`] or [`Turns::unanswered`], and reserve again.
     NeedsGrant(Needed),
 }
 
 /// The grant that a turn needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed {
-    /// How much of the index's time.
+    /// How much of the index's time is needed.
     pub time: Duration,
-    /// How long ago it may have begun.
+    /// How far in the past the granted time may begin.
     pub burst: Duration,
     /// Whether nobody seems to have taken a grant lately.
     pub is_idle: bool,
 }
 
-/// A reserved turn. What of it is not used when it is dropped is given back.
+/// A reserved turn. When it is dropped, the part that was not used is given back.
 #[derive(Debug)]
 pub struct Turn {
     turns: Arc<Turns>,
@@ -113,7 +115,7 @@ impl fmt::Debug for Turns {
 }
 
 impl Turns {
-    /// Those of the index at `address`, which takes `quota`.
+    /// The turns of the index at `address`, whose rate limit is `quota`.
     pub(super) fn new(address: String, quota: Quota) -> Self {
         let burst = quota.cost(quota.most_units()).min(MAX_BURST);
         Self {
@@ -127,24 +129,25 @@ impl Turns {
         }
     }
 
-    /// What names the index among all of them.
+    /// The address of the index, which no other index has.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// The most objects of one delete: those of a second.
+    /// The most objects of one delete: as many as the quota of a second.
     pub fn most(&self) -> usize {
         self.quota.most_units()
     }
 
-    /// Held by who asks for a grant, so that one process asks once at a time: others may find their
-    /// time in the same grant.
+    /// Returns the lock to hold while requesting a grant. One process has one request in flight at
+    /// a time, since the same grant may have enough time for others.
     pub async fn asking(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.asking.lock().await
     }
 
-    /// Held by who makes the first existence check in the index, so that the others of this process
-    /// know what to expect. They wait for it, but no longer than `longest`.
+    /// Returns the lock to hold during the first existence check in the index. The other callers in
+    /// this process wait for that check, but no longer than `longest`, so that they know what to
+    /// expect.
     pub async fn first_check(&self, longest: Duration) -> Option<tokio::sync::MutexGuard<'_, ()>> {
         if self.state().present.is_some() {
             return None;
@@ -153,15 +156,15 @@ impl Turns {
         first.ok().filter(|_| self.state().present.is_none())
     }
 
-    /// How many of so many objects are likely to need a delete, by what was lately found present in
-    /// the index; all of them before the first check. At least one.
+    /// How many of `objects` are likely to need a delete, estimated from recent existence checks in
+    /// the index: at least one, and all of them before the first check.
     pub fn expected(&self, objects: usize) -> usize {
         let present = self.state().present.unwrap_or(1.0);
         let expected = (MARGIN * objects as f64 * present).ceil() as usize;
         expected.clamp(1, objects.max(1))
     }
 
-    /// An existence check found so many of so many objects present.
+    /// Records that an existence check found `present` of `objects`.
     pub fn found(&self, present: usize, objects: usize) {
         if objects == 0 {
             return;
@@ -173,7 +176,7 @@ impl Turns {
         state.present = Some(before + (found - before) * weight);
     }
 
-    /// Reserves the next delete of so many objects, if its turn comes within `longest`.
+    /// Reserves the next delete of `objects`, if its turn comes within `longest`.
     pub fn reserve(
         self: &Arc<Self>,
         objects: usize,
@@ -189,7 +192,7 @@ impl Turns {
         let granted_at = if is_shared {
             match state.start_of(cost, now) {
                 Ok(at) => at.max(now),
-                // It is known to be far.
+                // The turn is known to be far away.
                 Err(_) if state.taken_until > now + longest => return Reserved::Far,
                 Err(missing) => {
                     return Reserved::NeedsGrant(Needed {
@@ -212,7 +215,7 @@ impl Turns {
             state.take(cost);
         }
         if is_shared && granted_at == now {
-            // Nobody else was waiting: what was handed back before may come back at once.
+            // Nobody else was waiting, so the line of what is handed back starts anew.
             state.line_until = now;
         }
         state.demand = (now, demand + cost);
@@ -233,7 +236,7 @@ impl Turns {
         now >= state.unshared_until && state.granted.is_empty() && state.taken_until > now + longest
     }
 
-    /// This time of the index is ours.
+    /// Records that this time of the index was granted to this process.
     pub fn granted(&self, time: &Range<DateTime<Utc>>) {
         let time = since_epoch(time.start)..since_epoch(time.end);
         let mut state = self.state();
@@ -241,22 +244,23 @@ impl Turns {
         state.add(time);
     }
 
-    /// The index's time is given away until then.
+    /// Records that no grant was made, since the index's time is granted until then.
     pub fn taken(&self, until: DateTime<Utc>) {
         self.state().taken_until = since_epoch(until);
     }
 
-    /// There was no response to a request for a grant.
+    /// Records that a request for a grant got no response.
     pub fn unanswered(&self, now: DateTime<Utc>) {
         self.state().unshared_until = since_epoch(now) + UNSHARED_TIME;
     }
 
-    /// The store throttled a delete that began at `began`.
+    /// Records that the store throttled a delete that began at `began`.
     pub fn throttled(&self, began: DateTime<Utc>, now: DateTime<Utc>) {
         self.pace.throttled(since_epoch(began), since_epoch(now));
     }
 
-    /// When work on so many objects is to come back whose turn is further away than `longest`.
+    /// After how long work on `objects` should come back if its turn is further away than
+    /// `longest`.
     pub fn come_back(&self, objects: usize, longest: Duration, now: DateTime<Utc>) -> Duration {
         let now = since_epoch(now);
         let cost = self.quota.cost(objects);
@@ -267,12 +271,12 @@ impl Turns {
             return LATEST.mul_f64(0.5 + 0.5 * fastrand::f64());
         }
         state.line_until = place;
-        // Early rather than late: what comes early may wait for its turn, what comes late leaves
-        // the index idle.
+        // Early rather than late: early work may wait for its turn, late work leaves the index
+        // idle.
         Duration::from_secs(after.as_secs()).max(SOONEST)
     }
 
-    /// Whether new turns would be no different.
+    /// Whether these turns can be forgotten: new ones would behave the same.
     pub(super) fn are_at_rest(&self, now: DateTime<Utc>) -> bool {
         let now = since_epoch(now);
         let state = self.state();
@@ -285,7 +289,7 @@ impl Turns {
 }
 
 impl State {
-    /// What was lately reserved in a second.
+    /// The time that was recently reserved in a second.
     fn demand_at(&self, now: Time) -> Duration {
         let (at, demand) = self.demand;
         let passed = now.saturating_sub(at).div_duration_f64(DEMAND_TIME);
@@ -296,7 +300,7 @@ impl State {
         self.granted.retain(|time| time.end + LATE >= now);
     }
 
-    /// When a call that takes so much of the granted time may start; or how much is missing.
+    /// When a call of this cost may start within the granted time; or how much time is missing.
     fn start_of(&mut self, cost: Duration, now: Time) -> Result<Time, Duration> {
         self.forget_late(now);
         let mut missing = cost;
@@ -310,7 +314,7 @@ impl State {
         Err(missing)
     }
 
-    /// Takes so much of the granted time, the earliest first.
+    /// Uses this much of the granted time, the earliest first.
     fn take(&mut self, cost: Duration) {
         let mut missing = cost;
         while let Some(time) = self.granted.front_mut() {
@@ -333,22 +337,22 @@ impl State {
 }
 
 impl Turn {
-    /// How long until it comes.
+    /// How long to wait until the turn comes.
     pub fn wait(&self, now: DateTime<Utc>) -> Duration {
         self.at.saturating_sub(since_epoch(now))
     }
 
-    /// Whether it is long enough for a delete of so many objects.
+    /// Whether the turn is long enough for a delete of `objects`.
     pub fn is_enough_for(&self, objects: usize) -> bool {
         objects <= self.units
     }
 
-    /// Whether it came so long ago that it is lost.
+    /// Whether the turn came so long ago that it is lost.
     pub fn has_passed(&self, now: DateTime<Utc>) -> bool {
         self.at + LATE < since_epoch(now)
     }
 
-    /// Uses it, for a delete of so many objects.
+    /// Uses the turn for a delete of `objects`.
     pub fn use_for(mut self, objects: usize) {
         self.used = objects;
     }

@@ -1,4 +1,4 @@
-//! The parts of a store's URL: its parameters, and where the model id stands in it.
+//! The parts of a store's URL: its parameters, and the placeholder for the model id.
 
 use crate::task::ModelId;
 use std::collections::BTreeMap;
@@ -6,8 +6,8 @@ use url::Url;
 
 const PLACEHOLDER: &str = "{embedding_model_id}";
 
-/// The parameters after the `?`. Each is taken once; one that nobody takes is not known. Errors are
-/// collected on the way.
+/// The parameters after the `?`. An adapter takes each that it knows; one that is left at the end
+/// is unknown. Errors are collected on the way.
 pub(super) struct Parameters {
     left: BTreeMap<String, String>,
     known: Vec<&'static str>,
@@ -36,7 +36,7 @@ impl Parameters {
         self.remove(name)
     }
 
-    /// The value of a parameter that no error is to recommend.
+    /// The value of a parameter that no error should recommend.
     pub(super) fn remove(&mut self, name: &str) -> Option<String> {
         self.left.remove(name).filter(|value| !value.is_empty())
     }
@@ -53,7 +53,7 @@ impl Parameters {
         self.keep_error(name, number.ok_or_else(error))
     }
 
-    /// Whether a parameter that can only have this value is given.
+    /// Whether the parameter is given. `value` is the only one that it can have.
     #[cfg(any(feature = "s3vectors", feature = "postgres"))]
     pub(super) fn flag(&mut self, name: &'static str, value: &str) -> bool {
         let Some(text) = self.take(name) else {
@@ -64,7 +64,8 @@ impl Parameters {
         self.keep_error(name, is_set).unwrap_or(false)
     }
 
-    /// Adds an error if a parameter is missing. One that is given and bad has its error already.
+    /// Adds an error if a parameter is missing. A parameter that is given but invalid already has
+    /// its error.
     #[cfg(feature = "postgres")]
     pub(super) fn require(&mut self, name: &str, was_given: bool) {
         if !was_given {
@@ -85,7 +86,7 @@ impl Parameters {
         value.map_err(keep).ok()
     }
 
-    /// Ends the parsing, and returns all errors. A parameter that nobody took is one.
+    /// Ends the parsing, and returns all errors. A parameter that nobody took is an error.
     pub(super) fn finish(mut self) -> Vec<String> {
         for name in self.left.keys() {
             let known = self.known.join("`, `");
@@ -96,8 +97,8 @@ impl Parameters {
     }
 }
 
-/// A part of a store's URL that may have a placeholder for the model id. It is filled in after the
-/// URL was parsed, so no model id can change the URL's meaning.
+/// A part of a store's URL that may have a placeholder for the model id. The placeholder is filled
+/// in after the URL is parsed, so no model id can change the URL's meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template(String);
 
@@ -116,7 +117,7 @@ impl Template {
         self.0.replace(PLACEHOLDER, model.as_str())
     }
 
-    /// The text, where it is the same for every model.
+    /// The text, if it is the same for every model.
     #[cfg(feature = "postgres")]
     pub(super) fn fixed(&self) -> Option<&str> {
         (!self.0.contains(PLACEHOLDER)).then_some(self.0.as_str())

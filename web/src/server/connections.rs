@@ -64,7 +64,7 @@ impl Connections {
         self.held.insert(task.id(), (task, activity));
     }
 
-    /// Waits until a connection has ended; for ever if there is none.
+    /// Waits until a connection has ended, for ever if there is none.
     pub(super) async fn one_ended(&mut self) {
         match self.running.join_next_with_id().await {
             Some(ended) => {
@@ -75,8 +75,8 @@ impl Connections {
         }
     }
 
-    /// Makes room for one more: closes the connection that has waited longest for a whole request,
-    /// or, if a handler works for every one, waits until one ends.
+    /// Makes room for one more connection. It closes the one that has waited longest for a whole
+    /// request. If a handler is working for every connection, it waits until one ends.
     pub(super) async fn room_for_one_more(&mut self) {
         while self.held.len() >= MAX_CONNECTIONS {
             self.close_an_idle_one();

@@ -1,10 +1,11 @@
-//! Lets in requests of this machine's programs and of this server's own pages, and no others.
+//! The guard: it accepts requests of this machine's programs and of this server's own pages, and
+//! refuses all others.
 //!
-//! A browser can reach every listener of its machine, whichever page it shows. So the guard refuses
-//! a request to a name that is not this machine's, since a page's domain may be made to resolve to
-//! this machine, and a request from a page of another origin. It relies on headers that the browser
-//! sets and that no page can change: `Host` (RFC 9110), `Origin` (RFC 6454), and the `Sec-Fetch-`
-//! headers (Fetch Metadata Request Headers, W3C).
+//! Any page in a browser can reach every listener of the browser's machine. So the guard refuses a
+//! request from a page of another origin. It also refuses a request to a name that is not this
+//! machine's, since a page's domain may be made to resolve to this machine. It relies on headers
+//! that the browser sets and that no page can change: `Host` (RFC 9110), `Origin` (RFC 6454), and
+//! the `Sec-Fetch-` headers (Fetch Metadata Request Headers, W3C).
 
 use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use hyper::http::request::Parts;
@@ -17,18 +18,18 @@ const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 
-/// Decides which requests a listener lets in. The default accepts the names of loopback only.
+/// Decides which requests a listener accepts. The default accepts only the names of loopback.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
-    /// Names of this machine besides those of loopback, in lower case.
+    /// Further names of this machine, in lower case.
     names: Arc<[String]>,
     /// The command line flag that adds such a name.
     flag: Option<&'static str>,
 }
 
 impl Guard {
-    /// A guard that accepts these names besides those of loopback. `flag` is the command line flag
-    /// for them.
+    /// Makes a guard that accepts these names in addition to those of loopback. `flag` is the
+    /// command line flag for them.
     pub fn of(names: &[String], flag: &'static str) -> Self {
         let names = names.iter().map(|name| bare(name).to_ascii_lowercase());
         Self {
@@ -37,7 +38,7 @@ impl Guard {
         }
     }
 
-    /// Lets a request in, or refuses it.
+    /// Accepts a request, or refuses it.
     ///
     /// # Errors
     /// Why it is refused, and what to do.
@@ -82,7 +83,7 @@ impl Guard {
     }
 
     fn is_this_machine(&self, host: &str) -> bool {
-        // Any port will do: it may be forwarded.
+        // Any port is accepted, since it may be forwarded.
         let Some(name) = without_port(host) else {
             return false;
         };
@@ -146,7 +147,7 @@ fn bare(name: &str) -> &str {
     name.trim_start_matches('[').trim_end_matches(']')
 }
 
-/// A foreign text, cut to a length that can be shown.
+/// A caller's text, cut to a length that can be shown.
 fn shown(text: &str) -> String {
     text.chars().take(100).collect()
 }

@@ -39,7 +39,7 @@ impl Line for TestLine {
     }
 }
 
-/// A line that says nothing but what it counts.
+/// A line with only its metrics.
 fn counting(counts: &[(Metric, i64)]) -> TestLine {
     TestLine {
         metrics: metrics(counts),
@@ -55,7 +55,7 @@ fn metrics(counts: &[(Metric, i64)]) -> Metrics {
     metrics
 }
 
-/// What is written of what `work` logs.
+/// Returns the lines that are written while `work` logs.
 fn written(level: &str, namespace: Option<&str>, work: impl FnOnce()) -> Vec<String> {
     let written = Arc::<Mutex<Vec<String>>>::default();
     let config = TelemetryConfig {

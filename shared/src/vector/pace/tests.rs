@@ -5,7 +5,7 @@ const EVER: Duration = Duration::MAX;
 /// Any moment.
 const NOW: Duration = Duration::from_secs(1_000_000);
 
-/// That of deletes from S3 Vectors.
+/// The pace of deletes from S3 Vectors.
 fn pace() -> Pace {
     Pace::new(Quota::new(2_500, 1_000), millis(200))
 }
@@ -14,7 +14,7 @@ fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// The calls of `vectors` each that begin within `time`, one waiting for the other.
+/// The number of calls of `vectors` each that begin within `time`, one after the other.
 fn calls_within(time: Duration, vectors: usize) -> u32 {
     let mut now = NOW;
     let (pace, end) = (pace(), now + time);

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 use url::{Host, Url};
 
-/// The settings of a session that the worker makes itself.
+/// The settings of a session that the worker sets itself.
 const OWN_SETTINGS: [&str; 7] = [
     "client_encoding",
     "idle_in_transaction_session_timeout",
@@ -27,12 +27,12 @@ const OWN_SETTINGS: [&str; 7] = [
 pub(super) struct Address {
     /// A name, an IP address, or the directory of a Unix socket.
     pub(super) host: String,
-    /// Where to connect to in place of the host, which is then only the name that a certificate is
-    /// for.
+    /// The address to connect to instead of the host. The host is then only the name that the
+    /// certificate must be for.
     pub(super) host_address: Option<IpAddr>,
     pub(super) port: u16,
     pub(super) database: String,
-    /// Absent: the secret names the user, or over a socket the system does.
+    /// `None`: the secret names the user, or over a socket the system does.
     pub(super) user: Option<String>,
     pub(super) password: PasswordSource,
     pub(super) trust: Trust,
@@ -46,7 +46,7 @@ pub(super) struct Address {
 /// Where the password comes from.
 #[derive(Clone, Debug)]
 pub(super) enum PasswordSource {
-    /// From the environment; there may be none.
+    /// From the environment, which may have none.
     Environment,
     /// From the URL itself.
     Url(Password),
@@ -56,7 +56,7 @@ pub(super) enum PasswordSource {
 }
 
 impl Parameters {
-    /// A parameter that is an identifier, which may depend on the model.
+    /// Takes a parameter that is an identifier and may depend on the model.
     pub(super) fn name(&mut self, name: &'static str) -> Option<Template> {
         let text = self.take(name)?;
         let checked = Template::parse(&text).and_then(|template| {
@@ -70,7 +70,7 @@ impl Parameters {
         self.keep_error(name, checked)
     }
 
-    /// A parameter that is the same identifier for all models.
+    /// Takes a parameter that is the same identifier for all models.
     pub(super) fn fixed_name(&mut self, name: &'static str) -> Option<Identifier> {
         let text = self.take(name)?;
         let checked = if text.contains(['{', '}']) {
@@ -83,14 +83,14 @@ impl Parameters {
 }
 
 impl Parameters {
-    /// A parameter that is the same text for all models.
+    /// Takes a parameter that is the same text for all models.
     fn fixed(&mut self, name: &'static str) -> Option<String> {
         let text = self.take(name)?;
         let checked = fixed(name, text);
         self.keep(checked)
     }
 
-    /// A part of a URL that may stand before the `?` or, as in libpq, as a parameter. `absent`: the
+    /// Takes a part of a URL that may be before the `?` or, as in libpq, a parameter. `absent`: the
     /// error if it is in neither place.
     fn part(
         &mut self,
@@ -123,7 +123,7 @@ impl Parameters {
     }
 }
 
-/// A text that has no placeholder. A password may contain braces, and is not checked here.
+/// Checks that a text has no placeholder. A password may contain braces, and is not checked here.
 fn fixed(what: &str, text: String) -> Result<String, String> {
     if text.contains(['{', '}']) {
         return Err(format!(
@@ -137,7 +137,7 @@ fn fixed(what: &str, text: String) -> Result<String, String> {
 }
 
 impl Address {
-    /// Parses everything but the parameters that name tables. `None` only where there are errors.
+    /// Parses everything except the parameters that name tables. `None` only if there are errors.
     pub(super) fn read(url: &Url, parameters: &mut Parameters) -> Option<Self> {
         key_words::refuse(parameters);
         let host_address = parameters.take("hostaddr").map(|text| {
@@ -180,7 +180,7 @@ impl Address {
                 .push("has a `#`: write it as %23".to_owned());
         }
         let password = password_source(url, secret, parameters);
-        // Without a name the certificate is for the address.
+        // Without a name, the certificate must be for the address.
         let host_address = host_address.flatten();
         let host = host.or_else(|| Some(host_address?.to_string()));
         let trust = trust(
@@ -209,8 +209,8 @@ impl Address {
         self.host.starts_with('/')
     }
 
-    /// Why the store's server is not verified, as a sentence for the log; `None` if it is. Such a
-    /// server can ask for the password, and gets it.
+    /// Why the store's server is not verified, as a sentence for the log; `None` if it is verified.
+    /// A server that is not verified can ask for the password, and gets it.
     pub(super) fn why_unverified(&self) -> Option<&'static str> {
         match self.trust {
             Trust::VerifyFull(_) => None,
@@ -225,7 +225,7 @@ impl Address {
     }
 }
 
-/// Whether a connection does not leave this machine.
+/// Whether a connection stays on this machine.
 fn is_local(host: &str, address: Option<IpAddr>) -> bool {
     let is_loopback = |ip: IpAddr| ip.is_loopback();
     let named = host == "localhost" || host.starts_with('/') || host.parse().is_ok_and(is_loopback);
@@ -234,7 +234,7 @@ fn is_local(host: &str, address: Option<IpAddr>) -> bool {
 
 fn trust(host: &str, address: Option<IpAddr>, parameters: &mut Parameters) -> Option<Trust> {
     let (mut mode, roots) = (parameters.take("sslmode"), parameters.take("sslrootcert"));
-    // libpq takes this from URLs for JDBC.
+    // libpq accepts this parameter of URLs for JDBC.
     if let Some(ssl) = parameters.remove("ssl") {
         if ssl != "true" || mode.is_some() {
             let error = "`ssl` can only be `true`, in place of `sslmode`: use `sslmode`";
@@ -274,7 +274,7 @@ fn port(url: &Url, parameters: &mut Parameters) -> Option<u16> {
     parameters.keep(port)
 }
 
-/// The time limit of a connection: at most the worker's own.
+/// The time limit for connecting: at most the worker's own.
 fn connect_timeout(parameters: &mut Parameters) -> Duration {
     let Some(text) = parameters.take("connect_timeout") else {
         return ADDRESS_TIMEOUT;
@@ -289,7 +289,7 @@ fn connect_timeout(parameters: &mut Parameters) -> Duration {
     }
 }
 
-/// Options for the server. Settings that the worker makes itself are refused, since it would undo
+/// Options for the server. Settings that the worker sets itself are rejected, since it would undo
 /// them.
 fn options(parameters: &mut Parameters) -> Option<String> {
     let options = parameters.fixed("options")?;

@@ -1,4 +1,4 @@
-//! What the catalog says of a model's tables and their columns.
+//! What the catalog says about a model's tables and their columns.
 
 use super::errors::Failure;
 use super::id_type::{IdType, USABLE};
@@ -10,10 +10,11 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Oid, Type};
 
-/// For each of the tables `$1` that exists, its number in the list and a row for each of its
-/// columns `$2`: the column's name, its type, the type below a domain with its modifier, the type's
-/// name, whether its collation is deterministic, and whether a delete from the table runs nothing
-/// else (see [`Facts::is_plain`]). If the table has none of the columns, one row with nulls.
+/// Reads, for each of the tables `$1` that exists, its number in the list and a row for each of its
+/// columns `$2`. A row has the column's name, its type, the type below a domain with its modifier,
+/// the type's name, whether its collation is deterministic, and whether a delete from the table
+/// runs nothing else (see [`Facts::is_plain`]). If the table has none of the columns, there is one
+/// row with nulls.
 const LOOK_UP: &str = "SELECT n.at, a.attname::text, a.atttypid, base.type, base.modifier, \
         pg_catalog.format_type(a.atttypid, a.atttypmod), coalesce(c.collisdeterministic, true), \
         t.relkind = 'r' AND NOT (t.relhastriggers OR t.relhasrules OR t.relhassubclass OR t.relrowsecurity) \
@@ -35,22 +36,22 @@ const LOOK_UP: &str = "SELECT n.at, a.attname::text, a.atttypid, base.type, base
 /// EmbeddingStudio do not have it.
 pub(super) const ORIGINAL_ID: &str = "original_id";
 
-/// What the catalog says of a table.
+/// The catalog's facts about a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Facts {
     pub(super) id_type: IdType,
-    /// The type of the column of the ids, as the server names it.
+    /// The OID of the id column's type.
     pub(super) oid: Oid,
     /// Whether the table has the column [`ORIGINAL_ID`].
     pub(super) has_originals: bool,
     /// Whether a delete from the table runs nothing else: it has no trigger, rule, policy or
     /// partition.
     pub(super) is_plain: bool,
-    /// When this was read.
+    /// When the facts were read.
     pub(super) at: Instant,
 }
 
-/// What the catalog says of the columns of a model's tables.
+/// The catalog's rows about the columns of a model's tables.
 pub(super) struct Columns(Vec<Row>);
 
 /// A column that holds ids.
@@ -59,13 +60,13 @@ struct IdColumn<'a> {
     name: &'a str,
     id_type: IdType,
     oid: Oid,
-    /// The type's name, for a person.
+    /// The type's name, for the text of an error.
     type_name: &'a str,
     is_plain: bool,
 }
 
 impl Columns {
-    /// Asks for the columns that matter: of the ids, and of the originals.
+    /// Reads the columns that matter: those of the ids and of the originals.
     pub(super) async fn look_up(pool: &Pool, relation: &Relation) -> Result<Self, Failure> {
         let tables = relation.quoted();
         let columns = [relation.id_column.as_str(), ORIGINAL_ID];
@@ -76,10 +77,10 @@ impl Columns {
         Ok(Self(pool.query(LOOK_UP, &parameters).await?))
     }
 
-    /// What matters of the tables.
+    /// Returns the facts about the tables.
     ///
     /// # Errors
-    /// A table or a column of ids is missing, or is not usable.
+    /// If a table or a column of ids is missing or not usable.
     pub(super) fn facts(&self, relation: &Relation) -> Result<Facts, Failure> {
         let (table, column) = (&relation.table, relation.id_column.as_str());
         let ids = self.ids_in(1, table, column)?;
@@ -101,8 +102,8 @@ impl Columns {
         })
     }
 
-    /// The row about a column of the table with this number, or about the table where it has none
-    /// of the columns.
+    /// The row about a column of the table with this number, or about the table itself if it has
+    /// none of the columns.
     fn row(&self, number: i64, column: Option<&str>) -> Result<Option<&Row>, Failure> {
         for row in &self.0 {
             let is_of_it = row.try_get::<_, i64>(0)? == number;

@@ -1,4 +1,4 @@
-//! Making connections: credentials, TLS, and the settings of a session.
+//! Connecting: credentials, TLS, and the settings of a session.
 
 use super::address::{Address, PasswordSource};
 use super::errors::Failure;
@@ -10,20 +10,20 @@ use tokio::sync::OnceCell;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
-/// The time limit of a connection to one address of the host.
+/// The time limit for connecting to one address of the host.
 pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time after which a connection counts as lost if what was sent is not acknowledged.
 pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// Sets the session up as each call expects it. It undoes what a trigger or a function has set in
-/// the session, and removes temporary tables that it may have left, which would hide others of the
-/// same name. It limits how long the server lets a statement run and wait for a lock. A delete must
-/// not be carried out later than [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after its
+/// the session, and removes temporary tables that were left there and would hide others of the same
+/// name. It limits how long the server lets a statement run and wait for a lock. A delete must not
+/// be carried out later than [`VECTOR_CALL_TIMEOUT`](crate::aws::VECTOR_CALL_TIMEOUT) after its
 /// call began, so it gets what is left of that time.
 const SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DISCARD TEMP; \
     SET statement_timeout = 4000; SET lock_timeout = 3000; SET idle_in_transaction_session_timeout = 9000";
 
-/// The statements that set a session up. Unless `may_hide`, a read fails where row security would
-/// hide rows from it, even behind a view.
+/// Returns the statements that set a session up. Unless `may_hide`, a read fails if row security
+/// would hide rows from it, even behind a view.
 pub(super) fn session(may_hide: bool) -> String {
     format!(
         "{SESSION}; SET row_security = {}",
@@ -79,7 +79,7 @@ impl Connector {
         &self.session
     }
 
-    /// The TLS of the connections so far, if there were any.
+    /// The TLS of the connections so far, if any was made with TLS.
     pub(super) fn known_tls(&self) -> Option<Tls> {
         self.tls.get().cloned().flatten()
     }
@@ -105,7 +105,7 @@ impl Connector {
     async fn connect_as(&self, credentials: &Credentials) -> Result<Client, Failure> {
         let address = &self.address;
         let user = address.user.as_ref().or(credentials.user.as_ref());
-        // Over a socket the library names the system's user, as libpq does.
+        // Over a socket, the library logs in as the system's user, as libpq does.
         if user.is_none() && !address.is_socket() {
             return Err(Failure::Sorted(VectorError {
                 kind: VectorErrorKind::Denied,
@@ -166,8 +166,8 @@ impl Connector {
     }
 }
 
-/// Drives the connection until it ends. A call that waits for a response then gets an error of its
-/// own.
+/// Drives the connection until it ends. A call that still waits for a response then gets its own
+/// error.
 fn spawn<T>(connection: Connection<Socket, T>)
 where
     T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,

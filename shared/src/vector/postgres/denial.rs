@@ -1,5 +1,5 @@
-//! Why access is denied, or why a table does not allow deletes: asked from the catalog after the
-//! server has said so.
+//! The reason why access is denied or a table does not allow deletes. It is read from the catalog
+//! after the server has refused.
 
 use super::errors::unknown;
 use super::names::Table;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
-/// The time limit of the query. Without its result the error is less clear, but as certain.
+/// The time limit of the query. Without its result the error is less clear, but no less certain.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// What kind of relation `$1` is, whether it allows deletes by itself, by a rule or by a trigger
-/// (bit 4 of `pg_relation_is_updatable`), and which of the rights `$2` on the tables `$3` the role
-/// lacks, counted from 1.
+/// Reads what kind of relation `$1` is, whether it allows deletes by itself, by a rule or by a
+/// trigger (bit 4 of `pg_relation_is_updatable`), and which of the rights `$2` on the tables `$3`
+/// the role lacks, counted from 1.
 const EXPLAIN: &str = "SELECT c.relkind::text, pg_catalog.pg_relation_is_updatable(c.oid, true) & 16 <> 0, \
         ARRAY(SELECT n.at FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS n(need, relation, at) \
             WHERE NOT CASE n.need \
@@ -23,7 +23,8 @@ const EXPLAIN: &str = "SELECT c.relkind::text, pg_catalog.pg_relation_is_updatab
                 ELSE pg_catalog.has_any_column_privilege(n.relation, n.need) END) \
     FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass($1)";
 
-/// Replaces the error's detail with a sentence that says what to change, if the catalog tells.
+/// Replaces the error's detail with a sentence that says what to change, if the catalog has the
+/// reason.
 pub(super) async fn explain(
     pool: &Pool,
     relation: &Relation,

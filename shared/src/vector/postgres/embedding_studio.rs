@@ -1,7 +1,7 @@
 //! EmbeddingStudio's own tables in PostgreSQL: `dbo_<model>` holds objects, `dbop_<model>` their
 //! parts with the vectors.
 //!
-//! With a listed object the object from which it was derived is deleted, and so are the objects
+//! A delete of a listed object also deletes the object from which it was derived and the objects
 //! derived from it, each with its parts. EmbeddingStudio's own deletion worker does the same.
 
 use super::catalog::{Facts, ORIGINAL_ID};
@@ -21,8 +21,8 @@ use tokio_postgres::types::Type;
 /// The column of the object ids, in both tables.
 const OBJECT_ID: &str = "object_id";
 
-/// Undoes what a trigger of the parts may have set and the delete of the objects depends on: the
-/// role and the search path.
+/// Resets the role and the search path. The delete of the objects depends on them, and a trigger of
+/// the parts may have changed them.
 const UNSET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET search_path";
 
 /// The tables and the column, by name.
@@ -43,7 +43,7 @@ pub(super) struct Objects<'a> {
 }
 
 impl Objects<'_> {
-    /// Deletes the objects of these ids and what goes with them in one transaction, then reads in
+    /// Deletes the objects of these ids and what belongs to them in one transaction, then reads in
     /// another.
     pub(super) async fn delete(
         &self,
@@ -63,9 +63,9 @@ impl Objects<'_> {
         }
     }
 
-    /// Locks the objects, deletes the parts, then the objects. The lock prevents others from adding
-    /// parts in between. Objects are locked first, in the same order as by EmbeddingStudio's own
-    /// upserts.
+    /// Locks the objects, deletes the parts, then deletes the objects. The lock prevents others
+    /// from adding parts in between. Objects are locked first, in the order in which
+    /// EmbeddingStudio's own upserts lock them.
     async fn delete_all(
         &self,
         lease: &Lease<'_>,
@@ -88,8 +88,8 @@ impl Objects<'_> {
         let lock = format!(
             "SELECT {OBJECT_ID}::text FROM {objects} WHERE {OBJECT_ID} IN ({which}) ORDER BY {OBJECT_ID} FOR UPDATE"
         );
-        // Statements that are joined are sent together: one round trip to find the objects, one to
-        // delete them and to read.
+        // Joined statements are sent together. One round trip finds the objects, one deletes them
+        // and reads.
         let begin = format!(
             "BEGIN; SET LOCAL row_security = on; {}",
             limit_within(time_left(began)?)
@@ -115,7 +115,7 @@ impl Objects<'_> {
         let delete =
             |table: &str| format!("DELETE FROM {table} AS t WHERE {OBJECT_ID} = ANY({wanted})");
         let (parts, delete_objects) = (delete(&parts), delete(&objects));
-        // Parts of listed ids that have no object, which is rare.
+        // Parts of listed ids that have no object. They are rare.
         let orphans = format!(
             "{parts} AND NOT EXISTS (SELECT FROM {objects} AS o WHERE o.{OBJECT_ID} = t.{OBJECT_ID})"
         );

@@ -1,12 +1,12 @@
-//! The errors of PostgreSQL and of the connection to it, sorted by meaning: what kind of error it
-//! is, and what caused it.
+//! The errors of PostgreSQL and of the connection to it, sorted by meaning: the kind of each error,
+//! and its cause.
 
 use crate::vector::port::{VectorError, VectorErrorKind};
 use std::error::Error;
 use tokio_postgres::error::{DbError, Severity};
 use tokio_rustls::rustls;
 
-/// The sentence for a database in which nothing can be deleted.
+/// The detail for a database in which nothing can be deleted.
 pub(super) const READ_ONLY: &str = "The vector store's database is read-only: connect to the primary instead of a read replica, or turn default_transaction_read_only off";
 
 /// The SQLSTATEs for a text with a character that the database's encoding does not have.
@@ -15,7 +15,7 @@ const ENCODING: [&str; 2] = ["22P05", "22021"];
 /// The SQLSTATEs for a table that has changed since its facts were read.
 const CHANGED: [&str; 5] = ["42P01", "3F000", "42703", "42883", "42804"];
 /// The functions in PostgreSQL's source that raise an error, for errors whose SQLSTATE is not
-/// specific enough: row security that would hide rows (`rls.c`), a publication
+/// specific enough. They are for row security that would hide rows (`rls.c`), a publication
 /// (`execReplication.c`), and `RAISE` (`pl_exec.c`).
 const ROW_SECURITY: &str = "check_enable_rls";
 const REPLICA_IDENTITY: &str = "CheckCmdReplicaIdentity";
@@ -24,13 +24,13 @@ const RAISE: &str = "exec_stmt_raise";
 /// Why a statement failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// A statement that reads: the server's error, or one of the connection.
+    /// An error of a statement that reads, from the server or the connection.
     #[error(transparent)]
     Reading(#[from] tokio_postgres::Error),
-    /// The same for a statement that deletes.
+    /// An error of a statement that deletes, from the server or the connection.
     #[error(transparent)]
     Deleting(tokio_postgres::Error),
-    /// The same while logging in. No statement was sent.
+    /// An error of a login, from the server or the connection. No statement was sent.
     #[error(transparent)]
     LoggingIn(tokio_postgres::Error),
     /// An error that is sorted already.
@@ -39,7 +39,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// The failure of a login, after which no statement was sent.
+    /// Turns the failure into one of a login: no statement was sent.
     pub(super) fn before_all(self) -> Self {
         match self {
             Self::Reading(error) => Self::LoggingIn(error),
@@ -63,7 +63,7 @@ impl Failure {
         self.server().map(|error| error.code().code())
     }
 
-    /// Whether the server does not accept the password.
+    /// Whether the server rejected the login.
     #[cfg(feature = "secrets-manager")]
     pub(super) fn is_authentication(&self) -> bool {
         self.code().is_some_and(|code| code.starts_with("28"))
@@ -82,13 +82,13 @@ impl Failure {
         }
     }
 
-    /// Whether the server rejected the statement. Then nothing of it was done, and the session goes
+    /// Whether the server rejected the statement. Then no part of it was done, and the session goes
     /// on.
     pub(super) fn is_of_the_statement(&self) -> bool {
         self.code().is_some() && !self.is_lost_connection()
     }
 
-    /// Whether a delete was canceled by the server because it, or what it triggered, took too long.
+    /// Whether the server canceled a delete because it, or what it triggered, took too long.
     pub(super) fn is_too_slow(&self) -> bool {
         let Self::Deleting(error) = self else {
             return false;
@@ -98,7 +98,7 @@ impl Failure {
     }
 
     /// Whether the table has changed since its facts were read: it is gone, was renamed, or has
-    /// other types. Nothing was done then.
+    /// other types. If so, nothing was done.
     pub(super) fn is_of_a_changed_table(&self) -> bool {
         let server = self.server().filter(|error| is_of_the_text(error));
         server.is_some_and(|error| CHANGED.contains(&error.code().code()))
@@ -116,8 +116,8 @@ impl Failure {
         !matches!(self, Self::LoggingIn(_)) && self.server().is_some_and(is_told)
     }
 
-    /// Sorts it by meaning. The server's message may contain data and is not repeated; names of
-    /// functions, tables and constraints are.
+    /// Sorts the failure by meaning. The server's message is not repeated, since it may contain
+    /// data. Names of functions, tables and constraints are.
     pub(super) fn about(self, table: &str) -> VectorError {
         type Sort = fn(&DbError, &str) -> (VectorErrorKind, String);
         let (error, lost, sort): (_, _, Sort) = match self {
@@ -142,7 +142,7 @@ impl Failure {
     }
 }
 
-/// An error of a login. It cannot come from a table's trigger.
+/// Sorts an error of a login. It cannot come from a table's trigger.
 fn of_a_login(error: &DbError, _: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, IndexMissing, Temporary};
     let code = error.code().code();
@@ -175,9 +175,9 @@ fn of_a_login(error: &DbError, _: &str) -> (VectorErrorKind, String) {
     (kind, detail.to_owned())
 }
 
-/// An error of a statement that deletes. Unless it is known to concern all objects, it counts as
-/// the error of one object, so that the others are deleted. If it does concern all of them, each of
-/// them fails with it.
+/// Sorts an error of a statement that deletes. Unless the error is known to concern all objects, it
+/// counts as the error of one object, so that the others are deleted. If it does concern all
+/// objects, each of them fails with it.
 fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, KeptObject, TooSlow};
     let code = error.code().code();
@@ -210,7 +210,7 @@ fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     }
     match (code, code.get(..2).unwrap_or_default()) {
         ("25006", _) => (Denied, READ_ONLY.to_owned()),
-        // The catalog is asked for more about these.
+        // The catalog has more about these.
         ("42501" | "55000" | "42809", _) => of_the_statement(error, table),
         (_, "23") => (KeptObject, by_constraint(error, table)),
         // Errors of a rule, and of the executor about what a trigger returns, have no context.
@@ -226,14 +226,14 @@ fn of_a_delete(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     }
 }
 
-/// The sentence for an error of a delete whose origin is not known.
+/// The detail for an error of a delete whose origin is not known.
 pub(super) fn unknown(code: &str, table: &str) -> String {
     format!(
         "PostgreSQL refuses to delete the object from table {table} (SQLSTATE {code}): check the table's rules and triggers, and the server's log"
     )
 }
 
-/// An error of a statement that reads.
+/// Sorts an error of a statement that reads.
 fn of_a_read(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, KeptObject, Temporary};
     let code = error.code().code();
@@ -277,8 +277,8 @@ fn locked(table: &str) -> String {
     format!("Rows of table {table} are locked by other transactions")
 }
 
-/// Errors that may pass, whatever statement met them, by SQLSTATE ("PostgreSQL Error Codes",
-/// appendix A of its manual).
+/// Sorts the errors that may pass, whatever the statement, by SQLSTATE ("PostgreSQL Error Codes",
+/// appendix A of the manual).
 fn passing(code: &str, table: &str) -> Option<(VectorErrorKind, String)> {
     use VectorErrorKind::{Temporary, Throttled};
     let (kind, detail) = match (code, code.get(..2).unwrap_or_default()) {
@@ -296,7 +296,7 @@ fn passing(code: &str, table: &str) -> Option<(VectorErrorKind, String)> {
     Some((kind, detail.to_owned()))
 }
 
-/// An error in our own statement.
+/// Sorts an error in our own statement.
 fn of_the_statement(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     use VectorErrorKind::{Denied, IndexMissing, InvalidId, Temporary};
     let code = error.code().code();
@@ -328,33 +328,33 @@ fn of_the_statement(error: &DbError, table: &str) -> (VectorErrorKind, String) {
     }
 }
 
-/// The sentence for rows that may be hidden.
+/// The detail for rows that may be hidden.
 pub(super) fn hidden(table: &str) -> String {
     format!(
         "Row security of table {table}, or of a table behind it, may hide rows from the role: give the role BYPASSRLS, or add row_security=on to the store's URL to treat hidden rows as absent"
     )
 }
 
-/// Whether a function raised it by `RAISE`, which may use any SQLSTATE.
+/// Whether a function raised the error by `RAISE`, which may use any SQLSTATE.
 fn is_raised(error: &DbError) -> bool {
     error.routine() == Some(RAISE)
 }
 
-/// Whether the error is in the text of our own statement, since it does not fit the table. The
-/// server gives the position then.
+/// Whether the error is in the text of our own statement, because it does not fit the table. For
+/// such an error the server gives a position.
 fn is_of_the_text(error: &DbError) -> bool {
     error.position().is_some() && !is_set_off(error)
 }
 
-/// Whether an error came from something that the statement set off: a trigger, a rule, a policy, a
-/// foreign key's action or a foreign server. The server gives its context then, innermost first. It
-/// also gives one for a parameter that it cannot decode.
+/// Whether the error came from something that the statement set off: a trigger, a rule, a policy, a
+/// foreign key's action or a foreign server. For such an error the server gives the context,
+/// innermost first. It also gives a context for a parameter that it cannot decode.
 fn is_set_off(error: &DbError) -> bool {
     let is_of_a_parameter = ENCODING.contains(&error.code().code()) && function_in(error).is_none();
     error.where_().is_some() && !is_of_a_parameter
 }
 
-/// The sentence for an error that came from something that the delete set off.
+/// The detail for an error that came from something that the delete set off.
 fn of_what_was_set_off(error: &DbError, table: &str) -> String {
     let context = error.where_().unwrap_or_default();
     let who = match (function_in(error), acting_table(context)) {
@@ -381,7 +381,7 @@ fn of_what_was_set_off(error: &DbError, table: &str) -> String {
     format!("{who} {does}")
 }
 
-/// The sentence for a constraint that prevents the delete.
+/// The detail for a constraint that prevents the delete.
 fn by_constraint(error: &DbError, table: &str) -> String {
     let of = |what: Option<&str>| what.map_or(String::new(), |what| format!(" `{what}`"));
     let (constraint, other) = (of(error.constraint()), of(error.table()));
@@ -412,15 +412,15 @@ fn what_it_does(code: &str) -> String {
 }
 
 /// The outermost function in an error's context: the one that a trigger, a rule or a policy calls.
-/// A line that names a function contains its language (`PL/…`) and its signature, in whatever
-/// language the server writes its messages.
+/// A line that names a function contains its programming language (`PL/…`) and its signature,
+/// whatever the language of the server's messages.
 fn function_in(error: &DbError) -> Option<&str> {
     let line = error.where_()?.lines().rfind(|line| line.contains("PL/"))?;
     let is_part_of_a_name = |c: char| c.is_alphanumeric() || "_$.\"".contains(c);
     let signature = line.split_once('(').map(|(before, _)| before);
     let name = match signature {
         Some(before) => before.rsplit(|c| !is_part_of_a_name(c)).next()?,
-        // PL/Perl and PL/Python give the name alone, quoted.
+        // PL/Perl and PL/Python give only the name, quoted.
         None => line.split('"').nth(1)?,
     };
     let is_name = (1..=128).contains(&name.len()) && name.chars().all(is_part_of_a_name);
@@ -428,11 +428,11 @@ fn function_in(error: &DbError) -> Option<&str> {
     (is_name && is_whole).then_some(name)
 }
 
-/// The table whose foreign key acts on the delete, by the statement that it runs:
+/// The table whose foreign key acts on the delete. It is in the statement that the action runs:
 /// `DELETE FROM ONLY "schema"."table" WHERE $1 OPERATOR(…`, or an `UPDATE`.
 fn acting_table(context: &str) -> Option<&str> {
     let (before, after) = context.split_once(" WHERE $1 OPERATOR(pg_catalog.")?;
-    // A function further out caused it, not the delete itself.
+    // A function further out caused the action, not the delete itself.
     if after.contains("PL/") {
         return None;
     }
@@ -446,7 +446,7 @@ fn acting_table(context: &str) -> Option<&str> {
     (1..=63).contains(&table.len()).then_some(table)
 }
 
-/// The kind and the sentence for an error without a response of the server. `lost`: the kind if the
+/// The kind and the detail for an error without a response of the server. `lost`: the kind if the
 /// connection was lost.
 fn without_code(error: &tokio_postgres::Error, lost: VectorErrorKind) -> (VectorErrorKind, String) {
     use VectorErrorKind::Denied;
@@ -472,7 +472,7 @@ fn without_code(error: &tokio_postgres::Error, lost: VectorErrorKind) -> (Vector
     (Denied, detail.to_owned())
 }
 
-/// The sentence for a TLS handshake that failed.
+/// The detail for a TLS handshake that failed.
 fn of_the_handshake(error: &rustls::Error) -> &'static str {
     use rustls::CertificateError as Bad;
     match error {
@@ -499,7 +499,8 @@ fn of_the_handshake(error: &rustls::Error) -> &'static str {
     }
 }
 
-/// The first cause of this type. The error inside an I/O error is not its `source`.
+/// The first cause of this type. It may be the error inside an I/O error, which is not its
+/// `source`.
 fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {

@@ -6,19 +6,19 @@ use tokio_postgres::types::{Oid, Type};
 /// The type of the column that holds the ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdType {
-    /// `text`, or `varchar` of at most so many characters.
+    /// `text`, or `varchar` with its greatest length in characters.
     Text(Option<usize>),
     /// `uuid`.
     Uuid,
-    /// `smallint`, `integer` or `bigint`, of so many bits.
+    /// `smallint`, `integer` or `bigint`, with its number of bits.
     Integer(u32),
 }
 
-/// The names of the types, for a person.
+/// The names of the types, for the text of an error.
 pub(super) const USABLE: &str = "text, varchar, uuid, smallint, integer or bigint";
 
 impl IdType {
-    /// The array of ids in a statement. It is sent as text, and each id was checked before.
+    /// The array of ids in a statement. It is sent as text, after each id was checked.
     pub(super) fn parameter(self) -> &'static str {
         match self {
             Self::Text(_) => "$1::text[]",
@@ -29,7 +29,7 @@ impl IdType {
         }
     }
 
-    /// Whether PostgreSQL compares values of the two types, and uses an index for it.
+    /// Whether PostgreSQL compares values of the two types, and can use an index for that.
     pub(super) fn compares_with(self, other: Self) -> bool {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
@@ -47,8 +47,8 @@ impl IdType {
         })
     }
 
-    /// Whether the column can hold an id. Of the forms in which a value of the type can be written
-    /// only one is an id, so that two ids never mean the same row.
+    /// Whether the column can hold an id. A value of the type can be written in several forms. Only
+    /// one of them is an id, so that two ids never mean the same row.
     pub(super) fn can_be(self, id: &str) -> bool {
         match self {
             Self::Text(None) => true,
@@ -84,12 +84,12 @@ impl IdType {
         }
     }
 
-    /// The type by its number and modifier in the catalog; of a domain, those of the type below it.
-    /// `None`: a type that cannot be used for ids.
+    /// The type with this OID and modifier. For a domain, they are those of the type below it.
+    /// `None`: the type cannot be used for ids.
     pub(super) fn of(oid: Oid, modifier: i32) -> Option<Self> {
         match Type::from_oid(oid)? {
             Type::TEXT => Some(Self::Text(None)),
-            // Four more than the length; -1 where there is no limit.
+            // The modifier is the length plus four, or -1 if there is no limit.
             Type::VARCHAR => Some(Self::Text(usize::try_from(modifier - 4).ok())),
             Type::UUID => Some(Self::Uuid),
             Type::INT2 => Some(Self::Integer(16)),

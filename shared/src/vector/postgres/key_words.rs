@@ -1,10 +1,11 @@
-//! The parameters of libpq that this client does not have ("Parameter Key Words" in PostgreSQL's
-//! manual): each is refused by name, unless its value asks for what is done anyway. `address.rs`
-//! reads those that it has.
+//! The parameters of libpq that this client does not support ("Parameter Key Words" in PostgreSQL's
+//! manual). Each is rejected by name, unless its value asks for what the client does anyway.
+//! `address.rs` reads the supported ones.
 
 use crate::vector::url_parts::Parameters;
 
-/// A parameter: its name, the values that ask for what is done anyway, and what to do about others.
+/// A parameter: its name, the values that ask for what the client does anyway, and what to do
+/// instead of any other value.
 type KeyWord = (&'static str, &'static [&'static str], &'static str);
 
 const OTHER_LOGINS: &str = "the worker logs in with a password, or without one";
@@ -111,8 +112,8 @@ const KEY_WORDS: &[KeyWord] = &[
     ("oauth_scope", &[], OAUTH),
 ];
 
-/// Refuses each of these parameters that is given and asks for something else than what is done. A
-/// value is not repeated: it may be secret.
+/// Rejects each given parameter that asks for something that the client does not do. The value is
+/// not repeated, since it may be secret.
 pub(super) fn refuse(parameters: &mut Parameters) {
     for (name, accepted, instead) in KEY_WORDS {
         let Some(value) = parameters.remove(name) else {

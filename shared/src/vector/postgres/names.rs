@@ -1,7 +1,7 @@
-//! Identifiers, checked and quoted. An object id is never one.
+//! Identifiers, checked and quoted. An object id is never an identifier.
 
-/// The most bytes of a name in PostgreSQL (`NAMEDATALEN` less one). It truncates a longer one,
-/// which then names another table.
+/// The most bytes of a name in PostgreSQL (`NAMEDATALEN` less one). PostgreSQL truncates a longer
+/// name, which then names another table.
 const MAX_BYTES: usize = 63;
 
 /// A name of a table, a schema or a column.
@@ -30,7 +30,7 @@ impl Identifier {
     }
 }
 
-/// A table, with its schema where one is given.
+/// A table, with its schema if one is given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Table {
     pub(super) schema: Option<Identifier>,

@@ -1,4 +1,5 @@
-//! The connections of one URL: a few, made when they are needed, and kept as long as the process.
+//! The connections of one URL: a few, made when they are needed, and kept for the life of the
+//! process.
 
 use super::address::Address;
 use super::connect::{ADDRESS_TIMEOUT, Connector, STATEMENT_TIMEOUT, UNACKNOWLEDGED};
@@ -14,20 +15,20 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{CancelToken, Client, NoTls, Row};
 
-/// The most connections of one process to one URL: as many as the worker carries out messages at
-/// once.
+/// The most connections of one process to one URL: as many as the worker's calls to vector stores
+/// at once.
 const MAX_CONNECTIONS: usize = 5;
-/// The time limit for a connection, from fetching the password to setting up the session.
+/// The time limit for making a connection, from fetching the password to setting up the session.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The time after which a delete has ended at the server, however late it arrived there. It leaves
-/// a second for canceling it.
+/// a second to cancel the delete.
 const ENDS: Duration = VECTOR_CALL_TIMEOUT.saturating_sub(Duration::from_secs(1));
-/// No delete is sent with less time left than this.
+/// The least time that must be left to send a delete.
 const MIN_STATEMENT_TIMEOUT: Duration = Duration::from_millis(500);
-/// The time limit of a whole call, for a server that accepts it and never responds.
+/// The time limit of a whole call, for a server that accepts the call and never responds.
 pub(super) const CALL_TIMEOUT: Duration = ENDS;
-/// A connection that was idle for longer is not used again: something on the way may have dropped
-/// it.
+/// A connection that was idle for longer is not used again, since something on the way may have
+/// dropped it.
 const MAX_IDLE: Duration = Duration::from_secs(240);
 
 /// A parameter of a statement, with its type.
@@ -56,8 +57,8 @@ impl Pool {
         }
     }
 
-    /// Runs a statement that only reads, in one round trip. If the server had closed the connection
-    /// while it was idle, the statement is sent again on another one.
+    /// Runs a statement that only reads, in one round trip. If the server had closed the idle
+    /// connection, the statement is sent again on another one.
     pub(super) async fn query(
         &self,
         statement: &str,
@@ -80,10 +81,10 @@ impl Pool {
         }
     }
 
-    /// Runs a statement that deletes, once, and after it one that reads, together in one round
-    /// trip. `began`: when the call began. The read is a transaction of its own, after the delete's
-    /// commit. So it sees the result whatever the default isolation is, and what deferred triggers
-    /// did.
+    /// Runs a statement that deletes, once, and then one that reads, together in one round trip.
+    /// `began`: when the call began. The read is a transaction of its own, after the delete's
+    /// commit. So it sees the result whatever the default isolation level is, and it sees what
+    /// deferred triggers did.
     pub(super) async fn delete(
         &self,
         began: Instant,
@@ -100,7 +101,8 @@ impl Pool {
             }
         };
         let client = lease.client();
-        // A plain delete runs nothing else that could need or change the session's settings.
+        // A plain delete runs nothing else that could depend on the session's settings or change
+        // them.
         let is_alone = is_plain && time >= STATEMENT_TIMEOUT;
         let set = async |settings: &str| {
             if is_alone {
@@ -109,7 +111,7 @@ impl Pool {
             client.batch_execute(settings).await
         };
         let begin = limits(time.min(STATEMENT_TIMEOUT));
-        // Statements that are joined are sent together.
+        // Joined statements are sent together.
         let (begun, deleted, reset, rows) = join!(
             set(&begin),
             client.execute_typed(delete.text, delete.parameters),
@@ -130,7 +132,7 @@ impl Pool {
         Err(lease.failed(failure))
     }
 
-    /// A connection for the caller alone: an idle one, or a new one.
+    /// Returns a connection for the caller alone: an idle one, or a new one.
     pub(super) async fn lease(&self) -> Result<Lease<'_>, Failure> {
         let permit = self.free.acquire().await;
         let permit = permit
@@ -179,7 +181,7 @@ pub(super) fn time_left(began: Instant) -> Result<Duration, Failure> {
         })
 }
 
-/// The settings for a delete: its time limit, and row security as roles have it by default, since
+/// The settings for a delete: its time limit, and PostgreSQL's default for row security, since
 /// triggers may rely on that.
 fn limits(time: Duration) -> String {
     format!(
@@ -197,8 +199,8 @@ fn temporary(detail: &str, code: &str) -> Failure {
     })
 }
 
-/// A connection for one caller alone. If it is dropped without being given back, it is closed, and
-/// what it still runs at the server is canceled.
+/// A connection for one caller alone. If it is dropped without being given back, the connection is
+/// closed, and a statement that still runs at the server is canceled.
 pub(super) struct Lease<'a> {
     pool: &'a Pool,
     client: Option<Client>,
@@ -220,7 +222,7 @@ impl Lease<'_> {
         self.pool.connector.session()
     }
 
-    /// Returns the connection to the pool after every statement got its response.
+    /// Returns the connection to the pool. Every statement must have got its response.
     pub(super) fn give_back(mut self) {
         if let Some(client) = self.client.take() {
             self.pool.idle().push((client, Instant::now()));
@@ -249,7 +251,7 @@ impl Lease<'_> {
     }
 
     /// Closes the connection after an error that leaves its session in an unknown state. If the
-    /// connection is lost, the idle ones probably are, too, and are closed as well.
+    /// connection is lost, the idle ones probably are, too, so they are also closed.
     pub(super) fn close(mut self, failure: Failure) -> Failure {
         self.client = None;
         if failure.is_lost_connection() {

@@ -11,12 +11,12 @@ pub(super) struct Layout {
     pub(super) schema: Option<Template>,
     pub(super) table: Template,
     pub(super) id_column: Identifier,
-    /// The table of the objects' parts, which only EmbeddingStudio has.
+    /// The table of the objects' parts. Only EmbeddingStudio has one.
     pub(super) parts: Option<Template>,
 }
 
 impl Layout {
-    /// The layout of plain rows: the parameters `table` and `id_column`. `None` only where there
+    /// The layout of plain rows, from the parameters `table` and `id_column`. `None` only if there
     /// are errors.
     pub(super) fn of_rows(schema: Option<Template>, parameters: &mut Parameters) -> Option<Self> {
         for name in ["table", "id_column"] {
@@ -66,7 +66,7 @@ impl Relation {
         std::iter::once(&self.table).chain(&self.parts)
     }
 
-    /// The rights that the role needs, and on which table. `UPDATE` is for the lock on objects
+    /// The rights that the role needs, each with its table. `UPDATE` is for the lock on objects
     /// whose parts are deleted.
     pub(super) fn needs(&self) -> Vec<(&'static str, &Table)> {
         let of = |parts: &Option<Table>| -> &'static [&'static str] {
@@ -81,9 +81,9 @@ impl Relation {
         of_table.chain(of_parts).collect()
     }
 
-    /// The statement that reads which of the ids `$1` exist, and what says whether that is
-    /// reliable: whether the server is a replica, for which of the tables `$2` row security is
-    /// active, and the type of the ids.
+    /// The statement that reads which of the ids `$1` exist. It also reads what shows whether the
+    /// result is reliable: whether the server is a replica, for which of the tables `$2` row
+    /// security is active, and the type of the ids.
     pub(super) fn read(&self, id_type: IdType) -> String {
         let (column, wanted) = (self.id_column.quoted(), id_type.parameter());
         let ids = self.tables().map(|table| {
@@ -105,7 +105,7 @@ impl Relation {
         tables.join(" or ")
     }
 
-    /// The names of the tables as they stand in a statement.
+    /// The names of the tables as they are written in a statement.
     pub(super) fn quoted(&self) -> Vec<String> {
         self.tables().map(Table::quoted).collect()
     }

@@ -85,7 +85,7 @@ fn a_url_that_says_too_much_or_too_little_is_refused() {
     }
 }
 
-/// The address that a URL names, in its debug form, and the password.
+/// The address that a URL names, in its debug form, with the password.
 #[track_caller]
 fn address(url: &str) -> String {
     let parsed = Url::parse(url).or_else(|error| url_without_host(url).ok_or(error));
@@ -177,7 +177,7 @@ fn what_leaves_this_machine_is_verified_unless_the_url_says_otherwise() {
         ("u@%2Ftmp/d?", "Disable"),
         ("u@localhost/d?hostaddr=127.0.0.1&", "Disable"),
         ("/d?user=u&hostaddr=127.0.0.1&", "Disable"),
-        // The name is not that of the address.
+        // The host's name is not that of the address.
         ("u@localhost/d?hostaddr=10.0.0.1&", "VerifyFull(System)"),
         ("u@db/d?hostaddr=127.0.0.1&", "VerifyFull(System)"),
         ("/d?user=u&hostaddr=10.0.0.1&", "VerifyFull(System)"),
@@ -197,8 +197,8 @@ fn what_leaves_this_machine_is_verified_unless_the_url_says_otherwise() {
     }
 }
 
-/// A parameter of libpq: its name, values that are honoured, each with what the address then holds,
-/// and values that are refused.
+/// A parameter of libpq: its name, the accepted values, each with what the address then holds, and
+/// the rejected values.
 type Libpq = (
     &'static str,
     &'static [(&'static str, &'static str)],
@@ -328,7 +328,7 @@ const LIBPQ: &[Libpq] = &[
 
 #[test]
 fn every_parameter_of_libpq_is_honoured_or_refused_by_name() {
-    // Those that the parameter itself does not give.
+    // The other required parameters, unless the tested one is among them.
     let rest = [("host", "h"), ("dbname", "d"), ("user", "u")];
     let base = "postgres:///?table=items&id_column=id";
     for (name, honoured, refused) in LIBPQ {
@@ -353,7 +353,7 @@ fn every_parameter_of_libpq_is_honoured_or_refused_by_name() {
             assert!(!errors[0].contains("is not known"), "{errors:#?}");
             assert!(!errors[0].contains("hunter2"), "{errors:#?}");
         }
-        // An empty value is the default, and a second one an error.
+        // An empty value means the default. A second value is an error.
         if !rest.iter().any(|(other, _)| other == name) {
             address(&with(""));
             let twice = errors(&format!("{}&{name}=x", with("x")));

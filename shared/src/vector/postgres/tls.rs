@@ -20,19 +20,19 @@ use tokio_rustls::rustls::{
 };
 use tokio_rustls::{Connect, TlsConnector, client};
 
-/// The certificate authorities of Amazon RDS, which no system trusts.
+/// The certificate authorities of Amazon RDS. No system trusts them by default.
 const RDS: &[u8] = include_bytes!("rds.pem");
-/// What the name of each endpoint of Amazon RDS ends with, and each certificate of its authorities
-/// is for.
+/// The suffix of every endpoint of Amazon RDS, and of the names in the certificates of its
+/// authorities.
 const RDS_HOST: &str = ".rds.amazonaws.com";
 
-/// The trust that `sslmode`, `sslrootcert` and the host set.
+/// Which server is trusted, as `sslmode`, `sslrootcert` and the host determine.
 #[derive(Clone, Debug)]
 pub(super) enum Trust {
     /// No TLS.
     Disable,
-    /// TLS with any certificate: the connection is encrypted, but any server could be at its other
-    /// end.
+    /// TLS with any certificate: the connection is encrypted, but the other end could be any
+    /// server.
     Require,
     /// TLS with a certificate for the host, signed by one of these authorities.
     VerifyFull(Authorities),
@@ -41,16 +41,17 @@ pub(super) enum Trust {
 /// Certificate authorities.
 #[derive(Clone, Debug)]
 pub(super) enum Authorities {
-    /// Those that the system trusts.
+    /// The authorities that the system trusts.
     System,
-    /// Those of Amazon RDS, and Amazon Trust Services, which signs the certificates of RDS Proxy.
+    /// The authorities of Amazon RDS, and Amazon Trust Services, which signs the certificates of
+    /// RDS Proxy.
     Rds,
-    /// Those in the file that the URL names.
+    /// The authorities in the file that the URL names.
     Named(Arc<RootCertStore>),
 }
 
 impl Authorities {
-    /// Those of the system take some milliseconds to read.
+    /// Loads the certificates. Reading those of the system takes some milliseconds.
     fn load(&self) -> Arc<RootCertStore> {
         Arc::new(match self {
             Self::System => TlsRoots::System.load(),
@@ -65,7 +66,7 @@ impl Authorities {
 }
 
 impl Trust {
-    /// The trust by the parameters `sslmode` and `sslrootcert`, and the host.
+    /// Reads the trust from the parameters `sslmode` and `sslrootcert` and the host.
     pub(super) fn read(mode: &str, roots: Option<&str>, host: &str) -> Result<Self, String> {
         match (mode, roots) {
             ("disable", None) => Ok(Self::Disable),
@@ -92,7 +93,7 @@ impl Trust {
         }
     }
 
-    /// The TLS of this trust.
+    /// Makes the TLS for this trust; `None` if there is none.
     pub(super) fn connector(&self) -> Result<Option<Tls>, Error> {
         let provider = Arc::new(ring::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -252,8 +253,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Secure<S> {
 mod tests {
     use super::*;
 
-    /// The common names of the authorities that are trusted for this host. They stand in the
-    /// subject as text.
+    /// The common names of the authorities that are trusted for this host. They are in the subject
+    /// as text.
     fn trusted(host: &str) -> Vec<String> {
         let Ok(Trust::VerifyFull(authorities)) = Trust::read("verify-full", None, host) else {
             panic!("{host} is not verified");
@@ -268,8 +269,8 @@ mod tests {
     #[test]
     fn the_authorities_of_rds_are_trusted_for_its_hosts_and_for_no_other() {
         let names = trusted("db.c1.eu-west-1.rds.amazonaws.com");
-        // Three for each of 27 regions, and five of Amazon Trust Services. One that cannot be
-        // parsed would be missing.
+        // Three for each of 27 regions, and five of Amazon Trust Services. A certificate that
+        // cannot be parsed would be missing.
         assert_eq!(names.len(), 27 * 3 + 5);
         for kind in ["RSA2048", "RSA4096", "ECC384"] {
             let name = format!("Amazon RDS eu-west-1 Root CA {kind} G1");

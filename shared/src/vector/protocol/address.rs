@@ -8,10 +8,10 @@ const FORM: &str = "write it as https://host/path?index=…";
 /// The most ids in one call, unless the URL says fewer: as many as a chunk has.
 const MAX_IDS: usize = crate::task::MAX_CHUNK_OBJECTS;
 
-/// `https://host/path?index=…`
+/// A parsed URL of the form `https://host/path?index=…`.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
-    /// The URL without its parameters, and without a slash at its end.
+    /// The URL without its parameters and without a slash at its end.
     pub(super) base: String,
     pub(super) index: Template,
     pub(super) max_ids: usize,
@@ -19,10 +19,10 @@ pub(super) struct Address {
     pub(super) auth: Auth,
 }
 
-/// How a call shows who makes it.
+/// How a call is authenticated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Auth {
-    /// It does not.
+    /// It is not.
     None,
     /// By the token in `VECTOR_STORE_TOKEN`.
     Bearer,
@@ -37,7 +37,7 @@ impl Address {
     /// Parses the URL.
     ///
     /// # Errors
-    /// Every error in it, a sentence each.
+    /// All errors in the URL, one sentence each.
     pub(super) fn read(url: &Url) -> Result<Self, Vec<String>> {
         let mut parameters = Parameters::of(url);
         let index = parameters.take("index");

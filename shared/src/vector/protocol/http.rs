@@ -1,4 +1,4 @@
-//! One call to a store: over TLS with the system's roots, without redirects and proxies, in bounded
+//! One call to a store: over TLS with the system's roots, without redirects or proxies, in bounded
 //! time and size.
 
 use super::address::{Address, Auth};
@@ -32,7 +32,7 @@ use tokio_rustls::rustls::CertificateError;
 const MAX_RESPONSE: usize = 1024 * 1024;
 /// The code of a request that was never sent.
 pub(super) const OUT_OF_REACH: &str = "out of reach";
-/// How long the body of an error may take, which only adds words.
+/// How long to wait for the body of an error. It only adds a text to what the status says.
 const WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 /// The version of the store protocol.
 const VERSION: (&str, &str) = ("deletion-tasks-protocol", "1");
@@ -51,7 +51,7 @@ pub(super) struct Http {
     pauses: Pauses,
 }
 
-/// Without the settings, which may hold a token.
+/// Leaves out the settings, which may hold a token.
 impl fmt::Debug for Http {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Http").field(&self.base).finish()
@@ -76,17 +76,17 @@ impl Http {
         }
     }
 
-    /// The time, as the worker has it.
+    /// The time by the worker's clock.
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
-    /// How long an index is not to be called.
+    /// How much longer an index must not be called.
     pub(super) fn pause(&self, index: &str) -> Duration {
         self.pauses.left(index, self.now())
     }
 
-    /// Asks `question` of an index, and returns the body of a success.
+    /// Sends `question` to the store of an index, and returns the body of a success.
     pub(super) async fn call(
         &self,
         operation: &str,
@@ -189,7 +189,7 @@ impl Http {
     }
 }
 
-/// The body of a success, or the error that a response is.
+/// Returns the body of a success, or the error that a response means.
 async fn read(response: Response<Incoming>, index: &str) -> Result<Bytes, VectorError> {
     let status = response.status();
     let content_type = response.headers().get(CONTENT_TYPE);
@@ -197,7 +197,7 @@ async fn read(response: Response<Incoming>, index: &str) -> Result<Bytes, Vector
     let content_type = content_type.unwrap_or_default().to_ascii_lowercase();
     let body = Limited::new(response.into_body(), MAX_RESPONSE).collect();
     if status != StatusCode::OK {
-        // The status says what it means, whatever becomes of the body.
+        // The status decides the meaning, so the body may be missing.
         let body = timeout(WORDS_TIMEOUT, body).await.ok().and_then(Result::ok);
         let body = body.map(|body| body.to_bytes()).unwrap_or_default();
         return Err(responses::error(
@@ -216,7 +216,7 @@ async fn read(response: Response<Incoming>, index: &str) -> Result<Bytes, Vector
     }
 }
 
-/// A request whose response did not come: it was never sent, or nobody knows.
+/// The error of a request that got no response: either it was never sent, or that is not known.
 fn unsent(error: hyper_util::client::legacy::Error) -> VectorError {
     if !error.is_connect() {
         return unanswered("no response", Some(error.into()));
@@ -273,7 +273,7 @@ fn no_token(what: &str) -> VectorError {
     }
 }
 
-/// The request could not be made: an error of this program or of its environment.
+/// The error of a request that could not be made, because of this program or its environment.
 fn not_made(source: Box<dyn Error + Send + Sync>) -> VectorError {
     VectorError {
         kind: VectorErrorKind::Temporary,

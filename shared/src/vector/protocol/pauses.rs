@@ -1,5 +1,4 @@
-//! How long the indexes of a store are not to be called: the `Retry-After` of its responses with
-//! status 429.
+//! The pauses that a store asked for, by `Retry-After` in responses with status 429.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use std::collections::HashMap;
@@ -9,30 +8,30 @@ use std::time::Duration;
 /// The longest pause. A store that asks for more is called again after this, since its own estimate
 /// may be wrong.
 const LONGEST: Duration = Duration::from_secs(600);
-/// The number of pauses from which on those that are over are forgotten.
+/// If there are this many pauses, those that are over are forgotten.
 const MAX_OVER: usize = 1_000;
-/// The three forms of a date ("Date/Time Formats", RFC 9110): the one to send, and two of old
-/// servers.
+/// The three forms of a date ("Date/Time Formats", RFC 9110): the current one, and two that old
+/// servers send.
 const DATES: [&str; 3] = [
     "%a, %d %b %Y %H:%M:%S GMT",
     "%A, %d-%b-%y %H:%M:%S GMT",
     "%a %b %e %H:%M:%S %Y",
 ];
 
-/// The pauses of a store's indexes, in this process: when each is over.
+/// When the pause of each of a store's indexes is over, in this process.
 #[derive(Debug, Default)]
 pub(super) struct Pauses(Mutex<HashMap<String, DateTime<Utc>>>);
 
 impl Pauses {
-    /// How much is left of the pause of an index.
+    /// The time that is left of an index's pause.
     pub(super) fn left(&self, index: &str, now: DateTime<Utc>) -> Duration {
         let end = self.ends().get(index).copied();
         let left = end.and_then(|end| (end - now).to_std().ok());
         left.unwrap_or_default()
     }
 
-    /// Begins the pause of an index that this value of `Retry-After` asks for, unless a longer one
-    /// is under way. A value that is neither a number of seconds nor a date asks for none.
+    /// Begins the pause of an index that a value of `Retry-After` asks for, unless a longer one is
+    /// in force. A value that is neither a number of seconds nor a date asks for none.
     pub(super) fn begin(&self, index: &str, retry_after: &str, now: DateTime<Utc>) {
         let Some(pause) = asked_for(retry_after, now) else {
             return;
@@ -50,12 +49,12 @@ impl Pauses {
     }
 }
 
-/// The pause that a value of `Retry-After` asks for, up to the longest.
+/// The pause that a value of `Retry-After` asks for, at most [`LONGEST`].
 fn asked_for(value: &str, now: DateTime<Utc>) -> Option<Duration> {
     let value = value.trim();
     let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
     let pause = if is_number {
-        // What does not fit is a long time, too.
+        // A number that does not fit is a long time, too.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let mut dates = DATES.iter();

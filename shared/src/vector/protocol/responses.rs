@@ -1,11 +1,12 @@
-//! What a store says. Nothing is settled on a response that does not have the form of the protocol.
+//! Parsing the responses of a store. The worker settles nothing on a response that does not have
+//! the form of the protocol.
 
 use crate::vector::port::{AfterDelete, Presence, VectorError, VectorErrorKind};
 use serde::Deserialize;
 
-/// The most bytes of a store's own words that are shown.
+/// The most bytes that are shown of a store's own text.
 const MAX_WORDS: usize = 256;
-/// What is said of an object that a store kept, where it does not say why.
+/// The detail of an object that a store kept without giving a reason.
 const KEPT: &str =
     "The vector store still has the object after the delete: it kept it, or it was inserted again";
 
@@ -50,7 +51,7 @@ struct Problem {
     title: Option<String>,
 }
 
-/// What a store says of each of `count` ids.
+/// Parses the response to an existence check of `count` ids.
 pub(super) fn presence(body: &[u8], count: usize) -> Result<Vec<Presence>, VectorError> {
     let response: PresentResponse = read(body)?;
     check_length("present", response.present.len(), count)?;
@@ -69,7 +70,7 @@ pub(super) fn presence(body: &[u8], count: usize) -> Result<Vec<Presence>, Vecto
     Ok(presence)
 }
 
-/// What a store says became of each of `count` ids.
+/// Parses the response to a delete of `count` ids.
 pub(super) fn outcomes(body: &[u8], count: usize) -> Result<Vec<AfterDelete>, VectorError> {
     let response: DeleteResponse = read(body)?;
     check_length("outcomes", response.outcomes.len(), count)?;
@@ -94,7 +95,7 @@ pub(super) fn outcomes(body: &[u8], count: usize) -> Result<Vec<AfterDelete>, Ve
 }
 
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, VectorError> {
-    // The library's message may repeat a part of the response, such as an id. Its place says
+    // The library's message may repeat a part of the response, such as an id. The position is
     // enough.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
@@ -111,8 +112,8 @@ fn check_length(name: &str, found: usize, count: usize) -> Result<(), VectorErro
     )))
 }
 
-/// The response does not have the form of the protocol, so it says nothing. Another try may get one
-/// that has.
+/// The error of a response that does not have the form of the protocol. It tells nothing, and
+/// another try may get one that does.
 pub(super) fn out_of_form(what: &str) -> VectorError {
     VectorError {
         kind: VectorErrorKind::Temporary,
@@ -124,7 +125,7 @@ pub(super) fn out_of_form(what: &str) -> VectorError {
     }
 }
 
-/// The error of a response with this status, by what it means.
+/// The error that a response with this status means.
 pub(super) fn error(status: u16, content_type: &str, body: &[u8], index: &str) -> VectorError {
     let is_problem = content_type.starts_with("application/problem+json");
     let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
@@ -176,14 +177,14 @@ pub(super) fn error(status: u16, content_type: &str, body: &[u8], index: &str) -
     }
 }
 
-/// A store's own words, for the person who reads the task.
+/// The store's own text, for the person who reads the task.
 fn says(words: Option<&str>) -> Option<String> {
     let words = clean(words?);
     (!words.is_empty()).then(|| format!("The store says: {words}"))
 }
 
-/// One line of at most 256 bytes, without characters that could change how a terminal or a page
-/// shows it.
+/// Cuts a text to one line of at most 256 bytes, without characters that could change how a
+/// terminal or a page shows it.
 fn clean(words: &str) -> String {
     let hides = |c: char| {
         c.is_control()

@@ -6,13 +6,13 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 const FORM: &str = "write it as s3vectors://bucket/index";
-/// Vectors inserted and deleted a second ("Limitations and restrictions" of S3 Vectors, Amazon S3
-/// User Guide).
+/// The most vectors inserted and deleted a second ("Limitations and restrictions" of S3 Vectors,
+/// Amazon S3 User Guide).
 const VECTORS_PER_SECOND: u32 = 2_500;
-/// PutVectors and DeleteVectors calls a second (the same page).
+/// The most PutVectors and DeleteVectors calls a second (the same page).
 const WRITES_PER_SECOND: u32 = 1_000;
 
-/// `s3vectors://bucket/index`
+/// A parsed URL of the form `s3vectors://bucket/index`.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     pub(super) bucket: String,
@@ -26,7 +26,7 @@ impl Address {
     /// Parses the URL.
     ///
     /// # Errors
-    /// Every error in it, a sentence each.
+    /// All errors in the URL, one sentence each.
     pub(super) fn read(url: &Url) -> Result<Self, Vec<String>> {
         let mut parameters = Parameters::of(url);
         let vectors = parameters.per_second("objects_per_second");

@@ -34,7 +34,7 @@ where
             format!("Access to vector index `{index}` is denied"),
         ),
         // The key of an encrypted index ("Data protection and encryption in S3 Vectors", Amazon S3
-        // User Guide). It stays in its state until somebody acts.
+        // User Guide). It stays disabled until somebody acts.
         Some("KmsDisabledException") => (
             VectorErrorKind::Denied,
             format!("The KMS key of vector index `{index}` is disabled: enable it"),
@@ -93,8 +93,8 @@ pub(super) trait NamesFields {
     /// The fields that a `ValidationException` names.
     fn fields(&self) -> &[ValidationExceptionField];
 
-    /// Whether keys, and nothing else, are named as invalid. Where no field is named this is false:
-    /// a rejected bucket or index must never be taken for a rejected id, since that counts as a
+    /// Whether keys, and nothing else, are named as invalid. If no field is named, this is false: a
+    /// rejected bucket or index must never be taken for a rejected id, because a rejected id is a
     /// definite outcome.
     fn blames_keys(&self) -> bool {
         let is_keys = |field: &ValidationExceptionField| {

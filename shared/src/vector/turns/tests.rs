@@ -3,7 +3,7 @@ use chrono::TimeDelta;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The longest wait for a turn, as the worker has it.
+/// The longest wait for a turn, as in the worker.
 const NEAR: Duration = Duration::from_secs(1);
 /// Objects in one delete.
 const CHUNK: usize = 500;
@@ -15,7 +15,7 @@ fn turns() -> Arc<Turns> {
     Arc::new(Turns::new("s3vectors://bucket/index".to_owned(), quota))
 }
 
-/// A time so many milliseconds after some moment.
+/// The time this many milliseconds after a fixed moment.
 fn at(millis: u64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 0).unwrap() + delta(Duration::from_millis(millis))
 }
@@ -24,7 +24,7 @@ fn delta(time: Duration) -> TimeDelta {
     TimeDelta::from_std(time).unwrap()
 }
 
-/// The item that all share, as `store/grants.rs` writes it.
+/// The item that all processes share, as `store/grants.rs` writes it.
 #[derive(Default)]
 struct Table {
     paid_until: Option<DateTime<Utc>>,
@@ -46,7 +46,7 @@ impl Table {
         turns.granted(&(start..end));
     }
 
-    /// As the worker asks.
+    /// Reserves a turn as the worker does.
     fn turn(&mut self, turns: &Arc<Turns>, objects: usize, now: DateTime<Utc>) -> Option<Turn> {
         for _ in 0..4 {
             match turns.reserve(objects, NEAR, now) {
@@ -59,14 +59,14 @@ impl Table {
     }
 }
 
-/// What so many processes make of a task of so many chunks.
+/// The measured result of [`play`].
 #[derive(Debug)]
 struct Run {
-    /// The part of the quota between the first and the last delete.
+    /// The part of the quota that is used between the first and the last delete.
     used: f64,
-    /// The part of the deletes that an index refuses which keeps the tokens of a second.
+    /// The part of the deletes that a token bucket with the tokens of one second refuses.
     refused: f64,
-    /// The time until the last delete has its time, to the least that the quota allows.
+    /// The time until the last delete begins, divided by the least that the quota allows.
     end: f64,
     receives_per_chunk: f64,
     most_receives: u32,
@@ -91,12 +91,12 @@ struct Pauses {
 enum Event {
     /// A process is free.
     Receive(usize),
-    /// A process asks for the turn of a message, with so many more of its batch.
+    /// A process asks for the turn of this message of its batch.
     Ask(usize, usize),
 }
 
-/// Plays processes that each carry out one batch of ten messages at a time. `share`: whether there
-/// is a table.
+/// Plays processes that each carry out one batch of ten messages at a time, until a task of
+/// `chunks` is done. `share`: whether the processes share grants.
 fn play(processes: usize, chunks: usize, pauses: &Pauses, share: bool) -> Run {
     fastrand::seed(7);
     let mut table = Table::default();
@@ -203,7 +203,7 @@ fn play(processes: usize, chunks: usize, pauses: &Pauses, share: bool) -> Run {
     }
 }
 
-/// Those of a quick and of a slow network.
+/// The pauses on a fast and on a slow network.
 const PAUSES: [Pauses; 2] = [
     Pauses {
         receive: 15,
