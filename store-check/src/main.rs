@@ -74,15 +74,15 @@ async fn main() -> ExitCode {
     let mut broken = 0;
     macro_rules! check {
         (
-            always { $($always:ident: $mend:literal)+ }
-            late { $($late:ident: $mend_late:literal)+ }
+            always { $($always:ident: $fix:literal)+ }
+            late { $($late:ident: $fix_late:literal)+ }
             $($group:ident { $($unseen:ident: $about:literal)+ })+
         ) => {
-            check!(@ $($always: $mend)+ $($late: $mend_late)+);
+            check!(@ $($always: $fix)+ $($late: $fix_late)+);
             let unseen = [$($($about),+),+].join(", ");
             let _ = writeln!(out, "\nNot checked, since it cannot be provoked from outside a store: {unseen}.");
         };
-        (@ $($case:ident: $mend:literal)+) => {$(
+        (@ $($case:ident: $fix:literal)+) => {$(
             let case = async {
                 let scratch = Scratch::new(&stores, &arguments.insert, arguments.ids).await;
                 let scratch = scratch.unwrap_or_else(|error| panic!("{error}"));
@@ -96,7 +96,7 @@ async fn main() -> ExitCode {
                 Err(panic) => {
                     broken += 1;
                     let found = said(panic.as_ref()).replace('\n', "\n          ");
-                    let _ = writeln!(out, "{RED}mend{PLAIN}    {name}\n          {}\n          found: {found}", $mend);
+                    let _ = writeln!(out, "{RED}fix{PLAIN}     {name}\n          {}\n          found: {found}", $fix);
                 }
             }
         )+};
@@ -106,7 +106,7 @@ async fn main() -> ExitCode {
         let _ = writeln!(out, "All of it holds.");
         ExitCode::SUCCESS
     } else {
-        let _ = writeln!(out, "{broken} to mend.");
+        let _ = writeln!(out, "{broken} to fix.");
         ExitCode::FAILURE
     }
 }
