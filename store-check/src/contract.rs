@@ -175,7 +175,7 @@ async fn both_refuse(fixture: &impl Fixture, id: &str) {
     let store = fixture.store();
     let read = match store.present(&[id]).await {
         Ok(presence) => match presence.as_slice() {
-            [Presence::Refused(why)] => why.clone(),
+            [Presence::InvalidId(why)] => why.clone(),
             other => panic!("{id}: {other:?}"),
         },
         Err(error) => {
@@ -453,7 +453,7 @@ pub async fn shown(store: &dyn VectorStore, ids: &[&str]) -> Vec<bool> {
     let shows = |presence| match presence {
         Presence::Present => true,
         Presence::Absent => false,
-        Presence::Refused(why) => panic!("refused: {why}"),
+        Presence::InvalidId(why) => panic!("refused: {why}"),
     };
     presence.into_iter().map(shows).collect()
 }

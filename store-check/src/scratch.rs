@@ -64,7 +64,7 @@ impl Scratch {
         let strange = store.present(&STRANGE).await;
         let strange = strange.map_err(|error| error.to_string())?;
         for (id, presence) in STRANGE.iter().zip(strange) {
-            if !matches!(presence, Presence::Refused(_)) {
+            if !matches!(presence, Presence::InvalidId(_)) {
                 holds.insert((*id).to_owned());
             }
         }
@@ -72,7 +72,7 @@ impl Scratch {
         while longest > 1 {
             let presence = store.present(&[&"x".repeat(longest)]).await;
             match presence.map_err(|error| error.to_string())?.first() {
-                Some(Presence::Refused(_)) => longest /= 2,
+                Some(Presence::InvalidId(_)) => longest /= 2,
                 _ => break,
             }
         }

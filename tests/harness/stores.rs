@@ -79,7 +79,7 @@ impl Reluctant {
                 self.reaches(id, Stage::Deleted);
                 Ok(AfterDelete::Gone)
             }
-            Presence::Refused(detail) => Err(VectorError {
+            Presence::InvalidId(detail) => Err(VectorError {
                 kind: VectorErrorKind::InvalidId,
                 detail,
                 code: "refused".to_owned(),

@@ -9,7 +9,7 @@ use super::query::Query;
 use super::response;
 use super::route::Route;
 use crate::clock::Clock;
-use crate::store::{OutcomePage, Place, StoredTask, TaskStore};
+use crate::store::{ObjectPosition, OutcomePage, StoredTask, TaskStore};
 use crate::task::{FailedItem, OutcomeFilter, Task, TaskId};
 use chrono::{DateTime, Utc};
 use lambda_http::http::{HeaderValue, header};
@@ -31,7 +31,7 @@ pub struct Info {
 /// The objects that a request asks for.
 struct Items {
     filter: OutcomeFilter,
-    from: Place,
+    from: ObjectPosition,
     /// The listing that the cursors are bound to.
     listing: String,
 }
@@ -140,7 +140,7 @@ impl Items {
         })
     }
 
-    fn cursor(&self, place: Place) -> String {
+    fn cursor(&self, place: ObjectPosition) -> String {
         cursor::encode(&self.listing, &place.to_string())
     }
 }
@@ -168,12 +168,12 @@ mod tests {
         assert!(asked_for("task_id=t").unwrap().is_none());
         let items = asked_for("task_id=t&outcome=failed").unwrap().unwrap();
         assert_eq!(items.filter, OutcomeFilter::Failed);
-        assert_eq!(items.from, Place::default());
+        assert_eq!(items.from, ObjectPosition::default());
     }
 
     #[test]
     fn a_cursor_is_good_only_for_the_task_and_outcome_that_it_was_given_for() {
-        let place = Place {
+        let place = ObjectPosition {
             chunk: 2,
             position: 7,
         };

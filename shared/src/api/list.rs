@@ -9,7 +9,7 @@ use super::query::Query;
 use super::response;
 use super::route::Route;
 use crate::clock::{Clock, rfc3339};
-use crate::store::{ListFilter, Position, TaskStore};
+use crate::store::{ListFilter, TaskPosition, TaskStore};
 use lambda_http::{Body, Request, Response};
 
 const PARAMETERS: [&str; 6] = [
@@ -58,7 +58,7 @@ impl Endpoint for List {
         let limit = query.limit() as usize;
         let listing = listing(&filter);
         let position = query.cursor(&listing, |text| {
-            Some(Position(text)).filter(Position::is_well_formed)
+            Some(TaskPosition(text)).filter(TaskPosition::is_well_formed)
         });
         query.finish()?;
 

@@ -6,7 +6,7 @@
 use super::attribute::{self as attr, Attributes, Item, n, s, seconds};
 use super::guarded::{Condition, GuardedUpdate, absent, equals, same_attempt, status_moved_by};
 use super::item::{self, Objects, StoredTask};
-use super::list::{Position, position_of};
+use super::list::{TaskPosition, position_of};
 use super::{
     INDEX_NAME, KEY, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
 };
@@ -30,7 +30,7 @@ pub struct DueTask {
     /// Its attempt, as the index shows it.
     pub attempt: u32,
     /// Its place in its partition.
-    pub position: Position,
+    pub position: TaskPosition,
     status: TaskStatus,
     due_at: DateTime<Utc>,
     sends: u32,
@@ -42,7 +42,7 @@ pub struct DuePage {
     /// The due tasks, oldest first.
     pub tasks: Vec<DueTask>,
     /// The last row that was read. `None` at the end of the partition.
-    pub next: Option<Position>,
+    pub next: Option<TaskPosition>,
 }
 
 /// An index partition that the sweeper visits: a status that is not terminal, and a shard.
@@ -53,19 +53,19 @@ pub struct Partition(String);
 /// sweep did not read to its end.
 #[derive(Clone, Debug, Default)]
 pub struct SweepPositions {
-    after: BTreeMap<Partition, Position>,
+    after: BTreeMap<Partition, TaskPosition>,
     /// The attribute's value when it was read.
     stored: Option<AttributeValue>,
 }
 
 impl SweepPositions {
     /// Returns the row after which a sweep continues in `partition`, or `None` if it begins anew.
-    pub fn get(&self, partition: &Partition) -> Option<Position> {
+    pub fn get(&self, partition: &Partition) -> Option<TaskPosition> {
         self.after.get(partition).cloned()
     }
 
     /// Records the row after which a sweep stopped in `partition`, or `None` if it reached the end.
-    pub fn set(&mut self, partition: Partition, after: Option<Position>) {
+    pub fn set(&mut self, partition: Partition, after: Option<TaskPosition>) {
         match after {
             Some(position) => self.after.insert(partition, position),
             None => self.after.remove(&partition),
@@ -88,7 +88,7 @@ impl SweepPositions {
         let after = entries.iter().filter_map(|entry| {
             let (partition, position) = entry.as_s().ok()?.split_once(' ')?;
             let partition = partitions.iter().find(|known| known.0 == partition)?;
-            let position = Position(position.to_owned());
+            let position = TaskPosition(position.to_owned());
             let place = (partition.clone(), position);
             place.1.is_well_formed().then_some(place)
         });
@@ -187,7 +187,7 @@ impl TaskStore {
     pub async fn due_tasks(
         &self,
         partition: &Partition,
-        after: Option<&Position>,
+        after: Option<&TaskPosition>,
         rows: Option<i32>,
         now: DateTime<Utc>,
     ) -> Result<DuePage, StoreError> {

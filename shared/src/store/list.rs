@@ -21,9 +21,9 @@ const ROWS_A_READ_UNIT: usize = 8;
 
 /// A place in the total order of lists: the sort key of the last row that a page took.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position(pub String);
+pub struct TaskPosition(pub String);
 
-impl Position {
+impl TaskPosition {
     /// Returns a place before every task created in this second, and after every task created
     /// earlier.
     fn of_second(second: DateTime<Utc>) -> Self {
@@ -60,8 +60,8 @@ impl ListFilter {
     /// Returns the place at which a list starts if it continues after `from`.
     ///
     /// Every row sorts before it.
-    fn before(&self, from: Option<Position>) -> Option<Position> {
-        let bound = self.created_before.map(Position::of_second);
+    fn before(&self, from: Option<TaskPosition>) -> Option<TaskPosition> {
+        let bound = self.created_before.map(TaskPosition::of_second);
         bound.into_iter().chain(from).min()
     }
 
@@ -87,7 +87,7 @@ pub struct ListPage {
     /// The rows, newest first.
     pub rows: Vec<ListRow>,
     /// Where the next page begins. `None` if nothing follows.
-    pub next: Option<Position>,
+    pub next: Option<TaskPosition>,
 }
 
 impl TaskStore {
@@ -99,7 +99,7 @@ impl TaskStore {
         &self,
         filter: &ListFilter,
         limit: usize,
-        from: Option<Position>,
+        from: Option<TaskPosition>,
         now: DateTime<Utc>,
     ) -> Result<ListPage, StoreError> {
         let statuses = match filter.status {
@@ -107,7 +107,7 @@ impl TaskStore {
             None => TaskStatus::ALL.to_vec(),
         };
         let before = filter.before(from);
-        let end = filter.created_after.map(Position::of_second);
+        let end = filter.created_after.map(TaskPosition::of_second);
         let mut runs: Vec<Run> = statuses
             .into_iter()
             .flat_map(|status| {
@@ -122,7 +122,7 @@ impl TaskStore {
         let mut taken = 0;
         let mut budget = MAX_ROWS_READ;
         let mut page = ListPage::default();
-        let mut last: Option<Position> = None;
+        let mut last: Option<TaskPosition> = None;
         loop {
             // Every run must have its next row before the newest row is known.
             let dry: Vec<_> = runs.iter_mut().filter(|run| run.is_dry()).collect();
@@ -179,18 +179,18 @@ struct Run {
     /// Decoded only when the page takes them.
     ///
     /// Many of the rows that are read at the end of a page are not shown.
-    rows: VecDeque<(Position, Item)>,
+    rows: VecDeque<(TaskPosition, Item)>,
     /// Rows before this one are still to be read.
-    before: Option<Position>,
+    before: Option<TaskPosition>,
     /// Rows that sort before this place are not wanted.
-    end: Option<Position>,
+    end: Option<TaskPosition>,
     ended: bool,
     /// The number of rows that were taken out.
     taken: usize,
 }
 
 impl Run {
-    fn new(partition: String, before: Option<Position>, end: Option<Position>) -> Self {
+    fn new(partition: String, before: Option<TaskPosition>, end: Option<TaskPosition>) -> Self {
         Self {
             partition,
             rows: VecDeque::new(),
@@ -208,7 +208,7 @@ impl Run {
     }
 
     /// Takes out the next row.
-    fn take(&mut self) -> Option<(Position, Item)> {
+    fn take(&mut self) -> Option<(TaskPosition, Item)> {
         self.taken += 1;
         self.rows.pop_front()
     }
@@ -217,7 +217,7 @@ impl Run {
         self.rows.is_empty() && !self.ended
     }
 
-    fn head(&self) -> Option<&Position> {
+    fn head(&self) -> Option<&TaskPosition> {
         self.rows.front().map(|(position, _)| position)
     }
 
@@ -264,9 +264,9 @@ impl Run {
 }
 
 /// Returns the place of an index row, or the place where a page of rows ended.
-pub(super) fn position_of(item: &Item) -> Option<Position> {
+pub(super) fn position_of(item: &Item) -> Option<TaskPosition> {
     match item.get(attr::INDEX_RANGE_KEY) {
-        Some(AttributeValue::S(key)) => Some(Position(key.clone())),
+        Some(AttributeValue::S(key)) => Some(TaskPosition(key.clone())),
         _ => None,
     }
 }

@@ -13,9 +13,9 @@ const MAX_CHUNKS_READ: usize = 40;
 /// With the first thousand failures beside it, a page stays below the 6 MB of a Lambda response.
 const MAX_PAGE_BYTES: usize = 1_000_000;
 
-/// A place in the order of a task's objects.
+/// A position in the order of a task's objects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct ObjectPosition {
     /// The chunk's number.
     pub chunk: u32,
     /// The position in the chunk.
@@ -37,7 +37,7 @@ pub struct OutcomePage {
     /// The objects.
     pub items: Vec<ObjectOutcome>,
     /// Where the next page begins. `None` if nothing follows.
-    pub next: Option<Place>,
+    pub next: Option<ObjectPosition>,
     /// Whether the task was restarted while it was read. Then outcomes may be of a later attempt.
     pub restarted: bool,
 }
@@ -64,7 +64,7 @@ impl TaskStore {
         &self,
         task: &StoredTask,
         filter: OutcomeFilter,
-        from: Place,
+        from: ObjectPosition,
         most: usize,
     ) -> Result<OutcomePage, StoreError> {
         let mut page = Filling::new(task, filter, most);
@@ -86,7 +86,7 @@ impl TaskStore {
                 .collect();
             while let Some((next, _)) = wanted.first() {
                 if may_read == 0 {
-                    page.end_before(Place {
+                    page.end_before(ObjectPosition {
                         chunk: *next,
                         position: 0,
                     });
@@ -109,7 +109,7 @@ impl TaskStore {
                     } else {
                         0
                     };
-                    let place = Place {
+                    let place = ObjectPosition {
                         chunk: *chunk,
                         position,
                     };
@@ -131,7 +131,7 @@ impl TaskStore {
     /// If a call to DynamoDB fails.
     pub async fn failures(&self, task: &StoredTask, most: usize) -> Result<Failures, StoreError> {
         let mut failures = Failures::default();
-        let mut from = (task.task.progress.failed > 0).then(Place::default);
+        let mut from = (task.task.progress.failed > 0).then(ObjectPosition::default);
         while let Some(place) = from {
             let left = most - failures.items.len();
             let page = self.outcomes(task, OutcomeFilter::Failed, place, left);
@@ -151,13 +151,13 @@ impl TaskStore {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ObjectPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.chunk, self.position)
     }
 }
 
-impl FromStr for Place {
+impl FromStr for ObjectPosition {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
@@ -196,7 +196,7 @@ impl Filling {
         self.most - self.done.items.len()
     }
 
-    fn end_before(&mut self, place: Place) {
+    fn end_before(&mut self, place: ObjectPosition) {
         self.done.next = Some(place);
     }
 
@@ -218,7 +218,7 @@ impl Filling {
     /// Adds a chunk's objects from `from` on.
     ///
     /// Returns whether the page is full and another one follows.
-    fn take(&mut self, from: Place, ids: &ObjectIds, state: Option<&ChunkState>) -> bool {
+    fn take(&mut self, from: ObjectPosition, ids: &ObjectIds, state: Option<&ChunkState>) -> bool {
         for (position, id) in ids.iter().enumerate().skip(from.position) {
             let outcome = state.map_or(Outcome::Remaining, |state| {
                 state.outcomes.at(position, self.attempt, self.baseline)
@@ -229,7 +229,7 @@ impl Filling {
             let bytes = size_in_a_response(id, &outcome);
             if self.left() == 0 || self.bytes + bytes > MAX_PAGE_BYTES {
                 let chunk = from.chunk;
-                self.end_before(Place { chunk, position });
+                self.end_before(ObjectPosition { chunk, position });
                 return true;
             }
             self.bytes += bytes;

@@ -9,7 +9,7 @@ pub enum Reason {
     /// The index has no such object. Definite.
     NotFound,
     /// The store cannot hold this id, and says why. Definite.
-    Refused(String),
+    InvalidId(String),
     /// The service gave up, and says why. Not definite: a restart may help.
     GaveUp(String),
 }
@@ -18,7 +18,7 @@ impl Reason {
     /// Returns whether the outcome is final: another try could not change it.
     pub fn is_definite(&self) -> bool {
         match self {
-            Self::NotFound | Self::Refused(_) => true,
+            Self::NotFound | Self::InvalidId(_) => true,
             Self::GaveUp(_) => false,
         }
     }
@@ -27,7 +27,7 @@ impl Reason {
     pub fn detail(&self) -> &str {
         match self {
             Self::NotFound => NOT_FOUND,
-            Self::Refused(detail) | Self::GaveUp(detail) => detail,
+            Self::InvalidId(detail) | Self::GaveUp(detail) => detail,
         }
     }
 }
@@ -90,7 +90,7 @@ impl Code {
     const REMAINING: Self = Self(0);
     const DELETED: Self = Self(1);
     const NOT_FOUND: Self = Self(2);
-    const FIRST_REFUSED: u8 = 3;
+    const FIRST_INVALID_ID: u8 = 3;
     const FIRST_GAVE_UP: u8 = 128;
     /// The number of reasons that each of the two ranges has room for.
     const MAX_REASONS: usize = 125;
@@ -161,7 +161,7 @@ impl Outcomes {
             Code::DELETED => Outcome::Deleted,
             Code::NOT_FOUND => Outcome::Failed(Reason::NotFound),
             Code(n) if n < Code::FIRST_GAVE_UP => {
-                Outcome::Failed(Reason::Refused(self.reason(n - Code::FIRST_REFUSED)))
+                Outcome::Failed(Reason::InvalidId(self.reason(n - Code::FIRST_INVALID_ID)))
             }
             Code(n) => Outcome::Failed(Reason::GaveUp(self.reason(n - Code::FIRST_GAVE_UP))),
         }
@@ -180,8 +180,8 @@ impl Outcomes {
             Outcome::Remaining => Code::REMAINING,
             Outcome::Deleted => Code::DELETED,
             Outcome::Failed(Reason::NotFound) => Code::NOT_FOUND,
-            Outcome::Failed(Reason::Refused(detail)) => {
-                Code(Code::FIRST_REFUSED + self.number_of(detail))
+            Outcome::Failed(Reason::InvalidId(detail)) => {
+                Code(Code::FIRST_INVALID_ID + self.number_of(detail))
             }
             Outcome::Failed(Reason::GaveUp(detail)) => {
                 Code(Code::FIRST_GAVE_UP + self.number_of(detail))
@@ -222,15 +222,15 @@ mod tests {
         Outcome::Failed(Reason::GaveUp(detail.into()))
     }
 
-    fn refused(detail: &str) -> Outcome {
-        Outcome::Failed(Reason::Refused(detail.into()))
+    fn invalid_id(detail: &str) -> Outcome {
+        Outcome::Failed(Reason::InvalidId(detail.into()))
     }
 
     fn one_of_each() -> Outcomes {
         let mut outcomes = Outcomes::none(2);
         outcomes.set(0, &Outcome::Deleted);
         outcomes.set(1, &Outcome::Failed(Reason::NotFound));
-        outcomes.set(2, &refused("bad id"));
+        outcomes.set(2, &invalid_id("bad id"));
         outcomes.set(3, &gave_up("bad id"));
         outcomes
     }
@@ -250,7 +250,7 @@ mod tests {
             [
                 Outcome::Deleted,
                 not_found,
-                refused("bad id"),
+                invalid_id("bad id"),
                 gave_up("bad id"),
                 Outcome::Remaining
             ]
@@ -288,7 +288,7 @@ mod tests {
         for position in 0..500 {
             let detail = format!("reason {position}");
             let outcome = if position % 2 == 0 {
-                refused(&detail)
+                invalid_id(&detail)
             } else {
                 gave_up(&detail)
             };

@@ -62,7 +62,7 @@ pub enum Presence {
     Absent,
     /// The store can never hold this id. The text is one sentence for the person who reads the
     /// task.
-    Refused(String),
+    InvalidId(String),
 }
 
 impl Presence {

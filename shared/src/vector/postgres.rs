@@ -263,7 +263,7 @@ impl Store {
                 if facts.id_type.can_be(id) {
                     Presence::of(found.contains(id))
                 } else {
-                    Presence::Refused(facts.id_type.refusal())
+                    Presence::InvalidId(facts.id_type.refusal())
                 }
             };
             return Ok(ids.iter().map(presence).collect());

@@ -76,7 +76,7 @@ pub(super) fn cut_up(
     };
     let alike = batches.came_out(is_kept.then_some(error.detail.as_str()));
     let reason = if error.kind == VectorErrorKind::InvalidId {
-        Reason::Refused(error.detail.clone())
+        Reason::InvalidId(error.detail.clone())
     } else {
         Reason::GaveUp(error.detail.clone())
     };

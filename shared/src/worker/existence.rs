@@ -72,8 +72,8 @@ pub(super) async fn check(
                     match presence.next() {
                         Some(Presence::Present) => found.present.push(at),
                         Some(Presence::Absent) => {}
-                        Some(Presence::Refused(why)) => {
-                            found.failed.insert(at, Reason::Refused(why));
+                        Some(Presence::InvalidId(why)) => {
+                            found.failed.insert(at, Reason::InvalidId(why));
                         }
                         // The response is too short: nothing is known about this object.
                         None => {

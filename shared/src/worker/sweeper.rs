@@ -8,7 +8,7 @@
 
 use crate::clock::Clock;
 use crate::queue::{MAX_BATCH, TaskQueue};
-use crate::store::{DueTask, Partition, Position, SweepPositions, TaskStore, Written};
+use crate::store::{DueTask, Partition, SweepPositions, TaskPosition, TaskStore, Written};
 use crate::task::Message;
 use crate::telemetry::{self, Line, Metric, Metrics, ShortText};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -162,11 +162,11 @@ impl Sweeper {
     async fn sweep_partition(
         &self,
         partition: &Partition,
-        mut from: Option<Position>,
+        mut from: Option<TaskPosition>,
         share: &mut Share,
         report: &mut SweepReport,
         log: &mut SweepLog,
-    ) -> Option<Position> {
+    ) -> Option<TaskPosition> {
         while share.pages > 0 {
             let now = self.clock.now();
             let page = self

@@ -115,7 +115,7 @@ async fn scans(database: &Database, table: &str) -> (i64, i64) {
 async fn assert_refused(store: &dyn VectorStore, good: &str, refused: &[&str], why: &str) {
     for id in refused {
         let presence = store.present(&[good, id]).await.unwrap();
-        let [Presence::Present, Presence::Refused(said)] = presence.as_slice() else {
+        let [Presence::Present, Presence::InvalidId(said)] = presence.as_slice() else {
             panic!("{id}: {presence:?}");
         };
         assert_eq!(said, why, "{id}");
@@ -267,7 +267,7 @@ async fn the_objects_of_embedding_studio_may_have_any_of_these_types() {
         assert_eq!(present, [true, false], "{types:?}");
         if !why.is_empty() {
             let presence = store.present(&["x"]).await.unwrap();
-            let [Presence::Refused(said)] = presence.as_slice() else {
+            let [Presence::InvalidId(said)] = presence.as_slice() else {
                 panic!("{types:?}: {presence:?}");
             };
             assert!(said.contains(why), "{said}");

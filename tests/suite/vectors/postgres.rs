@@ -345,7 +345,7 @@ async fn a_table_that_is_made_anew_with_another_type_is_learned_again() {
     let presence = store.present(&["7", "a"]).await.unwrap();
     assert!(matches!(
         presence.as_slice(),
-        [Presence::Present, Presence::Refused(_)]
+        [Presence::Present, Presence::InvalidId(_)]
     ));
 }
 

@@ -64,8 +64,9 @@ pub(super) fn presence(body: &[u8], count: usize) -> Result<Vec<Presence>, Vecto
             )));
         };
         let why = says(detail.as_deref());
-        *id =
-            Presence::Refused(why.unwrap_or_else(|| "The vector store refuses this id".to_owned()));
+        *id = Presence::InvalidId(
+            why.unwrap_or_else(|| "The vector store refuses this id".to_owned()),
+        );
     }
     Ok(presence)
 }
@@ -206,7 +207,7 @@ mod tests {
     #[test]
     fn a_response_that_has_the_form_is_read_position_by_position() {
         let body = br#"{"present": [true, false, false], "refused": [{"position": 2, "detail": "ids are numbers"}], "more": 1}"#;
-        let refused = Presence::Refused("The store says: ids are numbers".to_owned());
+        let refused = Presence::InvalidId("The store says: ids are numbers".to_owned());
         let expected = [Presence::Present, Presence::Absent, refused];
         assert_eq!(presence(body, 3).unwrap(), expected);
 

@@ -126,7 +126,7 @@ impl Objects {
                     ));
                 }
             }
-            Outcome::Failed(Reason::Refused(_)) if !is_bad => {
+            Outcome::Failed(Reason::InvalidId(_)) if !is_bad => {
                 return Err(format!("{key} counts as refused, but its id is a good one"));
             }
             Outcome::Failed(_) | Outcome::Remaining => return Ok(None),

@@ -313,7 +313,7 @@ fn is_given_up_as_kept(outcome: &Outcome) -> bool {
         Outcome::Failed(Reason::GaveUp(why)) => {
             why.contains("still has the object") && !why.starts_with("Gave up after")
         }
-        Outcome::Failed(Reason::NotFound | Reason::Refused(_))
+        Outcome::Failed(Reason::NotFound | Reason::InvalidId(_))
         | Outcome::Deleted
         | Outcome::Remaining => false,
     }
