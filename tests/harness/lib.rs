@@ -1,10 +1,13 @@
-//! The harness. Everything in this folder (`tests/harness`) is tool, not test: the tests are in
-//! `tests/suite` and `tests/simulation`, the benchmarks in `tests/benches`, and `tests/model`
-//! proves the protocol by itself.
+//! The test harness.
 //!
-//! A test in the suite begins with [`Service::start`]: the whole service in one process on free
-//! ports, its API over real HTTP, its worker and sweeper called by hand, its clock moved by hand,
-//! its calls to AWS counted, held or broken on the wire.
+//! This folder (`tests/harness`) holds tools, not tests: the tests are in `tests/suite` and
+//! `tests/simulation`, the benchmarks are in `tests/benches`, and `tests/model` checks a model of
+//! the protocol on its own.
+//!
+//! A test in the suite begins with [`Service::start`], which runs the whole service in one process
+//! on free ports. The API is served over real HTTP. The test itself calls the worker and the
+//! sweeper, and moves the clock. It can count, hold or break the service's calls to AWS on the
+//! wire.
 //!
 //! | file | what it is | used by |
 //! |---|---|---|
