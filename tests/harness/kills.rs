@@ -120,7 +120,8 @@ impl World {
 
 /// Carries out the plan and returns what happened. `tell` gets the progress.
 ///
-/// # Panics When the service breaks a promise. The message says which one.
+/// # Panics
+/// When the service breaks a promise. The message says which one.
 pub async fn run(plan: Plan, tell: impl Fn(&str)) -> Report {
     let began = Instant::now();
     let data = Directory::new(plan.seed);

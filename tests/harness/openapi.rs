@@ -60,7 +60,8 @@ impl Document {
 
     /// Returns the value at this JSON Pointer, with references resolved.
     ///
-    /// # Panics When there is no such value.
+    /// # Panics
+    /// When there is no such value.
     #[track_caller]
     pub fn at(&self, pointer: &str) -> &Value {
         let mut found = &self.0;

@@ -93,7 +93,8 @@ pub fn name_of(request: &HttpRequest) -> String {
 
 /// The body of a request.
 ///
-/// # Panics When it is not JSON, which all these services use.
+/// # Panics
+/// When it is not JSON, which all these services use.
 pub fn body_of(request: &HttpRequest) -> Value {
     let body = request.body().bytes().unwrap_or_default();
     serde_json::from_slice(body).expect("the SDK sends JSON")

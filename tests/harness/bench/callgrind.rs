@@ -36,7 +36,8 @@ impl Callgrind {
 
     /// Returns the counts, after the program has ended.
     ///
-    /// # Panics When callgrind reported none.
+    /// # Panics
+    /// When callgrind reported none.
     pub fn counts(self) -> Counts {
         let text = std::fs::read_to_string(&self.output).expect("callgrind wrote it");
         let _ = std::fs::remove_file(&self.output);

@@ -36,7 +36,8 @@ pub async fn child_of(mut command: Command) -> Value {
 
 /// The path of this program.
 ///
-/// # Panics When the system does not provide it.
+/// # Panics
+/// When the system does not provide it.
 pub fn this_program() -> PathBuf {
     std::env::current_exe().expect("this program has a path")
 }

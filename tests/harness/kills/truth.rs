@@ -17,7 +17,8 @@ const MAX_FAULTS: usize = 20;
 impl World {
     /// Records a task as a response shows it. The request was sent at `began`.
     ///
-    /// # Panics When the response contradicts itself or an earlier one.
+    /// # Panics
+    /// When the response contradicts itself or an earlier one.
     pub(super) fn observe(&self, began: Instant, task: &Value) {
         let progress = &task["progress"];
         let [total, deleted, failed, remaining] =
@@ -124,7 +125,8 @@ pub(super) async fn open(world: &World) -> String {
 /// until it was done. Before that, objects of a canceled task may remain, and objects may have been
 /// given up because their workers were killed too often.
 ///
-/// # Panics When there are differences. The message names the first ones.
+/// # Panics
+/// When there are differences. The message names the first ones.
 pub(super) async fn check_all(world: &World, finally: bool) {
     let tasks = world.tasks().clone();
     let checks = tasks.iter().map(|task| check(world, task, finally));
