@@ -12,7 +12,8 @@ from opensearch_bridge import OpenSearch, connect  # noqa: E402
 
 
 class Transport(opensearchpy.Transport):
-    """Takes `preference=_primary` out of searches: OpenSearch has it since 2.8, the emulator, which has no replicas, does not."""
+    """Removes `preference=_primary` from searches. OpenSearch has it since 2.8, but the emulator,
+    which has no replicas, does not."""
 
     def perform_request(self, method, url, params=None, body=None, **options):
         if url.endswith("/_search") and params.pop("preference", None) != b"_primary":
