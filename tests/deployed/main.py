@@ -71,7 +71,7 @@ def main():
     arguments.add_argument(
         "--least-privilege",
         action="store_true",
-        help="take away each action of each role in turn, and expect a test to fail",
+        help="remove each action of each role in turn, and expect a test to fail",
     )
     chosen = arguments.parse_args()
     if not unittest.TextTestRunner(verbosity=1).run(suite(["test_template"])).wasSuccessful():
