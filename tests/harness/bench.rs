@@ -4,9 +4,9 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `arguments.rs` | the flags that every benchmark takes |
+//! | `arguments.rs` | the flags of every benchmark |
 //! | `table.rs` | rows of figures, printed as tables or as JSON |
-//! | `process.rs` | processes of their own; memory and processor time |
+//! | `process.rs` | separate processes; memory and processor time |
 //! | `callgrind.rs` | counting instructions |
 //! | `meter.rs`, `units.rs` | counting calls and DynamoDB's request units on the wire |
 

@@ -55,7 +55,7 @@ impl Bus {
         }
     }
 
-    /// Where it listens.
+    /// The URL of the bus.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
-/// Where the endpoints are.
+/// The path of the endpoints.
 pub const ROOT: &str = "/internal/deletion-tasks";
 
 /// A response, read whole.

@@ -25,8 +25,8 @@ pub struct Lines {
 impl Lines {
     /// Starts capturing.
     pub fn capture() -> Self {
-        // One subscriber serves all threads. With one per thread, tracing may cache that nobody
-        // wants an event, because another thread reached that event first.
+        // One subscriber serves all threads. With one per thread, tracing may cache that no
+        // subscriber wants an event, because another thread reached that event first.
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
             let config = TelemetryConfig {

@@ -61,7 +61,7 @@ pub struct Database {
     pub name: String,
     /// The name of the database that has the schema.
     pub database: String,
-    /// Where the server listens.
+    /// The address that the server listens on.
     pub server: SocketAddr,
     /// The directory of the server's Unix socket.
     pub sockets: PathBuf,

@@ -52,7 +52,7 @@ impl Queue {
         }
     }
 
-    /// The work queue of `running`, through a client that nobody counts.
+    /// The work queue of `running`, through a client whose calls are not counted.
     pub fn of(running: &Running) -> Self {
         Self::new(&running.clients.sqs, &running.queue_url)
     }

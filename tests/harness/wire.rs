@@ -1,4 +1,5 @@
-//! The wire to AWS: the one place where the harness stands between an SDK client and the network.
+//! The wire to AWS: the single place where the harness intercepts calls between an SDK client and
+//! the network.
 //!
 //! [`intercept`] makes an HTTP client that gives every request to a hook. A hook may pass the
 //! request on, delay it, refuse it, lose its response, count it or record it. [`Wire`] is the
@@ -386,7 +387,7 @@ fn lost(what: &str) -> ConnectorError {
     ConnectorError::io(what.into())
 }
 
-/// The response to a batch of which nothing was processed.
+/// The response that reports a whole batch as not processed.
 fn unprocessed(request: &HttpRequest) -> HttpResponse {
     let field = match name_of(request).as_str() {
         "DynamoDB.BatchGetItem" => "UnprocessedKeys",

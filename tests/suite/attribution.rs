@@ -1,4 +1,4 @@
-//! Why a task exists and who asked for it.
+//! `reason`, `created_by` and `changed_by`: why a task exists, and who created and changed it.
 
 use serde_json::{Value, json};
 use tests::runtime_api::{Function, event};

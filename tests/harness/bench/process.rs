@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Runs this program with these arguments in a process of its own. Returns the JSON in the last
-/// line that it prints.
+/// Runs this program with these arguments in a separate process. Returns the JSON in the last line
+/// that it prints.
 ///
 /// # Panics
 /// When it fails.

@@ -17,7 +17,7 @@ pub fn reads(call: &str) -> bool {
     ["GetItem", "BatchGetItem", "Query", "Scan"].contains(&operation)
 }
 
-/// The units that a response reports: all of them, and the index's among them.
+/// The units that a response reports: the total, and the index's part.
 pub fn reported(response: &Value) -> (f64, f64) {
     let capacity = &response["ConsumedCapacity"];
     let one = std::slice::from_ref(capacity);

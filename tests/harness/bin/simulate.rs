@@ -16,7 +16,7 @@ use tests::sim::overload::{self, Overload};
 use tests::sim::{Report, Stats, replay_command, run};
 
 /// Runs the whole service through random schedules: the real handlers over the real AWS SDK
-/// clients, against services that fail at random, on a clock of their own.
+/// clients, against services that fail at random, on a simulated clock.
 #[derive(Parser)]
 struct Options {
     /// How many schedules to run.

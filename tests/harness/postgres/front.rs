@@ -21,7 +21,7 @@ const LAST_OF_A_STATEMENT: [u8; 2] = [b'Q', b'S'];
 /// A proxy in front of a server. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Front {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     seen: Arc<Seen>,
     task: JoinHandle<()>,

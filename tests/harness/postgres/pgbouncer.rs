@@ -18,7 +18,7 @@ const NOBODY: u32 = 65534;
 /// A running PgBouncer. It ends when this is dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     home: PathBuf,
     child: Child,

@@ -78,7 +78,7 @@ impl RuntimeApi {
         }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }

@@ -22,7 +22,7 @@ pub(crate) struct TaskImage {
     pub(crate) fixed: Vec<Value>,
 }
 
-/// A chunk's state, from an item of its own or from its task's.
+/// A chunk's state, from its own item or from its task's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ChunkImage {
     pub(crate) fence: u64,

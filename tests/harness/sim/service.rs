@@ -50,7 +50,7 @@ pub(crate) enum Trust {
     Anything,
 }
 
-/// What a caller was told.
+/// A response to a caller.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,

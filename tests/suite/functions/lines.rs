@@ -12,7 +12,7 @@ use tests::lines::{checked, metrics};
 use tests::runtime_api::{Function, event};
 use tests::{ids, run_body};
 
-/// Nobody listens there.
+/// An address where no program listens.
 const NOBODY: &str = "http://127.0.0.1:1";
 
 /// The longest task id, of characters that JSON escapes.

@@ -7,7 +7,8 @@ use super::postgres::{ROWS, table};
 use serde_json::json;
 use tests::{ids, run_body};
 
-/// Tests a delete of 600 objects of which something keeps one. `detail` is the expected reason.
+/// Tests a delete of 600 objects. The SQL in `keep` keeps the object `kept`, and `detail` is the
+/// expected reason.
 async fn keeps_one_of_many(keep: &str, kept: &str, detail: &str) {
     let fixture = table("text").await;
     let objects = ids("object", 600);

@@ -67,8 +67,8 @@ pub(super) fn set(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-/// Tests a task of three objects in `items`, of which `keep` keeps `object-1` and `end` ends that.
-/// Both are SQL, in which `{role}` is the service's role.
+/// Tests a task of three objects in `items`. `keep` is SQL that keeps `object-1`, and `end` is SQL
+/// that ends this. `{role}` in them is the service's role.
 async fn keeps_the_second(keep: &str, end: &str, parameters: &str) {
     let fixture = table("text").await;
     let objects = ids("object", 3);

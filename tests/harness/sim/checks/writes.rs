@@ -19,7 +19,7 @@ impl Checks {
         let mut chunks = Vec::new();
         for change in &changes {
             if change.key == "SWEEP" {
-                continue; // where it says that sweeps go on matters only to when tasks end
+                continue; // this place affects only when tasks end
             }
             let (kind, name) = change.key.split_once('#').ok_or("an odd key")?;
             match kind {
