@@ -1,4 +1,5 @@
-"""A bridge to osmem, an emulator of OpenSearch 3 that this process starts: `opensearch_emulated.py PORT OPENSEARCH_PORT [FIELD]`."""
+"""A bridge to osmem, an emulator of OpenSearch 3 that this process starts:
+`opensearch_emulated.py PORT OPENSEARCH_PORT [FIELD]`."""
 
 import pathlib
 import sys

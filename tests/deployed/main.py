@@ -1,4 +1,5 @@
-"""Builds template.yaml, deploys it to an emulated AWS account on loopback, and tests it. `run` calls this; see README.md."""
+"""Builds template.yaml, deploys it to an emulated AWS account on loopback, and tests it. `run`
+calls this; see README.md."""
 
 import argparse
 import shutil

@@ -1,4 +1,5 @@
-"""The account: moto's server, with the table and the queues of template.yaml and a bucket of vectors.
+"""The account: moto's server, with the table and the queues of template.yaml and a bucket of
+vectors.
 
 Where moto differs from what AWS documents:
 

@@ -90,7 +90,8 @@ class Service:
         return self.call("list", query, expected=expected)
 
     def listed(self, **query):
-        """The ids of all tasks on all pages of a list, in order. Checks that they are newest first."""
+        """The ids of all tasks on all pages of a list, in order. Checks that they are newest
+        first."""
         tasks, cursor = [], None
         while True:
             page = self.list(**query, cursor=cursor).json

@@ -1,6 +1,7 @@
 """A bridge over a store in memory. Its index `embed-456` holds every id until that id is deleted.
 
-`bridge_in_memory.py serve PORT` starts it as a server, `bridge_in_memory.py function_url PORT` as a Lambda function behind a function URL.
+`bridge_in_memory.py serve PORT` starts it as a server, `bridge_in_memory.py function_url PORT` as a
+Lambda function behind a function URL.
 """
 
 import http.server

@@ -293,7 +293,7 @@ async fn objects_are_shown_only_when_they_are_asked_for() {
     }
 }
 
-/// Fails the test unless no call but `/run` knows of the task `t`.
+/// Fails the test unless every call except `/run` treats the task `t` as absent.
 async fn assert_absent(service: &Service, status: &str) {
     for reply in [
         service.info("task_id=t").await,
@@ -352,7 +352,7 @@ async fn an_expired_task_is_absent_to_every_call_and_its_id_is_free() {
             let week_later = expires_at + TimeDelta::days(7);
             assert_eq!(chunks, vec![week_later.timestamp(); stored - 1]);
 
-            // What the old task left is not read.
+            // The new task does not read what the old one left.
             let body = run_body("index", "t", &ids("new", size.objects()));
             let created = service.run(&body).await;
             assert_eq!(created.header("idempotent-replayed"), None, "{status}");

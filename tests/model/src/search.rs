@@ -49,7 +49,7 @@ pub struct Violation {
 /// worker is which count as one. Traces are then hard to follow.
 ///
 /// # Panics
-/// When there are more than four thousand million states.
+/// When there are more than four billion states.
 pub fn search(model: &Model, workers_in_order: bool) -> Report {
     let mut search = Search {
         model: *model,
