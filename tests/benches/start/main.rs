@@ -32,10 +32,10 @@
 //! The instructions of `create-deletion-task` (callgrind, a build with names) include 526,000 of
 //! the SDK's DynamoDB client. 414,000 of them parse the list of AWS's partitions; each SDK client
 //! does this again, and no setting avoids it. The dynamic linker takes 366,000 (252,000 of
-//! `hello`'s 412,000). Rust's own start takes 107,000, in `hello` too, because it reads
-//! `/proc/self/maps`. The queue's client is created while the first PutItem is in flight; otherwise
-//! its own list would take another 420,000. The worker's S3 Vectors client is a second client and
-//! takes 519,000 more, which explains the worker's 1.7 million.
+//! `hello`'s 412,000). Rust's own start, which reads `/proc/self/maps`, takes 107,000, in `hello`
+//! too. The queue's client is created while the first PutItem is in flight; otherwise its own list
+//! would take another 420,000. The worker's S3 Vectors client is a second client and takes 519,000
+//! more, which explains the worker's 1.7 million.
 //!
 //! The sizes and page faults below are from 2026-11-25. `create-deletion-task` has 2.6 MB of code
 //! (cargo bloat): the standard library has 449 KB, the SDK's clients for DynamoDB and SQS 362, the
