@@ -1,4 +1,4 @@
-"""Vectors of Amazon S3 Vectors, as their owner sees them."""
+"""Amazon S3 Vectors, as the owner of the vectors uses it."""
 
 BUCKET = "demo"
 

@@ -1,4 +1,4 @@
-"""Processes that the checks in this folder start: the local runner, and programs beside it."""
+"""Processes that the checks in this folder start: the local runner and other programs."""
 
 import functools
 import json
@@ -19,7 +19,8 @@ class Failed(Exception):
 
 
 class Processes:
-    """Processes that stop at the end of a `with`. The output of each goes to a file of its name in a folder."""
+    """Processes that stop at the end of a `with`. The output of each goes to a file with its name
+    in a folder."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
@@ -33,7 +34,8 @@ class Processes:
             self.stop(name)
 
     def start(self, name, command, ready):
-        """Starts a process, waits until its output shows that it is ready, and returns the output. No two that run have one name."""
+        """Starts a process, waits until its output shows that it is ready, and returns the output.
+        No two running processes have the same name."""
         if name in self.started:
             raise Failed(f"{name} runs already")
         with open(self.folder / name, "w") as output:
@@ -57,7 +59,8 @@ class Processes:
             process.kill()
 
     def start_service(self, *flags, name="cargo-run", program=CARGO_RUN, port=0):
-        """Starts the local runner, and returns the addresses that it prints, by their names. Port 0 is any free one."""
+        """Starts the local runner, and returns the addresses that it prints, by their names. Port 0
+        means any free port."""
         said = self.start(name, [*program, "--port", str(port), *flags], lambda text: "Ready" in text)
         lines = [line.replace("API ", "API=", 1) for line in said.splitlines()]
         return dict(line.split("=", 1) for line in lines if line.startswith(("API=", "AWS_")))
@@ -73,10 +76,10 @@ class Processes:
 
 @functools.cache
 def build():
-    """Builds the local runner and `dtask`, and returns the folder where both are.
+    """Builds the local runner and `dtask`, and returns the folder that has both.
 
-    `-p tests` gives their dependencies the features that they have in `cargo test --workspace`, so that a run of all checks compiles
-    them once.
+    With `-p tests` their dependencies have the same features as in `cargo test --workspace`, so
+    that a run of all checks compiles them once.
     """
     packages = ["-p", "local", "-p", "tests", "-p", "dtask"]
     command = ["cargo", "build", "--quiet", "--locked", *packages, "--bin", "deletion-tasks", "--bin", "dtask"]
@@ -88,13 +91,13 @@ def build():
 
 
 def free_port():
-    """A port of this machine that nobody uses."""
+    """A free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
 
 
 def listens(port):
-    """Whether somebody listens on it."""
+    """Whether a program listens on this port."""
     with socket.socket() as caller:
         return caller.connect_ex(("127.0.0.1", port)) == 0

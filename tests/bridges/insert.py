@@ -1,4 +1,5 @@
-"""Inserts objects into a scratch index: `insert.py KIND PORT INDEX`, with a kind of INSERTS and one id a line on standard input."""
+"""Inserts objects into a scratch index: `insert.py KIND PORT INDEX`. KIND is a key of INSERTS.
+Standard input has one id per line."""
 
 import json
 import sys
@@ -9,20 +10,21 @@ def chroma(port, index, ids):
     import chromadb
 
     collection = chromadb.HttpClient(host="127.0.0.1", port=int(port)).get_or_create_collection(index)
-    # As many as Chroma takes at once.
+    # Chroma accepts this many at once.
     for start in range(0, len(ids), 1000):
         some = ids[start : start + 1000]
         collection.upsert(ids=some, embeddings=[[1.0, 2.0, 3.0]] * len(some))
 
 
 def qdrant(port, index, ids):
-    """By the second port of qdrant_local.py."""
+    """Inserts through the second port of qdrant_local.py."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}/{index}", json.dumps(ids).encode())
     urllib.request.urlopen(request).close()
 
 
 def opensearch(port, index, ids, field=None):
-    """Two documents for each id, in two indices behind one alias, half of them with a routing value. Nothing refreshes them."""
+    """Inserts two documents for each id, in two indices behind one alias, half of them with a
+    routing value. Nothing refreshes the indices."""
     import opensearchpy
 
     client = opensearchpy.OpenSearch(f"http://127.0.0.1:{port}", timeout=60)
@@ -49,6 +51,6 @@ def opensearch_field(port, index, ids):
 INSERTS = {"chroma": chroma, "qdrant": qdrant, "opensearch": opensearch, "opensearch-field": opensearch_field}
 
 if __name__ == "__main__":
-    # An id may hold any character but a line feed.
+    # An id may have any character except a line feed.
     lines = sys.stdin.buffer.read().decode().split("\n")
     INSERTS[sys.argv[1]](sys.argv[2], sys.argv[3], [line for line in lines if line])

@@ -1,5 +1,5 @@
-"""Checks each bridge of examples/bridges: its types, `store-check` on a scratch index, and a whole task through `cargo run`. Of OpenSearch
-also what opensearch_faults.py says."""
+"""Checks each bridge of examples/bridges: its types, `store-check` on a scratch index, and a whole
+task through `cargo run`. For OpenSearch it also runs opensearch_faults.py."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def check(url, inserting, ids):
 
 
 def refuse(url, one):
-    """What the contract cannot ask for: calls that are not of the protocol."""
+    """Checks what the contract does not cover: calls that do not follow the protocol."""
     for body, operation, status in [
         ({"index": "scratch", "ids": [one]}, "delete", 400),
         ({"index": "scratch", "ids": one}, "present", 400),

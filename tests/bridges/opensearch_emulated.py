@@ -1,4 +1,5 @@
-"""A bridge to osmem, an emulator of OpenSearch 3 that this process starts: `opensearch_emulated.py PORT OPENSEARCH_PORT [FIELD]`."""
+"""A bridge to osmem, an emulator of OpenSearch 3 that this process starts:
+`opensearch_emulated.py PORT OPENSEARCH_PORT [FIELD]`."""
 
 import pathlib
 import sys
@@ -12,7 +13,8 @@ from opensearch_bridge import OpenSearch, connect  # noqa: E402
 
 
 class Transport(opensearchpy.Transport):
-    """Takes `preference=_primary` out of searches: OpenSearch has it since 2.8, the emulator, which has no replicas, does not."""
+    """Removes `preference=_primary` from searches. OpenSearch has it since 2.8, but the emulator,
+    which has no replicas, does not."""
 
     def perform_request(self, method, url, params=None, body=None, **options):
         if url.endswith("/_search") and params.pop("preference", None) != b"_primary":

@@ -1,5 +1,6 @@
-"""Checks what the bridge to OpenSearch responds where OpenSearch fails, and to indices and fields that it must not use. The responses are
-the emulator's, and a case changes some of them."""
+"""Checks the responses of the OpenSearch bridge if OpenSearch fails, and for indices and fields
+that it must not use. OpenSearch's responses are the emulator's, some of them changed by the test
+case."""
 
 import contextlib
 import datetime
@@ -12,7 +13,7 @@ import threading
 import osmem_server
 from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
-# It makes the folder of the bridges known, so it stands before them.
+# This import comes first, because it adds the folder of the bridges to the path.
 from opensearch_emulated import Transport
 from bridge import respond
 from opensearch_bridge import PAGE, OpenSearch, connect
@@ -22,7 +23,7 @@ KEYWORD = {"type": "keyword"}
 
 
 class Faulty(Transport):
-    """Hands each request to `fault`, with what sends it on."""
+    """Passes each request to `fault`, with a function that sends it on."""
 
     fault = None
 
@@ -66,7 +67,8 @@ def no_read_of_some_shards(client, store):
         with changed(client, call, change):
             expect(present(store, "a"), (503,))
             expect(delete(store, "a"), (503,))
-        # Also where the read after the delete fails: nothing says then that the object is gone.
+        # The same if the read after the delete fails, because then nothing says that the object is
+        # gone.
         insert(client, "c")
         with changed(client, call, change, after="_bulk"):
             expect(delete(store, "c"), (503,))
@@ -90,7 +92,7 @@ def throttled_denied_and_slow(client, store):
 
 
 def items_that_fail(client, store):
-    """A status of 429 or 5xx says that OpenSearch has not tried."""
+    """With a status of 429 or 5xx OpenSearch has not tried the delete."""
     for item, status in ((429, 429), (503, 503)):
         insert(client, "a", "b")
         with instead(client, "_bulk", lambda: {"errors": True, "items": [{"delete": {"status": one}} for one in (200, item)]}):
@@ -105,7 +107,7 @@ def what_is_acknowledged_and_kept(client, store):
 
 
 def what_has_changed_since_it_was_read(client, store):
-    """A delete that takes effect late does not remove what was inserted since."""
+    """A delete that takes effect late does not remove documents that were inserted since."""
     insert(client, "a")
 
     def insert_again_first(call, send):
@@ -135,7 +137,7 @@ def an_object_of_many_documents(client, store):
 
 
 def an_id_that_is_too_long(client, store):
-    """By a field an id has as many bytes as one can have."""
+    """With a field an id may have the maximum number of bytes."""
     longest, longer, longest_of_all = "é" * 256, "é" * 256 + "x", "é" * 512
     client.index(index="i", id=longest, body={"object_id": longest})
     status, body = request(store, "present", "i", [longest, longer, longest_of_all])
@@ -150,8 +152,8 @@ def an_id_that_is_too_long(client, store):
 
 def names_of_no_index(client, store):
     for name in ("j", "I", "*", "i*", "i,i", "_all", "-j", "+i", "", ".", "..", "<i>", "other:i", "i?", "i/"):
-        # What could mean something else than an index is not sent at all: a proxy makes
-        # `/./_search` a search of all indices.
+        # A name that could mean something else than an index is not sent at all. For example, a
+        # proxy makes `/./_search` a search of all indices.
         nothing_sent = contextlib.nullcontext() if name in ("j", "I") else failing(client, None, AssertionError("it was sent"))
         with nothing_sent:
             for operation in ("present", "delete"):
@@ -188,7 +190,7 @@ def fields_that_do_not_hold_ids(client, store):
 
 
 def nothing_is_sent_twice():
-    """Not even where the connection ends without a response."""
+    """A call is not sent twice, even if the connection ends without a response."""
     accepted = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -225,7 +227,7 @@ def faulty(client, fault):
 
 
 def changed(client, name, change, after=None):
-    """The responses to a call are changed, from the start or after another call."""
+    """Changes the responses to a call, from the start or after another call."""
     waits = [after] if after else []
 
     def fault(call, send):
@@ -240,7 +242,7 @@ def changed(client, name, change, after=None):
 
 
 def failing(client, name, error):
-    """A call ends with this error; without a name every call."""
+    """Makes a call end with this error. Without a name every call does."""
 
     def fault(call, send):
         if name in (call, None):
@@ -251,7 +253,7 @@ def failing(client, name, error):
 
 
 def instead(client, name, response):
-    """A call is not carried out, and has this response."""
+    """Gives a call this response, without carrying it out."""
     return faulty(client, lambda call, send: response() if call == name else send())
 
 

@@ -1,5 +1,6 @@
-"""A bridge to Qdrant's local mode, in this process: `qdrant_local.py PORT INSERT_PORT [FIELD]`. On the second port it takes a JSON list of
-ids for an index, since nobody else can reach what is in this process's memory."""
+"""A bridge to Qdrant's local mode, in this process: `qdrant_local.py PORT INSERT_PORT [FIELD]`. On
+the second port it accepts a JSON list of ids to insert into an index, because no other process can
+reach the data in this process's memory."""
 
 import http.server
 import json
@@ -32,7 +33,8 @@ class Insert(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def point(self, one):
-        """With a field, an object of several points, as a document of several parts is."""
+        """A point for an id. With a field, each object has several points, like a document of
+        several parts."""
         if field:
             return models.PointStruct(id=str(uuid.uuid4()), vector=[1.0, 2.0, 3.0], payload={field: one})
         return models.PointStruct(id=point_id(one), vector=[1.0, 2.0, 3.0])
@@ -42,7 +44,8 @@ class Insert(http.server.BaseHTTPRequestHandler):
 
 
 class OneAtATime(Qdrant):
-    """The local mode is no server: its data is not meant for several threads."""
+    """Makes one call at a time, because the data of Qdrant's local mode is not meant for several
+    threads."""
 
     def present(self, index, ids):
         with lock:

@@ -1,4 +1,4 @@
-"""A Chromium, controlled by Selenium and the chromedriver that is installed. Nothing is downloaded."""
+"""A Chromium, controlled by Selenium and the installed chromedriver. Nothing is downloaded."""
 
 import os
 
@@ -18,9 +18,9 @@ CHROMEDRIVER = os.environ.get("CHROMEDRIVER", "/usr/bin/chromedriver")
 FLAGS = """--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync""".split()
 NAMES = "--host-resolver-rules=MAP evil.example 127.0.0.1, MAP allowed.example 127.0.0.1"
-# Kept from before a page's own scripts: what its policy has stopped.
+# A script that runs before a page's own scripts. It records what the page's policy has blocked.
 WATCH = "window.violations = []; addEventListener('securitypolicyviolation', e => violations.push(e.violatedDirective + ' ' + e.blockedURI));"
-# The most seconds that a condition may take to hold.
+# The maximum number of seconds until a condition must hold.
 LONG = 20
 
 
@@ -44,14 +44,14 @@ class Browser:
         self.driver.quit()
 
     def devtools(self, command, **parameters):
-        """Gives a command of the DevTools protocol, and returns its result."""
+        """Sends a command of the DevTools protocol, and returns its result."""
         return self.driver.execute_cdp_cmd(command, parameters)
 
     def size(self, width, height):
         self.devtools("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def scheme(self, name):
-        """Prefers light or dark."""
+        """Sets the preferred colour scheme: light or dark."""
         self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
 
     def open(self, url):
@@ -66,14 +66,16 @@ class Browser:
         return self.driver.find_element(By.CSS_SELECTOR, selector)
 
     def wait(self, what, holds):
-        """Waits until `holds()` is true, and returns what it returned. `what` says what is waited for, or is a function that does."""
+        """Waits until `holds()` is true, and returns its result. `what` describes the condition, or
+        is a function that returns the description."""
         try:
             return WebDriverWait(self.driver, LONG, 0.05).until(lambda _: holds())
         except TimeoutException:
             raise Failed(f"in vain until {what() if callable(what) else what}") from None
 
     def follow(self, selector):
-        """Clicks on what leads to another page, and waits for that page: a form's response comes some time after the click."""
+        """Clicks on something that leads to another page, and waits for that page. A form's
+        response comes some time after the click."""
         page = self.one("html")
         self.one(selector).click()
         WebDriverWait(self.driver, LONG, 0.05).until(staleness_of(page))
@@ -82,5 +84,5 @@ class Browser:
         return self.one("body").text
 
     def log(self):
-        """What the console of the browser has said since the last call."""
+        """What the browser's console has logged since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]

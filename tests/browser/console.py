@@ -1,4 +1,4 @@
-"""Stories of the console's lists and of a task. Each has its own tasks."""
+"""Stories of the console: its lists, and the page of a task. Each story has its own tasks."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from selenium.webdriver.common.keys import Keys
 from stories import API, Stories
 
 WIDE, NARROW = (1440, 900), (360, 740)
-# `slow` is an index that takes its time.
+# `slow` is an index with a slow pace.
 STORES = '{"slow": "s3vectors://demo/embed-456?objects_per_second=1", "*": "s3vectors://demo/{embedding_model_id}"}'
-# What the page shows without the right token.
+# The text that the page shows without the right token.
 REFUSED = "Open the address that the program printed"
-# Every rule of axe, those of best practice among them.
+# All rules of axe, including those of best practice.
 AXE = """
     const {violations} = await axe.run(document, {resultTypes: ["violations"]});
     return violations.map(({id, nodes}) => id + ": " + nodes.slice(0, 3).map(({html, failureSummary}) => html.slice(0, 200) + " " + failureSummary).join(" | "));
@@ -26,7 +26,7 @@ AXE = """
 
 
 class Console(Stories):
-    """The lists and tasks of one runner, and of others where a story needs one."""
+    """The lists and tasks of one runner, and of further runners if a story needs one."""
 
     def prepare(self):
         self.browser.size(*WIDE)
@@ -58,16 +58,16 @@ class Console(Stories):
         return next(iter(self.browser.run(script, task_id)), None)
 
     def press(self, *keys):
-        """Presses keys, wherever the focus is."""
+        """Presses keys at the current focus."""
         for key in keys:
             self.browser.driver.switch_to.active_element.send_keys(key)
 
     def focus(self):
-        """What has the focus: its id, or its text."""
+        """The id or the text of the focused element."""
         return self.browser.run("const {id, textContent} = document.activeElement; return id || textContent")
 
     def tab_to(self, what):
-        """Presses the tabulator until something has the focus."""
+        """Presses the tab key until a certain element has the focus."""
         passed = []
         for _ in range(40):
             self.press(Keys.TAB)
@@ -77,11 +77,12 @@ class Console(Stories):
         self.expect(f"the tabulator reaches {what}", False, passed)
 
     def hide(self, is_hidden):
-        """Tells the page that nobody sees it, or that somebody does."""
+        """Tells the page that it is hidden, or that it is visible."""
         self.browser.run("Object.defineProperty(document, 'hidden', {value: given[0], configurable: true}); document.dispatchEvent(new Event('visibilitychange'))", is_hidden)
 
     def inspect(self, what):
-        """At both widths, in light and dark: no finding of axe, nothing to scroll to the side. Keeps a screenshot of each."""
+        """Checks the page at both widths, in light and dark: axe has no findings, and nothing
+        scrolls sideways. Saves a screenshot of each."""
         if self.browser.run("return typeof axe") == "undefined":
             self.browser.driver.execute_script(pathlib.Path(os.environ["AXE"]).read_text())
         for width, height in (WIDE, NARROW):
@@ -99,7 +100,7 @@ class Console(Stories):
     # ------------------------------------------------------------ the stories
 
     def what_the_policy_stops_is_noticed(self):
-        """Without this, what holds after each story could not fail."""
+        """Checks that the check after each story can fail."""
         self.open()
         self.browser.log()
         self.browser.run("document.body.setAttribute('style', 'color: red')")
@@ -145,7 +146,7 @@ class Console(Stories):
             self.open(origin=proxy.url)
             self.browser.wait("both are shown", lambda: self.row("stays") and self.row("expires"))
             self.browser.run("[...document.querySelectorAll('#rows a')].find(link => link.textContent === 'expires').focus()")
-            # As of a list that lags, and of a task that has expired.
+            # As with a list that lags, and with a task that has expired.
             proxy.change = without("stays", "expires")
             proxy.gone = {"expires"}
             self.browser.wait("the row of the expired task goes", lambda: not self.row("expires"))
@@ -279,7 +280,8 @@ class Console(Stories):
         self.browser.wait("its attempt is current", lambda: "\t2" in (self.row("nowhere-1") or ""))
 
     def of_two_states_of_a_task_the_newer_one_stays(self):
-        """Every pair of a life, in both orders. The time of an update tells nothing: the clocks of two machines differ."""
+        """Merges every pair of states of a task's life, in both orders. The time of an update says
+        nothing, because the clocks of two machines differ."""
         life = [
             {"created_at": created, "attempt": attempt, "status": status, "progress": {"total": 9, "remaining": 9 - settled}, "updated_at": updated}
             for created, attempt, status, settled, updated in [
@@ -376,7 +378,7 @@ class Console(Stories):
         self.processes.stop("behind-dtask")
 
     def start_dtask(self, port):
-        """Starts `dtask console` before the runner, and returns the address that it prints."""
+        """Starts `dtask console` in front of the runner, and returns the address that it prints."""
         command = [build() / "dtask", "--api", self.api, "console", "--port", str(port)]
         return re.search(r"^Console (\S+)", self.processes.start("dtask", command, lambda text: "Console" in text), re.M)[1]
 

@@ -34,7 +34,7 @@ class Crowd(Console):
                 new MutationObserver(all => changes.push(...all)).observe(document.querySelector("#rows"), {childList: true});
                 return [link.getBoundingClientRect().top, link.textContent];
             """
-            # Tasks of the last seconds are read again, since the list may lag.
+            # Tasks of the last seconds are read again, because the list may lag.
             self.browser.wait("the list has settled", lambda: not any("cursor=" in path for path in self.lists(proxy)[-2:]))
             top, name = self.browser.run(script, 700)
             calls = len(proxy.calls)
@@ -50,7 +50,7 @@ class Crowd(Console):
             self.expect("the focus and the selection stay", state == [name, name], state)
             moved = self.browser.run("return document.activeElement.getBoundingClientRect().top") - top
             self.expect("what somebody reads does not move", abs(moved) < 1, moved)
-            # The row above is within the window, and under the head.
+            # The row above is within the window, but covered by the table's header.
             self.browser.run("scrollBy(0, document.activeElement.closest('tr').previousSibling.querySelector('a').getBoundingClientRect().top - 2)")
             self.press(Keys.SHIFT + Keys.TAB)
             is_seen = "const {left, top} = document.activeElement.getBoundingClientRect(); return document.elementFromPoint(left + 1, top + 1) === document.activeElement"

@@ -9,7 +9,7 @@ CALLS = ["POST run", "GET info", "GET list", "PUT restart", "PUT cancel"]
 
 
 class Docs(Stories):
-    """The page shows the operations, and its "try it" makes calls."""
+    """The page shows the operations, and its "Try it out" makes calls."""
 
     def the_page_shows_and_makes_the_calls_by_every_name_of_this_server(self):
         self.browser.size(1200, 2400)
@@ -36,13 +36,14 @@ class Docs(Stories):
         return self.browser.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def calls(self):
-        """The method and the end of the path of each operation that is shown."""
+        """The method and the end of the path of each shown operation."""
         methods = [shown.text for shown in self.all(".opblock-summary-method")]
         paths = [shown.get_attribute("data-path") for shown in self.all(".opblock-summary-path")]
         return [f"{method} {path.removeprefix(API)}" for method, path in zip(methods, paths, strict=True)]
 
     def execute(self, call):
-        """Opens a call, executes it as it is filled in, and returns the status and the body of the response."""
+        """Opens a call, executes it with its prefilled values, and returns the status and the body
+        of the response."""
         block = f"#operations-Deletion_tasks-{call}"
         self.browser.one(f"{block} .opblock-summary-control").click()
         self.browser.wait(f"{call} can be executed", lambda: self.all(f"{block} .execute"))
@@ -53,7 +54,7 @@ class Docs(Stories):
         return status, json.loads(self.browser.one(f"{row} .response-col_description pre").text)
 
     def expand(self):
-        """Opens every operation that is closed, and every schema with all of its parts."""
+        """Opens every closed operation, and every schema with all its parts."""
         for selector in (".opblock:not(.is-open) .opblock-summary-control", ".json-schema-2020-12-expand-deep-button"):
             self.browser.run("document.querySelectorAll(given[0]).forEach(button => button.click())", selector)
         self.browser.wait("all operations are open", lambda: len(self.all(".opblock.is-open")) == len(CALLS))

@@ -1,4 +1,5 @@
-"""The console, the page at `/docs` and the guard of `cargo run`, tested in a real Chromium. `run` installs what it needs; everything is on loopback."""
+"""Tests the console, the page at `/docs` and the guard of `cargo run` in a real Chromium. `run`
+installs what it needs. Everything is on loopback."""
 
 import argparse
 import concurrent.futures
@@ -18,14 +19,15 @@ from objects import Objects  # noqa: E402
 from origins import Origins  # noqa: E402
 from processes import ROOT, Failed, Processes, build  # noqa: E402
 
-# What takes longest comes first.
+# The slowest kinds come first.
 KINDS = (Console, Crowd, Objects, Docs, Origins)
-# Kinds at once, each with a browser and services of its own: they mostly wait.
+# Kinds that run at once, each with its own browser and services. They mostly wait.
 AT_ONCE = 2
 
 
 class Report:
-    """What held and what did not. It is printed story by story, since several are told at once."""
+    """The results of the checks. They are printed story by story, because several stories run at
+    once."""
 
     def __init__(self):
         self.failed = 0
@@ -42,9 +44,9 @@ class Report:
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--screenshots", type=pathlib.Path, default=ROOT / "target/screenshots", metavar="FOLDER", help="where screenshots go (default: target/screenshots)")
-    parser.add_argument("--picture", action="store_true", help="make docs/images/console.png anew, and test nothing")
-    parser.add_argument("story", nargs="?", default="", help="only the stories whose names contain this")
+    parser.add_argument("--screenshots", type=pathlib.Path, default=ROOT / "target/screenshots", metavar="FOLDER", help="the folder for screenshots (default: target/screenshots)")
+    parser.add_argument("--picture", action="store_true", help="make docs/images/console.png again, and test nothing")
+    parser.add_argument("story", nargs="?", default="", help="run only the stories whose names contain this")
     return parser.parse_args()
 
 
@@ -62,7 +64,7 @@ def told(name):
 
 
 def tell(stage, story, name):
-    """Runs one story. One that fails leaves a screenshot, and the next ones still run."""
+    """Runs one story. A failing story leaves a screenshot, and the next stories still run."""
     began = time.monotonic()
     shared = stage.api
     try:

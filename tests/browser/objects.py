@@ -1,4 +1,4 @@
-"""Stories of a task's objects: page by page, copied and downloaded."""
+"""Stories of a task's objects: shown page by page, copied, and downloaded."""
 
 import csv
 import json
@@ -140,7 +140,7 @@ class Objects(Console):
         self.expect("the JSON Lines have the ids unchanged", [json.loads(line)["object_id"] for line in lines] == objects, lines)
 
     def download(self, button, name):
-        """Downloads a file, and returns its content with its line ends."""
+        """Downloads a file, and returns its content, including its line ends."""
         self.browser.one(f"#{button}").click()
         file = self.processes.folder / name
         self.browser.wait(f"{name} is there", file.exists)

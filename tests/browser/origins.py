@@ -1,7 +1,7 @@
-"""What a page of another origin can do to `cargo run`.
+"""Tests what a page of another origin can do to `cargo run`.
 
-Everything is on loopback: the runner, a server with a page of another origin, and the browser. The browser resolves `evil.example` and
-`allowed.example` to this machine, as after DNS rebinding.
+Everything is on loopback: the runner, a server with a page of another origin, and the browser. As
+after DNS rebinding, the browser resolves `evil.example` and `allowed.example` to this machine.
 """
 
 import http.server
@@ -37,7 +37,8 @@ class Origins(Stories):
         self.elsewhere = f"http://127.0.0.1:{server.server_port}"
 
     def afterwards(self):
-        """What these pages do is meant to be stopped, so nothing else holds."""
+        """Checks nothing after these stories, because their pages do what a policy is meant to
+        stop."""
 
     def visit(self, body="", origin=None):
         self.browser.open(f"{origin or self.elsewhere}/?{urllib.request.quote(body)}")
@@ -46,7 +47,7 @@ class Origins(Stories):
         return name in [task["id"] for task in self.call("GET", "list")["tasks"]]
 
     def table(self):
-        """Every item, read as by a program that has DynamoDB's address."""
+        """All items, read as by a program that knows DynamoDB's address."""
         headers = {
             "Content-Type": "application/x-amz-json-1.0",
             "X-Amz-Target": "DynamoDB_20120810.Scan",
@@ -59,7 +60,7 @@ class Origins(Stories):
             return json.load(response)["Items"]
 
     def a_page_of_another_origin_reads_and_changes_nothing(self):
-        """Fetches of every kind to each listener, from a page of another origin."""
+        """Makes fetches of every kind to each listener, from a page of another origin."""
         self.create(task_id="kept")
         for origin in (self.elsewhere, self.elsewhere.replace("127.0.0.1", "localhost"), self.elsewhere.replace("127.0.0.1", "evil.example")):
             self.visit(origin=origin)
@@ -104,7 +105,8 @@ class Origins(Stories):
             self.visit(f'<a href="{self.api}{page}">a page</a>')
             self.browser.follow("a")
             self.expect(f"a person follows a link to {page}", "Deletion Tasks" in self.browser.driver.title, self.browser.text()[:200])
-        # An API response that the browser shows as a page has no policy that allows no calls.
+        # The browser shows an API response as a page. Unlike the console's, this page has no policy
+        # that forbids calls.
         self.browser.open(f"{self.api}{API}list")
         script = """
             const response = await fetch(given[0], {method: "POST", headers: {"content-type": "application/json"}, body: given[1]});
@@ -121,7 +123,7 @@ class Origins(Stories):
         self.expect("an address that a person types is served", '"tasks"' in self.browser.text(), self.browser.text()[:200])
 
     def other_names_of_this_machine_are_refused(self):
-        """Other names that resolve to this machine, as after DNS rebinding."""
+        """Uses other names that resolve to this machine, as after DNS rebinding."""
         for name, address in self.listeners.items():
             port = address.rpartition(":")[2]
             self.browser.open(f"http://evil.example:{port}/")

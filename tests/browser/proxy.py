@@ -1,4 +1,4 @@
-"""What stands before the console in some stories: a server that passes requests on, and fails on demand."""
+"""A server in front of the runner in some stories. It passes requests on, and fails on demand."""
 
 import http.server
 import json
@@ -16,8 +16,9 @@ PROBLEM = {"Content-Type": "application/problem+json"}
 class Proxy:
     """Passes requests on to a runner.
 
-    `change`: gets a path and the body of a successful response, and returns the body to respond with. `gone`: ids of tasks that the service
-    does not have. `calls`: the time and the path of each call. `refusals`: what `refuse` was told and has not happened yet.
+    `change` gets a path and the body of a successful response, and returns the body to respond
+    with. `gone` has the ids of tasks that the proxy reports as absent. `calls` has the time and the
+    path of each call. `refusals` has the refusals that are still to come.
     """
 
     def __init__(self, runner):
@@ -53,7 +54,8 @@ class Proxy:
         self.refusals = [(to, *refusal) for refusal in refusals]
 
     def hold(self, part):
-        """Holds the responses to calls whose path contains `part`, until the function that it returns is called."""
+        """Holds the responses to calls whose path contains `part`, until the returned function is
+        called."""
         released = threading.Event()
         self.held = part, released
         return released.set
@@ -89,7 +91,7 @@ class Proxy:
 
 
 def without(*task_ids):
-    """A list that does not have some tasks, as `change` of a proxy."""
+    """A `change` for a proxy that removes some tasks from lists."""
 
     def change(path, body):
         page = json.loads(body)

@@ -1,4 +1,4 @@
-"""What the stories of each kind have in common."""
+"""The common base of all kinds of stories."""
 
 import json
 import urllib.parse
@@ -11,7 +11,8 @@ EXAMPLE = {"embedding_model_id": "embed-456", "task_id": "delete-xyz", "object_i
 
 
 class Stories:
-    """A browser, a runner, and checks that are reported. A subclass names its stories in STORIES; each says in its name what holds."""
+    """A browser, a runner, and reported checks. A subclass lists its stories in STORIES. The name
+    of each story says what must hold."""
 
     STORIES = ()
 
@@ -28,7 +29,8 @@ class Stories:
         self.start()
 
     def afterwards(self):
-        """What holds after each story: the policy of the page has stopped nothing, and its scripts have logged no error."""
+        """Checks after each story that the page's policy has blocked nothing and that its scripts
+        have logged no error."""
         violations = self.browser.run("return window.violations")
         self.expect("the policy of the page stopped nothing", violations == [], violations)
         errors = [line for line in self.browser.log() if "Failed to load resource" not in line and "net::ERR" not in line]
@@ -37,7 +39,7 @@ class Stories:
     # ------------------------------------------------------------ the service
 
     def start(self, *flags, port=0, name="runner"):
-        """Starts a runner, calls it from now on, and returns the addresses that it prints."""
+        """Starts a runner, uses it from now on, and returns the addresses that it prints."""
         service = self.processes.start_service(*flags, name=name, program=[build() / "deletion-tasks"], port=port)
         self.api = service["API"]
         return service

@@ -1,7 +1,8 @@
-"""Generates a Python client from docs/openapi.yaml, checks the types of its users, and lets them work against `cargo run`: the story in
-story.py, and the script in examples/clients.
+"""Generates a Python client from docs/openapi.yaml, checks the types of two programs that use it,
+and runs them against `cargo run`: story.py, and the script in examples/clients.
 
-A warning of the generator fails the check: it means that a part of the document is missing in the client.
+A warning of the generator fails the check, because it means that a part of the document is missing
+in the client.
 """
 
 import json
@@ -25,7 +26,8 @@ def main():
         client = pathlib.Path(folder) / "client"
         run("openapi-python-client", "generate", "--path", ROOT / "docs/openapi.yaml", "--output-path", client, "--fail-on-warning")
         path = {"PYTHONPATH": f"{client}:{EXAMPLE.parent}", "MYPYPATH": str(client)}
-        # The types of the client are used. Errors within it are those of the generator's templates.
+        # mypy uses the client's types, but does not report errors within the client, because they
+        # come from the generator's templates.
         run("mypy", "--strict", "--follow-imports=silent", "--cache-dir", os.devnull, EXAMPLE, STORY, more=path)
         api = processes.start_service("--vector-stores", json.dumps(STORES))["API"]
         run(sys.executable, STORY, api, more=path)
@@ -33,7 +35,8 @@ def main():
 
 
 def call_example(api, path):
-    """The script prints the outcome of each object, and its exit status says how the task ended."""
+    """Checks that the script prints the outcome of each object, and that its exit status says how
+    the task ended."""
     script = [sys.executable, EXAMPLE, "--api", api]
     done = run(*script, "--task-id", "by-example", "--reason", "Ticket 4711", "embed-456", "obj-1", "obj-2", more=path)
     expected = "obj-1\tfailed\tObject not found in index\nobj-2\tfailed\tObject not found in index\n"

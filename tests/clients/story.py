@@ -1,6 +1,8 @@
-"""What a caller does, with the generated client and the functions of examples/clients: `story.py API`.
+"""The calls of a typical caller, with the generated client and the functions of examples/clients:
+`story.py API`.
 
-The index `embed-456` holds `obj-1` and `obj-3` to `obj-1000`; the model `slow` has the same index and a slow pace.
+The index `embed-456` holds `obj-1` and `obj-3` to `obj-1000`. The model `slow` has the same index
+and a slow pace.
 """
 
 import datetime

@@ -86,7 +86,8 @@ class Account:
         )
 
     def user(self, name, allowed=None):
-        """Creates an IAM user and returns its key and secret. `allowed` is the ARN on which it may call execute-api:Invoke."""
+        """Creates an IAM user and returns its key and secret. `allowed` is the ARN on which it may
+        call execute-api:Invoke."""
         iam = self.client("iam")
         iam.create_user(UserName=name)
         if allowed:

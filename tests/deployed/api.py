@@ -37,7 +37,8 @@ class Caller:
         self.credentials = credentials and Credentials(*credentials)
 
     def call(self, method, path, query=None, body=None, content_type="application/json"):
-        """Makes one call. `path` follows the common root of the five calls, or is a whole path that begins with `//`."""
+        """Makes one call. `path` follows the common root of the five calls, or is a whole path that
+        begins with `//`."""
         path = path[1:] if path.startswith("//") else ROOT + path
         url = self.base + path
         if query:

@@ -1,6 +1,8 @@
-"""IAM for the S3 Vectors server, which has none: the gate passes a call on if the worker's current role allows it.
+"""IAM for the S3 Vectors server, which has none: the gate passes a call on if the worker's current
+role allows it.
 
-MiniStack's SimulatePrincipalPolicy decides by the action and the index's ARN, as S3 Vectors would.
+MiniStack's SimulatePrincipalPolicy decides based on the action and the index's ARN, as S3 Vectors
+would.
 """
 
 import json

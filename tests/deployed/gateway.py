@@ -1,7 +1,9 @@
-"""Adds what MiniStack ignores when it imports a REST API's definition: gateway responses, and methods with a mock integration.
+"""Adds what MiniStack ignores when it imports a REST API's definition: gateway responses, and
+methods with a mock integration.
 
-This module takes them from the template, sets them by API Gateway's own calls, and deploys the stage again. So the tests see each
-response with its body, but do not show that API Gateway reads it from the definition.
+This module takes them from the template, sets them with API Gateway's own calls, and deploys the
+stage again. So the tests see each response with its body, but do not show that API Gateway reads it
+from the definition.
 """
 
 import json

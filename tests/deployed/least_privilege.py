@@ -1,6 +1,8 @@
-"""Shows that each action of each role is needed: takes it away in the running account, and expects a test to fail.
+"""Shows that each action of each role is needed. It removes each action in turn in the running
+account, and expects a test to fail.
 
-This does not work for actions that MiniStack does not enforce, or that no test needs; `NOT_ENFORCED` lists them with the reason.
+This does not work for actions that MiniStack does not enforce, or that no test needs.
+`NOT_ENFORCED` lists them with the reason.
 """
 
 import copy
@@ -51,7 +53,7 @@ def tests_fail(names):
 
 
 def listed(value):
-    """A value as a list; IAM writes a single one without it."""
+    """A value as a list. IAM writes a single value without a list."""
     return value if isinstance(value, list) else [value]
 
 
@@ -81,7 +83,8 @@ def put(iam, role, policy, document):
 
 
 def work(service):
-    """Takes away each action in turn. Returns whether a test failed each time, and none with all actions."""
+    """Removes each action in turn. Returns whether a test failed each time, and no test failed with
+    all actions."""
     service.patience = 12
     service.schedule = False
     iam = service.account.client("iam")

@@ -1,4 +1,5 @@
-"""Builds template.yaml, deploys it to an emulated AWS account on loopback, and tests it. `run` calls this; see README.md."""
+"""Builds template.yaml, deploys it to an emulated AWS account on loopback, and tests it. `run`
+calls this; see README.md."""
 
 import argparse
 import shutil
@@ -71,7 +72,7 @@ def main():
     arguments.add_argument(
         "--least-privilege",
         action="store_true",
-        help="take away each action of each role in turn, and expect a test to fail",
+        help="remove each action of each role in turn, and expect a test to fail",
     )
     chosen = arguments.parse_args()
     if not unittest.TextTestRunner(verbosity=1).run(suite(["test_template"])).wasSuccessful():

@@ -24,7 +24,8 @@ def until(what, condition, seconds=30, pause=0.1):
 
 
 class Program:
-    """A program with its own process group, so that what it starts stops with it. Its environment is only `env`."""
+    """A program with its own process group, so that what it starts stops with it. Its environment
+    is only `env`."""
 
     def __init__(self, command, env, log: Path):
         self.log = log

@@ -1,4 +1,5 @@
-"""The deployed service under test. All tests share one, since deploying it takes most of the time."""
+"""The deployed service under test. All tests share one, because deploying it takes most of the
+time."""
 
 import itertools
 import json
@@ -25,8 +26,8 @@ class Service:
         self.anywhere = Caller(stack.api_base, account.user("anywhere", allowed.split("/live/")[0] + "/live/*"))
         self.stranger = Caller(stack.api_base, account.user("stranger"))
         self.unsigned = Caller(stack.api_base)
-        # How many seconds a task may take: enough for a slow machine, but less than the sweeper
-        # needs to hide a lost message.
+        # How many seconds a task may take. This is enough for a slow machine, but less than the
+        # sweeper would need to recover a lost message and hide the loss.
         self.patience = 30
         # Whether the tests wait for the sweeper's schedule, or invoke the sweeper themselves.
         self.schedule = True

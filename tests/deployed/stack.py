@@ -43,7 +43,8 @@ def sam(*arguments, env):
 
 
 def build(folder: Path):
-    """Builds the eight functions into the workspace's one target directory, and returns the built template."""
+    """Builds the eight functions into the workspace's single target directory, and returns the
+    built template."""
     cargo = {name: value for name, value in os.environ.items() if name.startswith(("CARGO", "RUSTUP"))}
     built = folder / "built"
     sam(
@@ -76,7 +77,8 @@ class Stack:
         return other
 
     def deploy(self, *further_changes, **parameters):
-        """Deploys the built template, adjusted for MiniStack and with further changes, with these parameters."""
+        """Deploys the built template, adjusted for MiniStack and with further changes, with these
+        parameters."""
         parameters = {"Architecture": ARCHITECTURE, "VectorBucketName": "demo", **parameters}
         adjusted = self.built.with_name("adjusted.yaml")
         adjust(self.built, adjusted, parameters, further_changes)

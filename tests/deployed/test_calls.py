@@ -1,4 +1,4 @@
-"""The five calls, and who may make them."""
+"""Tests of the five calls, and of who may make them."""
 
 import json
 import re
@@ -28,7 +28,7 @@ class Calls(DeployedTest):
         self.assertEqual(response.status, 200, response.text)
         task = self.ended(sent["task_id"])
         expected |= {"id": sent["task_id"], "created_at": task["created_at"], "updated_at": task["updated_at"]}
-        # MiniStack, as API Gateway, says who signed the call.
+        # MiniStack, like API Gateway, says who signed the call.
         expected["created_by"] = self.service.account.client("iam").get_user(UserName="caller")["User"]["Arn"]
         self.assertEqual(task, expected)
         self.assertEqual(list(task), list(expected))
@@ -84,10 +84,10 @@ class Calls(DeployedTest):
             self.assert_problem(response, 405)
             self.assertEqual(response.headers["allow"], allowed)
         self.assert_problem(self.caller.call("GET", "/nowhere"), 404)
-        # A caller that may make any call of this API learns of other paths, too.
+        # A caller that may make every call of this API also gets the errors for other paths.
         for path in ("//", "//elsewhere/deep"):
             self.assert_problem(self.service.anywhere.call("GET", path), 404)
-        # Whatever curl sends by default, and what a form sends.
+        # The content types that curl sends by default and that a form sends.
         for content_type in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "text/plain; charset=utf-8"):
             self.assert_problem(self.caller.call("POST", "/nowhere", body="a=b", content_type=content_type), 404)
             self.assert_problem(self.caller.call("POST", "/info", body="a=b", content_type=content_type), 405)
@@ -101,7 +101,7 @@ class Permissions(DeployedTest):
         self.assert_problem(self.service.unsigned.info("delete-xyz"), 403)
         self.assert_problem(self.service.unsigned.run("embed-456", ["obj-3"]), 403)
 
-    # MiniStack's own IAM refuses the next two calls, in other words than the API.
+    # MiniStack's own IAM refuses the next two calls, and its words differ from the API's.
 
     def test_a_caller_without_the_permission_is_refused(self):
         for response in [self.service.stranger.list(), self.service.stranger.run("embed-456", ["obj-3"])]:

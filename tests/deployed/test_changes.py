@@ -1,4 +1,5 @@
-"""A new version on a running stack, and the stack's removal. These tests come last, in this order."""
+"""Tests of a new version on a running stack, and of the stack's removal. These tests come last, in
+this order."""
 
 import io
 import itertools
@@ -30,11 +31,12 @@ class Changes(DeployedTest):
 
         def create():
             for number in itertools.count():
-                # Every fifth is a large one.
+                # Every fifth task is large.
                 objects = [f"obj-{number}-{n}" for n in range(600 if number % 5 == 0 else 3)]
                 self.service.vectors.put(model, objects)
-                # As callers should, name the task and repeat a call without a response. MiniStack
-                # kills running functions, the worker too, when they get new code.
+                # As callers should do, the test names the task and repeats a call without a
+                # response. MiniStack kills running functions, including the worker, when they get
+                # new code.
                 task_id = f"{model}-{number}"
                 while self.caller.run(model, objects, task_id).status != 200:
                     if over.wait(0.1):
@@ -60,7 +62,7 @@ class Changes(DeployedTest):
         self.assertEqual(before["TABLE_NAME"], after["TABLE_NAME"])
         self.assertGreater(during, 3, "tasks were created while it was deployed")
         for task_id, expected in accepted:
-            # A killed worker's lease, and the next sweep.
+            # The time for a killed worker's lease and the next sweep.
             self.ended(task_id, seconds=70 + 60 + self.service.patience)
             self.assertEqual(self.outcomes(task_id), [(key, "deleted") for key in expected])
             self.assertEqual(self.service.vectors.present(model, expected), set())
@@ -101,7 +103,7 @@ class Changes(DeployedTest):
         self.assertEqual((told.pop("previous_status"), told.pop("sequence") % 1_000_000), ("processing", 5))
         task.pop("failed_item_ids")
         self.assertEqual(told, task)
-        # Of all the writes that the task took, only those that changed its status were handed over.
+        # The stream passed on only those writes of the task that changed its status.
         lines = [line for line in self.service.log_lines("task-events") if "told" in line]
         self.assertEqual([sum(line[field] for line in lines) for field in ("records", "told")], [3, 3], lines)
 
@@ -137,8 +139,8 @@ class Changes(DeployedTest):
         self.assertEqual(json.loads(done["output"])["ended"]["status"], "done")
         failed = execution(2, "no-such-index")
         self.assertEqual(failed["status"], "FAILED", failed)
-        # Of a task that has ended already no event comes, and one of the same name for other
-        # objects is another.
+        # A task that has already ended sends no event. A create with the same name and other
+        # objects is about another task.
         for number, (task, headers, expected) in enumerate(
             [
                 ({"id": "erase-1", "status": "done"}, {}, "SUCCEEDED"),

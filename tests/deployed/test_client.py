@@ -1,4 +1,5 @@
-"""The script of examples/clients, with the client generated for it. The account checks its signatures."""
+"""Tests of the script in examples/clients, with the generated client. The account checks the
+signatures."""
 
 import os
 import subprocess
@@ -10,7 +11,8 @@ from service import DeployedTest
 from stack import ROOT
 
 EXAMPLES = ROOT / "examples/clients"
-# A call whose query has what must be encoded for the signature as API Gateway decodes it.
+# A call whose query has characters that must be encoded for the signature in the way that API
+# Gateway decodes them.
 LIST = """
 import sys
 from delete_objects import connect, succeeded

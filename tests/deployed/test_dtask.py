@@ -1,4 +1,5 @@
-"""The command line, with profiles of the AWS configuration. The account checks its signatures."""
+"""Tests of the command line, with profiles of the AWS configuration. The account checks the
+signatures."""
 
 import json
 import subprocess
@@ -28,14 +29,15 @@ class CommandLine(DeployedTest):
         (self.home / "credentials").write_text("\n".join(lines))
 
     def dtask(self, *arguments, profile="caller", **more):
-        """Runs it as a user whose home has only a file of profiles."""
+        """Runs dtask as a user whose home has only a file of profiles."""
         env = environment(
             HOME=str(self.home), AWS_SHARED_CREDENTIALS_FILE=str(self.home / "credentials"), AWS_EC2_METADATA_DISABLED="true", **more
         )
         if not profile:
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
                 del env[name]
-        # The address is on this machine, so it says that calls are to be signed, and where.
+        # The address is on this machine, so the options say that calls must be signed, and for
+        # which region.
         options = ["--api", self.caller.base, "--sign", "--region", REGION, *(["--profile", profile] if profile else [])]
         return subprocess.run(
             [self.service.dtask, *options, *arguments], env=env, capture_output=True, encoding="utf-8", timeout=120, stdin=subprocess.DEVNULL

@@ -1,4 +1,5 @@
-"""The metrics in the functions' log lines, as CloudWatch reads them. MiniStack makes no metrics from log lines."""
+"""Tests of the metrics in the functions' log lines, as CloudWatch reads them. MiniStack makes no
+metrics from log lines."""
 
 from programs import until
 from service import DeployedTest
@@ -47,7 +48,7 @@ class Metrics(DeployedTest):
         self.assert_counted("cancel-deletion-task", canceled, {"TasksCanceled": 1})
 
     def test_what_alarms_and_dashboard_show_is_counted(self):
-        # The tests before this one have caused each of them.
+        # The earlier tests have caused each of them.
         self.service.sweep()
         functions = ["create-deletion-task", "cancel-deletion-task", "deletion-worker", "task-sweeper"]
 

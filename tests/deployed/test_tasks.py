@@ -1,4 +1,4 @@
-"""Large tasks, stopped tasks, and tasks after a failure."""
+"""Tests of large tasks, of stopped tasks, and of tasks after a failure."""
 
 import json
 
@@ -12,7 +12,7 @@ class LargeTasks(DeployedTest):
     def setUp(self):
         self.model = self.service.new_name("large")
         self.present = [f"obj-{number}" for number in range(1200)]
-        # Absent ones stand in every chunk.
+        # Every chunk has absent objects.
         self.asked = [f"absent-{n}" if n % 50 == 7 else self.present[n] for n in range(1200)]
         self.service.vectors.index(self.model, self.present)
 
@@ -62,7 +62,7 @@ class Recovery(DeployedTest):
         name = self.created("embed-456", ["absent"])["id"]
         until("its message is taken off the queue", lambda: self.lose_message_of(name), self.service.patience)
         self.service.deliver(True)
-        # Makes the task due now, rather than a minute after its create.
+        # This makes the task due now instead of a minute after its create.
         self.service.dynamodb.update_item(
             TableName=self.service.table,
             Key={"pk": {"S": f"T#{name}"}},
@@ -94,7 +94,7 @@ class Recovery(DeployedTest):
             received = self.service.queue.receive_message(QueueUrl=dead_letters, MaxNumberOfMessages=10)
             return foreign in [message["Body"] for message in received.get("Messages", [])]
 
-        # The worker sends it there when it first receives it.
+        # The worker sends the message there when it first receives it.
         until("it is in the dead-letter queue", arrived, self.service.patience)
 
     def test_a_task_without_a_store_fails_and_says_so(self):

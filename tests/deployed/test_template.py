@@ -1,4 +1,5 @@
-"""What the template must contain. These tests need no deployment, and check above all what MiniStack does not emulate."""
+"""Tests of what the template must contain. They need no deployment, and mainly check what MiniStack
+does not emulate."""
 
 import json
 import re
@@ -12,7 +13,7 @@ template = yaml_parse(TEMPLATE.read_text())
 resources = template["Resources"]
 api = resources["Api"]["Properties"]
 NO_VALUE = {"Ref": "AWS::NoValue"}
-# Statements whose actions have no resource to name.
+# Statements whose actions do not support resource ARNs.
 WITHOUT_RESOURCE = {"Trace", "AttachToVpc", "NotByItsCode"}
 
 
@@ -25,7 +26,7 @@ functions = of_type("AWS::Serverless::Function")
 
 
 def statements(policy):
-    """A policy's statements, with those that a parameter adds."""
+    """A policy's statements, including those that a parameter adds."""
     for statement in policy["PolicyDocument"]["Statement"]:
         yield statement["Fn::If"][1] if "Fn::If" in statement else statement
 
@@ -50,7 +51,7 @@ class Parameters(unittest.TestCase):
                     self.assertRegex(parameter["Default"], parameter["AllowedPattern"])
 
     def test_a_deployment_without_a_vector_store_is_refused(self):
-        # With the defaults alone every task would fail.
+        # With only the defaults every task would fail.
         (condition,) = template["Rules"]["SomeVectorStore"]["Assertions"]
         self.assertEqual(condition["Assert"], {"Fn::Not": [{"Fn::Equals": [{"Ref": "VectorBucketName"}, ""]}]})
         self.assertEqual(template["Rules"]["SomeVectorStore"]["RuleCondition"], {"Fn::Equals": [{"Ref": "VectorStores"}, ""]})
@@ -167,7 +168,7 @@ class Data(unittest.TestCase):
         given = {"LOG_LEVEL", "TLS_ROOTS"}
         for function in functions.values():
             given |= function["Properties"]["Environment"]["Variables"].keys()
-        # No password in a template: a store's URL names a secret instead.
+        # A template has no password. A store's URL names a secret instead.
         self.assertEqual(given, read - {"VECTOR_STORE_PASSWORD", "VECTOR_STORE_TOKEN"})
 
 
@@ -177,7 +178,7 @@ def api_policy(**given):
 
 
 def resolved(part, **given):
-    """A part of the template with these parameters, as CloudFormation makes it."""
+    """A part of the template with these parameters, as CloudFormation resolves it."""
     parameters = {
         **{name: [""] if p["Type"] == "CommaDelimitedList" else p["Default"] for name, p in template["Parameters"].items()},
         "AWS::AccountId": "000000000000",
@@ -201,7 +202,7 @@ def resolved(part, **given):
         if not isinstance(value, dict):
             return value
         name, *others = value
-        # In an IAM policy "Condition" is a member like any other, beside others.
+        # In an IAM policy "Condition" is an ordinary member next to others.
         if not others and name == "Fn::If":
             condition, then, otherwise = value[name]
             return of(then if of(template["Conditions"][condition]) else otherwise)
@@ -214,12 +215,13 @@ def resolved(part, **given):
 
 
 def mock_status(operation, content_type):
-    """The status of a mock integration's response, as "Method request behavior for payloads without mapping templates" and "Mock
-    integrations for REST APIs" in the API Gateway Developer Guide say."""
+    """The status of a mock integration's response, according to "Method request behavior for
+    payloads without mapping templates" and "Mock integrations for REST APIs" in the API Gateway
+    Developer Guide."""
     integration = operation["x-amazon-apigateway-integration"]
     template = integration["requestTemplates"].get(content_type or "application/json")
     if template is None:
-        # Passed through, the body would have to name the status itself.
+        # If the body were passed through, it would have to name the status itself.
         return "500" if integration["passthroughBehavior"] == "when_no_match" else "415"
     status = str(json.loads(template)["statusCode"])
     response = integration["responses"]["default"]
@@ -277,7 +279,8 @@ class Api(unittest.TestCase):
         allow, deny = policy["Statement"]
         self.assertEqual((deny["Effect"], deny["Principal"], deny["Resource"]), ("Deny", "*", "execute-api:/*"))
         self.assertEqual(deny["Condition"], {"StringNotEquals": {"aws:SourceVpce": "vpce-1"}})
-        # Not "*": that would let in callers of the account who have no permission of their own.
+        # The principal is not "*", which would allow callers of the account who have no permission
+        # of their own.
         self.assertEqual(allow["Principal"], {"AWS": "arn:aws:iam::000000000000:root"})
 
     def test_named_callers_are_the_only_ones_through_the_endpoint_too(self):
@@ -299,8 +302,9 @@ class Api(unittest.TestCase):
 
 
 class DataPoint:
-    """A data point of a metric with the arithmetic of CloudWatch: one that would be divided by zero is dropped, and a missing one counts
-    as 0 ("Using metric math"). What a metric gives that never had a value is not documented: here its quotient has none."""
+    """A data point of a metric with the arithmetic of CloudWatch. A point that would be divided by
+    zero is dropped, and a missing one counts as 0 ("Using metric math"). The result for a metric
+    that never had a value is not documented. Here its quotient has no value."""
 
     def __init__(self, value):
         self.value = value
@@ -348,7 +352,7 @@ class Watching(unittest.TestCase):
             return point is not None and point >= template["Parameters"]["FailedTasksAlarmPercent"]["Default"]
 
         self.assertEqual((alarm["ComparisonOperator"], alarm["TreatMissingData"]), ("GreaterThanOrEqualToThreshold", "notBreaching"))
-        # Not even a metric that never had a value: the sweeper counts zeros
+        # The alarm works even if no task was ever done, because the sweeper counts zeros
         # (`cargo test -p tests --test suite a_sweep_tells`).
         self.assertTrue(goes_off(done=0, failed=3))
         self.assertTrue(goes_off(done=9, failed=1))

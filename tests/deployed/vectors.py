@@ -1,4 +1,4 @@
-"""Amazon S3 Vectors: the one-machine runner's embedded server, since MiniStack has none."""
+"""Amazon S3 Vectors: the local runner's embedded server, because MiniStack has none."""
 
 import re
 from pathlib import Path

@@ -1,11 +1,12 @@
-//! What the benchmarks share. What they begin with is in `seed.rs`, and the handlers' wiring in
-//! `handlers.rs`.
+//! Code that the benchmarks share.
+//!
+//! Their test data is in `seed.rs`, and the handlers' wiring is in `handlers.rs`.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `arguments.rs` | the flags that every benchmark takes |
+//! | `arguments.rs` | the flags of every benchmark |
 //! | `table.rs` | rows of figures, printed as tables or as JSON |
-//! | `process.rs` | processes of their own; memory and processor time |
+//! | `process.rs` | separate processes; memory and processor time |
 //! | `callgrind.rs` | counting instructions |
 //! | `meter.rs`, `units.rs` | counting calls and DynamoDB's request units on the wire |
 
@@ -29,11 +30,11 @@ use shared::worker::Worker;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How long an invocation of the worker may take, as `template.yaml` has it.
+/// How long an invocation of the worker may take, as in `template.yaml`.
 pub const INVOCATION: TimeDelta = TimeDelta::seconds(60);
 
-/// The runner with its defaults but for the pace of its stores, and this HTTP client under the
-/// handlers' SDK clients.
+/// The runner with its defaults, except that its stores have no pace, and with this HTTP client
+/// under the handlers' SDK clients.
 pub fn unpaced(http_client: Option<SharedHttpClient>) -> Options {
     Options {
         settings: vec![("VECTOR_STORES".to_owned(), UNPACED_STORES.to_owned())],
@@ -64,7 +65,7 @@ pub async fn run(running: &Running, body: String) {
         .ok();
 }
 
-/// Receives a batch and has a worker carry it out, as one invocation. Returns how many messages
+/// Receives a batch and lets a worker carry it out in one invocation. Returns how many messages
 /// there were.
 ///
 /// # Panics
@@ -78,7 +79,7 @@ pub async fn invoke(worker: &Worker, queue: &Queue, receive: Receive) -> usize {
     queue.work_once(receive, work).await
 }
 
-/// An attribute of a task's item: text, or digits.
+/// An attribute of a task's item, a string or a number, as text.
 pub async fn attribute(client: &aws_sdk_dynamodb::Client, id: &str, name: &str) -> String {
     let get = client.get_item().table_name(NAME).consistent_read(true);
     let get = get.key(KEY, AttributeValue::S(format!("T#{id}")));
@@ -92,13 +93,13 @@ pub async fn attribute(client: &aws_sdk_dynamodb::Client, id: &str, name: &str) 
     text.expect("text or a number").clone()
 }
 
-/// Whether a task has come to an end.
+/// Whether a task has ended.
 pub async fn has_ended(client: &aws_sdk_dynamodb::Client, id: &str) -> bool {
     let status = attribute(client, id, "status").await;
     !["pending", "processing"].contains(&status.as_str())
 }
 
-/// Waits until a condition holds, asking rarely enough that the asking is no great part of the
+/// Waits until a condition holds. It checks so rarely that the checks take only a small part of the
 /// time.
 ///
 /// # Panics
@@ -115,14 +116,14 @@ pub async fn until(began: Instant, condition: impl AsyncFn() -> bool) {
     }
 }
 
-/// The middle one.
+/// The median.
 pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<_> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The least and the most.
+/// The minimum and the maximum.
 pub fn range(values: impl IntoIterator<Item = f64>) -> (f64, f64) {
     let both = |(least, most): (f64, f64), value: f64| (least.min(value), most.max(value));
     values.into_iter().fold((f64::INFINITY, 0.0), both)

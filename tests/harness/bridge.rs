@@ -1,5 +1,5 @@
-//! A store in memory that speaks the store protocol (`docs/store-protocol.md`), and misbehaves
-//! where it is told to.
+//! A store in memory that speaks the store protocol (`docs/store-protocol.md`) and misbehaves on
+//! request.
 
 use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Full};
@@ -29,24 +29,24 @@ pub struct Bridge {
 #[derive(Debug, Default)]
 struct State {
     indexes: BTreeMap<String, BTreeSet<String>>,
-    /// Objects that do not go.
+    /// Objects that a delete keeps.
     kept: BTreeSet<String>,
-    /// Objects that go in parts.
+    /// Objects that a delete removes in parts.
     in_parts: BTreeMap<String, Parts>,
-    /// What calls wait for before they are carried out.
+    /// If set, calls wait for this before they are carried out.
     held: Option<watch::Receiver<()>>,
     /// The calls to throttle, each with its `Retry-After`.
     throttled: Vec<(String, String)>,
-    /// What a delete's `not_after` is compared with.
+    /// The clock that a delete's `not_after` is compared with.
     clock: Clock,
-    /// What every call must bring.
+    /// The token that every call must send.
     token: Option<String>,
-    /// The response to every call, instead of the right one.
+    /// The response to every call, instead of the correct one.
     instead: Option<Instead>,
     calls: Vec<Call>,
 }
 
-/// What is sent instead of the right response.
+/// What is sent instead of the correct response.
 #[derive(Clone, Debug)]
 pub enum Instead {
     /// This response. A delete is not carried out.
@@ -61,7 +61,7 @@ pub enum Instead {
     Silence,
 }
 
-/// What is left of an object that goes in parts.
+/// What is left of an object that is removed in parts.
 #[derive(Clone, Copy, Debug)]
 enum Parts {
     Two,
@@ -131,20 +131,20 @@ impl Bridge {
         self.state(|state| state.indexes[index].clone())
     }
 
-    /// From now on these do not go.
+    /// Makes deletes keep these objects from now on.
     pub fn keep(&self, ids: &[&str]) {
         self.state(|state| state.kept = ids.iter().map(|id| (*id).to_owned()).collect());
     }
 
-    /// From now on these go in parts: the first delete takes a part away, the second the rest, and
-    /// no read shows that yet.
+    /// Makes deletes remove these objects in parts from now on. The first delete removes a part.
+    /// The second removes the rest, but no read shows that yet.
     pub fn go_in_parts(&self, ids: &[&str]) {
         let parts = ids.iter().map(|id| ((*id).to_owned(), Parts::Two));
         self.state(|state| state.in_parts = parts.collect());
     }
 
-    /// From now on calls wait before they are carried out. Whoever made them may have gone
-    /// meanwhile, as behind a gateway.
+    /// Makes calls wait from now on before they are carried out. Their caller may be gone by the
+    /// time that they are carried out, as behind a gateway.
     pub fn hold(&self) -> Held {
         let (hold, held) = watch::channel(());
         self.state(|state| state.held = Some(held));
@@ -157,22 +157,22 @@ impl Bridge {
         self.state(|state| state.throttled.push(throttled));
     }
 
-    /// From now on it goes by this clock.
+    /// Uses this clock from now on.
     pub fn go_by(&self, clock: Clock) {
         self.state(|state| state.clock = clock);
     }
 
-    /// From now on a call must bring this token.
+    /// Requires this token of every call from now on.
     pub fn require_token(&self, token: &str) {
         self.state(|state| state.token = Some(token.to_owned()));
     }
 
-    /// From now on it responds so; `None`: rightly.
+    /// Responds in this way from now on. `None`: correctly.
     pub fn respond(&self, instead: Option<Instead>) {
         self.state(|state| state.instead = instead);
     }
 
-    /// The calls since the last time this was called.
+    /// Returns the calls since this function was last called.
     pub fn calls(&self) -> Vec<Call> {
         self.state(|state| std::mem::take(&mut state.calls))
     }
@@ -228,7 +228,7 @@ async fn respond(
         Some(Instead::Nothing) => return Err("no response"),
         Some(Instead::NothingAfterwards | Instead::Silence) | None => {}
     }
-    // A task of its own, which goes on when the caller hangs up.
+    // A separate task, which continues when the caller hangs up.
     let serve = tokio::spawn(async move {
         if let Some(mut held) = held {
             let _ = held.changed().await; // an error is the end of the hold

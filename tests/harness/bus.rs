@@ -1,5 +1,5 @@
-//! An event bus of EventBridge on loopback that keeps what it is told ("PutEvents", Amazon
-//! EventBridge API Reference).
+//! An EventBridge event bus on loopback that keeps its events ("PutEvents", Amazon EventBridge API
+//! Reference).
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -28,16 +28,16 @@ pub struct Bus {
 #[derive(Debug, Default)]
 struct State {
     told: Mutex<Vec<Value>>,
-    /// How many events were told.
+    /// How many events arrived.
     count: watch::Sender<usize>,
     /// The status of every response, if it is not 200, and its error.
     refusal: Mutex<Option<(u16, &'static str)>>,
-    /// The places in a call of the events that are refused.
+    /// The positions in a call of the events to refuse.
     refused: Mutex<BTreeSet<usize>>,
 }
 
 impl Bus {
-    /// Starts it.
+    /// Starts the bus.
     ///
     /// # Panics
     /// When there is no free port.
@@ -55,17 +55,17 @@ impl Bus {
         }
     }
 
-    /// Where it listens.
+    /// The URL of the bus.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The entries that it took, in order, with their details as JSON.
+    /// The entries that it accepted, in order, with their details as JSON.
     pub fn told(&self) -> Vec<Value> {
         self.state.told.lock().expect("not poisoned").clone()
     }
 
-    /// Waits until it was told so many, and returns their details.
+    /// Waits until this many events have arrived, and returns their details.
     pub async fn details(&self, count: usize) -> Vec<Value> {
         let mut counts = self.state.count.subscribe();
         let reached = counts.wait_for(|told| *told >= count).await;
@@ -74,12 +74,12 @@ impl Bus {
         told.map(|mut entry| entry["Detail"].take()).collect()
     }
 
-    /// From now on it refuses every call; `None`: no more.
+    /// Refuses every call from now on. `None` ends this.
     pub fn refuse(&self, refusal: Option<(u16, &'static str)>) {
         *self.state.refusal.lock().expect("not poisoned") = refusal;
     }
 
-    /// From now on it refuses the events at these places of a call.
+    /// Refuses the events at these positions of a call from now on.
     pub fn refuse_at(&self, places: impl IntoIterator<Item = usize>) {
         *self.state.refused.lock().expect("not poisoned") = places.into_iter().collect();
     }

@@ -1,9 +1,10 @@
-//! Items that are held as DynamoDB holds them ("Amazon DynamoDB Transactions: How it works",
-//! transaction conflict handling).
+//! Transaction conflicts as in DynamoDB ("Amazon DynamoDB Transactions: How it works", transaction
+//! conflict handling).
 //!
-//! A transaction holds its items for a while. One that meets another, or a write that is under way,
-//! on any of its items is canceled at once; so is a write that meets a transaction. Reads are not
-//! concerned. The embedded DynamoDB carries one request out after the other and so never does this.
+//! A transaction holds its items for a while. DynamoDB cancels a transaction at once if another
+//! transaction or write is in progress on any of its items. It refuses a write in the same way if a
+//! transaction holds the item. Reads do not conflict. The embedded DynamoDB carries out one request
+//! after the other, so it has no conflicts.
 
 use crate::wire::{Network, Outcome, body_of, name_of, response};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 const NAMESPACE: &str = "com.amazonaws.dynamodb.v20120810";
 
-/// The items that are held. Clones are one.
+/// The items that are held. Clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Items(Arc<Mutex<State>>);
 
@@ -32,12 +33,12 @@ struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum By {
     Transaction,
-    /// So many writes, which wait for each other.
+    /// This many writes, which wait for each other.
     Writes(usize),
 }
 
 impl Items {
-    /// A transaction holds its items for so long before it takes effect.
+    /// Creates items that a transaction holds for this long before it takes effect.
     pub fn held_for(time: Duration) -> Self {
         let items = Self::default();
         items.state().hold = time;
@@ -100,7 +101,7 @@ impl Items {
     }
 }
 
-/// Lets the items go once the request is served, or whoever sent it is gone.
+/// Releases the items once the request is served or its sender is gone.
 struct Held<'a> {
     items: &'a Items,
     keys: Vec<String>,
@@ -120,7 +121,7 @@ impl Drop for Held<'_> {
     }
 }
 
-/// A conflict as DynamoDB words it.
+/// A conflict in DynamoDB's words.
 fn conflict(by: By, met: &[bool]) -> Value {
     let code = |met: &bool| if *met { "TransactionConflict" } else { "None" };
     match by {

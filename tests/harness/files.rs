@@ -7,7 +7,7 @@ pub(crate) fn in_repository(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).join(path)
 }
 
-/// A file of the target directory, where tests keep what they fetched.
+/// A file of the target directory. Tests keep there what they fetched.
 pub(crate) fn in_target(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a program has a path");
     // <target directory>/<profile>/deps/<test>

@@ -1,8 +1,9 @@
 //! The handlers, wired by the harness: the counterpart of the functions' `main`s.
 //!
-//! The suite has the handlers that the local runner wires (`local::Handlers`). This wiring is for
-//! whoever needs them over other clients: the simulation, and benchmarks in a process that hosts no
-//! services. The untuned baseline of `tests/baselines` is a package of its own, and wires itself.
+//! The suite uses the handlers that the local runner wires (`local::Handlers`). This wiring is for
+//! code that needs handlers over other clients: the simulation, and benchmarks in a process that
+//! hosts no services. The untuned baseline of `tests/baselines` is a package of its own and has its
+//! own wiring.
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use local::{Clients, NAME, Running};
@@ -18,11 +19,11 @@ use shared::worker::{Sweeper, Worker};
 use std::fmt;
 use std::str::FromStr;
 
-/// Every model's index in the embedded S3 Vectors, without a pace that would hide what all else
-/// takes.
+/// A setting that gives every model an index in the embedded S3 Vectors, without a pace. A pace
+/// would hide the time that everything else takes.
 pub const UNPACED_STORES: &str = r#"{"*": "s3vectors://demo/{embedding_model_id}?objects_per_second=1000000&requests_per_second=1000000"}"#;
 
-/// Where services are. As text it is JSON, by which a process tells another.
+/// The addresses of the services. A process passes them to another one as JSON.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Addresses {
     /// The URL of DynamoDB.
@@ -38,7 +39,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Those of `running`, with stores that have no pace.
+    /// The addresses of `running`, with stores that have no pace.
     pub fn of(running: &Running) -> Self {
         Self {
             dynamodb: format!("http://{}", running.dynamodb),
@@ -64,8 +65,8 @@ impl FromStr for Addresses {
     }
 }
 
-/// SDK clients like those of the functions, of the services at `addresses`: over `http_client`, or
-/// each over its own.
+/// Creates SDK clients as the functions do, for the services at `addresses`. They use
+/// `http_client`, or else each uses one of its own.
 pub fn clients(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> Clients {
     let config = |url: &str| aws::local_config(url, http_client.clone());
     Clients {
@@ -75,7 +76,7 @@ pub fn clients(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> 
     }
 }
 
-/// What every handler is made of. Clones are one.
+/// The parts that every handler is made of. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Wiring {
     /// The tasks.
@@ -89,7 +90,7 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    /// Over these clients. That of SQS is made when it is first needed.
+    /// Creates the parts over these clients. The SQS client is created when it is first needed.
     pub fn new(
         dynamodb: aws_sdk_dynamodb::Client,
         sqs: impl FnOnce() -> aws_sdk_sqs::Client + Send + 'static,
@@ -106,7 +107,8 @@ impl Wiring {
         }
     }
 
-    /// Over these clients, on the table and the queue of a runner, with default settings.
+    /// Creates the parts over these clients, on the table and the queue of a runner, with default
+    /// settings.
     pub fn over(
         dynamodb: aws_sdk_dynamodb::Client,
         sqs: impl FnOnce() -> aws_sdk_sqs::Client + Send + 'static,
@@ -146,7 +148,7 @@ pub fn stores(setting: &str, services: Services) -> VectorStores {
     VectorStores::new(rules, services)
 }
 
-/// The vector stores at `addresses`, over this HTTP client or one of their own.
+/// The vector stores at `addresses`, over this HTTP client or else one of their own.
 pub fn stores_at(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> VectorStores {
     let services = Services {
         aws: aws::local_config(&addresses.s3vectors, http_client),

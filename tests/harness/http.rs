@@ -1,4 +1,4 @@
-//! A small HTTP client: one connection a request, bodies as bytes.
+//! A small HTTP client, with one connection per request and bodies as bytes.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use tokio::net::TcpStream;
 
-/// Where the endpoints are.
+/// The path of the endpoints.
 pub const ROOT: &str = "/internal/deletion-tasks";
 
 /// A response, read whole.
@@ -20,7 +20,7 @@ pub struct Reply {
     pub status: u16,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body as JSON; `Null` where it is not.
+    /// The body as JSON; `Null` if it is not JSON.
     pub json: Value,
     /// The body as text.
     pub text: String,
@@ -74,7 +74,7 @@ pub async fn send(
     send_with(address, method, path, headers, body).await
 }
 
-/// The same with these headers.
+/// Sends a request with these headers and reads the whole response.
 ///
 /// # Panics
 /// When the server does not respond.

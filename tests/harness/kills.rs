@@ -1,11 +1,15 @@
-//! Workers that are killed (SIGKILL) again and again while they work, and what is true of every
-//! object afterwards.
+//! The kill test: workers are killed (SIGKILL) again and again while they work, and at the end the
+//! outcome of every object is compared with the truth.
 //!
-//! The services are embedded, DynamoDB on disk. The workers and the sweeper are the built
-//! functions, each a process. `workers.rs` feeds the workers what is on the queue and kills them,
-//! `line.rs` is the wire from a worker to the services and knows at which step it was killed,
-//! `holders.rs` whose claim each delete comes under, `load.rs` makes tasks and cancels and restarts
-//! some, `truth.rs` compares what the service says with what is true.
+//! The services are embedded, with DynamoDB on disk. The workers and the sweeper are the built
+//! functions, each in a process.
+//!
+//! - `workers.rs` feeds the workers from the queue and kills them.
+//! - `line.rs` is the wire from a worker to the services. It knows at which step the worker was
+//!   killed.
+//! - `holders.rs` knows under whose claim each delete arrives.
+//! - `load.rs` creates tasks, and cancels and restarts some of them.
+//! - `truth.rs` compares what the service says with what is true.
 
 mod holders;
 mod line;
@@ -31,39 +35,41 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-/// A worker's timeout: short, so that the claims of the killed are soon over.
+/// A worker's timeout. It is short, so that the claims of killed workers soon end.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a killed worker's claim may be in force: its timeout, and what a lease lasts beyond it.
+/// How long a killed worker's claim may be in force: the timeout and the 10 seconds that a lease
+/// lasts beyond it.
 const LEASE: Duration = Duration::from_secs(15);
 /// How often the sweeper runs.
 const SWEEPS: Duration = Duration::from_secs(1);
-/// How often progress is told.
+/// How often progress is reported.
 const NEWS: Duration = Duration::from_secs(5);
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many kills at least. Only those count that hit a worker in an invocation.
+    /// The minimum number of kills. A kill counts only if it hits a worker in an invocation.
     pub kills: usize,
-    /// Of all random choices. How the processes run beside one another is chance nevertheless.
+    /// The seed of all random choices. It does not determine how the processes interleave.
     pub seed: u64,
     /// How many workers there are at a time.
     pub workers: u64,
-    /// How long a received message stays invisible, at least and at most. Where that is less than
-    /// [`LEASE`], the message comes back while the killed worker's claim is in force and is
-    /// dropped: then only the sweeper helps, a minute or more later.
+    /// How long a received message stays invisible, at least and at most. If that is less than
+    /// [`LEASE`], the message comes back while the killed worker's claim is in force, and is
+    /// dropped. Then only the sweeper recovers the work, a minute or more later.
     visibility: (Duration, Duration),
-    /// When a task that was canceled is restarted, in seconds. Within [`LEASE`] the same holds.
+    /// After how many seconds a canceled task is restarted. Within [`LEASE`], again only the
+    /// sweeper recovers the work.
     restart: RangeInclusive<u64>,
-    /// Whether workers that fan a large task out are left alone: the sweeper needs up to three
-    /// minutes.
+    /// Whether workers that fan out a large task are not killed, because the sweeper would need up
+    /// to three minutes to recover the fan-out.
     spares_fan_outs: bool,
-    /// How long all of it may take.
+    /// How long the whole run may take.
     patience: Duration,
 }
 
 impl Plan {
-    /// All kinds of kills and recoveries. It takes some minutes.
+    /// A plan with all kinds of kills and recoveries. It takes some minutes.
     pub fn thorough(kills: usize, seed: u64) -> Self {
         Self {
             kills,
@@ -76,7 +82,7 @@ impl Plan {
         }
     }
 
-    /// Only what is recovered from soon.
+    /// A plan with only the kills from which the service recovers soon.
     pub fn brief(kills: usize, seed: u64) -> Self {
         Self {
             visibility: (Duration::from_secs(17), Duration::from_secs(18)),
@@ -88,7 +94,7 @@ impl Plan {
     }
 }
 
-/// What all parts work on.
+/// State that all parts share.
 struct World {
     plan: Plan,
     service: Service,
@@ -106,16 +112,16 @@ impl World {
         self.tasks.lock().expect("not poisoned")
     }
 
-    /// Whether there are kills to come.
+    /// Whether more kills are to come.
     fn goes_on(&self) -> bool {
         self.report().kills < self.plan.kills
     }
 }
 
-/// Carries out the plan and returns what happened. `tell` is told how far it is.
+/// Carries out the plan and returns what happened. `tell` gets the progress.
 ///
 /// # Panics
-/// When the service breaks a promise: says which.
+/// When the service breaks a promise. The message says which one.
 pub async fn run(plan: Plan, tell: impl Fn(&str)) -> Report {
     let began = Instant::now();
     let data = Directory::new(plan.seed);
@@ -132,7 +138,7 @@ pub async fn run(plan: Plan, tell: impl Fn(&str)) -> Report {
         service: Service {
             running,
             wire: Wire::default(),
-            // The handlers go by the system's clock.
+            // The handlers use the system's clock.
             clock: ManualClock::at(Clock::System.now()),
             throttle: Throttle::default(),
         },
@@ -176,7 +182,7 @@ async fn story(world: &World, tell: &impl Fn(&str)) {
     world.report().dead_letters = world.service.waiting(&dead_letters).await;
 }
 
-/// Tells how far it is, for ever.
+/// Reports the progress, without end.
 async fn news(world: &World, began: Instant, tell: &impl Fn(&str)) {
     loop {
         sleep(NEWS).await;

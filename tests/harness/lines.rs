@@ -1,4 +1,4 @@
-//! The service's log lines: captured, checked, and their metrics summed up.
+//! Captures the service's log lines, checks them and adds up their metrics.
 
 use serde_json::Value;
 use shared::telemetry::{MAX_LINE_BYTES, TelemetryConfig, lines};
@@ -6,17 +6,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};
 
-/// The units that CloudWatch knows, among those in use here ("MetricDatum", Amazon CloudWatch API
+/// The units in use here. CloudWatch knows them all ("MetricDatum", Amazon CloudWatch API
 /// Reference).
 const UNITS: [&str; 3] = ["Count", "Seconds", "None"];
 
 thread_local! {
-    /// Where lines that this thread logs are collected.
+    /// Where the lines that this thread logs are collected.
     static CAPTURED: RefCell<Option<Arc<Mutex<String>>>> = const { RefCell::new(None) };
 }
 
-/// Captures the lines that this thread logs, which is also where a test's service runs, until it is
-/// dropped.
+/// Captures the lines that this thread logs, until it is dropped. A test's service runs on the same
+/// thread.
 #[derive(Debug)]
 pub struct Lines {
     written: Arc<Mutex<String>>,
@@ -25,8 +25,8 @@ pub struct Lines {
 impl Lines {
     /// Starts capturing.
     pub fn capture() -> Self {
-        // One subscriber for all threads: with one for each, tracing may cache that nobody wants an
-        // event which another thread reached first.
+        // One subscriber serves all threads. With one per thread, tracing may cache that no
+        // subscriber wants an event, because another thread reached that event first.
         static INSTALLED: Once = Once::new();
         INSTALLED.call_once(|| {
             let config = TelemetryConfig {
@@ -48,7 +48,7 @@ impl Lines {
         Self { written }
     }
 
-    /// The lines since the last call, each checked.
+    /// Returns the lines since the last call, after checking each.
     pub fn take(&self) -> Vec<Value> {
         let written = std::mem::take(&mut *self.written.lock().expect("not poisoned"));
         written.lines().map(checked).collect()
@@ -89,7 +89,7 @@ pub fn metrics(line: &Value) -> Vec<&str> {
 #[track_caller]
 pub fn checked(line: &str) -> Value {
     let fields: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}"));
-    // As they are written in the line, with escapes.
+    // The values as they are written in the line, with escapes.
     let names = ["task_id", "request_id", "caller"].map(|name| match &fields[name] {
         Value::String(_) => fields[name].to_string().len() - 2,
         _ => 0,
@@ -102,8 +102,8 @@ pub fn checked(line: &str) -> Value {
     fields
 }
 
-/// Whether `_aws` keeps the schema in "Specification: Embedded metric format" (Amazon CloudWatch
-/// User Guide), and the fields that it names keep the text beside the schema.
+/// Whether `_aws` follows the schema in "Specification: Embedded metric format" (Amazon CloudWatch
+/// User Guide), and the fields that it names follow the text beside the schema.
 fn is_valid(metadata: &Value, fields: &Value) -> bool {
     let is_name = |name: &Value| (1..=255).contains(&name.as_str().map_or(0, str::len));
     let list = |value: &Value, check: &dyn Fn(&Value) -> bool| {

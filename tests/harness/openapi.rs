@@ -20,12 +20,12 @@ pub struct Operation {
     pub value: Value,
 }
 
-/// A response that the document shows, and how it is obtained.
+/// An example response of the document, and how to get it.
 #[derive(Clone, Debug)]
 pub struct Example {
-    /// Where it stands in the document, for messages.
+    /// Its place in the document, for messages.
     pub place: String,
-    /// What went before, in the document's words.
+    /// What happened before, in the document's words.
     pub given: Option<String>,
     /// The method.
     pub method: String,
@@ -33,15 +33,15 @@ pub struct Example {
     pub target: String,
     /// The body, if there is one.
     pub body: Option<Vec<u8>>,
-    /// What the body is said to be, and how it is said to be encoded.
+    /// The headers that give the body's type and encoding.
     pub content_headers: Vec<(&'static str, String)>,
-    /// The status, and the content type, that the response has.
+    /// The status and the content type of the response.
     pub answer: (u16, String),
-    /// The body that it has.
+    /// The body of the response.
     pub value: Value,
-    /// The headers that it has and others of its kind need not have.
+    /// The headers of this response that others of its kind may lack.
     pub headers: Map<String, Value>,
-    /// The headers that the document knows of any response of this kind, by their names in lower
+    /// The headers that the document lists for every response of this kind, by their names in lower
     /// case.
     pub known_headers: BTreeMap<String, Value>,
 }
@@ -58,10 +58,10 @@ impl Document {
         Self(json(documents.remove(0)))
     }
 
-    /// What stands at this JSON Pointer, references followed.
+    /// Returns the value at this JSON Pointer, with references resolved.
     ///
     /// # Panics
-    /// When nothing stands there.
+    /// When there is no such value.
     #[track_caller]
     pub fn at(&self, pointer: &str) -> &Value {
         let mut found = &self.0;
@@ -78,7 +78,7 @@ impl Document {
         self.at(&format!("/components/schemas/{name}"))
     }
 
-    /// What `value` refers to, or `value` itself if it is no reference.
+    /// The value that `value` refers to, or `value` itself if it is not a reference.
     pub fn resolved<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str().and_then(|to| to.strip_prefix('#')) {
             Some(pointer) => self
@@ -113,14 +113,14 @@ impl Document {
             .collect()
     }
 
-    /// The errors that a response is shown with.
+    /// The errors in the examples of a response.
     pub fn problems<'a>(&self, response: &'a Value) -> impl Iterator<Item = &'a Value> + use<'a> {
         let examples = &response["content"]["application/problem+json"]["examples"];
         let examples = examples.as_object().into_iter().flatten();
         examples.map(|(_, example)| &example["value"])
     }
 
-    /// Every response of the service itself that is shown, each once.
+    /// Every example response of the service itself, each once.
     pub fn examples(&self) -> Vec<Example> {
         let mut all = Vec::new();
         for operation in self.operations() {

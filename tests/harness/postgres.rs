@@ -1,8 +1,8 @@
 //! A real PostgreSQL with pgvector, one for each test process, and a schema in it for each test.
 //!
-//! `programs.rs` finds or fetches the server's programs, `front.rs` stands before the server: it
-//! counts what goes over the wire, speaks TLS, and goes silent; `pgbouncer.rs` starts a pooler
-//! there.
+//! `programs.rs` finds or fetches the server's programs. `front.rs` is a proxy in front of the
+//! server: it counts what goes over the wire, speaks TLS, and can go silent. `pgbouncer.rs` starts
+//! a pooler in front of the server.
 
 mod front;
 mod pgbouncer;
@@ -29,8 +29,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The name of the role that owns everything.
 const ADMIN: &str = "postgres";
 
-/// Starts the server, again at each line that comes in, and for good when none comes any more: then
-/// whoever wrote them is gone, however it ended.
+/// A shell script that keeps the server. It restarts the server at each line of its input, and ends
+/// the server at the end of its input, when the test process has ended in any way.
 const KEEPER: &str = r#"
     while :; do
         "$1/bin/postgres" -D "$2/data" >>"$2/log" 2>&1 &
@@ -45,7 +45,7 @@ const KEEPER: &str = r#"
     done
 "#;
 
-/// A server. It ends, and what it stored goes, when this is dropped or the process ends.
+/// A server. It ends, and its data is removed, when this is dropped or the process ends.
 #[derive(Debug)]
 pub struct Postgres {
     port: u16,
@@ -54,18 +54,18 @@ pub struct Postgres {
     keeper: Mutex<Child>,
 }
 
-/// What one test has of a server: a schema, and a role that finds its tables there.
+/// One test's part of a server: a schema, and a role that finds its tables there.
 #[derive(Debug)]
 pub struct Database {
     /// The name of the schema, and of the role that the service logs in as.
     pub name: String,
-    /// The name of the database that it is in.
+    /// The name of the database that has the schema.
     pub database: String,
-    /// Where the server listens.
+    /// The address that the server listens on.
     pub server: SocketAddr,
-    /// The directory in which it has a socket, too.
+    /// The directory of the server's Unix socket.
     pub sockets: PathBuf,
-    /// What the service logs in with.
+    /// The password that the service logs in with.
     pub password: String,
     /// A connection of the role that may do anything.
     pub admin: Client,
@@ -79,10 +79,10 @@ impl Postgres {
         SHARED.get_or_init(Self::start).await
     }
 
-    /// Starts a server of one's own.
+    /// Starts a separate server.
     ///
     /// # Panics
-    /// When there is none to start; says what to do.
+    /// When there is no server to start. The message says what to do.
     pub async fn start() -> Self {
         // Another program may take the port in between.
         for _ in 0..3 {
@@ -132,7 +132,7 @@ impl Postgres {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C at the test's terminal is not for it.
+            // So Ctrl-C at the test's terminal does not reach the server.
             .process_group(0)
             .spawn();
         Self {
@@ -152,7 +152,7 @@ impl Postgres {
         tokio::time::timeout(START_TIMEOUT, ready).await.is_ok()
     }
 
-    /// Ends the server, every connection with it, and starts it again on the same port.
+    /// Ends the server with all its connections, and starts it again on the same port.
     pub async fn restart(&self) {
         let before = self.started_at().await;
         {
@@ -169,8 +169,8 @@ impl Postgres {
         waited.expect("PostgreSQL starts again");
     }
 
-    /// The same, as a replica that its primary no longer reaches: it shows what it has, and takes
-    /// no writes.
+    /// Restarts the server as a replica that its primary no longer reaches. It serves reads of the
+    /// data that it has, and refuses writes.
     pub async fn restart_as_replica(&self) {
         let admin = self.connect(ADMIN).await.expect("the server responds");
         let row = admin.query_one("SHOW data_directory", &[]).await;
@@ -201,13 +201,13 @@ impl Postgres {
         connect(&self.config(database)).await
     }
 
-    /// Makes a schema in the database that the tests share, and a role that may do nothing there
+    /// Creates a schema in the database that the tests share, and a role that has no rights there
     /// yet.
     pub async fn database(&self) -> Database {
         self.schema_in(ADMIN).await
     }
 
-    /// The same in a database of its own, which is made with these words.
+    /// Creates the same in a separate database, which is created with these options.
     pub async fn database_with(&self, options: &str) -> Database {
         let name = new_name();
         let maker = self.connect(ADMIN).await.expect("the server responds");
@@ -217,7 +217,7 @@ impl Postgres {
         self.schema_in(&name).await
     }
 
-    /// Takes a database away that [`Postgres::database_with`] made.
+    /// Drops a database that [`Postgres::database_with`] created.
     pub async fn drop_database(&self, database: Database) {
         let name = &database.database;
         let maker = self.connect(ADMIN).await.expect("the server responds");
@@ -272,7 +272,7 @@ impl Database {
         self.url_at(&self.server.to_string(), parameters)
     }
 
-    /// The same, through something that listens elsewhere.
+    /// The database's URL through a proxy that listens at `address`.
     pub fn url_at(&self, address: &str, parameters: &str) -> String {
         let Self {
             name,
@@ -318,7 +318,7 @@ impl Database {
         .await
     }
 
-    /// Waits until no statement and no transaction of the service runs any more.
+    /// Waits until the service runs no statement and no transaction.
     pub async fn until_nothing_runs(&self) {
         let name = &self.name;
         let running = format!(
@@ -360,7 +360,7 @@ fn free_port() -> u16 {
     listener.local_addr().expect("an address").port()
 }
 
-/// A number that no other server of these tests has for its password.
+/// A number for a password, different for each server of these tests.
 fn new_number() -> u128 {
     let now = Clock::System
         .now()

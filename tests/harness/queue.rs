@@ -1,9 +1,9 @@
-//! The queue as Lambda's event source mapping uses it: receive a batch, have the worker carry it
+//! The queue as Lambda's event source mapping uses it: receive a batch, let the worker carry it
 //! out, delete the messages that it does not report as failed.
 //!
-//! Nothing here goes on by itself: a test or a benchmark says when a batch is received, and may
-//! stop between two steps. The local runner's loop (`local/src/event_source.rs`) is product code
-//! and does that on its own. The simulation has a queue of its own on its own clock
+//! Nothing here runs in the background: a test or a benchmark decides when a batch is received, and
+//! may stop between two steps. The local runner's loop (`local/src/event_source.rs`), which runs in
+//! the background, is product code. The simulation has its own queue on its own clock
 //! (`sim/queue.rs`), and shares only [`event`] and [`failed`].
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
@@ -17,11 +17,12 @@ use std::collections::BTreeSet;
 /// How a batch is received.
 #[derive(Clone, Copy, Debug)]
 pub struct Receive {
-    /// The most messages, 1 to 10.
+    /// The maximum number of messages, 1 to 10.
     pub most: i32,
     /// How long to wait for the first one, in seconds. The SDK client's own timeout must be longer.
     pub wait_seconds: i32,
-    /// How long they stay invisible, in seconds; absent: as long as the queue says.
+    /// How long the messages stay invisible, in seconds. If absent, the queue's visibility timeout
+    /// applies.
     pub visibility_seconds: Option<i32>,
 }
 
@@ -35,7 +36,7 @@ impl Default for Receive {
     }
 }
 
-/// A queue, and the client that it is used through. Clones are one.
+/// A queue, and the client that it is used through. Clones use the same queue.
 #[derive(Clone, Debug)]
 pub struct Queue {
     sqs: Client,
@@ -51,7 +52,7 @@ impl Queue {
         }
     }
 
-    /// The work queue of `running`, through a client that nobody counts.
+    /// The work queue of `running`, through a client whose calls are not counted.
     pub fn of(running: &Running) -> Self {
         Self::new(&running.clients.sqs, &running.queue_url)
     }
@@ -69,7 +70,7 @@ impl Queue {
         received.expect("SQS responds").messages.unwrap_or_default()
     }
 
-    /// Deletes messages: all of them in one call, or in none where there are none.
+    /// Deletes messages in one call. Makes no call if there are no messages.
     pub async fn delete<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) {
         let entries = messages.into_iter().enumerate().map(|(number, message)| {
             let entry = DeleteMessageBatchRequestEntry::builder().id(number.to_string());
@@ -86,8 +87,8 @@ impl Queue {
         assert!(failed.is_empty(), "messages are deleted: {failed:?}");
     }
 
-    /// Deletes what the worker did not report as failed. The others come back after their
-    /// visibility timeout.
+    /// Deletes the messages that the worker did not report as failed. The others come back after
+    /// their visibility timeout.
     pub async fn settle(&self, messages: &[Message], response: &SqsBatchResponse) {
         let failed = failed(response);
         let is_done =
@@ -95,8 +96,8 @@ impl Queue {
         self.delete(messages.iter().filter(is_done)).await;
     }
 
-    /// Receives a batch and has it carried out by `work`, which is not called with nothing. Returns
-    /// how many messages there were.
+    /// Receives a batch and lets `work` carry it out. `work` is not called for an empty batch.
+    /// Returns how many messages there were.
     pub async fn work_once(
         &self,
         how: Receive,
@@ -110,7 +111,7 @@ impl Queue {
         messages.len()
     }
 
-    /// Deletes every message that is visible: they are lost. Returns how many there were.
+    /// Deletes every visible message, so that it is lost. Returns how many there were.
     pub async fn lose_all(&self) -> usize {
         let mut lost = 0;
         loop {

@@ -1,7 +1,10 @@
-//! The functions as they are built, run as Lambda runs them: each a process of its own with the
-//! variables that `template.yaml` gives it and no others, fed by a Lambda Runtime API on loopback.
+//! The built functions, run as Lambda runs them.
 //!
-//! `binaries.rs` builds them, `variables.rs` is their environment, `server.rs` the Runtime API.
+//! Each is a process with only the variables that `template.yaml` and Lambda give it, and is fed by
+//! a Lambda Runtime API on loopback.
+//!
+//! `binaries.rs` builds the functions, `variables.rs` is their environment, and `server.rs` is the
+//! Runtime API.
 
 mod binaries;
 mod server;
@@ -28,16 +31,16 @@ use tokio::time::timeout;
 
 /// How long an invocation may take: the longest that `template.yaml` allows any function.
 const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
-/// How much later than at its deadline a function counts as one that does not respond. Whoever
-/// wants to be as exact as Lambda kills it.
+/// How long after its deadline a function counts as not responding. A test that must be as exact as
+/// Lambda kills the function.
 const SLACK: Duration = Duration::from_secs(1);
 /// How long a process may take until it asks for its first event.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a process may take to end, once it has nothing more to do.
+/// How long a process may take to end after it has nothing more to do.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A function, running: one process that is invoked once or again and again. It is killed when this
-/// is dropped.
+/// A running function: one process that is invoked once or many times. It is killed when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Function {
     name: String,
@@ -54,7 +57,7 @@ pub struct Ended {
     pub status: ExitStatus,
     /// What it logged.
     pub stdout: String,
-    /// What it said besides.
+    /// What it wrote to standard error.
     pub stderr: String,
 }
 
@@ -68,7 +71,7 @@ pub fn event_names() -> BTreeSet<String> {
     names_in("events")
 }
 
-/// Builds the functions, which the first that is started does otherwise.
+/// Builds the functions. Otherwise the first start of a function builds them.
 ///
 /// # Panics
 /// When they cannot be built.
@@ -89,7 +92,7 @@ fn names_in(folder: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The event of this name, from `events/`.
+/// Reads the event of this name from `events/`.
 pub fn event(name: &str) -> Value {
     let path = in_repository("events").join(format!("{name}.json"));
     let text = std::fs::read_to_string(&path);
@@ -109,7 +112,8 @@ impl Function {
         Self::start_with(name, changed(name, running, changes)).await
     }
 
-    /// Starts the function with only what Lambda itself gives it: no variable of `template.yaml`.
+    /// Starts the function with only the variables that Lambda itself sets, and none of
+    /// `template.yaml`.
     pub async fn start_unconfigured(name: &str) -> Self {
         Self::start_with(name, Vec::new()).await
     }
@@ -119,7 +123,7 @@ impl Function {
         Self::spawn(name, command, variables).await
     }
 
-    /// As [`Function::start_changed`], for a program that stands in for the function, or runs it.
+    /// As [`Function::start_changed`], for a program that replaces the function or runs it.
     pub async fn start_command(
         name: &str,
         command: Command,
@@ -164,7 +168,8 @@ impl Function {
         ready.unwrap_or_else(|_| panic!("{} does not start: {}", self.name, self.stderr.text()));
     }
 
-    /// Invokes the function: `Ok` with its response, or `Err` with the error that it reported.
+    /// Invokes the function. Returns `Ok` with its response, or `Err` with the error that it
+    /// reported.
     ///
     /// # Panics
     /// When it ends instead of responding, does not respond in time, or misuses the Runtime API.
@@ -172,8 +177,8 @@ impl Function {
         self.invoke_within(INVOCATION_TIMEOUT, event).await
     }
 
-    /// As [`Function::invoke`], for a function whose timeout is `time`. A call that is given up
-    /// half-way, as when the function is killed, must be this process's last.
+    /// As [`Function::invoke`], for a function whose timeout is `time`. If a call is dropped
+    /// half-way, as when the function is killed, it must be the last call of this process.
     ///
     /// # Panics
     /// As [`Function::invoke`].
@@ -201,12 +206,12 @@ impl Function {
         );
     }
 
-    /// Invokes the function with a request from API Gateway and returns what API Gateway's caller
+    /// Invokes the function with a request from API Gateway, and returns what API Gateway's caller
     /// sees.
     ///
     /// # Panics
-    /// As [`Function::invoke`], and when the function reports an error or does not respond in API
-    /// Gateway's terms.
+    /// As [`Function::invoke`], and when the function reports an error or its response is not one
+    /// for API Gateway.
     pub async fn call(&mut self, event: &Value) -> Reply {
         match self.invoke(event).await {
             Ok(answer) => reply(&answer),
@@ -214,8 +219,8 @@ impl Function {
         }
     }
 
-    /// The process's memory in kilobytes, where the system tells it: a field of its status
-    /// (proc(5)), such as `VmHWM`, the most that was ever resident.
+    /// The process's memory in kilobytes, if the system reports it. `field` is a field of the
+    /// process's status (proc(5)), such as `VmHWM`, the peak of the resident memory.
     pub fn memory(&self, field: &str) -> Option<u64> {
         let path = format!("/proc/{}/status", self.process.id()?);
         let status = std::fs::read_to_string(path).ok()?;
@@ -230,8 +235,8 @@ impl Function {
         self.process.id()
     }
 
-    /// Kills the function (SIGKILL), as Lambda does with one that it needs no more, and returns all
-    /// that it said.
+    /// Kills the function (SIGKILL), as Lambda does when it no longer needs it, and returns all its
+    /// output.
     pub async fn end(mut self) -> Ended {
         self.process.start_kill().expect("it can be killed");
         self.ended().await
@@ -252,19 +257,20 @@ impl Function {
     }
 }
 
-/// The variables of a function, some of them changed.
+/// The variables of a function, with some of them changed.
 fn changed(name: &str, running: &Running, changes: &[(&str, String)]) -> Vec<(String, String)> {
     let mut variables = variables::of(name, running);
     let changes = changes.iter();
-    // Of two values the process gets the last.
+    // If a variable has two values, the process gets the last.
     variables.extend(changes.map(|(name, value)| ((*name).to_owned(), value.clone())));
     variables
 }
 
-/// The HTTP response that API Gateway makes of a function's response, a REST API or an HTTP API.
+/// The HTTP response that API Gateway makes from a function's response, for a REST API or an HTTP
+/// API.
 ///
 /// # Panics
-/// When it cannot make one of it.
+/// When API Gateway could not make one.
 pub fn reply(answer: &Value) -> Reply {
     let status = answer["statusCode"].as_u64();
     let status = status.and_then(|status| u16::try_from(status).ok());
@@ -299,7 +305,7 @@ pub fn reply(answer: &Value) -> Reply {
     }
 }
 
-/// What a process writes, read as it comes.
+/// The output of a process, read as it arrives.
 #[derive(Debug)]
 struct Captured {
     text: Arc<Mutex<String>>,
@@ -328,7 +334,7 @@ impl Captured {
         self.text.lock().expect("not poisoned").clone()
     }
 
-    /// All of it, once the process has ended.
+    /// All of the output, once the process has ended.
     async fn whole(mut self) -> String {
         let read = timeout(EXIT_TIMEOUT, &mut self.reading).await;
         read.expect("the stream ends with the process")

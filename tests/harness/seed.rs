@@ -1,5 +1,5 @@
-//! What tests and benchmarks begin with: object ids, requests, indexes in the embedded S3 Vectors,
-//! and a table full of tasks (`tasks.rs`).
+//! Test data: object ids, requests, indexes in the embedded S3 Vectors, and a table full of tasks
+//! (`tasks.rs`).
 
 pub mod tasks;
 
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 pub const BUCKET: &str = "demo";
 /// The index of the demo data. It holds `obj-1` and not `obj-2`.
 pub const DEMO_INDEX: &str = "embed-456";
-/// A seed for [`object_ids`] where any will do.
+/// A seed for [`object_ids`], for use when any seed will do.
 pub const OBJECTS_SEED: u64 = 1;
 /// The most vectors in one PutVectors or DeleteVectors.
 const MAX_BATCH: usize = 500;
@@ -30,7 +30,7 @@ pub fn run_body(model: &str, task_id: &str, object_ids: &[impl AsRef<str>]) -> V
     json!({"embedding_model_id": model, "task_id": task_id, "object_ids": ids})
 }
 
-/// The text of a `/run` for [`object_ids`], written without a second copy of them.
+/// The text of a `/run` for [`object_ids`], written without a second copy of the ids.
 pub fn run_text(model: &str, task_id: &str, seed: u64, count: usize) -> String {
     let mut body = String::with_capacity(count * 39 + 200);
     body.push_str(&format!(
@@ -69,7 +69,7 @@ pub async fn index(client: &Client, index: &str, ids: &[impl AsRef<str>]) {
     insert(client, index, ids).await;
 }
 
-/// Makes an index that holds every second one of [`object_ids`].
+/// Makes an index that holds every second object of [`object_ids`].
 pub async fn half_index(client: &Client, name: &str, seed: u64, count: usize) {
     let present: Vec<_> = object_ids(seed, count).step_by(2).collect();
     index(client, name, &present).await;

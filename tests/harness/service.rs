@@ -21,11 +21,11 @@ use tokio::task::JoinHandle;
 /// How long one worker invocation may take.
 const WORKER_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 
-/// The service, running. Its clock stands still; its worker and sweeper do only what the test asks
-/// for.
+/// The running service. Its clock stands still. Its worker and sweeper run only when the test calls
+/// them.
 #[derive(Debug)]
 pub struct Service {
-    /// What runs: addresses, clients that are not watched, handlers.
+    /// What runs: addresses, clients that bypass [`Self::wire`], and the handlers.
     pub running: Running,
     /// The handlers' calls to AWS.
     pub wire: Wire,
@@ -46,7 +46,7 @@ impl Service {
         Self::start_limited(ChunkLimits::default(), settings).await
     }
 
-    /// Starts the service with chunks of so many objects: large tasks of few.
+    /// Starts the service with chunks of this many objects, so that few objects make a large task.
     pub async fn start_with_chunks_of(objects: usize) -> Self {
         Self::start_chunked(objects, Vec::new()).await
     }
@@ -85,7 +85,7 @@ impl Service {
         }
     }
 
-    /// From now on the worker works on this store, whatever the model.
+    /// Makes the worker use this store from now on, whatever the model.
     pub fn work_on(&mut self, store: Arc<dyn VectorStore>) {
         let services = Services {
             aws: aws::local_config("http://nowhere", None),
@@ -101,7 +101,7 @@ impl Service {
         handlers.worker = Arc::new(Worker::new(tasks, queue, stores, clock));
     }
 
-    /// From now on a sweep reads so many pages of so many rows.
+    /// Makes a sweep read at most this many pages of this many rows from now on.
     pub fn bound_sweeps(&mut self, pages: usize, rows: i32) {
         let handlers = &mut self.running.handlers;
         let (tasks, queue) = (handlers.store.clone(), handlers.queue.clone());
@@ -190,7 +190,7 @@ impl Service {
         self.outcomes_of(id, "all").await
     }
 
-    /// Those of the task's objects that `outcome` asks for, with their outcomes.
+    /// The task's objects that `outcome` selects, with their outcomes.
     pub async fn outcomes_of(&self, id: &str, outcome: &str) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (_, items) = self.items(id, outcome).await;
@@ -214,8 +214,8 @@ impl Service {
         }
     }
 
-    /// Has the worker carry out what is on the queue, as Lambda does: one batch, of which what did
-    /// not fail is deleted. Returns how many messages there were.
+    /// Lets the worker carry out one batch from the queue, as Lambda does, and deletes the messages
+    /// that did not fail. Returns how many messages there were.
     pub async fn work_once(&self) -> usize {
         self.work_once_within(WORKER_TIMEOUT).await
     }
@@ -231,7 +231,7 @@ impl Service {
         while self.work_once().await > 0 {}
     }
 
-    /// Has the worker carry out messages with these bodies, whatever is on the queue. Returns how
+    /// Lets the worker carry out messages with these bodies, whatever is on the queue. Returns how
     /// many of them it reports as failed.
     pub async fn deliver(&self, bodies: &[&str]) -> usize {
         self.deliver_within(WORKER_TIMEOUT, bodies).await
@@ -257,13 +257,13 @@ impl Service {
         Queue::of(&self.running)
     }
 
-    /// Starts the worker on what is on the queue, to be held or killed half-way.
+    /// Starts the worker on what is on the queue. The test can hold or kill it half-way.
     pub fn start_work(self: &Arc<Self>) -> JoinHandle<usize> {
         let service = Arc::clone(self);
         tokio::spawn(async move { service.work_once().await })
     }
 
-    /// Starts the worker on this message, to be held or killed half-way.
+    /// Starts the worker on this message. The test can hold or kill it half-way.
     pub fn start_delivery(self: &Arc<Self>, body: &str) -> JoinHandle<usize> {
         let (service, body) = (Arc::clone(self), body.to_owned());
         tokio::spawn(async move { service.deliver(&[&body]).await })
@@ -282,7 +282,7 @@ impl Service {
         self.running.handlers.sweeper.sweep(deadline).await
     }
 
-    /// Fails the test unless the sweeper sends one message so many seconds from now, and none a
+    /// Fails the test unless the sweeper sends one message this many seconds from now, and none a
     /// second before.
     pub async fn assert_due_in(&self, seconds: i64, story: &str) {
         self.assert_due_at(self.now() + TimeDelta::seconds(seconds), story)
@@ -301,7 +301,7 @@ impl Service {
         assert_eq!(self.sweep().await, 1, "{story}: at {time}");
     }
 
-    /// Starts the sweeper once, to be held half-way.
+    /// Starts the sweeper once. The test can hold it half-way.
     pub fn start_sweep(self: &Arc<Self>) -> JoinHandle<usize> {
         let service = Arc::clone(self);
         tokio::spawn(async move { service.sweep().await })
@@ -344,7 +344,7 @@ impl Service {
         response.expect("DynamoDB responds").items().len()
     }
 
-    /// This attribute of every item that has it as a number.
+    /// The values of this attribute in all items that have it as a number.
     pub async fn stored_numbers(&self, attribute: &str) -> Vec<i64> {
         let scan = self.running.clients.dynamodb.scan();
         let response = scan.table_name(NAME).consistent_read(true).send().await;
@@ -358,7 +358,7 @@ impl Service {
             .collect()
     }
 
-    /// How many messages wait on a queue, in flight ones not counted.
+    /// How many messages wait on a queue. Messages in flight are not counted.
     pub async fn waiting(&self, queue_url: &str) -> usize {
         let sqs = &self.running.clients.sqs;
         Queue::new(sqs, queue_url).waiting().await
@@ -379,7 +379,7 @@ impl Service {
     }
 }
 
-/// Kills a worker where it stands.
+/// Kills a worker at the point that it has reached.
 ///
 /// # Panics
 /// When it has ended before.
@@ -389,7 +389,8 @@ pub async fn kill(work: JoinHandle<usize>) {
     assert!(end.is_err_and(|error| error.is_cancelled()), "it has ended");
 }
 
-/// A task, as `/info` shows it, in the form in which a list shows it: without who asked for it.
+/// Returns a task from `/info` in the form of a list row: without `reason`, `created_by` and
+/// `changed_by`.
 ///
 /// # Panics
 /// If it is not a task.

@@ -1,4 +1,4 @@
-//! Tasks of one chunk and of several: what must hold for both is tested on both.
+//! Tasks of one chunk and of several chunks, for tests of what must hold for both.
 
 use crate::service::Service;
 use crate::wire::Hold;
@@ -11,8 +11,8 @@ use shared::task::TaskId;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Whether a task has one chunk, which is in the task's own item, or several, of which each is an
-/// item of its own.
+/// Whether a task has one chunk, stored in the task's own item, or several, each stored in an item
+/// of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// One chunk.
@@ -21,11 +21,12 @@ pub enum Size {
     Large,
 }
 
-/// The service with the task `t`, whose first two objects are the test's: the index `index` has
-/// `o-0` and not `o-1`.
+/// The service with the task `t`.
 ///
-/// A large task has two objects more in a chunk of their own, which nobody has begun. It is fanned
-/// out. No message is on the queue.
+/// The test is about the first two objects of the task: the index `index` has `o-0` and not `o-1`.
+///
+/// A large task has two more objects, in a second chunk that no worker has begun. It is fanned out.
+/// No message is on the queue.
 #[derive(Clone, Debug)]
 pub struct Begun {
     /// The service.
@@ -76,7 +77,7 @@ impl Begun {
         begun
     }
 
-    /// As [`Self::begin`], and a large task is not fanned out yet.
+    /// As [`Self::begin`], but a large task is not fanned out yet.
     pub async fn create(size: Size) -> Self {
         let begun = Self::before_create(size).await;
         begun.service.run(&size.body()).await.ok();
@@ -85,7 +86,7 @@ impl Begun {
         begun
     }
 
-    /// As [`Self::begin`], and there is no task yet: [`Size::body`] creates it.
+    /// As [`Self::begin`], but there is no task yet: [`Size::body`] creates it.
     pub async fn before_create(size: Size) -> Self {
         let service = Service::start_with_chunks_of(2).await;
         service.seed("index", &["o-0", "o-2"]).await;
@@ -93,7 +94,7 @@ impl Begun {
         Self { service, size }
     }
 
-    /// Begins an attempt: a large task is fanned out. All messages are lost.
+    /// Begins an attempt: fans out a large task, and loses all messages.
     pub async fn fan_out(&self, attempt: u32) {
         if self.size == Size::Large {
             self.service.deliver(&[&self.whole(attempt)]).await;
@@ -102,7 +103,7 @@ impl Begun {
         self.service.wire.calls();
     }
 
-    /// Restarts the task, with this after `task_id` in the query, and begins its new attempt.
+    /// Restarts the task and begins its new attempt. `query` follows `task_id` in the query.
     /// Returns the response.
     pub async fn restart(&self, query: &str) -> Value {
         let task = self.service.restart(&format!("task_id=t{query}")).await;
@@ -118,7 +119,7 @@ impl Begun {
         json!({"task_id": "t", "attempt": attempt}).to_string()
     }
 
-    /// The message of the first two objects: of the whole task, or of chunk 0.
+    /// The message for the first two objects: that of the whole task, or of chunk 0.
     pub fn message(&self, attempt: u32) -> String {
         match self.chunk() {
             None => self.whole(attempt),
@@ -139,18 +140,19 @@ impl Begun {
         self.size.settle()
     }
 
-    /// Has a worker carry out the message of the first two objects. Returns whether it comes back.
+    /// Lets a worker carry out the message for the first two objects. Returns whether the message
+    /// comes back.
     pub async fn deliver(&self, attempt: u32) -> bool {
         self.service.deliver(&[&self.message(attempt)]).await == 1
     }
 
-    /// Starts a worker on that message, to be held or killed half-way.
+    /// Starts a worker on that message. The test can hold or kill it half-way.
     pub fn start(&self, attempt: u32) -> JoinHandle<usize> {
         self.service.start_delivery(&self.message(attempt))
     }
 
-    /// As [`Self::start`], and the worker has deleted and stands still before it settles, until it
-    /// is released.
+    /// As [`Self::start`], but waits until the worker has deleted. The worker is then held before
+    /// it settles, until it is released.
     pub async fn start_to_settlement(&self, attempt: u32) -> (JoinHandle<usize>, Hold) {
         let deleted = self.service.wire.hold_response(DELETE);
         let work = self.start(attempt);
@@ -184,8 +186,8 @@ impl Begun {
         self.service.task("t").await
     }
 
-    /// How many objects are deleted, failed and remain, of a task whose other chunk nobody has
-    /// begun: only the first two count.
+    /// How many of the first two objects are deleted, failed and remaining. No worker may have
+    /// begun the other chunk.
     pub async fn progress(&self) -> (u64, u64, u64) {
         let progress = &self.task().await["progress"];
         let number = |name: &str| progress[name].as_u64().expect("a number");
@@ -197,8 +199,8 @@ impl Begun {
         )
     }
 
-    /// Fails the test unless the first two objects are sent so many seconds from now, and not a
-    /// second before.
+    /// Fails the test unless the message for the first two objects is sent this many seconds from
+    /// now, and not a second before.
     pub async fn assert_sent_in(&self, attempt: u32, seconds: i64, story: &str) {
         let service = &self.service;
         match self.size {
@@ -217,8 +219,8 @@ impl Begun {
         assert_eq!(service.lose_messages().await, 1, "{story}");
     }
 
-    /// Fails the test unless the task is done and each of its objects has come out as it stood in
-    /// the index at first.
+    /// Fails the test unless the task is done and the outcome of each object matches what the index
+    /// held at the start.
     pub async fn assert_exact(&self, story: &str) {
         let size = self.size;
         let task = self.task().await;

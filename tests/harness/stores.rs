@@ -1,4 +1,4 @@
-//! Stores in front of another store: one that is slow to be done with an object, and one that is
+//! Stores in front of another store: one that needs several calls for an object, and one that is
 //! wrong.
 
 use futures_util::future::BoxFuture;
@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::iter::zip;
 use std::sync::{Arc, Mutex};
 
-/// Takes whatever the store behind it says for a deletion. This is wrong.
+/// A store that reports every delete as a deletion, whatever the store behind it says. This is
+/// wrong.
 pub struct Believing(pub Arc<dyn VectorStore>);
 
 impl VectorStore for Believing {
@@ -33,15 +34,15 @@ impl VectorStore for Believing {
     }
 }
 
-/// Needs three delete calls for each object that is there: the first one holds it back and says
-/// that there is more to do, the second one deletes it and cannot confirm that, the third one finds
-/// it gone.
+/// A store that needs three delete calls for each object that exists. The first deletes nothing and
+/// responds `more`. The second deletes the object and responds `unconfirmed`. The third finds the
+/// object gone.
 pub struct Reluctant {
     store: Arc<dyn VectorStore>,
     stages: Mutex<BTreeMap<String, Stage>>,
 }
 
-/// How far the deletes of an object have come.
+/// How far the deletion of an object has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     HeldBack,
@@ -49,7 +50,7 @@ enum Stage {
 }
 
 impl Reluctant {
-    /// In front of `store`.
+    /// Creates the store in front of `store`.
     pub fn new(store: Arc<dyn VectorStore>) -> Self {
         Self {
             store,
@@ -67,7 +68,7 @@ impl Reluctant {
         stages.insert(id.to_owned(), stage);
     }
 
-    /// Deletes nothing yet.
+    /// Makes the first call for these objects, which deletes nothing.
     async fn hold_back(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
         let present = self.store.present(ids).await?;
         let after = zip(ids, present).map(|(id, presence)| match presence {
@@ -89,7 +90,7 @@ impl Reluctant {
         after.collect()
     }
 
-    /// Deletes, and does not confirm what was held back before.
+    /// Deletes the objects, and does not confirm those that were held back before.
     async fn delete_now(&self, ids: &[&str]) -> Result<Vec<AfterDelete>, VectorError> {
         let after = self.store.delete(ids).await?;
         let held_back = ids.iter().map(|id| self.stage(id) == Some(Stage::HeldBack));

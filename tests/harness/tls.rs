@@ -13,7 +13,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// A certificate for these names, with its key, and who signed it.
+/// A certificate with its key, and the authority that signed it.
 #[derive(Debug)]
 pub struct Certificate {
     config: Arc<ServerConfig>,
@@ -21,12 +21,12 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// One for these host names, signed by an authority of its own.
+    /// Creates a certificate for these host names, signed by an authority of its own.
     pub fn of(names: &[&str]) -> Self {
         Self::made(names, |_| {})
     }
 
-    /// The same, no longer valid.
+    /// Creates the same certificate, but no longer valid.
     pub fn that_has_expired(names: &[&str]) -> Self {
         Self::made(names, |certificate| {
             certificate.not_after = date_time_ymd(2020, 1, 1);
@@ -60,7 +60,7 @@ impl Certificate {
         }
     }
 
-    /// A file with the certificate of the authority, after those in `others`.
+    /// Writes a file with the certificates in `others`, followed by the authority's.
     pub fn authority_file(&self, name: &str, others: &str) -> PathBuf {
         let path = in_target(&format!("test-authority-{name}.pem"));
         let text = format!("{others}{}", self.authority);
@@ -68,13 +68,13 @@ impl Certificate {
         path
     }
 
-    /// What speaks TLS with this certificate.
+    /// Returns an acceptor of TLS connections with this certificate.
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&self.config))
     }
 }
 
-/// HTTPS in front of a server that speaks HTTP. It ends when this is dropped.
+/// HTTPS in front of a server that speaks HTTP. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Https {
     address: SocketAddr,
@@ -82,7 +82,7 @@ pub struct Https {
 }
 
 impl Https {
-    /// Stands before `server` with a certificate for `localhost`.
+    /// Starts in front of `server`, with a certificate for `localhost`.
     pub async fn before(server: SocketAddr, certificate: &Certificate) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

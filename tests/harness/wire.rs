@@ -1,13 +1,14 @@
-//! The wire to AWS: the one place where the harness stands between an SDK client and the network.
+//! The wire to AWS: the single place where the harness intercepts calls between an SDK client and
+//! the network.
 //!
 //! [`intercept`] makes an HTTP client that gives every request to a hook. A hook may pass the
 //! request on, delay it, refuse it, lose its response, count it or record it. [`Wire`] is the
-//! suite's hook: it lists calls, and breaks or holds them by name. The others are the benchmarks'
-//! meters, the recorder of `benches/handlers`, and the network of the simulation, which passes
-//! nothing on.
+//! suite's hook: it lists calls, and breaks or holds them by name. The other hooks are the
+//! benchmarks' meters, the recorder of `benches/handlers`, and the network of the simulation, which
+//! passes nothing on.
 //!
-//! A worker in a process of its own is out of reach of a hook, so the kill tests have a proxy on a
-//! socket instead (`kills/line.rs`).
+//! A hook cannot reach a worker in another process, so the kill tests use a proxy on a socket
+//! instead (`kills/line.rs`).
 
 use crate::contention::{self, Items};
 use aws_sdk_dynamodb::config::{HttpClient, SharedHttpClient};
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// What a client gets for a request: a response, or nothing because the wire is broken.
+/// What a client gets for a request: a response, or an error because the wire is broken.
 pub type Outcome = Result<HttpResponse, ConnectorError>;
 
 /// The network behind a hook. Clones share their connections.
@@ -36,7 +37,7 @@ impl Network {
     }
 }
 
-/// The HTTP client to put under the SDK's clients: each of their requests goes to `hook`.
+/// Returns the HTTP client to put under the SDK's clients: each of their requests goes to `hook`.
 pub fn intercept<F>(
     hook: impl Fn(HttpRequest, Network) -> F + Send + Sync + 'static,
 ) -> SharedHttpClient
@@ -72,7 +73,7 @@ where
     }
 }
 
-/// The call that a request to AWS is: `Service.Operation`, such as `DynamoDB.PutItem`.
+/// The name of the call in a request to AWS: `Service.Operation`, such as `DynamoDB.PutItem`.
 pub fn name_of(request: &HttpRequest) -> String {
     match request
         .headers()
@@ -94,13 +95,13 @@ pub fn name_of(request: &HttpRequest) -> String {
 /// The body of a request.
 ///
 /// # Panics
-/// When it is not JSON, which all of the services speak.
+/// When it is not JSON, which all these services use.
 pub fn body_of(request: &HttpRequest) -> Value {
     let body = request.body().bytes().unwrap_or_default();
     serde_json::from_slice(body).expect("the SDK sends JSON")
 }
 
-/// Gives a request another body. Its signature does not fit any more; the embedded services do not
+/// Gives a request another body. Its signature is then wrong, but the embedded services do not
 /// check it.
 pub fn set_body(request: &mut HttpRequest, body: &Value) {
     let body = body.to_string();
@@ -109,7 +110,7 @@ pub fn set_body(request: &mut HttpRequest, body: &Value) {
     *request.body_mut() = body.into();
 }
 
-/// A response that was made here.
+/// A response made by the test.
 ///
 /// # Panics
 /// When there is no such status.
@@ -139,7 +140,7 @@ pub mod call {
     pub const SEND: &str = "SQS.SendMessage";
     /// Sends the messages of several tasks, or of several chunks.
     pub const SEND_BATCH: &str = "SQS.SendMessageBatch";
-    /// Says when received messages come back.
+    /// Sets when received messages come back.
     pub const RETURN: &str = "SQS.ChangeMessageVisibilityBatch";
     /// The existence check.
     pub const CHECK: &str = "S3Vectors.GetVectors";
@@ -157,31 +158,31 @@ pub const DENIED: Fault = Fault::Refused(400, "AccessDeniedException");
 /// What happens to a call.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It never arrives.
+    /// The call never arrives.
     Unsent,
-    /// It is carried out, and its response is lost.
+    /// The call is carried out, and its response is lost.
     ResponseLost,
-    /// It is refused with this status and error type, and not carried out.
+    /// The call is refused with this status and error type, and not carried out.
     Refused(u16, &'static str),
     /// DynamoDB responds to a batch and has processed none of it.
     Unprocessed,
-    /// DynamoDB responds to a query with at most so many rows, and says where to go on.
+    /// DynamoDB responds to a query with at most this many rows, and says where to continue.
     Paged(u32),
     /// SQS takes the first message of a batch and none of the others.
     OnlyFirst,
     /// DynamoDB cancels the transaction, with this code as the reason of its first part.
     Canceled(&'static str),
-    /// S3 Vectors refuses it as a call that names an invalid key.
+    /// S3 Vectors refuses the call because it names an invalid key.
     InvalidKeys,
-    /// S3 Vectors acknowledges it and keeps these keys.
+    /// S3 Vectors acknowledges the call and keeps these keys.
     Kept(Vec<String>),
-    /// It waits before it is sent, until it is released.
+    /// The call waits before it is sent, until it is released.
     HeldBefore(Hold),
-    /// It is carried out, and its response waits until it is released.
+    /// The call is carried out, and its response waits until it is released.
     HeldAfter(Hold),
 }
 
-/// A call that waits. Clones are one.
+/// A call that waits. Clones share their state.
 #[derive(Clone, Debug)]
 pub struct Hold(Arc<(Semaphore, Semaphore)>);
 
@@ -190,7 +191,7 @@ impl Hold {
         Self(Arc::new((Semaphore::new(0), Semaphore::new(0))))
     }
 
-    /// Waits until the call has come to the hold.
+    /// Waits until the call has reached the hold.
     pub async fn reached(&self) {
         let reached = tokio::time::timeout(Duration::from_secs(30), self.0.0.acquire()).await;
         let reached = reached.expect("the call that is to be held was never made");
@@ -208,7 +209,7 @@ impl Hold {
     }
 }
 
-/// The suite's hook. Clones are one.
+/// The suite's hook. Clones share their state.
 #[derive(Clone, Default)]
 pub struct Wire(Arc<Mutex<State>>);
 
@@ -227,7 +228,7 @@ impl fmt::Debug for Wire {
 }
 
 impl Wire {
-    /// The HTTP client to put under the SDK's clients.
+    /// Returns the HTTP client to put under the SDK's clients.
     pub fn http_client(&self) -> SharedHttpClient {
         let wire = self.clone();
         intercept(move |request, network| {
@@ -236,21 +237,21 @@ impl Wire {
         })
     }
 
-    /// The calls since the last time this was called, such as `DynamoDB.PutItem`, in the order they
-    /// were sent.
+    /// Returns the calls since this function was last called, such as `DynamoDB.PutItem`, in the
+    /// order in which they were sent.
     pub fn calls(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().expect("not poisoned").calls)
     }
 
-    /// The seconds after which messages were told to come back since the last time this was called,
-    /// in order of size.
+    /// Returns the delays of returned messages, in seconds, since this function was last called.
+    /// They are sorted.
     pub fn delays(&self) -> Vec<i64> {
         let mut delays = std::mem::take(&mut self.0.lock().expect("not poisoned").delays);
         delays.sort_unstable();
         delays
     }
 
-    /// How many calls of this name there were since the last [`Self::calls`] or `count`.
+    /// Returns how many calls of this name there were since the last [`Self::calls`] or `count`.
     pub fn count(&self, call: &str) -> usize {
         self.calls().iter().filter(|made| *made == call).count()
     }
@@ -260,7 +261,7 @@ impl Wire {
         self.next_times(1, call, fault);
     }
 
-    /// Breaks the next calls of this name, so many of them.
+    /// Breaks the next `times` calls of this name.
     pub fn next_times(&self, times: usize, call: &str, fault: Fault) {
         let mut state = self.0.lock().expect("not poisoned");
         state.faults.push((call.to_owned(), times, fault));
@@ -276,8 +277,8 @@ impl Wire {
         self.hold_times(1, call)
     }
 
-    /// Holds the next calls of this name, so many of them, before they are sent: each is reached
-    /// and released by itself.
+    /// Holds the next `times` calls of this name before they are sent. Each is reached and released
+    /// on its own.
     pub fn hold_times(&self, times: usize, call: &str) -> Hold {
         let hold = Hold::new();
         self.next_times(times, call, Fault::HeldBefore(hold.clone()));
@@ -291,7 +292,7 @@ impl Wire {
         hold
     }
 
-    /// From now on DynamoDB's transactions hold their items for so long.
+    /// Makes DynamoDB's transactions hold their items for this long from now on.
     pub fn hold_items(&self, time: Duration) -> Items {
         let items = Items::held_for(time);
         self.0.lock().expect("not poisoned").items = Some(items.clone());
@@ -363,7 +364,7 @@ async fn carry(
             let mut body = body_of(&request);
             let keys = body["keys"].as_array_mut().expect("keys");
             keys.retain(|key| !kept.iter().any(|kept| key == kept));
-            // S3 Vectors takes no delete of nothing.
+            // S3 Vectors does not accept a delete of no keys.
             if keys.is_empty() {
                 return Ok(response(200, "{}".to_owned()));
             }
@@ -386,7 +387,7 @@ fn lost(what: &str) -> ConnectorError {
     ConnectorError::io(what.into())
 }
 
-/// The response to a batch of which nothing was processed.
+/// The response that reports a whole batch as not processed.
 fn unprocessed(request: &HttpRequest) -> HttpResponse {
     let field = match name_of(request).as_str() {
         "DynamoDB.BatchGetItem" => "UnprocessedKeys",

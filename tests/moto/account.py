@@ -1,12 +1,16 @@
-"""The account: moto's server, with the table and the queues of template.yaml and a bucket of vectors.
+"""The account: moto's server, with the table and the queues of template.yaml and a bucket of
+vectors.
 
 Where moto differs from what AWS documents:
 
-- A canceled transaction undoes what other calls wrote meanwhile. So it serves one call at a time (`server.py`).
-- It makes a table without the Time to Live that its CloudFormation properties ask for. Nothing here waits for that.
-- It has no limits of a table's throughput, and knows no conditions of a template. By default the table has neither limits nor a stream.
-- The URL of a queue that its CloudFormation returns names AWS's host. The functions send it as it is to the endpoint that they are
-  given, as they would to AWS.
+- A canceled transaction undoes what other calls wrote meanwhile. So the server serves one call at a
+  time (`server.py`).
+- It creates a table without the Time to Live of its CloudFormation properties. Nothing here relies
+  on Time to Live.
+- It does not support limits of a table's throughput or the conditions of a template. By default the
+  table has neither limits nor a stream.
+- Its CloudFormation returns queue URLs with AWS's host name. The functions send such a URL
+  unchanged to their configured endpoint, as they would to AWS.
 """
 
 import json
@@ -24,7 +28,7 @@ from indexes import BUCKET, Indexes
 from processes import ROOT, Failed, free_port
 
 REGION = "us-east-1"
-# What of the template moto makes.
+# The resources of the template that moto creates.
 MADE = ["AWS::DynamoDB::Table", "AWS::SQS::Queue"]
 START_SECONDS = 60
 
@@ -69,7 +73,8 @@ class Account:
         raise Failed(f"moto's server does not start:\n{self.log.read_text()}")
 
     def make(self):
-        """Has moto's CloudFormation make the table and the queues as the template has them, and makes the bucket."""
+        """Creates the table and the queues of the template, through moto's CloudFormation, and
+        creates the bucket."""
         resources = {name: made for name, made in self.template["Resources"].items() if made["Type"] in MADE}
         table = resources["TaskTable"]["Properties"]
         for limited in (table, *table["GlobalSecondaryIndexes"]):
@@ -89,7 +94,8 @@ class Account:
         return boto3.client(service, endpoint_url=self.endpoint, region_name=REGION, **keys)
 
     def variables(self, function):
-        """The variables that the template gives a function: a resource's name, a parameter's default, or what is said here."""
+        """The variables that the template gives a function: a resource's name, a parameter's
+        default, or a value given here."""
         own = next(
             resource["Properties"]
             for resource in self.template["Resources"].values()

@@ -1,5 +1,5 @@
-"""A function, running as Lambda runs it: a process of its own, fed by a Runtime API ("Using the Lambda runtime API for custom
-runtimes", AWS Lambda Developer Guide)."""
+"""A function that runs as in Lambda: a separate process, fed by a Runtime API ("Using the Lambda
+runtime API for custom runtimes", AWS Lambda Developer Guide)."""
 
 import json
 import queue
@@ -11,20 +11,20 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from processes import Failed
 
 API = "/2018-06-01/runtime"
-# The longest that template.yaml allows any function, and the time until it counts as one that does
-# not respond.
+# The longest timeout of a function in template.yaml. After this time a function counts as not
+# responding.
 TIMEOUT = 60
 PATIENCE = 70
 
 
 class Function:
-    """One process of a function, invoked again and again."""
+    """One process of a function, invoked many times."""
 
     def __init__(self, name, binary, variables, log):
         self.name = name
         self.log = log
         self.number = 0
-        # At most one of each is under way.
+        # At most one invocation is in flight, with its outcome.
         self.invocations, self.outcomes = queue.Queue(), queue.Queue()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
         self.server.daemon_threads = True
@@ -41,7 +41,7 @@ class Function:
             self.process = subprocess.Popen([binary], env={**variables, **given}, stdout=output, stderr=subprocess.STDOUT)
 
     def invoke(self, event):
-        """Invokes it, and returns its response."""
+        """Invokes the function, and returns its response."""
         self.number += 1
         self.invocations.put(json.dumps(event).encode())
         deadline = time.monotonic() + PATIENCE
@@ -62,7 +62,7 @@ class Function:
 
 
 def handler(function):
-    """What serves the Runtime API of a function."""
+    """The class that serves the Runtime API of a function."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,10 +1,12 @@
-"""Carries tasks through the built functions over moto's server (https://docs.getmoto.org), which stands in for DynamoDB, SQS and S3
-Vectors. `run` calls this.
+"""Carries out tasks with the built functions over moto's server (https://docs.getmoto.org), which
+replaces DynamoDB, SQS and S3 Vectors. `run` calls this.
 
-The embedded services of the tests are this project's choice and are called through its own listeners. moto is neither: what holds
-over both does not rest on a peculiarity of one. The functions are the binaries of `cargo build`, each a process of its own with the
-variables that template.yaml gives it, behind a small Runtime API (`function.py`). The table and the queues are made by moto from
-template.yaml (`account.py`). The story's steps are below, in order; each begins with the table as the steps before have left it.
+The embedded services of the tests were chosen by this project and are called through its own
+listeners. moto is independent of both. What holds over both does not rely on a peculiarity of one
+of them. The functions are the binaries of `cargo build`. Each is a process with the variables that
+template.yaml gives it, behind a small Runtime API (`function.py`). moto creates the table and the
+queues from template.yaml (`account.py`). The steps of the story are below, in order. Each step
+begins with the table as the earlier steps have left it.
 """
 
 import itertools

@@ -1,7 +1,8 @@
-"""moto's server on a port of loopback, one call at a time.
+"""moto's server on a port of loopback, which serves one call at a time.
 
-A transaction that moto cancels restores the whole table as it was when the transaction began, and so undoes what other calls have
-written meanwhile (`transact_write_items` in `moto/dynamodb/models`). AWS documents that transactions are serializable.
+When moto cancels a transaction, it restores the whole table to its state at the start of the
+transaction. This undoes what other calls have written meanwhile (`transact_write_items` in
+`moto/dynamodb/models`). AWS documents that transactions are serializable.
 """
 
 import sys
@@ -15,7 +16,7 @@ turn = threading.Lock()
 
 
 def one_at_a_time(environ, start_response):
-    """moto's application, for one call after the other."""
+    """moto's application, one call after the other."""
     with turn:
         return list(moto(environ, start_response))
 

@@ -1,5 +1,6 @@
-"""The service: the built functions, called as API Gateway, the queue's event source and the schedule call them. The events are those
-of `events/`, with other bodies, queries and messages."""
+"""The service: the built functions, called in the same way as by API Gateway, the queue's event
+source and the schedule. The events are those of `events/`, with other bodies, queries and
+messages."""
 
 import json
 import os
@@ -89,7 +90,8 @@ class Service:
         return self.call("list", query, expected=expected)
 
     def listed(self, **query):
-        """The ids of all tasks on all pages of a list, in order. Checks that they are newest first."""
+        """The ids of all tasks on all pages of a list, in order. Checks that they are newest
+        first."""
         tasks, cursor = [], None
         while True:
             page = self.list(**query, cursor=cursor).json
@@ -115,14 +117,16 @@ class Service:
     # The queue and the schedule.
 
     def work(self):
-        """Has the worker carry out what is on the queue, until nothing is. Returns how many messages there were."""
+        """Lets the worker carry out messages until the queue is empty. Returns how many messages
+        there were."""
         messages = 0
         while worked := self.work_once():
             messages += worked
         return messages
 
     def work_once(self):
-        """Has the worker carry out one batch, and deletes what it does not report as failed. Returns how many there were."""
+        """Lets the worker carry out one batch, and deletes the messages that it does not report as
+        failed. Returns how many there were."""
         messages = self.receive()
         if messages:
             failed = self.deliver(*[json.loads(message["Body"]) for message in messages])
@@ -132,14 +136,14 @@ class Service:
         return len(messages)
 
     def deliver(self, *bodies):
-        """Has the worker carry out these messages. Returns what it reports as failed."""
+        """Lets the worker carry out these messages. Returns those that it reports as failed."""
         event = event_of(WORKER)
         record = event["Records"][0]
         event["Records"] = [{**record, "messageId": str(n), "body": json.dumps(body)} for n, body in enumerate(bodies)]
         return self.invoke(WORKER, event)["batchItemFailures"]
 
     def sweep(self):
-        """Runs the sweeper. A call that fails is an error of its invocation."""
+        """Runs the sweeper. If one of its calls fails, its invocation ends with an error."""
         self.invoke(SWEEPER, event_of(SWEEPER))
 
     def waiting(self):
@@ -149,7 +153,7 @@ class Service:
         return int(asked["Attributes"][name])
 
     def take_messages(self):
-        """Takes all messages off the queue. Returns whose tasks' they are."""
+        """Takes all messages off the queue. Returns the ids of their tasks."""
         tasks = []
         while messages := self.receive():
             tasks += [json.loads(message["Body"])["task_id"] for message in messages]
@@ -157,7 +161,7 @@ class Service:
         return tasks
 
     def lose_messages(self):
-        """Takes all messages off the queue: they are lost. Returns how many there were."""
+        """Takes all messages off the queue, so that they are lost. Returns how many there were."""
         return len(self.take_messages())
 
     def receive(self):
@@ -174,7 +178,8 @@ def event_of(function):
 
 
 def build():
-    """The functions' binaries by their names. With the features of `cargo test --workspace`, after which only they are left to link."""
+    """Builds the functions and returns the binaries by their names. They have the features of
+    `cargo test --workspace`, so that after it they only have to be linked."""
     command = ["cargo", "build", "--workspace", "--exclude", "local", "--bins", "--locked", "--message-format=json"]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
     if done.returncode != 0:

@@ -1,6 +1,7 @@
-"""A bridge over a store in memory, whose index `embed-456` holds every id until it is deleted.
+"""A bridge over a store in memory. Its index `embed-456` holds every id until that id is deleted.
 
-`bridge_in_memory.py serve PORT` starts it as a server, `bridge_in_memory.py function_url PORT` as a Lambda function behind a function URL.
+`bridge_in_memory.py serve PORT` starts it as a server, `bridge_in_memory.py function_url PORT` as a
+Lambda function behind a function URL.
 """
 
 import http.server
@@ -36,7 +37,8 @@ class Memory:
 
 
 class FunctionUrl(http.server.BaseHTTPRequestHandler):
-    """Makes an event of a request, and a response of what the handler returns, as a function URL does (payload format 2.0)."""
+    """Makes an event from a request, and a response from what the handler returns, as a function
+    URL does (payload format 2.0)."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1

@@ -1,6 +1,7 @@
-"""Rules that OpenAPI cannot express, so that the requests that Schemathesis generates as valid are valid.
+"""Rules that OpenAPI cannot express. With them the requests that Schemathesis generates as valid
+are really valid.
 
-Requests that are meant to be refused stay as they were generated.
+Requests that are meant to be refused stay as generated.
 """
 
 import datetime
@@ -9,16 +10,16 @@ import schemathesis
 from schemathesis.specs.openapi import stateful
 
 MAX_LISTED_FAILURES = 10
-# What a cursor is bound to.
+# The parameters that a cursor is bound to.
 LISTING = ("task_id", "outcome", "status", "embedding_model_id", "created_after", "created_before")
-# The cursors of earlier responses, by their listing.
+# The cursors of earlier responses, by their query.
 GIVEN = {}
 # The title of each status, in the document's examples.
 TITLES = {}
 
-# Schemathesis infers from `embedding_model_id` that another call must create a model first. It
-# finds no such call and would begin no sequence with `run`. Without the inferred link it decides by
-# the method.
+# From `embedding_model_id` Schemathesis infers that another call must create a model first. It
+# finds no such call, so it would begin no sequence with `run`. Without the inferred link it decides
+# by the method.
 likely_root = stateful.is_likely_root_transition
 stateful.is_likely_root_transition = lambda operation, _inferred, produced: likely_root(operation, None, produced)
 
@@ -63,7 +64,8 @@ def after_call(context, case, response):
 
 @schemathesis.check
 def error_is_that_of_its_status(context, response, case):
-    """What the one schema of all errors leaves open, so that generated clients have one type of them."""
+    """Checks what the single schema of all errors leaves open. It is a single one so that generated
+    clients have one type for errors."""
     if response.status_code == 200:
         return
     problem = response.json()
@@ -76,7 +78,8 @@ def error_is_that_of_its_status(context, response, case):
 
 @schemathesis.check
 def list_shows_few_failures(context, response, case):
-    """The schema of a task allows as many as `/info` shows."""
+    """Checks the number of failures in a list row. The schema of a task allows as many as `/info`
+    shows."""
     if response.status_code == 200:
         for task in response.json().get("tasks", []):
             assert len(task["failed_item_ids"]) <= MAX_LISTED_FAILURES, task["id"]
@@ -99,7 +102,8 @@ def listing(case):
 
 
 def seconds(text):
-    """A time in seconds since 1970; None of a year that Python does not know, or of a leap second."""
+    """A time in seconds since 1970. None for a year that Python does not know, or for a leap
+    second."""
     try:
         return datetime.datetime.fromisoformat(text.upper()).timestamp()
     except (OverflowError, ValueError):
@@ -107,5 +111,5 @@ def seconds(text):
 
 
 def shortened(text, limit):
-    """The start of a text that fits in this many bytes; maxLength counts characters."""
+    """The start of a text that fits in this many bytes. (maxLength counts characters.)"""
     return text.encode()[:limit].decode(errors="ignore")

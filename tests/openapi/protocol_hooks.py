@@ -1,4 +1,5 @@
-"""Rules of the store protocol that OpenAPI cannot express, so that the requests that Schemathesis generates as valid are valid."""
+"""Rules of the store protocol that OpenAPI cannot express. With them the requests that Schemathesis
+generates as valid are really valid."""
 
 import datetime
 
@@ -11,6 +12,6 @@ def before_call(context, case, kwargs):
     if isinstance(body, dict) and "not_after" in body:
         now = datetime.datetime.now(datetime.timezone.utc)
         body["not_after"] = (now + datetime.timedelta(seconds=9)).isoformat()
-    # Without it the index would hardly ever be the one that there is.
+    # Otherwise a request would hardly ever name the existing index.
     if isinstance(body, dict) and len(body["ids"]) % 2 == 0:
         body["index"] = "embed-456"

@@ -1,9 +1,9 @@
-//! Every boundary: in each scenario, at each AWS call, each fault. Exhaustively.
+//! Every boundary, exhaustively: each fault at each AWS call of each scenario.
 
 use std::fmt::Write;
 use tests::sim::boundary::{Fault, Scenario, play};
 
-/// Plays a scenario once to count its calls, and then with each fault at each of them.
+/// Plays a scenario once to count its calls, and then with each fault at each call.
 fn at_every_call(scenario: Scenario) {
     for is_large in [false, true] {
         let (calm, calls) = play(scenario, is_large, None);

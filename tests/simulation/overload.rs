@@ -4,7 +4,7 @@ use tests::sim::overload::{Overload, play};
 
 #[test]
 fn ten_large_tasks_on_one_slow_store_all_finish_and_none_is_failed_for_having_waited() {
-    // One chunk a second, of a hundred; forty are asked for at once.
+    // The store deletes one chunk of a hundred objects a second. Forty chunks arrive at once.
     let outcome = play(Overload {
         objects: 20,
         chunk: 2,

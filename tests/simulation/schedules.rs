@@ -1,12 +1,12 @@
 //! Random schedules. `cargo run --profile simulate -p tests --bin simulate -- --schedules 100000`
-//! runs as many as one likes.
+//! runs more of them.
 
 use tests::sim::{Report, Stats, replay_command, run, run_believing};
 
 /// How many schedules the ordinary tests run.
 const SCHEDULES: u64 = 1_000;
 
-/// Runs the schedules of these seeds; the first violation ends the test with its whole story.
+/// Runs the schedules of these seeds. The first violation ends the test and shows its whole trace.
 fn run_all(seeds: impl Iterator<Item = u64>) -> Stats {
     let mut stats = Stats::default();
     for seed in seeds {
@@ -23,7 +23,7 @@ fn run_all(seeds: impl Iterator<Item = u64>) -> Stats {
     stats
 }
 
-/// Among the schedules is enough of everything, so that they say something.
+/// Fails the test unless the schedules have enough of everything to be significant.
 fn assert_is_rich(stats: &Stats) {
     assert!(stats.kills > 200, "{stats:?}");
     assert!(stats.large_tasks > 100, "{stats:?}");

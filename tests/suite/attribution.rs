@@ -1,4 +1,4 @@
-//! Why a task exists and who asked for it.
+//! `reason`, `created_by` and `changed_by`: why a task exists, and who created and changed it.
 
 use serde_json::{Value, json};
 use tests::runtime_api::{Function, event};
@@ -11,7 +11,7 @@ fn called_by(function: &str, arn: Option<&str>) -> Value {
     event
 }
 
-/// Puts an event through the built function, and returns the task and the line of log.
+/// Invokes the built function with an event, and returns the task and the log line.
 async fn call(service: &Service, function: &str, event: &Value) -> (Value, Value) {
     let mut process = Function::start(function, &service.running).await;
     let task = process.call(event).await.ok();
@@ -48,7 +48,7 @@ async fn a_task_shows_who_created_it_and_who_changed_it_last() {
     let (canceled, _) = call(&service, "cancel-deletion-task", &cancel).await;
     assert_eq!(canceled["created_by"], *alice);
     assert_eq!(canceled["changed_by"], *bob);
-    // One that changes nothing is nobody's.
+    // A cancel that changes nothing leaves `changed_by` as it is.
     let again = called_by("cancel-deletion-task", Some(&alice));
     let (again, _) = call(&service, "cancel-deletion-task", &again).await;
     assert_eq!(again["changed_by"], *bob);

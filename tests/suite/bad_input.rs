@@ -1,5 +1,7 @@
-//! What unit tests of `shared/src/api` cannot see of bad input: paths, methods, sizes, hang-ups,
-//! cursors that the service made, and that a refused request changes nothing.
+//! Bad input, as far as the unit tests of `shared/src/api` cannot test it.
+//!
+//! That is: paths, methods, sizes, hang-ups, cursors that the service made, and that a refused
+//! request changes nothing.
 
 mod refusals;
 mod requests;

@@ -1,4 +1,4 @@
-//! What a task costs: every call to AWS, counted at the wire. A call more fails here.
+//! What a task costs: every call to AWS, counted on the wire. One extra call makes a test fail.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
@@ -32,7 +32,7 @@ async fn a_small_task_costs_one_put_to_create_and_three_calls_to_carry_out() {
     );
 }
 
-/// So each of its writes is one unit, and as many more as index rows it writes and removes.
+/// So each write of the item is one unit, plus one for each index row that it writes or removes.
 #[tokio::test]
 async fn a_small_task_fits_in_one_write_unit_all_its_life() {
     let service = Service::start().await;
@@ -55,7 +55,7 @@ async fn a_small_task_fits_in_one_write_unit_all_its_life() {
 }
 
 /// So the condition of each chunk's claim is one unit (two in a transaction), and each settlement
-/// one more for its index row.
+/// is one more for its index row.
 #[tokio::test]
 async fn a_large_task_s_item_fits_in_one_write_unit_all_its_life_whatever_fails() {
     let service = Service::start_with_chunks_of(20).await;
@@ -74,12 +74,12 @@ async fn a_large_task_s_item_fits_in_one_write_unit_all_its_life_whatever_fails(
         service.cancel(&query).await.ok();
         service.restart(&query).await.ok();
         service.lose_messages().await;
-        // The sweeper leaves its token too.
+        // The sweeper stores its token too.
         service.pass(TimeDelta::seconds(61));
         assert_eq!(service.sweep().await, 1);
         sizes.push(size_of_the_item(&service).await);
     };
-    // Without an index all fail, and the reason is stored with the task and with its first
+    // Without an index all objects fail, and the reason is stored with the task and with its first
     // failures.
     work("failed").await;
     service.seed(model, &objects[..1]).await;
@@ -88,8 +88,8 @@ async fn a_large_task_s_item_fits_in_one_write_unit_all_its_life_whatever_fails(
     assert!(sizes.iter().all(|size| *size <= WRITE_UNIT), "{sizes:?}");
 }
 
-/// The size of the task's item, at most: "DynamoDB item sizes and formats" makes a number smaller
-/// than its digits.
+/// An upper bound for the size of the task's item. By "DynamoDB item sizes and formats" a number is
+/// smaller than its digits.
 async fn size_of_the_item(service: &Service) -> usize {
     let scan = service.running.clients.dynamodb.scan().table_name(NAME);
     let found = scan.send().await.unwrap();
@@ -237,7 +237,7 @@ async fn a_list_page_costs_a_query_a_partition_while_the_rows_are_few() {
     );
 }
 
-/// What a partition has still to give is asked for at once, by what it gave so far.
+/// The rest of a partition is read in one fetch, whose size is estimated from the rows so far.
 #[tokio::test]
 async fn a_page_of_many_rows_costs_a_query_or_two_more_for_each_partition_that_has_them() {
     let service = Service::start().await;

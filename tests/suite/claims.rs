@@ -16,7 +16,7 @@ async fn two_workers_with_one_message_claim_once_and_delete_once() {
         let claims = begun.service.wire.hold_times(2, CLAIM);
         let works = [begun.start(1), begun.start(1)];
         for _ in &works {
-            // Both have read, made the existence check, and are about to claim.
+            // Both workers have read the task, made the existence check, and are about to claim.
             claims.reached().await;
         }
         for _ in &works {
@@ -127,7 +127,7 @@ async fn a_claim_on_a_lease_that_was_over_is_lost_if_its_holder_settles_first() 
         claimed.reached().await;
         let settle = service.wire.hold(begun.settle());
         claimed.release();
-        settle.reached().await; // its deletes have failed; it stands still before it hands back
+        settle.reached().await; // its deletes have failed; it is held before it hands back
         service.pass(TimeDelta::seconds(41));
         let claim = service.wire.hold(CLAIM);
         let next = begun.start(1);
@@ -155,7 +155,7 @@ async fn a_claim_on_a_task_that_expired_and_was_created_anew_is_lost() {
         service.pass(TimeDelta::days(91));
         let created = service.run(&size.body()).await;
         assert_eq!(created.header("idempotent-replayed"), None);
-        begun.fan_out(1).await; // as far as the attempt of the first had come
+        begun.fan_out(1).await; // the same attempt number as the first task's
         let created = begun.task().await;
         claim.release();
         work.await.unwrap();
@@ -209,7 +209,7 @@ async fn a_stale_settlement_does_not_end_the_work_of_a_newer_claim() {
         service.insert("index", &["o-0"]).await;
         let delete = service.wire.hold(DELETE);
         let newest = begun.start(1);
-        delete.reached().await; // a newer claim is at work
+        delete.reached().await; // a newer claim is in force
         let at_work = begun.task().await;
         settle.release();
         stale.await.unwrap();

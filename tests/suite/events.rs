@@ -1,4 +1,4 @@
-//! Who is told of changes of a task's status.
+//! The events for changes of a task's status.
 
 use local::{Events, Options};
 use serde_json::{Value, json};
@@ -17,7 +17,8 @@ fn over(bus: &Bus) -> TaskEvents {
     TaskEvents::new(EventBus::new(client, "my-bus".to_owned()), Clock::System)
 }
 
-/// A record of the stream with this number: the one of `events/task-events.json`, of another task.
+/// A record of the stream with this number. It is the record of `events/task-events.json`, for
+/// another task.
 fn record(number: usize) -> Value {
     let mut record = event("task-events")["Records"][0].take();
     record["dynamodb"]["SequenceNumber"] = number.to_string().into();
@@ -30,7 +31,7 @@ fn batch(records: impl IntoIterator<Item = Value>) -> StreamEvent {
     serde_json::from_value(json!({"Records": records})).unwrap()
 }
 
-/// The number of the first record that was not told.
+/// The number of the first record whose event was not sent.
 fn first_failed(response: &StreamResponse) -> Option<&str> {
     let failure = response.batch_item_failures.first()?;
     failure.item_identifier.as_deref()
@@ -97,7 +98,7 @@ async fn a_bus_is_told_of_each_change_from_the_create_to_the_end() {
             "the embedded table has no name of AWS"
         );
     }
-    // The last one is the task as a caller sees it, without its objects.
+    // The last event is the task as a caller sees it, without its objects.
     let shown = call("GET", "info?task_id=delete-xyz", String::new())
         .await
         .ok();
@@ -128,7 +129,7 @@ async fn the_first_record_that_was_not_told_is_named_and_those_before_it_are_not
     bus.refuse_at([4, 7]);
     let response = events.handle(batch((0..23).map(record))).await;
     assert_eq!(first_failed(&response), Some("4"));
-    // Of the others in the same call some were told; no further call was made.
+    // Some of the other events of the same call were sent. No further call was made.
     assert_eq!(bus.told().len(), 8);
     bus.refuse_at([]);
     let response = events.handle(batch((4..23).map(record))).await;

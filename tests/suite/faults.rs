@@ -11,8 +11,8 @@ use tests::{Begun, DEMO_INDEX, Service, Size, example, kill};
 
 const FIRST_ATTEMPT: &str = r#"{"task_id":"delete-xyz","attempt":1}"#;
 
-/// When a claim of an invocation that has just begun may be followed by another: 30 s, 10 s more,
-/// and a second since whole ones are stored.
+/// When a claim of an invocation that has just begun may be followed by another: the invocation's
+/// 30 s, the lease's 10 s more, and a second because times are stored in whole seconds.
 const LEASE: i64 = 41;
 
 #[tokio::test]
@@ -24,7 +24,7 @@ async fn a_worker_that_dies_at_any_call_loses_nothing_and_counts_nothing_twice()
     }
 }
 
-/// Lets a worker die before, or after, each of the calls that it makes for a chunk.
+/// Lets a worker die before or after each of the calls that it makes for a chunk.
 async fn dies_at_each_call(size: Size, after: bool) {
     let (read_again, settle) = match size {
         Size::Small => (None, (WRITE_TASK, 2)),
@@ -58,8 +58,8 @@ async fn dies_at_each_call(size: Size, after: bool) {
             _ => 0,
         };
         match (size, writes) {
-            // A minute after the create, or after the fan-out, which the progress of a chunk does
-            // not put off.
+            // A minute after the create or after the fan-out. The progress of a chunk does not
+            // delay this.
             (Size::Small, 0) | (Size::Large, _) => service.assert_due_in(60, &story).await,
             (Size::Small, 1) => service.assert_due_in(LEASE, &story).await,
             (Size::Small, _) => {
@@ -182,7 +182,7 @@ async fn a_call_that_does_not_end_is_broken_off_before_the_invocation_is() {
     let service = Service::start().await;
     service.run(&example()).await.ok();
     service.wire.hold(GET_TASK);
-    // Half a second less than that: its only wait is a real one.
+    // The work is broken off half a second before this ends. The wait for it is in real time.
     let time = TimeDelta::milliseconds(600);
     let handed_back = service.deliver_within(time, &[FIRST_ATTEMPT]).await;
     assert_eq!(handed_back, 1);
@@ -257,7 +257,8 @@ async fn what_the_first_of_two_dead_workers_deleted_is_still_known_to_the_third(
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     for call in [DELETE, WRITE_TASK] {
-        // The first dies once its delete is carried out, the second once its claim is.
+        // The first worker dies once its delete is carried out, the second once its claim is
+        // stored.
         let held = service.wire.hold_response(call);
         let work = service.start_delivery(FIRST_ATTEMPT);
         held.reached().await;
@@ -275,7 +276,7 @@ async fn a_delete_that_nobody_could_confirm_is_settled_by_a_later_check() {
     service.run(&example()).await.ok();
     service.wire.next_times(4, DELETE, Fault::ResponseLost);
     let check = service.wire.hold_response(CHECK);
-    service.wire.next(CHECK, Fault::Unsent); // the check of what became of the delete
+    service.wire.next(CHECK, Fault::Unsent); // the existence check after the delete
     let work = service.start_work();
     check.reached().await;
     check.release();
@@ -318,7 +319,7 @@ async fn a_worker_without_the_time_to_wait_for_a_lost_delete_leaves_its_claim_to
     check.release();
     work.await.unwrap();
     assert_eq!(service.task("delete-xyz").await["status"], "processing");
-    // Nobody works on it before the lost call is over for good.
+    // No worker works on the task before the lost call can no longer take effect.
     service.pass(TimeDelta::seconds(9));
     service.wire.calls();
     assert_eq!(service.deliver(&[FIRST_ATTEMPT]).await, 0);

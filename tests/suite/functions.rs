@@ -1,6 +1,7 @@
-//! The functions as they are built and deployed: each a process with the variables that
-//! `template.yaml` gives it, fed the events of `events/` by a Lambda Runtime API, over the embedded
-//! services.
+//! The functions as they are built and deployed.
+//!
+//! Each is a process with the variables that `template.yaml` gives it. A Lambda Runtime API passes
+//! it the events of `events/`. The services are embedded.
 
 mod background;
 mod largest;
@@ -21,15 +22,15 @@ use tests::queue::{Queue, Receive};
 use tests::runtime_api::{Function, SECRET, event, event_names, function_names, reply};
 use tests::{as_listed, seed};
 
-/// Who calls, in the events of a request to create, show, list or cancel.
+/// The caller in the events of the create, info, list and cancel functions.
 const CREATOR: &str = "arn:aws:sts::123456789012:assumed-role/deletion-client/deletion-client";
-/// Who calls, in the event of a restart.
+/// The caller in the event of the restart function.
 const OPERATOR: &str = "arn:aws:sts::123456789012:assumed-role/operator/jane";
 
 /// How long a service may take to respond.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The response of a service, which it gives in time.
+/// Returns the response of a service, which must come in time.
 async fn response_of<T>(call: impl IntoFuture<Output = T>) -> T {
     let response = tokio::time::timeout(PATIENCE, call.into_future()).await;
     response.expect("the service responds in time")
@@ -72,15 +73,15 @@ async fn stored(running: &Running) -> Vec<String> {
         .collect()
 }
 
-/// Which of the example's objects, and one more, are in the demo index.
+/// Which of the example's objects, and of one further object, are in the demo index.
 async fn present(running: &Running) -> BTreeSet<String> {
     let client = &running.clients.s3vectors;
     let present = seed::present(client, DEMO_INDEX, &["obj-1", "obj-2", "obj-3"]);
     response_of(present).await.into_iter().collect()
 }
 
-/// Fails the test unless this line of log is in order and shows nothing that no line may show. The
-/// caller's own ARN it may.
+/// Fails the test unless this log line is valid and contains nothing secret. It may contain the
+/// caller's own ARN.
 fn assert_nothing_secret(line: &str) {
     let mut fields = tests::lines::checked(line);
     let caller = fields.as_object_mut().expect("a line").remove("caller");
@@ -111,7 +112,7 @@ fn example(status: &str, attempt: u32, failed: &[&str], counts: [u32; 3]) -> Val
     })
 }
 
-/// A task without its times, which must be times.
+/// A task without its times. Checks that they are valid times.
 fn timeless(mut task: Value) -> Value {
     let fields = task.as_object_mut().expect("a task");
     for name in ["created_at", "updated_at"] {
@@ -126,7 +127,7 @@ fn timeless(mut task: Value) -> Value {
     task
 }
 
-/// The functions over one set of services, and the events they were fed.
+/// The functions over one set of services, and the events that they got.
 struct Stage {
     running: Running,
     bus: Bus,
@@ -134,7 +135,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// Puts the event of this name through the function of this name.
+    /// Invokes the function of this name with the event of this name.
     async fn play(&mut self, name: &str) -> Value {
         let bus = [("AWS_ENDPOINT_URL_EVENTBRIDGE", self.bus.url())];
         let mut function = Function::start_changed(name, &self.running, &bus).await;
@@ -228,8 +229,8 @@ async fn the_create_event_stores_a_task_sends_a_message_and_is_idempotent() {
     let first = create.call(&event).await;
     assert_eq!(first.header("idempotent-replayed"), None);
     let created_at = first.json["created_at"].as_str().unwrap();
-    // To the letter: the first six fields are published in this order, and a terminal wants the
-    // line feed.
+    // The body is compared byte for byte: the first six fields are published in this order, and the
+    // line feed helps in a terminal.
     let published = concat!(
         r#"{"id":"delete-xyz","embedding_model_id":"embed-456","status":"pending","#,
         r#""created_at":"NOW","updated_at":"NOW","failed_item_ids":[],"detail":null,"#,

@@ -1,4 +1,4 @@
-//! One task a `task_id`, however often and however it is asked for.
+//! One task per `task_id`, however often and in whatever form the create is sent.
 
 use chrono::TimeDelta;
 use futures_util::future::join_all;
@@ -19,7 +19,8 @@ fn is_mismatch(reply: &Reply) -> bool {
     reply.header("idempotent-mismatch") == Some("true")
 }
 
-/// Five ways to ask for task `t`, and which request each is: the first three are one request.
+/// Five requests for task `t`, each with a letter. Requests with the same letter count as the same:
+/// the first three do.
 fn ways() -> [(char, Value); 5] {
     let all = ids("o", 3);
     let reversed: Vec<_> = all.iter().rev().collect();
@@ -36,13 +37,13 @@ fn ways() -> [(char, Value); 5] {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_hundred_simultaneous_creates_one_wins_and_all_show_its_task() {
     let service = Arc::new(Service::start().await);
-    // Every caller is about to write, and knows of no other.
+    // Every caller is about to write, and knows nothing of the others.
     let hold = service.wire.hold_times(200, PUT_TASK);
     let calls = (0..200).map(|number| {
         let service = Arc::clone(&service);
         let (request, body) = ways()[number % 5].clone();
         tokio::spawn(async move {
-            service.pass(TimeDelta::seconds(1)); // so that each would be created at a time of its own
+            service.pass(TimeDelta::seconds(1)); // so that each would be created at another time
             (request, service.run(&body).await)
         })
     });

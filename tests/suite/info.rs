@@ -1,4 +1,4 @@
-//! What a task looks like, and what `/info` says of its objects.
+//! What a task looks like, and what `/info` says about its objects.
 
 use chrono::{DateTime, TimeDelta};
 use serde_json::{Value, json};
@@ -130,7 +130,7 @@ async fn times_are_utc_in_whole_seconds() {
     assert_eq!(time.timestamp(), service.now().timestamp());
 }
 
-/// Moves the clock to so many seconds after noon, when the tests begin.
+/// Moves the clock to this many seconds after noon. The tests begin at noon.
 fn at(service: &Service, seconds: i64) {
     let now = service.now().timestamp() - noon();
     service.pass(TimeDelta::seconds(seconds - now));
@@ -162,7 +162,7 @@ async fn a_task_was_updated_when_its_caller_last_saw_it_change() {
         expect("pending", 0).await;
         at(service, 10);
         begun.fan_out(1).await;
-        // A small task is claimed at 30; until then it stays as it was created.
+        // A small task is claimed at 30 seconds. Until then it stays as it was created.
         let begin = if is_large {
             ("processing", 10)
         } else {
@@ -240,7 +240,7 @@ async fn each_outcome_filter_shows_just_its_objects_in_request_order() {
         "stuck-2", "obj-9", "absent-2", "obj-3", "stuck-1", "absent-1",
     ];
     service.run(&run_body(DEMO_INDEX, "t", &objects)).await.ok();
-    service.work().await; // what is there is deleted
+    service.work().await; // deletes what exists
     service.insert(DEMO_INDEX, &["stuck-1", "stuck-2"]).await;
     service.restart("task_id=t").await.ok();
     service.wire.next(DELETE, FAILING);
@@ -293,7 +293,7 @@ async fn objects_are_shown_only_when_they_are_asked_for() {
     }
 }
 
-/// Fails the test unless no call but `/run` knows of the task `t`.
+/// Fails the test unless every call except `/run` treats the task `t` as absent.
 async fn assert_absent(service: &Service, status: &str) {
     for reply in [
         service.info("task_id=t").await,
@@ -343,7 +343,8 @@ async fn an_expired_task_is_absent_to_every_call_and_its_id_is_free() {
             }
             let left = service.stored_items().await;
             assert_eq!(left, stored, "Time to Live has not removed them");
-            // The items of chunks stay a week longer, so that nobody who still reads misses them.
+            // The items of chunks stay a week longer, so that a reader that has the task still
+            // finds them.
             let mut expiries = service.stored_numbers("expires_at").await;
             expiries.sort_unstable();
             let (first, chunks) = expiries.split_first().unwrap();
@@ -351,7 +352,7 @@ async fn an_expired_task_is_absent_to_every_call_and_its_id_is_free() {
             let week_later = expires_at + TimeDelta::days(7);
             assert_eq!(chunks, vec![week_later.timestamp(); stored - 1]);
 
-            // What the old task left is not read.
+            // The new task does not read what the old one left.
             let body = run_body("index", "t", &ids("new", size.objects()));
             let created = service.run(&body).await;
             assert_eq!(created.header("idempotent-replayed"), None, "{status}");

@@ -1,5 +1,5 @@
-//! A store that acknowledges a delete and keeps the object, and whoever inserts it again: what the
-//! worker makes of it.
+//! How the worker treats a store that acknowledges a delete and keeps the object, and an object
+//! that is inserted again.
 
 use chrono::TimeDelta;
 use futures_util::future::BoxFuture;
@@ -104,7 +104,7 @@ async fn after_a_cancel_a_kept_object_gets_no_further_delete_and_remains() {
         );
         assert!(is_there(&service).await);
 
-        // Somebody else removes it. It was seen there and deletes were made: it counts as deleted.
+        // Somebody else removes it. It was seen and deletes were made, so it counts as deleted.
         service.remove(DEMO_INDEX, &["obj-1"]).await;
         service
             .restart(&format!("task_id=delete-xyz{restart}"))
@@ -195,8 +195,8 @@ async fn what_is_kept_in_one_chunk_fails_the_task_and_no_object_of_another() {
     assert_eq!(service.present("index", &objects).await, ["o-700"]);
 }
 
-/// Has all objects. It refuses whatever delete holds `o-0`, which it keeps; what it does with the
-/// others, `others` says.
+/// A store that has all objects. It refuses every delete that contains `o-0`, which it keeps.
+/// `others` decides what it does with other deletes.
 struct KeepsOne<F>(F);
 
 impl<F: Fn() -> Result<AfterDelete, VectorErrorKind> + Send + Sync> VectorStore for KeepsOne<F> {

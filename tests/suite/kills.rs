@@ -1,5 +1,5 @@
-//! Workers that are killed (SIGKILL) while they work. Many more kills:
-//! `cargo run -p tests --bin kill-workers`.
+//! Workers that are killed (SIGKILL) while they work. `cargo run -p tests --bin kill-workers` kills
+//! many more.
 
 use tests::kills::{Plan, run};
 

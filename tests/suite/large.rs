@@ -19,8 +19,8 @@ const CHUNKS: [&str; 4] = [
     r#"{"task_id":"large","attempt":1,"chunk":3}"#,
 ];
 
-/// A service with the task `large` of the objects `o-0` to `o-6` in chunks of two, of which the
-/// index `big` has all but `o-1` and `o-6`.
+/// A service with the task `large`, which has the objects `o-0` to `o-6` in chunks of two. The
+/// index `big` has all of them except `o-1` and `o-6`.
 async fn with_large_task() -> Arc<Service> {
     let service = Service::start_with_chunks_of(2).await;
     service
@@ -32,7 +32,7 @@ async fn with_large_task() -> Arc<Service> {
     Arc::new(service)
 }
 
-/// As [`with_large_task`], and fanned out: its chunks' messages were sent, and are lost.
+/// As [`with_large_task`], but fanned out. The messages of the chunks were sent and are lost.
 async fn fanned_out() -> Arc<Service> {
     let service = with_large_task().await;
     assert_eq!(service.work_once().await, 1);
@@ -46,7 +46,7 @@ fn progress(task: &Value) -> (u64, u64, u64) {
     (number("deleted"), number("failed"), number("remaining"))
 }
 
-/// Fails the test unless every object of the task has come out as it stood in the index at first.
+/// Fails the test unless the outcome of every object matches what the index held at the start.
 async fn assert_exact(service: &Service, story: &str) {
     let task = service.task("large").await;
     assert_eq!(task["status"], "done", "{story}");

@@ -19,7 +19,7 @@ async fn task_in(service: &Service, status: &str) -> String {
     match status {
         "pending" => {}
         "processing" => {
-            // Its claim is made and its worker is gone.
+            // Its claim is made, and its worker is gone.
             let unsettled = Fault::Refused(400, "ThrottlingException");
             let claim = service.wire.hold(WRITE_TASK);
             let worker = service.work_once();

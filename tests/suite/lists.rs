@@ -12,7 +12,7 @@ use shared::store::{NewTask, Written};
 use shared::task::{Fingerprint, ModelId, ObjectIds, TaskId};
 use tests::Service;
 
-/// Stores a task that was created so many seconds ago, without HTTP or a queue.
+/// Stores a task that was created this many seconds ago, without HTTP or a queue.
 async fn store(service: &Service, id: &str, model: &str, object: &str, seconds_ago: i64) {
     let model = ModelId::new(model).unwrap();
     let mut object_ids = ObjectIds::default();
@@ -44,7 +44,7 @@ async fn cancel(service: &Service, id: &str) {
     assert!(matches!(canceled.await.unwrap(), Written::Applied(_)));
 }
 
-/// Hands the worker this task's message.
+/// Passes this task's message to the worker.
 async fn carry_out(service: &Service, id: &str) {
     let message = json!({"task_id": id, "attempt": 1}).to_string();
     assert_eq!(service.deliver(&[&message]).await, 0);

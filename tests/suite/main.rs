@@ -1,4 +1,4 @@
-//! The whole service under test. One file a subject; each test stands alone.
+//! The tests of the whole service. There is one file per subject, and each test is independent.
 #![allow(
     clippy::expect_used,
     clippy::unwrap_used,

@@ -20,7 +20,7 @@ fn counts(counts: &[(&str, u64)]) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// What the first example of the README comes to.
+/// The metrics of the README's first example.
 fn of_the_example() -> BTreeMap<String, u64> {
     counts(&[
         ("TasksCreated", 1),
@@ -73,7 +73,7 @@ async fn a_stale_settlement_counts_nothing() {
     deleted.reached().await;
     let settle = service.wire.hold(WRITE_TASK);
     deleted.release();
-    settle.reached().await; // it has deleted and stands still before it settles
+    settle.reached().await; // it has deleted and is held before it settles
     service.pass(TimeDelta::seconds(41));
     assert_eq!(service.sweep().await, 1);
     service.work().await;
@@ -118,7 +118,7 @@ async fn tasks_over_the_same_objects_each_count_those_that_they_saw() {
         assert_eq!(task["progress"]["deleted"], deleted, "{task}");
         assert_eq!(task["failed_item_ids"], failed, "{task}");
     }
-    // There were only two.
+    // The index had only two objects, but both tasks saw them, so each task counts them as deleted.
     let expected = [
         ("TasksCreated", 3),
         ("TasksDone", 3),

@@ -1,4 +1,4 @@
-//! Tasks beside each other: what one index takes does not delay the work on another.
+//! Concurrent tasks: work on one index does not delay the work on another.
 
 use chrono::TimeDelta;
 use local::{Options, Running};
@@ -41,7 +41,7 @@ fn remaining(task: &Value) -> u64 {
 
 #[tokio::test]
 async fn a_task_of_one_object_does_not_wait_for_sixty_thousand_of_another_index() {
-    // The runner as `cargo run` starts it. Its worker waits for the turns of the large index.
+    // The runner as `cargo run` starts it. Its worker waits for turns at the large index.
     let running = local::start(Options::default()).await.unwrap();
     let many = ids("object", 60_000);
     seed::index(&running.clients.s3vectors, "large", &many).await;
@@ -57,7 +57,7 @@ async fn a_task_of_one_object_does_not_wait_for_sixty_thousand_of_another_index(
     let one = run_body(DEMO_INDEX, "one", &["obj-1"]);
     call(&running, "POST", "run", Some(&one)).await;
     until(&running, "one", |task| task["status"] == "done").await;
-    // At 2,500 objects a second the others take 24 seconds.
+    // At 2,500 objects a second the objects of the large task take 24 seconds.
     let path = "info?task_id=many";
     let many = call(&running, "GET", path, None).await;
     assert!(remaining(&many) > 40_000, "{many}");
@@ -102,7 +102,7 @@ async fn a_process_makes_five_calls_to_vector_stores_at_once() {
     for _ in 0..5 {
         held.reached().await;
     }
-    // All tasks are read, and no sixth call is made.
+    // By the end of this time all tasks are read, and no sixth call is made.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let calls = service.wire.calls();
     let count = |name| calls.iter().filter(|call| *call == name).count();
@@ -131,7 +131,7 @@ async fn a_task_that_is_canceled_while_it_waits_for_a_call_of_another_is_not_del
     }
     service.wire.calls();
     claimed.release();
-    // It has its claim, and waits while the others take up all calls.
+    // It has its claim, and waits while the others use all the calls.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(service.wire.calls(), [""; 0]);
     service.pass(TimeDelta::seconds(2));

@@ -1,4 +1,4 @@
-//! The OpenAPI document and the service say the same.
+//! Tests that the OpenAPI document and the service agree.
 
 mod examples;
 mod gateway;

@@ -117,18 +117,18 @@ async fn a_restart_during_the_delete_waits_for_it_and_keeps_its_result() {
             (&"pending".into(), &2.into())
         );
 
-        // The new attempt's message meets the old claim: nobody works beside it.
+        // The new attempt's message meets the old claim, so no other work is done.
         assert!(!begun.deliver(2).await, "{story}");
         assert_eq!(begun.progress().await, (0, 0, 2), "{story}");
         begun.carry_out_rest(2).await;
 
         delete.release();
         work.await.unwrap();
-        // That o-1 is absent is for the new attempt to find. A restart of everything counts nothing
-        // of the old attempt.
+        // Only the new attempt can find that `o-1` is absent. After a restart of every object
+        // nothing of the old attempt counts.
         let (deleted, remaining) = if scope.is_empty() { (1, 1) } else { (0, 2) };
         let progress = &begun.task().await["progress"];
-        let others = size.objects() / 2 - 1; // of the other chunk, as many deleted as absent
+        let others = size.objects() / 2 - 1; // in the other chunk: half deleted, half absent
         assert_eq!(progress["deleted"], deleted + others, "{story}");
         assert_eq!(progress["failed"], others, "{story}");
         assert_eq!(progress["remaining"], remaining, "{story}");
@@ -250,8 +250,8 @@ async fn a_restart_of_everything_deletes_what_was_put_back_before_the_old_claim_
 
 #[tokio::test]
 async fn a_restart_and_a_cancel_whose_responses_are_lost_do_not_undo_each_other() {
-    // The SDK sends a restart again after another caller has canceled what it restarted: the cancel
-    // stands.
+    // The SDK sends a restart again after another caller has canceled the restarted task. The
+    // cancel remains in effect.
     let service = Arc::new(Service::start().await);
     service.run(&example()).await.ok();
     service.cancel("task_id=delete-xyz").await.ok();

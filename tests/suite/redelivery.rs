@@ -1,4 +1,5 @@
-//! Messages that the worker does not finish: when they come back, and that they are of use then.
+//! Messages that the worker does not finish: when they come back, and that the work can then
+//! continue.
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use chrono::TimeDelta;

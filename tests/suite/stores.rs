@@ -8,21 +8,21 @@ use tests::wire::{
 };
 use tests::{Begun, Service, Size, example, ids, kill, run_body};
 
-/// A task over whose first two objects, `o-0` and `o-1`, the test has the store fail. The index has
-/// both. The other chunk of a large one has been carried out.
+/// A task for whose first two objects, `o-0` and `o-1`, the test makes the store fail. The index
+/// has both. If the task is large, its other chunk has been carried out.
 struct Stuck {
     begun: Begun,
     attempt: u32,
 }
 
-/// What goes wrong when work is tried.
+/// What goes wrong in a try.
 #[derive(Clone, Debug)]
 enum Trouble {
-    /// Each call of this name, with this fault.
+    /// Each call of this name meets this fault.
     At(&'static str, Fault),
     /// The invocation's time is up once the claim is made.
     NoTime,
-    /// The worker dies as it begins to delete.
+    /// The worker dies when it begins to delete.
     Death,
 }
 
@@ -39,13 +39,13 @@ impl Stuck {
         self.attempt += 1;
     }
 
-    /// A worker tries the two objects and meets this trouble.
+    /// Lets a worker try the two objects and meet this trouble.
     async fn meets(&self, trouble: &Trouble) {
         let service = &self.begun.service;
         match trouble {
             Trouble::At(call, fault) => {
                 service.wire.next_times(usize::MAX, call, fault.clone());
-                // Short, since it is made as often as there is time.
+                // The time is short, because the call is made as often as there is time.
                 let time = TimeDelta::seconds(4);
                 let message = self.begun.message(self.attempt);
                 assert_eq!(service.deliver_within(time, &[&message]).await, 0);
@@ -97,11 +97,11 @@ async fn throttling_or_no_time_puts_work_off_by_one_to_eight_minutes_and_never_f
                 stuck.meets(&trouble).await;
                 stuck.assert_sent_in(60 * minutes, &story).await;
             }
-            // Only a store that fails makes the wait longer still.
+            // Only a store that fails makes the wait longer again.
             stuck.meets(&Trouble::At(CHECK, FAILING)).await;
             stuck.assert_sent_in(1920, &story).await;
 
-            // Progress: somebody else has removed one of the objects.
+            // Somebody else has removed one of the objects, which counts as progress.
             stuck.begun.service.remove("index", &["o-0"]).await;
             stuck.meets(&Trouble::At(DELETE, THROTTLING)).await;
             stuck.assert_sent_in(0, &story).await;
@@ -164,7 +164,8 @@ async fn work_whose_workers_die_again_and_again_fails_after_five_claims() {
         let mut stuck = Stuck::create(size).await;
         for _ in 0..5 {
             stuck.meets(&Trouble::Death).await;
-            // The invocation's 30 s, 10 s more, and a second since whole ones are stored.
+            // The invocation's 30 s, the lease's 10 s more, and a second because times are stored
+            // in whole seconds.
             stuck.assert_sent_in(41, &story).await;
         }
         stuck.begun.service.wire.calls();
@@ -191,8 +192,8 @@ async fn only_four_failures_in_a_row_end_a_claim_and_a_throttled_call_none() {
         let objects = ids("o", 4);
         service.seed("index", &objects).await;
         service.run(&run_body("index", "t", &objects)).await.ok();
-        // The batch is cut into single objects. Calls fail, and succeed when made again: six in
-        // all, at most three in a row.
+        // The batch is cut into single objects. Six calls in all fail, at most three in a row, and
+        // succeed when they are made again.
         for fault in [
             (1, Fault::InvalidKeys),
             (1, Fault::InvalidKeys),
@@ -219,8 +220,8 @@ async fn only_four_failures_in_a_row_end_a_claim_and_a_throttled_call_none() {
         service.wire.heal();
         let calls = service.wire.calls();
         let made = calls.iter().filter(|made| *made == call).count();
-        // After deletes that failed, one existence check says what has become of the objects;
-        // before them, another.
+        // With failing deletes, there is an existence check before and after them, to find out what
+        // happened to the objects.
         assert_eq!(made, 4, "{call}: {calls:?}");
         service.assert_due_in(60, call).await;
     }
@@ -231,19 +232,19 @@ fn succeed_once(service: &Service, call: &str) {
     service.wire.hold(call).release();
 }
 
-/// Four objects of which the store refuses `o-0` as an id that it cannot hold.
+/// A task of four objects. The store refuses `o-0` as an id that it cannot hold.
 async fn with_a_refused_id(call: &str) -> Arc<Service> {
     let service = Service::start().await;
     let objects = ids("o", 4);
     service.seed("index", &objects).await;
     service.run(&run_body("index", "t", &objects)).await.ok();
-    // All four, the first two, the first one.
+    // The calls with all four, with the first two and with the first one are refused.
     service.wire.next_times(3, call, Fault::InvalidKeys);
     Arc::new(service)
 }
 
-/// Fails the test unless `o-0` is on record as refused, so many objects remain, and these are due
-/// at once.
+/// Fails the test unless `o-0` is recorded as refused, and this many objects remain and are due at
+/// once.
 async fn assert_the_refused_id_is_settled(service: &Service, remaining: usize, story: &str) {
     service.wire.heal();
     let task = service.task("t").await;
@@ -367,7 +368,7 @@ async fn a_batch_the_store_refuses_is_split_until_the_bad_id_stands_alone() {
     let objects = ids("o", 4);
     service.seed("index", &objects).await;
     service.run(&run_body("index", "t", &objects)).await.ok();
-    // All four are refused, then the first two, then the first: it is the bad one.
+    // All four are refused, then the first two, then the first one: it is the invalid id.
     service.wire.next_times(3, DELETE, Fault::InvalidKeys);
     service.work().await;
     let task = service.task("t").await;

@@ -1,5 +1,5 @@
-//! The sweeper: messages that were lost, work that waits, sweeps in which calls fail or time runs
-//! out, sweepers that meet.
+//! The sweeper: lost messages, waiting work, sweeps in which calls fail or time runs out, and
+//! concurrent sweeps.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::TimeDelta;
@@ -13,8 +13,8 @@ use tests::wire::{
 };
 use tests::{DEMO_INDEX, Service, example, ids, run_body};
 
-/// A service whose index has one partition for each status, so that it is known in which order the
-/// sweeper queries.
+/// A service whose index has one partition for each status, so that the order of the sweeper's
+/// queries is known.
 async fn with_one_shard() -> Arc<Service> {
     Arc::new(Service::start_with(vec![("LIST_SHARDS", "1")]).await)
 }
@@ -28,8 +28,8 @@ async fn leave_pending(service: &Service, task_ids: &[impl AsRef<str>]) {
     service.lose_messages().await;
 }
 
-/// Creates tasks of one object each whose deletes are throttled: they are `processing` and due in a
-/// minute.
+/// Creates tasks of one object each, whose deletes are throttled. So they are `processing` and due
+/// in a minute.
 async fn leave_processing(service: &Service, task_ids: &[impl AsRef<str>]) {
     for id in task_ids {
         let body = run_body(DEMO_INDEX, id.as_ref(), &["obj-3"]);
@@ -40,7 +40,7 @@ async fn leave_processing(service: &Service, task_ids: &[impl AsRef<str>]) {
     service.wire.heal();
 }
 
-/// Takes the messages off the queue. Returns whose tasks' they are, in order.
+/// Takes the messages off the queue. Returns the ids of their tasks, in order.
 async fn take_sent(service: &Service) -> Vec<String> {
     let queue = Queue::of(&service.running);
     let messages = queue.receive(Receive::default()).await;
@@ -103,7 +103,7 @@ async fn a_backlog_is_sent_again_ever_more_slowly_up_to_once_an_hour_and_never_f
         assert_eq!(task["status"], "done", "{story}");
         assert_eq!(task["progress"]["deleted"], objects, "{story}");
 
-        // A restart begins anew.
+        // A restart resets the delays.
         service.restart("task_id=t&scope=all").await.ok();
         if is_large {
             service.work_once().await;
@@ -124,7 +124,7 @@ async fn after_progress_the_sweeper_comes_as_soon_as_to_a_new_task() {
     for (objects, due_after_progress) in [(2, 0), (7, 60)] {
         let story = format!("{objects} objects");
         let service = Service::start_with_chunks_of(2).await;
-        // One object of the first chunk is not there: to find that out is progress.
+        // One object of the first chunk does not exist. Finding that out is progress.
         service.seed("index", &ids("o", objects)[1..]).await;
         let body = run_body("index", "t", &ids("o", objects));
         service.run(&body).await.ok();
@@ -167,7 +167,7 @@ async fn a_large_task_whose_chunks_are_all_throttled_is_tried_again_every_eight_
             longest_wait = longest_wait.max(began - last_try);
             last_try = began;
         }
-        // The worker's backoff takes some of the minute on this clock.
+        // On this clock the worker's backoff takes some of the minute.
         service.pass(began + TimeDelta::seconds(60) - service.now());
     }
     // The eight minutes begin after the backoff, and end before the next sweep.
@@ -196,8 +196,8 @@ async fn a_sweep_goes_through_all_pages_of_all_partitions_also_past_those_with_n
 
 #[tokio::test]
 async fn a_query_that_fails_leaves_one_partition_to_the_next_sweep_and_no_other() {
-    // The queries of a sweep: for the oldest pending task, for what is processing, for what is
-    // pending.
+    // A sweep has three queries: for the oldest pending task, for processing tasks and for pending
+    // tasks.
     for (before, sent) in [(0, 2), (1, 1), (2, 1)] {
         let service = with_one_shard().await;
         leave_processing(&service, &["a"]).await;
@@ -244,7 +244,8 @@ async fn tasks_that_were_taken_over_and_not_sent_are_due_again_two_minutes_later
         let service = with_one_shard().await;
         leave_pending(&service, &ids("t", 12)).await;
         service.pass(TimeDelta::seconds(60));
-        // Two batches: of the first one SQS takes this many, of the second one both.
+        // There are two batches. SQS takes this many messages of the first one, and both of the
+        // second one.
         service.wire.next(SEND_BATCH, fault);
         let report = service.sweep_within(TimeDelta::seconds(60)).await;
         assert_eq!(report.sent, taken + 2);
@@ -291,7 +292,7 @@ async fn a_partition_with_much_to_send_leaves_half_of_the_time_to_the_other() {
     let sending = service.wire.hold(SEND_BATCH);
     let sweep = service.start_sweep();
     sending.reached().await;
-    // More than half of the 27 seconds in which it may begin something.
+    // This is more than half of the 27 seconds in which the sweep may begin something.
     service.pass(TimeDelta::seconds(18));
     sending.release();
     assert_eq!(sweep.await.unwrap(), 10 + 5);
@@ -300,8 +301,8 @@ async fn a_partition_with_much_to_send_leaves_half_of_the_time_to_the_other() {
     assert_eq!(service.sweep().await, 11 + 5, "it goes on where it stopped");
 }
 
-/// A service with one shard whose sweeps read one row of what is processing, and one of what is
-/// pending.
+/// A service with one shard whose sweeps read one row of the processing tasks and one of the
+/// pending tasks.
 async fn that_reads_one_row() -> Arc<Service> {
     let mut service = Service::start_with(vec![("LIST_SHARDS", "1")]).await;
     service.bound_sweeps(2, 1);
@@ -342,11 +343,11 @@ async fn what_one_partition_does_not_read_is_for_those_after_it() {
     service.bound_sweeps(6, 1);
     leave_pending(&service, &ids("t", 7)).await;
     service.pass(TimeDelta::seconds(60));
-    // Nothing is processing, so five pages are left.
+    // No task is processing, so five pages are left.
     assert_eq!(service.sweep().await, 5);
     assert_eq!(service.sweep().await, 2);
 
-    // At first it is not known that nothing is pending.
+    // At first the sweep does not know that nothing is pending.
     leave_processing(&service, &ids("p", 8)).await;
     service.pass(TimeDelta::seconds(60));
     service.lose_messages().await;

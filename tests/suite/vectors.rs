@@ -1,5 +1,5 @@
-//! The vector store adapters: one contract, which each of them passes against something real, and
-//! what is each one's own.
+//! The vector store adapters: one contract that each adapter passes against something real, and
+//! tests of a single adapter.
 
 mod blame;
 mod connections;
@@ -23,7 +23,7 @@ use shared::task::ModelId;
 use shared::vector::{Services, VectorStore, VectorStoreRules, VectorStores};
 use std::sync::Arc;
 
-/// What stores over PostgreSQL are opened with: nothing of AWS is there.
+/// The services that stores over PostgreSQL get: none of AWS.
 fn no_services() -> Services {
     Services {
         aws: shared::aws::local_config("http://127.0.0.1:9", None),
@@ -33,7 +33,7 @@ fn no_services() -> Services {
     }
 }
 
-/// The stores that one URL names.
+/// Opens the stores of one URL.
 fn open(url: &str, services: &Services) -> VectorStores {
     let rules = serde_json::json!({ "*": url }).to_string();
     let rules = VectorStoreRules::parse(&rules).expect("a good URL");

@@ -1,16 +1,18 @@
-//! What each operation costs: `cargo bench -p tests --bench calls`, or with `-- --quick` without
-//! the task of 100,000.
+//! Counts what each operation costs: `cargo bench -p tests --bench calls`.
+//!
+//! With `-- --quick` the task of 100,000 objects is left out.
 //!
 //! # Method
-//! Nothing is timed. The calls to AWS and DynamoDB's request units are counted on the wire, and
-//! stand beside the least that keeps the invariants (`least.rs`), worked out from what has to be
-//! stored. What Lambda does itself to receive and delete messages is done by the benchmark, and is
-//! among the calls to SQS. Where nothing else is said, a task has 10 UUIDs, of which one is absent;
-//! of the larger ones every second is. The tasks' ids are UUIDs, the model's name is of 22 bytes.
-//! No two transactions meet: in AWS those that do are refused, billed and sent again.
+//! Nothing is timed. The calls to AWS and DynamoDB's request units are counted on the wire. Next to
+//! them is the minimum that keeps the invariants (`least.rs`), calculated from what has to be
+//! stored. The benchmark itself receives and deletes messages, as Lambda does; these calls are
+//! included in the calls to SQS. Unless noted otherwise, a task has 10 UUIDs, of which one is
+//! absent. In larger tasks every second object is absent. The tasks' ids are UUIDs, and the model's
+//! name has 22 bytes. No transactions conflict. In AWS conflicting ones are refused, billed and
+//! sent again.
 //!
-//! Then dollars for a million small tasks (`prices.rs`), beside those of a plain design that is
-//! executed in the same run over the same embedded services (`plain.rs`).
+//! Then come the dollars for a million small tasks (`prices.rs`), next to those of a plain design
+//! that is run over the same embedded services in the same run (`plain.rs`).
 #![allow(
     clippy::expect_used,
     clippy::panic,

@@ -1,4 +1,4 @@
-//! Every operation, once.
+//! Measures every operation, once.
 
 use crate::least::{self, Least};
 use crate::service::{Cost, Metered};
@@ -17,7 +17,7 @@ use tests::seed::{self, run_text};
 pub(crate) const OBJECTS: usize = 10;
 /// The small task's row.
 pub(crate) const SMALL: &str = "a task of 10, from its create to its end";
-/// Rows of a list page, and tasks in the table by then.
+/// Rows of a list page, and tasks in the table when it is read.
 const PAGE: usize = 100;
 const TASKS: usize = 400;
 /// Index partitions of a status, by default.
@@ -25,7 +25,7 @@ const SHARDS: usize = 4;
 /// The index of all tasks but the largest, and its first ids' seed.
 const INDEX: &str = "embeddings-of-products";
 
-/// An operation, and the least it could take.
+/// An operation, with its minimum.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) cost: Cost,
@@ -37,7 +37,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut row = |name, cost, least| rows.push(Row { name, cost, least });
     seed_but_one(service, INDEX, 1).await;
-    // Connections are there before anything is counted.
+    // Connections are opened before anything is counted.
     let body = |id: &str| run_text(INDEX, id, 1, OBJECTS);
     let run = async |id: &str| service.call("POST", "/run", body(id)).await;
     run(&id(0)).await;
@@ -56,7 +56,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
     };
     row("cancel", control("cancel").await, least::cancel(OBJECTS));
     row("restart", control("restart").await, least::restart(OBJECTS));
-    // Its first message is of another attempt.
+    // The task's first message is for another attempt.
     service.work(2).await;
     let path = format!("/info?task_id={}", id(1));
     let cost = service.cost_of_call("GET", &path, String::new()).await;
@@ -104,7 +104,7 @@ pub(crate) async fn measure(service: &Metered, quick: bool) -> Vec<Row> {
         .call("POST", "/run", run_text(&large, &large, 4, 1000))
         .await;
     service.work(1).await;
-    // One chunk: the other's message comes after.
+    // Only one chunk is measured. The other's message comes later.
     let message = async {
         service.work_one().await;
         (0, 1)
@@ -180,7 +180,7 @@ async fn ended(service: &Metered, id: &str, deleted: usize) {
     assert_eq!((status, counted), ("done".to_owned(), deleted.to_string()));
 }
 
-/// How many bytes of each of so many partitions a page shows.
+/// How many bytes of each partition a page shows.
 async fn shown(service: &Metered, page: &Value, partitions: usize) -> Vec<usize> {
     let mut bytes: BTreeMap<String, usize> = BTreeMap::new();
     let tasks = page["tasks"].as_array().expect("rows");

@@ -1,16 +1,16 @@
-//! The plain design: what one would write who knows DynamoDB and does not count. It is executed,
-//! over the same embedded services and under the same meter.
+//! The plain design: what an engineer would write who knows DynamoDB but does not optimize.
 //!
-//! A table of tasks with the ids as a list; a conditional put to create, then a message; a
-//! conditional update for each step of a task (`pending`, `queued`, `processing`, `deleting`,
-//! `done`), one line of log for each, and an item for each object that failed. Lists by status need
-//! an index of status and creation time. With two indexes there is a second one, of creation time
-//! alone, since the list of all tasks, newest first, cannot be read from the first; with one, that
-//! list is not to be had. Both hold what a list row shows, and not the ids, which is more careful
-//! than the default, all attributes.
+//! It runs over the same embedded services and under the same meter.
 //!
-//! It keeps less than the service does: a worker that dies between two steps leaves a task that
-//! nobody takes up, and what it had deleted is reported as not found.
+//! It has a table of tasks with the ids as a list. A create is a conditional put and a message.
+//! Each step of a task (`pending`, `queued`, `processing`, `deleting`, `done`) is a conditional
+//! update and a log line, and each object that failed is an item. Lists by status need an index of
+//! status and creation time. The list of all tasks, newest first, needs a second index, of creation
+//! time alone; with only one index there is no such list. Both indexes hold what a list row shows,
+//! but not the ids. That is more careful than the default, which is all attributes.
+//!
+//! It guarantees less than the service: if a worker dies between two steps, nobody continues the
+//! task, and the objects that it had deleted are reported as not found.
 
 use crate::operations::OBJECTS;
 use crate::service::{Cost, Metered};
@@ -39,7 +39,7 @@ fn now() -> String {
     Clock::System.now().to_rfc3339()
 }
 
-/// What a small task takes.
+/// Measures a small task.
 pub(crate) async fn measure(service: &Metered, indexes: usize) -> Cost {
     let plain = Plain {
         service,
@@ -153,7 +153,7 @@ impl Plain<'_> {
         }
     }
 
-    /// From one status to the next; the last has the counters.
+    /// Moves the task from one status to the next. The last step writes the counters.
     async fn step(&self, from: &str, to: &str, lines: &mut Vec<String>) {
         let (deleted, failed) = match to {
             "done" => (OBJECTS - 1, 1),
@@ -235,7 +235,7 @@ fn key(name: &str, kind: KeyType) -> KeySchemaElement {
     key.key_type(kind).build().expect("a key")
 }
 
-/// A line as a structured logger makes it with its defaults.
+/// A line as a structured logger writes it with its defaults.
 fn line(function: &str, message: &str, from: &str, to: &str) -> String {
     let fields: Value = json!({
         "timestamp": now(),

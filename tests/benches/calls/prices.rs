@@ -1,11 +1,11 @@
-//! What it comes to in dollars, for a million. docs/performance.md says where each price is from.
+//! The cost in dollars of a million operations. docs/performance.md has the source of each price.
 
 use crate::service::Cost;
 
-/// Dollars: us-east-1, on demand, without free tier and discounts.
+/// Prices in dollars: us-east-1, on demand, without free tier and discounts.
 const API_GATEWAY: f64 = 3.50e-6;
 const LAMBDA_REQUEST: f64 = 0.20e-6;
-/// A gigabyte for a second, arm64.
+/// One gigabyte for one second, arm64.
 const LAMBDA_GB_SECOND: f64 = 0.000_013_333_4;
 const DYNAMODB_WRITE: f64 = 0.625e-6;
 const DYNAMODB_READ: f64 = 0.125e-6;
@@ -14,17 +14,17 @@ const LOGS_BYTE: f64 = 0.50e-9;
 
 /// A function's memory in `template.yaml`, in gigabytes.
 const MEMORY: f64 = 0.25;
-/// Assumed, not measured: how long an invocation waits for a call, one after the other. Its own
-/// work is left out.
+/// How long an invocation waits for a call. Assumed, not measured. Calls come one after the other,
+/// and the invocation's own work is left out.
 const SECONDS_A_CALL: f64 = 0.010;
 const SECONDS_A_CALL_TO_S3_VECTORS: f64 = 0.040;
-/// Assumed, not measured: Lambda's own three lines an invocation (`START`, `END`, `REPORT`).
+/// Lambda's own lines for each invocation (`START`, `END`, `REPORT`). Assumed, not measured.
 const LAMBDA_LINES: f64 = 3.0;
 const LAMBDA_LINE_BYTES: f64 = 300.0;
 /// What CloudWatch Logs adds to a line ("PutLogEvents", Amazon CloudWatch Logs API Reference).
 const BYTES_A_LINE: f64 = 26.0;
 
-/// A million times something, in dollars by service.
+/// The cost of a million operations, in dollars by service.
 pub(crate) struct Dollars {
     pub(crate) lines: Vec<(&'static str, f64)>,
 }
@@ -55,23 +55,24 @@ impl Dollars {
         }
     }
 
-    /// All of these.
+    /// The sum of all services.
     pub(crate) fn sum(&self) -> f64 {
         self.lines.iter().map(|(_, dollars)| dollars).sum()
     }
 }
 
-/// What API Gateway takes for a million times something.
+/// What API Gateway costs for a million operations.
 pub(crate) fn api_gateway(cost: &Cost) -> f64 {
     cost.requests as f64 * API_GATEWAY * 1e6
 }
 
-/// Messages sent: what a function waits for. Lambda itself receives and deletes them.
+/// The calls that send messages. A function waits only for these, because Lambda itself receives
+/// and deletes messages.
 fn sent(cost: &Cost) -> u64 {
     cost.calls_to("SQS.Send")
 }
 
-/// Bytes of log: our lines, which were counted, and Lambda's.
+/// Bytes of log: our counted lines, and Lambda's.
 pub(crate) fn log_bytes(cost: &Cost) -> f64 {
     let ours: usize = cost.lines.iter().map(String::len).sum();
     let invocations = cost.invocations as f64;

@@ -1,4 +1,4 @@
-//! What was counted, as rows.
+//! The counts as rows.
 
 use crate::operations::Row as Operation;
 use crate::prices::{Dollars, api_gateway, log_bytes};
@@ -6,7 +6,8 @@ use crate::service::Cost;
 use serde_json::Value;
 use tests::bench::table::{Row, number, row};
 
-/// A row of an operation's costs beside the least, and one of its calls and its lines of log.
+/// For each operation, a row with its costs next to the minimum, and one with its calls and log
+/// lines.
 pub(crate) fn operations(operations: &[Operation]) -> Vec<Row> {
     let costs = operations.iter().map(|Operation { name, cost, least }| {
         row([
@@ -44,7 +45,8 @@ pub(crate) fn operations(operations: &[Operation]) -> Vec<Row> {
     costs.chain(calls).collect()
 }
 
-/// A row of each design: dollars for a million small tasks. The first is the service.
+/// A row for each design, with the dollars for a million small tasks. The first design is the
+/// service.
 pub(crate) fn dollars(designs: &[(String, Cost)]) -> Vec<Row> {
     let priced: Vec<_> = designs.iter().map(|(_, cost)| Dollars::of(cost)).collect();
     let with_gateway = |at: usize| priced[at].sum() + api_gateway(&designs[at].1);

@@ -1,5 +1,7 @@
-//! The whole service with a meter under its clients, and worked by hand: one batch of messages an
-//! invocation, as Lambda does it.
+//! The whole service with a meter under its clients.
+//!
+//! The benchmark itself invokes the worker, with one batch of messages per invocation, as Lambda
+//! does.
 
 use local::{Clients, Options, Running};
 use serde_json::Value;
@@ -12,10 +14,10 @@ use tests::handlers::{Addresses, clients};
 use tests::http::{self, ROOT};
 use tests::queue::{Queue, Receive};
 
-/// The lines of log since they were last taken.
+/// The log lines since they were last taken.
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// What something took.
+/// What an operation took.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cost {
     /// Calls by `Service.Operation`.
@@ -24,9 +26,9 @@ pub(crate) struct Cost {
     pub(crate) write: f64,
     /// Requests of the API.
     pub(crate) requests: u64,
-    /// Invocations of functions, those of requests included.
+    /// Invocations of functions, including those for requests.
     pub(crate) invocations: u64,
-    /// Lines of log, without their line feeds.
+    /// Log lines, without their line feeds.
     pub(crate) lines: Vec<String>,
 }
 
@@ -49,7 +51,7 @@ impl Cost {
         calls.map(|(_, count)| count).sum()
     }
 
-    /// The most bytes of a line, beside its task's id as it stands in it.
+    /// The maximum length of a line in bytes, without the task's id in it.
     pub(crate) fn longest_line(&self) -> usize {
         let beside = |line: &String| {
             let fields: Value = serde_json::from_str(line).expect("a line is JSON");
@@ -63,11 +65,11 @@ impl Cost {
     }
 }
 
-/// The service, and what counts.
+/// The service, and its meter.
 pub(crate) struct Metered {
     pub(crate) running: Running,
     pub(crate) meter: Meter,
-    /// Clients on the meter, for what Lambda does itself, and for the plain design.
+    /// Clients on the meter, for the calls that Lambda itself makes, and for the plain design.
     pub(crate) clients: Clients,
 }
 
@@ -97,7 +99,7 @@ impl Metered {
         }
     }
 
-    /// What `work` takes. It returns how many requests and invocations there were.
+    /// Measures `work`, which returns how many requests and invocations there were.
     pub(crate) async fn cost(&self, work: impl Future<Output = (u64, u64)>) -> Cost {
         take_lines();
         self.meter.turn_on();
@@ -106,7 +108,7 @@ impl Metered {
         Cost::new(tally, requests, invocations, take_lines())
     }
 
-    /// What a request of the API takes that succeeds.
+    /// Measures a successful request of the API.
     pub(crate) async fn cost_of_call(&self, method: &str, path: &str, body: String) -> Cost {
         let call = async {
             self.call(method, path, body).await;
@@ -115,7 +117,7 @@ impl Metered {
         self.cost(call).await
     }
 
-    /// A request of the API that succeeds.
+    /// Makes a request of the API, which must succeed.
     pub(crate) async fn call(&self, method: &str, path: &str, body: String) -> Value {
         let json = (!body.is_empty()).then_some("application/json");
         let path = format!("{ROOT}{path}");
@@ -124,7 +126,7 @@ impl Metered {
             .ok()
     }
 
-    /// Receives a batch and has the worker carry it out. Returns how many messages there were.
+    /// Receives a batch and lets the worker carry it out. Returns how many messages there were.
     async fn work_once(&self, most: i32) -> usize {
         let receive = Receive {
             most,
@@ -134,7 +136,7 @@ impl Metered {
         bench::invoke(&self.running.handlers.worker, &queue, receive).await
     }
 
-    /// Works off so many messages. Returns how many invocations that took.
+    /// Carries out this many messages. Returns how many invocations that took.
     pub(crate) async fn work(&self, messages: usize) -> u64 {
         let (mut done, mut invocations) = (0, 0);
         while done < messages {
@@ -144,7 +146,7 @@ impl Metered {
         invocations
     }
 
-    /// Works off one message.
+    /// Carries out one message.
     pub(crate) async fn work_one(&self) {
         assert_eq!(self.work_once(1).await, 1);
     }

@@ -1,19 +1,23 @@
-//! What transactions that meet cost: `cargo bench -p tests --bench contention`, or with
-//! `-- --quick` fewer rows, each once; with `-- --rates` on an index that keeps S3 Vectors' rates.
+//! Measures what conflicting transactions cost: `cargo bench -p tests --bench contention`.
+//!
+//! With `-- --quick` there are fewer rows, each measured once. With `-- --rates` the index has S3
+//! Vectors' limits.
 //!
 //! # Method
-//! A task of 100 chunks of 500 ids, none of which is in its index, so that what is timed is
-//! DynamoDB's part: existence checks, claims, settlements. Its messages lie ready, and so many
-//! workers take batches of them, at most ten messages each and evenly, until none is left. Each
-//! worker has clients and calls of its own, as in a process of its own; the embedded services are
-//! shared. A call to DynamoDB takes 10 ms more than they need and one to S3 Vectors 40 ms, as
-//! `docs/operations.md` assumes of AWS: without that the whole task takes as long as its
-//! settlements hold its item. Transactions hold their items as DynamoDB's do
-//! (`harness/contention.rs`), for so many milliseconds; those that meet are refused. A message that
-//! a worker gives back would wait for its visibility; here it is counted, and goes to the end of
-//! the line. Each row's baseline is the row of the same workers without holds. *One after another*
-//! is how long the settlements that took effect held the task: no less is possible where all
-//! workers come to them at once. Medians of five.
+//! The task has 100 chunks of 500 ids. None of the ids is in the index, so the measurement is about
+//! DynamoDB's part: existence checks, claims, settlements. The messages are ready at the start. The
+//! workers take batches of at most ten messages, evenly, until none is left. Each worker has
+//! clients and calls of its own, as in a separate process. The embedded services are shared. A call
+//! to DynamoDB takes 10 ms more than the embedded service needs, and one to S3 Vectors 40 ms more,
+//! as `docs/operations.md` assumes for AWS. Without this delay the whole task would take as long as
+//! its settlements hold its item.
+//!
+//! Transactions hold their items as in DynamoDB (`harness/contention.rs`), for the milliseconds in
+//! the row; conflicting ones are refused. A message that a worker hands back would wait for its
+//! visibility timeout. Here it is counted, and goes to the end of the queue. The baseline of each
+//! row is the row with the same workers and without holds. *One after another* is how long the
+//! settlements that took effect held the task. Less is not possible if all workers reach them at
+//! once. All figures are medians of five.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -43,16 +47,16 @@ use tokio::time::Instant;
 
 const CHUNKS: usize = 100;
 const INDEX: &str = "embed-456";
-/// How long calls take beside what the embedded services need.
+/// How long calls take in addition to the embedded services' own time.
 const DYNAMODB: Duration = Duration::from_millis(10);
 const S3_VECTORS: Duration = Duration::from_millis(40);
 
-/// What transactions that meet cost.
+/// Measure what conflicting transactions cost.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// The index takes 300 existence checks a second and refuses more, as S3 Vectors is taken to do
+    /// Let the index refuse more than 300 existence checks a second, as is assumed of S3 Vectors
     #[arg(long)]
     rates: bool,
 }
@@ -121,7 +125,7 @@ struct Run {
     calls: usize,
 }
 
-/// Has so many workers carry out a task of 100 chunks.
+/// Lets this many workers carry out a task of 100 chunks.
 async fn carry_out(running: &Running, task: &str, workers: usize, hold: Duration) -> Run {
     let messages = Arc::new(Mutex::new(fanned_out(running, task).await));
     let items = Items::held_for(hold);
@@ -188,7 +192,7 @@ async fn fanned_out(running: &Running, task: &str) -> VecDeque<(String, String)>
     messages
 }
 
-/// A worker as in a process of its own, over a DynamoDB that holds `items`.
+/// A worker as in a separate process, over a DynamoDB that holds `items`.
 fn worker(running: &Running, items: &Items, calls: &Arc<AtomicUsize>) -> Worker {
     let addresses = Addresses::of(running);
     let (items, calls) = (items.clone(), Arc::clone(calls));

@@ -1,7 +1,7 @@
-//! The baseline: the calls of a handler, made by a client that does nothing else.
+//! The baseline: a client that makes the calls of a handler and does nothing else.
 //!
-//! It puts the parameters that were taken down (`recorded.rs`) into the same builders, one by one
-//! as any caller does, sends them, and drops the responses.
+//! It puts the recorded parameters (`recorded.rs`) into the same builders, one by one as any caller
+//! does, sends the requests, and drops the responses.
 
 use aws_sdk_dynamodb::operation::get_item::GetItemInput;
 use aws_sdk_dynamodb::operation::put_item::PutItemInput;
@@ -15,7 +15,7 @@ use futures_util::future::join_all;
 use local::Clients;
 use std::collections::HashMap;
 
-/// One call, with all that it asks for.
+/// One call, with all its parameters.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Put(PutItemInput),
@@ -27,8 +27,8 @@ pub(crate) enum Call {
     DeleteVectors(DeleteVectorsInput),
 }
 
-/// What one request makes: calls one after another, and within each step those that are under way
-/// together.
+/// The calls of one request: steps one after another, and within a step the calls that are made
+/// concurrently.
 pub(crate) type Steps = Vec<Vec<Call>>;
 
 /// Makes the calls. Returns how many succeeded.
@@ -152,7 +152,7 @@ impl Call {
         }
     }
 
-    /// The same call about something else: every text in it with these replacements.
+    /// Returns the same call for another task, with these replacements in every text.
     pub(crate) fn with(mut self, replacements: &[(String, String)]) -> Self {
         let replace = |text: &mut String| {
             for (from, to) in replacements {
@@ -189,7 +189,7 @@ impl Call {
         self
     }
 
-    /// The value that a guarded update puts in this place.
+    /// The value of this placeholder in a guarded update.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         let Self::Update(input) = self else {
             return None;

@@ -1,23 +1,26 @@
-//! What the handlers cost beside their calls to AWS: `cargo bench -p tests --bench handlers`, or
-//! with `-- --quick` for fewer requests. It needs valgrind.
+//! Counts what the handlers cost in addition to their calls to AWS:
+//! `cargo bench -p tests --bench handlers`.
+//!
+//! With `-- --quick` it makes fewer requests. It needs valgrind.
 //!
 //! # Method
-//! Counted are the instructions of a request from its event to its response, as text, which is all
-//! that a function does between two calls of the runtime; its line of log on standard output is
-//! among them. The figure is the mean over many requests. Ten objects a task, UUIDs, half of them
-//! in the index; `list` is the first page of 100 of a table of 1,000 tasks; `worker` is a batch of
-//! one message without what SQS takes. The embedded services run in another process.
+//! The benchmark counts the instructions of a request from its event to its response, both as text.
+//! That is everything that a function does between two calls of the runtime, including its log line
+//! on standard output. The figure is the mean over many requests. Each task has ten objects with
+//! UUIDs, half of them in the index. `list` is the first page of 100 of a table of 1,000 tasks.
+//! `worker` is a batch of one message, without the calls to SQS. The embedded services run in
+//! another process.
 //!
-//! The baseline are the same SDK calls bare: what goes through the handler's clients is recorded
-//! once (`recorded.rs`), and a client that does nothing else puts the same parameters into the
-//! SDK's builders (`calls.rs`), sends the calls, as many at once as the handler, and drops the
-//! responses. The benchmark checks that both send the same operations with bodies of the same size.
-//! Handler and baseline take turns request by request (`sides.rs`).
+//! The baseline makes only the same SDK calls. The calls of the handler's clients are recorded once
+//! (`recorded.rs`). A client that does nothing else puts the same parameters into the SDK's
+//! builders (`calls.rs`), sends the calls with the handler's concurrency, and drops the responses.
+//! The benchmark checks that both send the same operations with bodies of the same size. Handler
+//! and baseline take turns, request by request (`sides.rs`).
 //!
 //! Callgrind also counts misses in its simple model of caches and of a branch predictor.
-//! Instructions are the same on every run, whatever else the machine does; what a request takes by
-//! the clock is not measured, since on a shared machine two measurements of the same differ by more
-//! than what is looked for.
+//! Instructions are the same on every run, whatever else the machine does. The time of a request is
+//! not measured, because on a shared machine two measurements of the same thing differ by more than
+//! the effect in question.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -41,13 +44,13 @@ use tests::bench::process::{child_of, this_program};
 use tests::bench::table::{Row, number, print, row};
 use tests::handlers::Addresses;
 
-/// What is counted, by callgrind's names. A data miss is one of a read or of a write.
+/// The counts, by callgrind's names. A data miss is a miss of a read or of a write.
 const INSTRUCTIONS: &[&str] = &["Ir"];
 const INSTRUCTION_MISSES: &[&str] = &["I1mr"];
 const DATA_MISSES: &[&str] = &["D1mr", "D1mw"];
 const MISPREDICTIONS: &[&str] = &["Bcm", "Bim"];
 
-/// What the handlers cost beside their calls.
+/// Count what the handlers cost in addition to their calls.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -58,7 +61,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// One endpoint's requests, in the process that is counted
+    /// Make one endpoint's requests, in the process that is counted
     #[command(hide = true)]
     Requests {
         endpoint: Endpoint,
@@ -122,7 +125,7 @@ async fn measure(quick: bool) -> Vec<Row> {
     rows
 }
 
-/// Counts what happens within one function alone: `polled`, a pattern of its name.
+/// Counts only what happens within one function. `polled` is a pattern of its name.
 async fn count(endpoint: Endpoint, polled: &str, times: usize) -> Counts {
     eprintln!("{}, {polled}", endpoint.name());
     let hosts = sides::hosts(endpoint).await;

@@ -1,5 +1,4 @@
-//! Takes down the calls that go through a handler's SDK clients, and which of them were under way
-//! together.
+//! Records the calls that go through a handler's SDK clients, and which of them were concurrent.
 
 use crate::calls::{Call, Steps};
 use aws_sdk_dynamodb::config::interceptors::{
@@ -22,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tests::handlers::Addresses;
 use tests::wire::{body_of, intercept, name_of};
 
-/// Takes down what goes through the clients that it is put into. Clones are one.
+/// A recorder of the calls of the clients that it is put into. Clones share its state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorder(Arc<Mutex<Record>>);
 
@@ -33,12 +32,12 @@ struct Record {
     wire: Vec<Sent>,
 }
 
-/// A request as it was sent: what it asks for, and the bytes of its body.
+/// A sent request: its operation, and the size of its body in bytes.
 pub(crate) type Sent = (String, usize);
 
 impl Recorder {
-    /// Clients like these that are listened to. The HTTP client is for the vector store, which
-    /// makes its SDK client itself.
+    /// Returns clients like these whose calls are recorded. The HTTP client is for the vector
+    /// store, which creates its SDK client itself.
     pub(crate) fn in_front_of(
         &self,
         sdk: &Clients,
@@ -56,7 +55,7 @@ impl Recorder {
         (sdk, http_client)
     }
 
-    /// Takes down what goes to S3 Vectors, at the wire.
+    /// Records the calls to S3 Vectors, on the wire.
     fn http_client(&self) -> SharedHttpClient {
         let recorder = self.clone();
         intercept(move |request, network| {
@@ -73,8 +72,8 @@ impl Recorder {
         })
     }
 
-    /// What was taken down since the last time this was asked: the calls, and what they were on the
-    /// wire, sorted.
+    /// Returns what was recorded since this function was last called: the calls, and the sent
+    /// requests, sorted.
     pub(crate) fn take(&self) -> (Steps, Vec<Sent>) {
         let mut record = std::mem::take(&mut *self.lock());
         record.wire.sort();
@@ -151,7 +150,7 @@ fn sent(request: &HttpRequest) -> Sent {
     (name_of(request), body)
 }
 
-/// What a request to S3 Vectors asks for.
+/// The call of a request to S3 Vectors.
 fn vectors_call(request: &HttpRequest) -> Call {
     let body = body_of(request);
     let text = |name: &str| body[name].as_str().map(str::to_owned);

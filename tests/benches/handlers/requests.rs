@@ -1,4 +1,4 @@
-//! What is asked of the handlers: the events of `events/`, with other tasks in them.
+//! The requests to the handlers: the events of `events/`, with other tasks in them.
 
 use aws_sdk_dynamodb::config::SharedHttpClient;
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
@@ -17,12 +17,12 @@ use tests::seed::{OBJECTS_SEED, run_text};
 /// Objects of each task.
 pub(crate) const OBJECTS: usize = 10;
 
-/// What is measured.
+/// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Endpoint {
     /// `/run` of a new task.
     Run,
-    /// `/run` of a task that is there.
+    /// `/run` of an existing task.
     Repeated,
     /// `/info` of a task that is done, with half of its objects among the failures.
     Info,
@@ -47,7 +47,7 @@ impl Endpoint {
         Self::Worker,
     ];
 
-    /// Its name, as it is given on the command line and stands in a table.
+    /// Its name on the command line and in a table.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -60,7 +60,7 @@ impl Endpoint {
         }
     }
 
-    /// The event of this task, as Lambda hands it over.
+    /// The event for this task, as Lambda passes it.
     pub(crate) fn event(self, id: &str, index: &str) -> Value {
         let about = |name: &str, parameter: &str, value: &str| {
             let mut event = event(name);
@@ -88,7 +88,7 @@ impl Endpoint {
         }
     }
 
-    /// Fails unless this is the response to an event that was handled well.
+    /// Fails unless this is the response to an event that was handled successfully.
     pub(crate) fn check(self, answer: &[u8]) {
         let answer: Value = serde_json::from_slice(answer).expect("JSON");
         let went_well = match self {
@@ -111,8 +111,8 @@ pub(crate) struct Handlers {
 }
 
 impl Handlers {
-    /// The handlers over these clients. `http_client`: for the vector store, which makes its SDK
-    /// client itself.
+    /// Creates the handlers over these clients. `http_client` is for the vector store, which
+    /// creates its SDK client itself.
     pub(crate) fn over(sdk: &Clients, http_client: SharedHttpClient, services: &Addresses) -> Self {
         let sqs = sdk.sqs.clone();
         let wiring = Wiring::over(sdk.dynamodb.clone(), move || sqs, &services.queue);
@@ -133,8 +133,7 @@ impl Handlers {
         }
     }
 
-    /// Handles an event, a text as Lambda hands it over. Returns the text that Lambda would be
-    /// given.
+    /// Handles an event, as the text that Lambda passes. Returns the text that Lambda would get.
     pub(crate) async fn handle(&self, endpoint: Endpoint, event: &str) -> Vec<u8> {
         if endpoint == Endpoint::Worker {
             let batch = serde_json::from_str(event).expect("an SQS event");
@@ -156,7 +155,7 @@ impl Handlers {
     }
 }
 
-/// Hands an event to a service as `lambda_http` does.
+/// Passes an event to a service as `lambda_http` does.
 pub(crate) async fn through<'a, S>(service: S, event: &str) -> Vec<u8>
 where
     S: Service<Request, Response = Response<Body>, Error = Error>,

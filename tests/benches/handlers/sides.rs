@@ -15,12 +15,12 @@ use tests::bench::{self, attribute};
 use tests::handlers::{Addresses, clients};
 use tests::seed::{self, OBJECTS_SEED, object_ids, tasks};
 
-/// Tasks in the table that is listed.
+/// Tasks in the table for `list`.
 const LISTED: usize = 1000;
 const HANDLER: usize = 0;
 const BARE: usize = 1;
 
-/// Starts what an endpoint is measured with.
+/// Starts the services for an endpoint's measurement.
 pub(crate) async fn hosts(endpoint: Endpoint) -> local::Running {
     if endpoint != Endpoint::List {
         return bench::start(bench::services_only()).await;
@@ -34,9 +34,9 @@ pub(crate) async fn hosts(endpoint: Endpoint) -> local::Running {
     hosts
 }
 
-/// Makes so many requests of each side. Returns how many calls one is.
+/// Makes this many requests of each side. Returns how many calls one request makes.
 pub(crate) async fn requests(endpoint: Endpoint, times: usize, services: &Addresses) -> Value {
-    // As in a function: a line on standard output for each request.
+    // As in a function, each request writes a line to standard output.
     telemetry::init(TelemetryConfig {
         metrics: Some("DeletionTasks".parse().expect("a namespace")),
         ..TelemetryConfig::default()
@@ -52,8 +52,8 @@ pub(crate) async fn requests(endpoint: Endpoint, times: usize, services: &Addres
     json!({ "calls": bench.calls })
 }
 
-/// A task that a request is about. Those of the sides are alike in all but these, which are of the
-/// same length.
+/// A task that a request is about. The tasks of the two sides differ only in these fields, which
+/// have the same lengths.
 #[derive(Clone, Debug, Default)]
 struct Twin {
     id: String,
@@ -67,18 +67,18 @@ struct Bench {
     endpoint: Endpoint,
     sdk: Clients,
     handlers: Handlers,
-    /// The task of each side, where it is always the same.
+    /// The task of each side, if it is always the same.
     fixed: Vec<Twin>,
     random: fastrand::Rng,
-    /// What the handler did once, and for which task.
+    /// The recorded calls of the handler, and their task.
     template: (Twin, Steps),
     calls: usize,
-    /// As long as the handler's body.
+    /// A body with the length of the handler's.
     answer: String,
 }
 
 impl Bench {
-    /// Makes what the requests are about, and takes down the calls of one.
+    /// Creates what the requests are about, and records the calls of one request.
     async fn new(endpoint: Endpoint, services: &Addresses) -> Self {
         let http_client = aws::http_client(aws::TlsRoots::default());
         let sdk = clients(services, Some(http_client.clone()));
@@ -114,8 +114,8 @@ impl Bench {
         bench.template = (twin, steps);
         bench.calls = wire.len();
 
-        // The bare client's calls are the handler's: the same operations, with bodies of the same
-        // size.
+        // The bare client's calls must match the handler's: the same operations, with bodies of the
+        // same size.
         let twin = bench.prepare(BARE).await;
         let succeeded = make(&listened, &bench.bare(&twin)).await;
         assert_eq!(recorder.take().1, wire, "{}", endpoint.name());
@@ -123,7 +123,7 @@ impl Bench {
         bench
     }
 
-    /// Makes what a side's requests are about from first to last.
+    /// Creates the task that all requests of a side are about.
     async fn make_twin(&mut self, side: usize) {
         let index = format!("index-{side}");
         if matches!(self.endpoint, Endpoint::Info | Endpoint::Worker) {
@@ -147,7 +147,7 @@ impl Bench {
         self.fixed.push(twin);
     }
 
-    /// Makes ready for one request of a side.
+    /// Prepares one request of a side.
     async fn prepare(&mut self, side: usize) -> Twin {
         let mut twin = self.fixed[side].clone();
         match self.endpoint {
@@ -184,7 +184,7 @@ impl Bench {
         id.to_string()
     }
 
-    /// The calls that a request about this task is.
+    /// The calls of a request about this task.
     fn bare(&self, twin: &Twin) -> Steps {
         let (of, steps) = &self.template;
         let pairs = [
@@ -202,7 +202,7 @@ impl Bench {
             .collect()
     }
 
-    /// One request of a side.
+    /// Makes one request of a side.
     async fn one(&self, side: usize, twin: &Twin) {
         let endpoint = self.endpoint;
         let event = endpoint.event(&twin.id, &twin.index).to_string();
@@ -218,7 +218,8 @@ impl Bench {
         }
     }
 
-    /// The calls in a function that reads its event and responds with as much as ours.
+    /// Makes the calls as a function would that reads its event and sends a response of the same
+    /// size as ours.
     async fn bare_text(&self, steps: &Steps, event: &str) -> usize {
         if self.endpoint == Endpoint::Worker {
             let event: shared::worker::SqsEvent =
@@ -244,21 +245,21 @@ impl Bench {
         succeeded.into_inner()
     }
 
-    /// All calls succeed; but the put of a task that is there is refused.
+    /// Checks that all calls succeeded, except the put of an existing task, which is refused.
     fn check(&self, succeeded: usize) {
         let refused = usize::from(self.endpoint == Endpoint::Repeated);
         assert_eq!(succeeded, self.calls - refused, "{}", self.endpoint.name());
     }
 }
 
-/// Polls the handler's future. A function of its own so that callgrind can tell its work from all
-/// else by its name.
+/// Polls the handler's future. It is a separate function, so that callgrind can separate its work
+/// by its name.
 #[inline(never)]
 fn poll_handler<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(context)
 }
 
-/// Polls the bare client's.
+/// Polls the bare client's future.
 #[inline(never)]
 fn poll_bare<F: Future>(future: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
     future.poll(context)

@@ -1,6 +1,7 @@
-//! The memory of the handlers alone, in processes of their own as Lambda has them: one for the
-//! create, one for the worker, over embedded services in another. And the bare client's two halves,
-//! in the same way.
+//! The memory of the handlers alone, in separate processes as in Lambda.
+//!
+//! One process runs the create and one the worker, over embedded services in another. The two
+//! halves of the bare client are measured in the same way.
 
 use crate::bare::{Bare, CHUNK};
 use lambda_http::http::Request;
@@ -15,7 +16,7 @@ use tests::seed;
 
 const SEED: u64 = 1;
 
-/// A half of the work, in a process of its own.
+/// A half of the work, in a separate process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Half {
     /// The create handler.
@@ -28,7 +29,7 @@ pub(crate) enum Half {
     BareWork,
 }
 
-/// Hosts the services and has each half run over them in a process of its own. Returns their peaks.
+/// Hosts the services and runs each half over them in a separate process. Returns their peaks.
 pub(crate) async fn measure(objects: usize) -> Value {
     let running = bench::start(bench::services_only()).await;
     let mut row = json!({"what": "handlers", "objects": objects});
@@ -71,7 +72,7 @@ fn index_of(half: Half) -> &'static str {
     }
 }
 
-/// Does this half over the services at `services`. Returns what memory it took.
+/// Does this half over the services at `services`. Returns how much memory it took.
 pub(crate) async fn run(half: Half, objects: usize, services: &Addresses) -> Value {
     match half {
         Half::Create => create(objects, services).await,
@@ -100,7 +101,7 @@ fn memory(before: f64) -> Value {
     json!({"before_mb": before, "peak_mb": process::peak_megabytes()})
 }
 
-/// The create handler on a request as the runtime hands it over: with its body as text.
+/// Runs the create handler on a request as the runtime passes it, with its body as text.
 async fn create(objects: usize, services: &Addresses) -> Value {
     let dynamodb = aws::dynamodb_client(&aws::local_config(&services.dynamodb, None));
     let sqs = aws::local_config(&services.sqs, None);
@@ -116,7 +117,7 @@ async fn create(objects: usize, services: &Addresses) -> Value {
     memory(before)
 }
 
-/// The worker, one invocation at a time, until nothing is on the queue.
+/// Runs the worker, one invocation at a time, until nothing is on the queue.
 async fn work(services: &Addresses) -> Value {
     let dynamodb = aws::dynamodb_client(&aws::local_config(&services.dynamodb, None));
     let sqs = aws::sqs_client(&aws::local_config(&services.sqs, None));

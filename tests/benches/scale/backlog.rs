@@ -8,10 +8,10 @@ use tests::bench::{self, process};
 use tests::seed::tasks::{SHARDS, leave_pending};
 use tokio::time::Instant;
 
-/// How long a sweep may take, as `template.yaml` has it.
+/// How long a sweep may take, as in `template.yaml`.
 const SWEEP: TimeDelta = TimeDelta::seconds(60);
-/// Stores so many pending tasks, and sweeps, one sweep after the other and so often at most, until
-/// the newest of each shard, which alone are due, are sent.
+/// Stores this many pending tasks, of which only the newest of each shard are due. Sweeps until
+/// these are sent, at most `most_sweeps` times.
 pub(crate) async fn measure(tasks: usize, most_sweeps: usize) -> Value {
     let meter = Meter::default();
     let options = local::Options {

@@ -1,10 +1,10 @@
-//! The baseline: the same objects through the same embedded services, by plain SDK calls and no
-//! more of them than it takes.
+//! The baseline: the same objects through the same embedded services, with as few plain SDK calls
+//! as possible.
 //!
-//! It puts an item per 500 ids and sends a message for each; it receives them, reads the item, gets
-//! the vectors 100 keys a call, deletes those that are there, and deletes the messages. There is no
-//! task: no status, no claim, no outcome, nothing that a crash could be recovered by. Concurrency
-//! and batch sizes are the service's.
+//! It puts an item per 500 ids and sends a message for each item. It receives the messages, reads
+//! the item, gets the vectors with 100 keys a call, deletes those that exist, and deletes the
+//! messages. There is no task: no status, no claim, no outcome, and no way to recover from a crash.
+//! Concurrency and batch sizes are the service's.
 
 use crate::report::{Sample, timed};
 use aws_sdk_dynamodb::config::SharedHttpClient;
@@ -28,16 +28,16 @@ use tokio::time::Instant;
 pub(crate) const CHUNK: usize = 500;
 /// Keys in a GetVectors.
 const MAX_GET: usize = 100;
-/// Receivers, messages at once in each, and GetVectors at once for each message: as the runner and
-/// the worker.
+/// Receivers, concurrent messages in each, and concurrent GetVectors for each message, as in the
+/// runner and the worker.
 const RECEIVERS: usize = 2;
 const MESSAGES: usize = 5;
 const GETS: usize = 5;
-/// BatchWriteItem and SendMessageBatch calls at once: as the create and the fan-out.
+/// Concurrent BatchWriteItem and SendMessageBatch calls, as in the create and the fan-out.
 const WRITES: usize = 4;
 const SENDS: usize = 5;
 
-/// The bare client. Clones are one.
+/// The bare client. Clones share its clients.
 #[derive(Clone, Debug)]
 pub(crate) struct Bare {
     clients: Clients,
@@ -45,8 +45,8 @@ pub(crate) struct Bare {
     handled: Arc<AtomicUsize>,
 }
 
-/// Times the bare client on so many objects, half of which are in the index, and counts the calls
-/// of one more time.
+/// Times the bare client on this many objects, half of which are in the index, and counts the calls
+/// of one further run.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
     let running = bench::start(bench::services_only()).await;
@@ -79,8 +79,8 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
 }
 
 impl Bare {
-    /// A client of the services at `addresses`, with the SDK clients' own settings that the
-    /// handlers have.
+    /// Creates a client for the services at `addresses`, with the same SDK settings as the
+    /// handlers.
     pub(crate) fn new(addresses: &Addresses, http_client: Option<SharedHttpClient>) -> Self {
         Self {
             clients: clients(addresses, http_client),
@@ -96,7 +96,8 @@ impl Bare {
         self.time(&index, seed, objects).await
     }
 
-    /// The create ends when all is on the queue, the whole when all is handled.
+    /// Times one run. The create ends when everything is on the queue, and the run when everything
+    /// is handled.
     async fn time(&self, index: &str, seed: u64, objects: usize) -> Sample {
         self.handled.store(0, Ordering::SeqCst);
         let processor = process::processor_seconds();
@@ -112,7 +113,7 @@ impl Bare {
         }
     }
 
-    /// Puts the items and sends the messages. Returns how many.
+    /// Puts the items and sends the messages. Returns how many there are.
     pub(crate) async fn create(&self, index: &str, seed: u64, objects: usize) -> usize {
         let ids: Vec<_> = seed::object_ids(seed, objects).collect();
         let chunks: Vec<_> = ids.chunks(CHUNK).enumerate().collect();
@@ -158,7 +159,7 @@ impl Bare {
         }
     }
 
-    /// Handles messages, a batch at a time as one function does, until `count` are.
+    /// Handles messages, a batch at a time as one function does, until `count` are handled.
     pub(crate) async fn handle(&self, count: usize) {
         while self.handled.load(Ordering::SeqCst) < count {
             self.receive().await;
@@ -169,7 +170,7 @@ impl Bare {
     async fn receive(&self) {
         let queue = Queue::new(&self.clients.sqs, &self.queue_url);
         let messages = queue.receive(Receive {
-            // No longer than the SDK client's timeouts allow.
+            // This is as long as the SDK client's timeouts allow.
             wait_seconds: 3,
             ..Receive::default()
         });

@@ -1,38 +1,40 @@
-//! What the service costs at scale: `cargo bench -p tests --bench scale`, or with `-- --quick` for
-//! fewer sizes. Measuring takes about two minutes.
+//! Measures what the service costs at scale: `cargo bench -p tests --bench scale`.
+//!
+//! With `-- --quick` there are fewer sizes. Measuring takes about two minutes.
 //!
 //! # Method
-//! Everything is embedded in one process, as `cargo run` has it: no network, no throttling, and a
-//! DynamoDB that does one thing at a time. So the times say how the work grows and what the service
-//! adds, not how long AWS takes. Calls and request units are what AWS would see, but for one thing:
-//! transactions never meet here. In AWS those that do are refused, billed and sent again. Object
-//! ids are UUIDs, and every second one is in the index. Each figure has a process of its own, so
-//! that none inherits another's memory: this one only starts them and prints.
+//! Everything is embedded in one process, as with `cargo run`: there is no network and no
+//! throttling, and DynamoDB does one thing at a time. So the times show how the work grows and what
+//! the service adds, not how long AWS takes. Calls and request units are what AWS would see, with
+//! one exception: transactions never conflict here. In AWS conflicting ones are refused, billed and
+//! sent again. Object ids are UUIDs, and every second one is in the index. Each figure has a
+//! process of its own, so that none inherits another's memory. The main process only starts them
+//! and prints.
 //!
-//! - *The baseline* (`bare.rs`) is measured in the same run: a bare client moves the same objects
-//!   through the same embedded services with the same batch sizes and concurrency, and no more
-//!   calls than that takes. For a list page the baseline is the page of the small table. Compare
-//!   figures of one run with each other, and not with those of another machine or hour.
-//! - *Seconds* (`service.rs`) are medians: until `/run` has responded, and until the task is done
-//!   by queue, worker and store. The end is seen up to a millisecond late, or up to a fiftieth of
-//!   the time where that is more. *Processor* is the time that all threads of the process had, and
-//!   is disturbed far less. Exponents are fitted by least squares on the logarithms; a small task
-//!   is mostly fixed cost, hence exponents below 1.
-//! - *Memory* (`alone.rs`) is the peak that was resident (`VmHWM`): of all in one process; and of
-//!   halves of the work in processes of their own, as Lambda has them: the handler under the code
-//!   that calls it, with no Lambda runtime, one invocation at a time. *Before* is what was resident
-//!   when the work began.
-//! - *Request units*: the embedded DynamoDB is asked for `ConsumedCapacity`, the index included,
-//!   and refused writes are reckoned by the item that refused them. The units of puts, gets and
-//!   queries are also worked out by the rules of the developer guide; *differing* counts the
-//!   responses that disagree. Where two chunks are worked on at once, their order makes a
-//!   difference of a few units. Updates and transactions were worked out by hand for 500 objects
-//!   (claim 9 + 2, settle 9 + 2) and for 1,000.
-//! - *List pages* (`pages.rs`) are of a table filled with copies of tasks that the service made (20
-//!   objects, half of them absent, so a row is about half a KB): 90 % done, 4 % failed, 3 %
-//!   canceled, 2 % pending, 1 % processing; one in a hundred is of the model `rare`. The middle and
-//!   the last page are found by walking. The small table has one page of `rare`, so that its middle
-//!   and its last are what is left after it.
+//! - *The baseline* (`bare.rs`) is measured in the same run. A bare client moves the same objects
+//!   through the same embedded services with the same batch sizes and concurrency, with as few
+//!   calls as possible. For a list page the baseline is the page of the small table. Compare only
+//!   figures of one run, and not figures of different machines or hours.
+//! - *Seconds* (`service.rs`) are medians: until `/run` has responded, and until queue, worker and
+//!   store have done the task. The end is seen up to a millisecond late, or up to a fiftieth of the
+//!   time if that is more. *Processor* is the processor time of all threads of the process. It is
+//!   disturbed far less. Exponents are fitted by least squares on the logarithms. A small task is
+//!   mostly fixed cost, which is why exponents are below 1.
+//! - *Memory* (`alone.rs`) is the peak of the resident memory (`VmHWM`): of everything in one
+//!   process, and of halves of the work in separate processes, as in Lambda. A half is the handler
+//!   with the code that calls it, without the Lambda runtime, one invocation at a time. *Before* is
+//!   what was resident when the work began.
+//! - *Request units* are the `ConsumedCapacity` that the embedded DynamoDB reports, including the
+//!   index. Refused writes are calculated from the item that refused them. The units of puts, gets
+//!   and queries are also calculated by the rules of the developer guide; *differing* counts the
+//!   responses that disagree. If two chunks are processed at once, their order makes a difference
+//!   of a few units. Updates and transactions were calculated by hand for 500 objects (claim 9 + 2,
+//!   settle 9 + 2) and for 1,000.
+//! - *List pages* (`pages.rs`) come from a table filled with copies of tasks that the service made
+//!   (20 objects, half of them absent, so a row is about half a KB): 90 % done, 4 % failed, 3 %
+//!   canceled, 2 % pending, 1 % processing. One in a hundred is of the model `rare`. The middle
+//!   page and the last page are found by walking. The small table has only one page of `rare`, so
+//!   its middle page and its last page are what follows that page.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -57,7 +59,7 @@ use tests::bench::process::child;
 use tests::bench::table::print;
 use tests::handlers::Addresses;
 
-/// What the service costs at scale.
+/// Measure what the service costs at scale.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(flatten)]
@@ -134,7 +136,8 @@ async fn measure(part: Part) -> Value {
 
 /// Measures everything and prints it.
 async fn all(quick: bool, json: bool) {
-    // Objects, and how often a task of so many is timed. 500 is the largest task that is one item.
+    // The sizes in objects, the sizes of tables, and how often each is timed. 500 objects is the
+    // largest task of one item.
     let (sizes, tables, times): (&[_], _, _) = if quick {
         let sizes = &[("100", "21"), ("1000", "11"), ("10000", "5")];
         (sizes, ["1000", "10000"], "5")

@@ -9,10 +9,10 @@ use tests::http::{self, ROOT};
 use tests::seed::tasks::fill;
 use tokio::time::Instant;
 
-/// Rows a measured page asks for.
+/// The limit of a measured page.
 const LIMIT: usize = 100;
 
-/// Stores so many tasks, and times and counts pages of each kind, each so many times.
+/// Stores this many tasks, and times and counts pages of each kind, `times` times each.
 pub(crate) async fn measure(tasks: usize, times: usize) -> Vec<Value> {
     let meter = Meter::default();
     let options = Options {
@@ -62,8 +62,8 @@ fn rows_of(page: &Value) -> usize {
     page["tasks"].as_array().map_or(0, Vec::len)
 }
 
-/// Where the first page, one in the middle and the last page that has rows begin, found as a caller
-/// does: page by page.
+/// Where the first page, a middle page and the last page with rows begin. They are found page by
+/// page, as by a caller.
 async fn places(running: &Running, filter: &str) -> Vec<(&'static str, String)> {
     let mut begins = vec![String::new()];
     let mut last = String::new();

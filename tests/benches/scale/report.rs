@@ -1,23 +1,23 @@
-//! The figures of one process, and the rows made of all of them.
+//! The figures of one process, and the rows from the figures of all processes.
 
 use serde_json::{Value, json};
 use tests::bench::meter::Tally;
 use tests::bench::table::{Row, number, row};
 use tests::bench::{median, range};
 
-/// One task, or what the baseline does in its place, in seconds.
+/// The times of one task, or of the baseline's equivalent, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     /// When the create had responded.
     pub(crate) created: f64,
-    /// When all was done.
+    /// When everything was done.
     pub(crate) total: f64,
     /// The processor time that it took in this process.
     pub(crate) processor: f64,
 }
 
-/// What is known of one task size: the medians, the peak of the first time, and what the counted
-/// time cost.
+/// The figures of one task size: the medians, the memory peak of the first run, and the cost of the
+/// counted run.
 pub(crate) fn timed(
     what: &str,
     objects: usize,
@@ -93,8 +93,8 @@ fn pairs(figures: &[Value]) -> impl Iterator<Item = (&Value, &Value)> {
     of(figures, "service").zip(of(figures, "bare"))
 }
 
-/// Seconds until `/run` had responded, and until the task was done; medians, with the least and the
-/// most.
+/// The seconds until `/run` had responded and until the task was done: medians, with minimum and
+/// maximum.
 fn times((service, bare): (&Value, &Value)) -> Row {
     let range = |figures| -> Value {
         let (least, most) = (float(figures, "total_min_s"), float(figures, "total_max_s"));
@@ -133,8 +133,8 @@ fn exponents(what: &str, figures: &[Value]) -> Row {
     ])
 }
 
-/// Peak memory in MB: all in one process, and the halves in processes of their own, with what was
-/// resident before.
+/// The peak memory in MB: of everything in one process, and of the halves in separate processes,
+/// with what was resident before.
 fn memory((service, bare): (&Value, &Value), alone: &Value) -> Row {
     let (ours, theirs) = (float(service, "peak_mb"), float(bare, "peak_mb"));
     let half = |name: &str, field| number(float(&alone[name], field), 1);

@@ -1,5 +1,5 @@
-//! The whole path: `/run` over HTTP, the queue, the worker, the store, all of them in this process
-//! as `cargo run` has them.
+//! The whole path: `/run` over HTTP, the queue, the worker and the store, all in this process as
+//! with `cargo run`.
 
 use crate::report::{Sample, timed};
 use local::Running;
@@ -9,12 +9,12 @@ use tests::bench::{self, attribute, process};
 use tests::seed;
 use tokio::time::Instant;
 
-/// Times tasks of so many objects, half of which are in the index, and counts the calls of one
-/// more.
+/// Times tasks of this many objects, half of which are in the index, and counts the calls of one
+/// more task.
 pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     let meter = Meter::default();
     let running = bench::start(bench::unpaced(Some(meter.http_client()))).await;
-    // Connections are there before anything is timed.
+    // Connections are opened before anything is timed.
     task(&running, 0, 2).await;
     process::forget_peak();
     let mut peak = 0.0;
@@ -30,7 +30,7 @@ pub(crate) async fn measure(objects: usize, times: usize) -> Value {
     seed::half_index(client, &index(number), seed_of(number), objects).await;
     meter.turn_on();
     carry_out(&running, number, objects).await;
-    // The last response may still be on its way to the handler.
+    // The last response may not have reached the handler yet.
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let tally = meter.turn_off();
     running.shutdown().await;
@@ -59,7 +59,7 @@ async fn carry_out(running: &Running, number: usize, objects: usize) -> Sample {
     let began = Instant::now();
     bench::run(running, body).await;
     let created = began.elapsed();
-    // Asked past the meter: waiting is no part of the task's cost.
+    // These calls bypass the meter, because waiting is not part of the task's cost.
     let client = &running.clients.dynamodb;
     bench::until(began, async || bench::has_ended(client, &id).await).await;
     let sample = Sample {

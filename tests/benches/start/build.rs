@@ -1,15 +1,15 @@
-//! Builds what is measured. Each function is built alone, as for a deployment: features of others
-//! must not add up in it.
+//! Builds what is measured. Each function is built alone, as for a deployment, so that the features
+//! of others do not add up in it.
 
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::runtime_api::{cargo, function_names};
 
-/// What is measured.
+/// A binary to measure.
 #[derive(Debug)]
 pub(super) struct Binary {
-    /// What it is called in the figures.
+    /// Its name in the figures.
     pub(super) name: String,
     /// The function whose variables and event it runs with.
     pub(super) function: String,
@@ -20,7 +20,7 @@ pub(super) struct Binary {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// A baseline: the least there can be.
+    /// A baseline: the minimal function.
     Hello,
     /// A baseline: `create-deletion-task`, untuned.
     Defaults,
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Background,
 }
 
-/// The adapter that the worker is also measured without.
+/// The worker is also measured without this adapter.
 const LEFT_OUT: &str = "store-protocol";
 
 /// The baselines, then the functions whose names contain `only`.
@@ -72,7 +72,7 @@ pub(super) fn all(only: &str) -> Vec<Binary> {
     binaries
 }
 
-/// The features that a package has by default, but for one, as `cargo build` takes them.
+/// A package's default features except one, in the form for `cargo build`.
 fn default_features_but(left_out: &str, package: &str) -> String {
     let metadata = cargo()
         .args(["metadata", "--no-deps", "--format-version", "1"])
@@ -119,8 +119,8 @@ fn build(more: &[&str], package: &str, profile: &str, target: &Path) {
     assert!(built.success(), "{package} is not built: {built}");
 }
 
-/// A binary that was just built, stripped under the name that it has in the figures: the next build
-/// may replace it.
+/// Strips a binary that was just built, under its name in the figures. The next build may replace
+/// the original.
 fn stripped(name: &str, package: &str, kind: Kind, directory: &Path) -> Binary {
     let path = directory.join(format!("{name}.stripped"));
     let strip = Command::new("strip")

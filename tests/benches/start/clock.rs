@@ -1,7 +1,7 @@
-//! Times starts: from the exec of a function to its first request for an event.
+//! Times starts, from the exec of a function to its first request for an event.
 //!
-//! The Runtime API here is as little as it can be, so that what is timed is the function: a socket
-//! that is accepted and read once.
+//! The Runtime API here is minimal, so that mainly the function is timed: it accepts a connection
+//! and reads once.
 
 use super::build::Binary;
 use std::io::Read;
@@ -10,11 +10,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tests::bus::Bus;
 
-/// What a start takes that is not measured: each binary is in the page cache then.
+/// The number of starts that are not measured. After them each binary is in the page cache.
 const WARM_UP: usize = 2;
 
-/// So many starts of each, in rounds: what disturbs one disturbs all. Each round has an order of
-/// its own, since a large process that ends disturbs the next. Milliseconds.
+/// Times this many starts of each binary, in milliseconds. The starts come in rounds, so that a
+/// disturbance affects all binaries. Each round has another order, because the end of a large
+/// process disturbs the next start.
 pub(super) fn starts(binaries: &[Binary], times: usize, bus: &Bus) -> Vec<Vec<f64>> {
     let mut all = vec![Vec::new(); binaries.len()];
     let mut random = fastrand::Rng::with_seed(1);

@@ -1,5 +1,7 @@
-//! Counts instructions, by valgrind's callgrind, and memory: until a function asks for its first
-//! event, and until it has responded to its first one, with DynamoDB and SQS behind TLS.
+//! Counts instructions, with valgrind's callgrind, and memory.
+//!
+//! It counts until a function asks for its first event, and until it has responded to its first
+//! event, with DynamoDB and SQS behind TLS.
 
 use super::build::{Binary, Kind};
 use base64::Engine;
@@ -14,22 +16,22 @@ use tests::runtime_api::{Function, event};
 use tests::tls::{Certificate, Https};
 use tokio::process::Command;
 
-/// Where distributions keep the system's roots, in one file.
+/// The files in which distributions keep the system's roots.
 const BUNDLES: [&str; 2] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
 ];
 
-/// Until when to count.
+/// The point at which to stop counting.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Until {
     FirstNext,
     FirstAnswer(Roots),
 }
 
-/// Whom the function trusts. The services' authority is added to each in a file, in the system's
-/// place: so a function reads Amazon's roots here from a text, which takes more than the roots that
-/// are part of it.
+/// The roots that the function trusts. The services' authority is added to them in a file that
+/// replaces the system's. So here a function reads Amazon's roots from text, which takes more than
+/// its built-in roots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Roots {
     Amazon,
@@ -45,7 +47,7 @@ impl Roots {
     }
 }
 
-/// With which roots the first request of a binary is counted. `hello` makes no call.
+/// The roots with which the first request of a binary is counted. `hello` makes no call.
 pub(super) fn roots_of(binary: &Binary) -> &'static [Roots] {
     match binary.kind {
         Kind::Hello | Kind::Background => &[],
@@ -54,13 +56,13 @@ pub(super) fn roots_of(binary: &Binary) -> &'static [Roots] {
     }
 }
 
-/// What was counted.
+/// The counts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     pub(super) instructions: u64,
-    /// The most that was resident (`VmHWM`), files that others may share included.
+    /// The peak of the resident memory (`VmHWM`), including files that other processes may share.
     pub(super) peak_kilobytes: u64,
-    /// What was resident in the end and is no file's (`RssAnon`).
+    /// The memory that was resident at the end and belongs to no file (`RssAnon`).
     pub(super) private_kilobytes: u64,
 }
 
@@ -102,7 +104,7 @@ impl Services {
         let (callgrind, command) = Callgrind::of(&binary.path, &[]);
         let function = self.run(binary, command, until).await;
         let id = function.id().expect("it runs").to_string();
-        // Callgrind writes what it counted when its process is asked to end.
+        // Callgrind writes its counts when its process gets a signal to end.
         let asked = Program::new("kill").arg(id).status();
         assert!(asked.expect("kill runs").success());
         function.ended().await;
@@ -145,7 +147,7 @@ impl Services {
     }
 }
 
-/// The roots that are part of the functions, as text (RFC 7468).
+/// The roots that are built into the functions, as text (RFC 7468).
 fn amazon_roots() -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/src/aws/roots");
     let files = std::fs::read_dir(folder).expect("a folder of the repository");

@@ -1,53 +1,56 @@
-//! How small the functions are and how quick to start: `cargo bench -p tests --bench start`, or
-//! with `-- --quick` for fewer starts, and with `-- --only worker` of only the functions whose
-//! names contain this. It needs valgrind and strip, and builds what it measures, which takes some
-//! twenty minutes.
+//! Measures how small the functions are and how fast they start:
+//! `cargo bench -p tests --bench start`.
+//!
+//! With `-- --quick` there are fewer starts. With `-- --only worker` only the functions are
+//! measured whose names contain `worker`. The benchmark needs valgrind and strip. It builds what it
+//! measures, which takes about twenty minutes.
 //!
 //! # Method
 //! Each function is built alone with the release profile, as `sam build` does (`build.rs`), and
-//! runs with the variables that it has when deployed; the worker once more, with all its default
-//! features but `store-protocol`. Two baselines are built and run in the same run
-//! (`tests/baselines/`): `hello` is `lambda_http` answering one word, without an SDK, with the same
-//! profile; `defaults` is `create-deletion-task` with nothing tuned: the SDK's default features
+//! runs with the variables that it has when deployed. The worker is also measured without its
+//! default feature `store-protocol`. Two baselines (`tests/baselines/`) are built and run in the
+//! same run. `hello` is `lambda_http` that responds with one word, without an SDK, with the same
+//! profile. `defaults` is `create-deletion-task` with nothing tuned: the SDK's default features
 //! (its HTTP client, aws-lc, the system's roots), its default configuration, Cargo's default
-//! profile, a thread for each core.
+//! profile, and a thread for each core.
 //!
 //! - *Time* (`clock.rs`) is from the exec of the process to its request for an event: the median of
-//!   60 starts, in rounds. It is not repeatable: compare times of one run. The start of
-//!   `task-events` includes its call that checks its event bus, which is on loopback, without TLS.
-//! - *Instructions* (`count.rs`) are callgrind's, of the whole process, the dynamic linker
-//!   included. They differ little from run to run: by a thousand or so until the first event, by
+//!   60 starts, in rounds. It is not repeatable, so compare only times of one run. The start of
+//!   `task-events` includes the call that checks its event bus, which is on loopback, without TLS.
+//! - *Instructions* (`count.rs`) are callgrind's count of the whole process, including the dynamic
+//!   linker. They differ little from run to run: by about a thousand until the first event, and by
 //!   one percent for the first request of `defaults`.
-//! - *Peak* is the most that was resident (`VmHWM`), nearly all of it pages of the binary and of
-//!   libc that processes share; *its own* is what no file holds (`RssAnon`).
-//! - *The first request* is responded to with connections to DynamoDB and SQS made for it:
-//!   embedded, behind TLS 1.3 with P-256 certificates. The services' own authority has to be
-//!   trusted for that: it is added to Amazon's roots or to the system's in a file that stands for
-//!   the system's. So Amazon's roots are read from text here, which takes more than the roots that
-//!   are part of the functions.
+//! - *Peak* is the peak of the resident memory (`VmHWM`). Nearly all of it is pages of the binary
+//!   and of libc, which processes share. *Its own* is the memory that belongs to no file
+//!   (`RssAnon`).
+//! - *The first request* opens connections to DynamoDB and SQS, which are embedded, behind TLS 1.3
+//!   with P-256 certificates. For this the function has to trust the services' own authority. It is
+//!   added to Amazon's roots or to the system's, in a file that replaces the system's. So here
+//!   Amazon's roots are read from text, which takes more than the built-in roots.
 //!
-//! # What the figures are made of
-//! Of the instructions of `create-deletion-task` (callgrind, a build with names) the SDK's DynamoDB
-//! client takes 526,000, of which 414,000 parse the list of AWS's partitions, which each client of
-//! the SDK does anew and no setting avoids; the dynamic linker 366,000 (252,000 of `hello`'s
-//! 412,000); Rust's own start 107,000, which reads `/proc/self/maps`, in `hello` too. The queue's
-//! client is made while the first PutItem is on its way, else its own list would be another
-//! 420,000. The worker's S3 Vectors client is a second client, 519,000 more, hence its 1.7 million.
+//! # What makes up the figures
+//! The instructions of `create-deletion-task` (callgrind, a build with names) include 526,000 of
+//! the SDK's DynamoDB client. 414,000 of them parse the list of AWS's partitions; each SDK client
+//! does this again, and no setting avoids it. The dynamic linker takes 366,000 (252,000 of
+//! `hello`'s 412,000). Rust's own start, which reads `/proc/self/maps`, takes 107,000, in `hello`
+//! too. The queue's client is created while the first PutItem is in flight; otherwise its own list
+//! would take another 420,000. The worker's S3 Vectors client is a second client and takes 519,000
+//! more, which explains the worker's 1.7 million.
 //!
-//! The sizes and page faults below are of 2026-11-25. Of the 2.6 MB of code in
-//! `create-deletion-task` (cargo bloat) the standard library is 449 KB, the SDK's clients for
-//! DynamoDB and SQS 362, what they stand on 450, rustls, ring and webpki 483, `lambda_http` and
-//! `lambda_runtime` with its client 245, our own 238; 0.7 MB are constants (`encoding_rs`' tables
-//! in `lambda_http`, ring's curves), 0.3 MB unwinding tables that Rust's compiled standard library
-//! and stack traces bring, 0.24 MB relocations. `opt-level = "z"` made it 0.34 MB less and its
-//! start 1.4 times the instructions. `tests/suite/functions/linked.rs` holds what a function is
-//! built from.
+//! The sizes and page faults below are from 2026-11-25. `create-deletion-task` has 2.6 MB of code
+//! (cargo bloat): the standard library has 449 KB, the SDK's clients for DynamoDB and SQS 362, the
+//! crates below them 450, rustls, ring and webpki 483, `lambda_http` and `lambda_runtime` with its
+//! client 245, and our own code 238. Constants take 0.7 MB (`encoding_rs`' tables in `lambda_http`,
+//! ring's curves), unwinding tables 0.3 MB (they come with Rust's compiled standard library and
+//! stack traces), and relocations 0.24 MB. `opt-level = "z"` made the binary 0.34 MB smaller and
+//! its start take 1.4 times the instructions. `tests/suite/functions/linked.rs` checks which
+//! packages a function is built from.
 //!
-//! What is left of the time above `hello`'s is the size: 181 to 189 page faults a start beside 106.
-//! As executables that are not position-independent, and with identical functions folded by the
-//! linker, `get-deletion-task` came to 147 faults and 1.24 times `hello` (1.27 times by the first
-//! alone; by a script, 80 starts each). That gives up the randomization of the program's addresses,
-//! so it was not done.
+//! The remaining time above `hello`'s comes from the size: a start has 181 to 189 page faults, and
+//! `hello`'s has 106. As a position-dependent executable, and with identical functions folded by
+//! the linker, `get-deletion-task` had 147 faults and took 1.24 times the time of `hello` (1.27
+//! times with the first change alone; measured by a script, 80 starts each). That gives up address
+//! space randomization of the program, so it was not done.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -72,12 +75,12 @@ use tests::bench::table::{Row, number, print, row};
 use tests::bench::{median, range};
 use tests::bus::Bus;
 
-/// How small the functions are and how quick to start.
+/// Measure how small the functions are and how fast they start.
 #[derive(Debug, Parser)]
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// Only the functions whose names contain this, and the baselines
+    /// Measure only the functions whose names contain this, and the baselines
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
 }
@@ -111,7 +114,7 @@ async fn main() {
 type Start<'a> = (&'a Binary, &'a Vec<f64>, Counted);
 type Request<'a> = (&'a Binary, count::Roots, Counted);
 
-/// Until a function asks for its first event.
+/// The row for a start, until a function asks for its first event.
 fn start_row((binary, times, counted): &Start<'_>, all: &[Start<'_>]) -> Row {
     let of = |kind| {
         all.iter()
@@ -143,7 +146,7 @@ fn start_row((binary, times, counted): &Start<'_>, all: &[Start<'_>]) -> Row {
     ])
 }
 
-/// Until a function has responded to its first request, with TLS to DynamoDB and SQS.
+/// The row for a first request, until a function has responded, with TLS to DynamoDB and SQS.
 fn request_row((binary, roots, counted): &Request<'_>, all: &[Request<'_>]) -> Row {
     let defaults = all.iter().find(|(it, ..)| it.kind == Kind::Defaults);
     let defaults = defaults.expect("it is measured").2.instructions as f64;

@@ -1,4 +1,4 @@
-//! The baselines: clients that do no more than delete, and say nothing of what they did.
+//! The baselines: clients that only delete and report no outcomes.
 
 use futures_util::future::try_join;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-/// Ids in a batch, and batches at once: as the service has it.
+/// Ids in a batch, and concurrent batches, as in the service.
 pub(crate) const BATCH: usize = 500;
 pub(crate) const CONCURRENCY: usize = 5;
 
 /// A connection.
 pub(crate) async fn connect(url: &str) -> Client {
-    // The client knows no parameters of ours.
+    // The client does not know our parameters.
     let url = url.split('?').next().expect("an address");
     let connected = tokio_postgres::connect(url, NoTls).await;
     let (client, connection) = connected.expect("the server responds");
@@ -20,8 +20,8 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
-/// The service's batches: an existence check and a delete for each, several at once; with a read
-/// sent behind each delete, or without.
+/// Deletes in the service's batches, several at once: an existence check and a delete for each
+/// batch. With `reads_back`, a read is sent right after each delete.
 pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String], reads_back: bool) {
     let (check, delete) = (
         format!("SELECT object_id FROM {table} WHERE object_id = ANY($1)"),
@@ -48,7 +48,7 @@ pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String], reads_bac
                 let parameters: [&(dyn ToSql + Sync); 1] = [batch];
                 let delete = client.execute(delete, &parameters);
                 if reads_back {
-                    // Sent together.
+                    // Both are sent together.
                     let read = client.query(check, &parameters);
                     let (_, left) = try_join(delete, read).await.expect("a delete and a read");
                     assert!(left.is_empty(), "none is there");
@@ -63,7 +63,7 @@ pub(crate) async fn in_batches(url: &str, table: &str, ids: &[String], reads_bac
         .await;
 }
 
-/// One row, and one round trip, at a time.
+/// Deletes one row, with one round trip, at a time.
 pub(crate) async fn one_by_one(url: &str, table: &str, ids: &[String]) {
     let client = connect(url).await;
     let delete = format!("DELETE FROM {table} WHERE object_id = $1");
@@ -73,10 +73,10 @@ pub(crate) async fn one_by_one(url: &str, table: &str, ids: &[String]) {
     }
 }
 
-/// What EmbeddingStudio's deletion worker does, as its source has it: two selects with all that the
-/// objects hold, then two deletes, each of all ids at once, with the ids in the statement's text as
-/// its database driver puts them. What it does with the rows in Python is left out. Without the
-/// `selects` it is the least that any deletion from these tables takes.
+/// Deletes as EmbeddingStudio's deletion worker does, according to its source: two selects of all
+/// the objects' data, then two deletes. Each statement has all ids at once in its text, as from
+/// EmbeddingStudio's database driver. The work on the rows in Python is left out. Without the
+/// `selects` this is the minimum for any deletion from these tables.
 pub(crate) async fn as_embedding_studio(url: &str, schema: &str, ids: &[String], selects: bool) {
     let client = connect(url).await;
     let (objects, parts) = (

@@ -1,8 +1,8 @@
-//! What the statements of PostgreSQL's benchmark are made on: 200,000 rows with vectors of 128
-//! numbers and an HNSW index.
+//! The data of the PostgreSQL benchmark: 200,000 rows with vectors of 128 numbers and an HNSW
+//! index.
 //!
-//! The index takes long to build. So it is built once, in a database that each measurement starts
-//! with a copy of.
+//! The index takes long to build, so it is built once. Each measurement starts with a copy of that
+//! database.
 
 use tests::postgres::{Database, Postgres};
 use tests::seed::object_ids;
@@ -12,7 +12,7 @@ pub(crate) const ROWS: usize = 200_000;
 /// Numbers of each vector.
 const DIMENSIONS: usize = 128;
 
-/// The ids of the objects that are deleted: they are spread over the table, since ids are random.
+/// The ids of the objects to delete. They are spread over the table, because ids are random.
 pub(crate) fn ids(count: usize) -> Vec<String> {
     object_ids(1, ROWS).take(count).collect()
 }
@@ -22,10 +22,10 @@ pub(crate) fn ids(count: usize) -> Vec<String> {
 pub(crate) enum Layout {
     /// One table with the ids in a column.
     Rows,
-    /// EmbeddingStudio's: objects, each with one part. Nothing was derived from anything.
+    /// EmbeddingStudio's layout: objects, each with one part. No object is derived from another.
     Studio,
-    /// The same, with an index on what objects were derived from, which EmbeddingStudio does not
-    /// make.
+    /// The same, with an index on the original of a derived object. EmbeddingStudio does not create
+    /// this index.
     StudioIndexed,
 }
 
@@ -38,17 +38,17 @@ impl Layout {
     }
 }
 
-/// The databases to copy. Nobody is connected to them, or they could not be.
+/// The databases to copy. A database can only be copied while nobody is connected to it.
 pub(crate) struct Data {
     server: Postgres,
-    /// The schema in both.
+    /// The schema in all of them.
     schema: String,
     rows: String,
     studio: String,
 }
 
 impl Data {
-    /// Makes them, which takes some minutes.
+    /// Creates the databases, which takes some minutes.
     pub(crate) async fn make() -> Self {
         let server = Postgres::start().await;
         let rows = server.database_with("").await;
@@ -95,7 +95,7 @@ impl Data {
         }
     }
 
-    /// A fresh copy, whose tables are in memory.
+    /// Creates a fresh copy and reads its tables into memory.
     pub(crate) async fn copy(&self, layout: Layout) -> Copy {
         let from = match layout {
             Layout::Rows => &self.rows,
@@ -122,7 +122,7 @@ impl Data {
         }
     }
 
-    /// Takes a copy away.
+    /// Drops a copy.
     pub(crate) async fn done_with(&self, copy: Copy) {
         self.server.drop_database(copy.database).await;
     }
@@ -144,7 +144,7 @@ pub(crate) struct Copy {
 }
 
 impl Copy {
-    /// Fails unless so many rows are left of a table.
+    /// Fails unless this many rows of a table are left.
     pub(crate) async fn assert_left(&self, table: &str, count: usize) {
         let left = format!("SELECT count(*) FROM {}.{table}", self.schema);
         let left = self.database.number(&left).await;

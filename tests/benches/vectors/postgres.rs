@@ -1,5 +1,5 @@
-//! Ids deleted a second from PostgreSQL: by the whole service from the request to the end of the
-//! task, and by bare clients.
+//! Measures the ids deleted per second from PostgreSQL: by the whole service from the request to
+//! the end of the task, and by bare clients.
 
 use crate::Row;
 use crate::bare;
@@ -8,20 +8,20 @@ use crate::timed::{Sample, service, time};
 use tests::bench::table::{number, row};
 use tests::bench::{median, range};
 
-/// Who deletes.
+/// The program that deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     /// The service, over a table of rows or EmbeddingStudio's.
     Service(Layout),
     /// A client that sends the service's batches.
     Bare,
-    /// The same, with a read sent behind each delete, as the service does.
+    /// The same, with a read sent right after each delete, as in the service.
     BareReading,
     /// A client that deletes one row at a time.
     OneByOne,
-    /// What EmbeddingStudio does, over tables of its layout.
+    /// EmbeddingStudio's algorithm, over tables of its layout.
     Studio(Layout),
-    /// The two deletes of that alone.
+    /// Only the two deletes of EmbeddingStudio's algorithm.
     StudioDeletes,
 }
 
@@ -53,7 +53,7 @@ impl Who {
     }
 }
 
-/// Measures them in turn, several times.
+/// Measures all of them in turn, several times.
 pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let (objects, times) = if quick { (20_000, 1) } else { (100_000, 5) };
     let data = Data::make().await;
@@ -108,7 +108,8 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     rows.collect()
 }
 
-/// How many ids are deleted. One row at a time takes so long that a part of them has to do.
+/// How many ids are deleted. One row at a time takes so long that only a part of the ids is
+/// deleted.
 fn count(who: Who, objects: usize) -> usize {
     if who == Who::OneByOne {
         objects / 10

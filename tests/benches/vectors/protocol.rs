@@ -1,5 +1,5 @@
-//! Ids deleted a second by the store protocol: by the whole service, and by a bare client of the
-//! same bridge.
+//! Measures the ids deleted per second over the store protocol: by the whole service, and by a bare
+//! client of the same bridge.
 
 use crate::Row;
 use crate::bare::{BATCH, CONCURRENCY};
@@ -59,7 +59,7 @@ async fn filled(ids: &[String]) -> Bridge {
     bridge
 }
 
-/// The service's batches: an existence check and a delete for each, several at once.
+/// Deletes in the service's batches, several at once: an existence check and a delete for each.
 async fn in_batches(bridge: &Bridge, ids: &[String]) {
     let url: Uri = bridge.url().parse().expect("a URL");
     let batches: Vec<_> = ids.chunks(BATCH).collect();

@@ -1,5 +1,5 @@
-//! Worker processes on one index of S3 Vectors, which takes 2,500 vectors a second and refuses what
-//! is beyond.
+//! Worker processes on one index of S3 Vectors, which accepts 2,500 vectors a second and refuses
+//! more.
 //!
 //! Each process carries out one invocation at a time, as a function does.
 
@@ -22,10 +22,10 @@ use tests::wire::{body_of, intercept, name_of};
 use tokio::time::{Instant, sleep};
 
 const INDEX: &str = "quota";
-/// What the index takes in a second ("Limitations and restrictions" of S3 Vectors, Amazon S3 User
-/// Guide).
+/// The vectors that the index accepts in a second ("Limitations and restrictions" of S3 Vectors,
+/// Amazon S3 User Guide).
 const QUOTA: f64 = 2_500.0;
-/// How long a worker that received nothing waits before it asks again.
+/// How long a worker that received nothing waits before it receives again.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Ids in one delete.
 const BATCH: usize = 500;
@@ -35,9 +35,9 @@ const BATCH: usize = 500;
 pub(crate) enum Pace {
     /// By grants from the table, as deployed.
     Shared,
-    /// Each by itself, as without a response to a request for a grant.
+    /// Each worker on its own, as without a response to a request for a grant.
     Own,
-    /// Not at all: they back off when they are refused.
+    /// Not at all: the workers back off when they are refused.
     None,
 }
 
@@ -50,7 +50,7 @@ impl Pace {
         }
     }
 
-    /// The setting `VECTOR_STORES`: every model's index in the embedded bucket.
+    /// The setting `VECTOR_STORES`, with every model's index in the embedded bucket.
     fn stores(self) -> &'static str {
         match self {
             Self::Shared | Self::Own => local::DEFAULT_VECTOR_STORES,
@@ -59,7 +59,7 @@ impl Pace {
     }
 }
 
-/// Measures one and several workers, by what pace they keep.
+/// Measures one and several workers, with each kind of pace.
 pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     let (objects, workers): (_, &[usize]) = if quick {
         (20_000, &[1, 5])
@@ -76,7 +76,7 @@ pub(crate) async fn measure(quick: bool) -> Vec<Row> {
     rows
 }
 
-/// Measures tasks of one object, alone and beside a task of 60,000 objects of another index, in the
+/// Measures tasks of one object, alone and during a task of 60,000 objects of another index, in the
 /// local runner as `cargo run -- --throttle` starts it.
 pub(crate) async fn neighbours() -> Vec<Row> {
     let throttle = Throttle::default();
@@ -129,8 +129,9 @@ pub(crate) async fn neighbours() -> Vec<Row> {
     vec![row("alone", alone), row("beside 60,000", beside)]
 }
 
-/// Measures tasks of 30,000 objects of which 1,000 are there, in the local runner as
-/// `cargo run -- --throttle` starts it: spread over the task, and at its start.
+/// Measures tasks of 30,000 objects of which 1,000 exist, in the local runner as
+/// `cargo run -- --throttle` starts it. The existing objects are spread over the task, or at its
+/// start.
 pub(crate) async fn absent() -> Vec<Row> {
     let mut rows = Vec::new();
     for (place, apart) in [("spread", 30), ("at the start", 1)] {
@@ -198,7 +199,7 @@ async fn run(workers: usize, objects: usize, pace: Pace) -> Row {
     let tally = tally.reduce(Tally::and).expect("a worker");
     let (first, last) = (tally.first.unwrap_or(0), tally.last.unwrap_or(0));
     let seconds = (last - first) as f64 / 1e3;
-    // What the last call deleted had its time after the last moment that is counted.
+    // The time for the last delete comes after the measured period, so it is not counted.
     let used = (objects - BATCH) as f64 / seconds / QUOTA;
     let ideal = objects as f64 / QUOTA;
     let end = (seconds + BATCH as f64 / QUOTA) / ideal;
@@ -229,7 +230,7 @@ async fn run(workers: usize, objects: usize, pace: Pace) -> Row {
     ])
 }
 
-/// A worker process: until the task has ended.
+/// Runs a worker process until the task has ended.
 pub(crate) async fn work(services: &Addresses, pace: Pace) -> Value {
     let meter = Meter::default();
     let clients = clients(services, Some(meter.grants(pace == Pace::Shared)));
@@ -247,8 +248,8 @@ pub(crate) async fn work(services: &Addresses, pace: Pace) -> Value {
         };
         let received = queue.work_once(Receive::default(), work).await;
         if received == 0 {
-            // The embedded queue has a waiting receive look only once a second for what becomes
-            // visible. SQS does so at once.
+            // In the embedded queue a waiting receive checks only once a second for visible
+            // messages. SQS delivers them at once.
             sleep(PAUSE).await;
         }
         meter.0.lock().expect("not poisoned").receives += received as u64;
@@ -256,8 +257,8 @@ pub(crate) async fn work(services: &Addresses, pace: Pace) -> Value {
     meter.tally().to_json()
 }
 
-/// What a worker's calls come to: how many to S3 Vectors, how many were refused, and when; requests
-/// for grants, and messages.
+/// The counts of a worker: calls to S3 Vectors, how many were refused, and when; requests for
+/// grants; and messages.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     calls: u64,
@@ -265,7 +266,7 @@ struct Tally {
     deletes: u64,
     grants: u64,
     receives: u64,
-    /// When the first and the last delete that was carried out began, in milliseconds.
+    /// When the first and the last successful delete began, in milliseconds.
     first: Option<i64>,
     last: Option<i64>,
 }
@@ -306,13 +307,13 @@ impl Tally {
     }
 }
 
-/// Counts the calls that go through its HTTP client. Clones are one.
+/// Counts the calls that go through its HTTP client. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 struct Meter(Arc<Mutex<Tally>>);
 
 impl Meter {
-    /// The HTTP client to put under the SDK's clients of DynamoDB and SQS. It counts requests for
-    /// grants, and may lose them.
+    /// Returns the HTTP client to put under the SDK's clients of DynamoDB and SQS. It counts
+    /// requests for grants, and loses them unless `are_sent`.
     fn grants(&self, are_sent: bool) -> SharedHttpClient {
         let meter = self.clone();
         intercept(move |request, network| {
@@ -330,7 +331,7 @@ impl Meter {
         })
     }
 
-    /// The HTTP client to put under the SDK's clients of S3 Vectors.
+    /// Returns the HTTP client to put under the SDK's clients of S3 Vectors.
     fn http_client(&self) -> SharedHttpClient {
         let meter = self.clone();
         intercept(move |request, network| {

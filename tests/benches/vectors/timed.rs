@@ -1,4 +1,4 @@
-//! What one deletion takes.
+//! Times one deletion.
 
 use local::Options;
 use serde_json::json;
@@ -13,14 +13,14 @@ pub(crate) const MODEL: &str = "items";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
     pub(crate) elapsed: f64,
-    /// Of these, until `/run` had responded: nothing is deleted before.
+    /// The part of it until `/run` had responded. Nothing is deleted before that.
     pub(crate) created: f64,
     /// The processor time of this process: the client's, or the service's and its embedded
-    /// services'. A database's is apart.
+    /// services'. A database's time is not included.
     pub(crate) processor: f64,
 }
 
-/// What this work takes.
+/// Times this work.
 pub(crate) async fn time(work: impl Future<Output = ()>) -> Sample {
     let (processor, began) = (process::processor_seconds(), Instant::now());
     work.await;
@@ -31,7 +31,7 @@ pub(crate) async fn time(work: impl Future<Output = ()>) -> Sample {
     }
 }
 
-/// A task of all these objects, from the request until it is done.
+/// Times a task of all these objects, from the request until it is done.
 pub(crate) async fn service(url: &str, objects: usize) -> Sample {
     let options = Options {
         settings: vec![("VECTOR_STORES".to_owned(), json!({ "*": url }).to_string())],

@@ -1,4 +1,4 @@
-//! What every benchmark is called with.
+//! The arguments of every benchmark.
 
 /// The flags that every benchmark takes.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -6,7 +6,7 @@ pub struct Flags {
     /// Measure fewer sizes, and each figure less often
     #[arg(long, global = true)]
     pub quick: bool,
-    /// One JSON object a line instead of tables
+    /// Print one JSON object per line instead of tables
     #[arg(long, global = true)]
     pub json: bool,
     /// What Cargo passes to a benchmark
@@ -15,8 +15,8 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// Whether to measure. `cargo test --all-targets` runs benchmarks, too: then it says how this
-    /// one is to be run.
+    /// Whether to measure. `cargo test --all-targets` also runs benchmarks; then this prints how to
+    /// run the benchmark.
     #[allow(clippy::print_stdout, reason = "for benchmarks, which print")]
     pub fn is_bench(self, name: &str) -> bool {
         if !self.bench {

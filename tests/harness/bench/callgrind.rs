@@ -1,5 +1,6 @@
-//! Counting what a program does, by valgrind's callgrind: the same on every run, whatever else the
-//! machine does.
+//! Counts what a program does, with valgrind's callgrind.
+//!
+//! The counts are the same on every run, whatever else the machine does.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,13 +13,13 @@ pub struct Callgrind {
     output: PathBuf,
 }
 
-/// What was counted, by callgrind's names: `Ir` are instructions.
+/// The counts, by callgrind's names: `Ir` are instructions.
 #[derive(Debug)]
 pub struct Counts(HashMap<String, u64>);
 
 impl Callgrind {
-    /// The command of a run, with these options of callgrind's; arguments of the program are to
-    /// follow.
+    /// Returns the command of a run with these callgrind options. The caller adds the program's
+    /// arguments.
     pub fn of(program: &Path, options: &[&str]) -> (Self, Command) {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let number = RUNS.fetch_add(1, Ordering::Relaxed);
@@ -33,10 +34,10 @@ impl Callgrind {
         (Self { output }, command)
     }
 
-    /// What was counted by the time that the program ended.
+    /// Returns the counts, after the program has ended.
     ///
     /// # Panics
-    /// When callgrind did not say.
+    /// When callgrind reported none.
     pub fn counts(self) -> Counts {
         let text = std::fs::read_to_string(&self.output).expect("callgrind wrote it");
         let _ = std::fs::remove_file(&self.output);
@@ -51,7 +52,7 @@ impl Callgrind {
 }
 
 impl Counts {
-    /// How many there were of this.
+    /// The count of this name.
     ///
     /// # Panics
     /// When it was not counted.

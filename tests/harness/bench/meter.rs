@@ -1,8 +1,8 @@
 //! A meter on the wire: which calls are made, and what DynamoDB would bill for them.
 //!
-//! While it is on, every request to DynamoDB is made to ask for its `ConsumedCapacity`, and what
-//! the embedded DynamoDB responds is added up. `units.rs` works the same figures out from the
-//! bodies where they say enough, and for refused writes, of which no response reports its units.
+//! While it is on, it adds `ReturnConsumedCapacity` to every request to DynamoDB, and adds up what
+//! the embedded DynamoDB reports. `units.rs` calculates the same figures from the bodies, if they
+//! say enough. It also does so for refused writes, whose responses report no units.
 
 use super::units;
 use crate::wire::{Network, Outcome, body_of, intercept, name_of, set_body};
@@ -19,26 +19,27 @@ use std::sync::{Arc, Mutex};
 pub struct Tally {
     /// Calls by `Service.Operation`.
     pub calls: BTreeMap<String, u64>,
-    /// Units by `Service.Operation`, as all units here those of the index included.
+    /// Units by `Service.Operation`. All units here include the index's.
     pub units: BTreeMap<String, f64>,
     /// Read units.
     pub read_units: f64,
     /// Write units.
     pub write_units: f64,
-    /// Of these, the index's.
+    /// The part of these for the index.
     pub index_write_units: f64,
-    /// Of these, what refused writes cost.
+    /// The part of these for refused writes.
     pub refused_write_units: f64,
     /// Rows that queries read (`ScannedCount`).
     pub rows_read: u64,
-    /// Responses whose units were also worked out here, and of these, those that differ.
+    /// Responses whose units were also calculated here. [`Self::differing`] counts those of them
+    /// whose figures differ.
     pub checked: u64,
     /// See [`Self::checked`].
     pub differing: u64,
 }
 
 impl Tally {
-    /// As a row's fields.
+    /// Returns the tally as a row's fields.
     pub fn to_json(&self) -> Value {
         json!({
             "calls": self.calls,
@@ -84,18 +85,18 @@ impl Tally {
     }
 }
 
-/// The meter. Clones are one; it is off at first.
+/// The meter. It is off at first. Clones share its state.
 #[derive(Clone, Debug, Default)]
 pub struct Meter(Arc<Mutex<Option<Tally>>>);
 
 impl Meter {
-    /// The HTTP client to put under the SDK's clients.
+    /// Returns the HTTP client to put under the SDK's clients.
     pub fn http_client(&self) -> SharedHttpClient {
         let meter = self.clone();
         intercept(move |request, network| meter.clone().carry(request, network))
     }
 
-    /// Begins to count.
+    /// Starts counting.
     pub fn turn_on(&self) {
         *self.0.lock().expect("not poisoned") = Some(Tally::default());
     }

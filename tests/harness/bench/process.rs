@@ -1,12 +1,12 @@
-//! Processes: another one that measures, and what this one has used, as proc(5) tells it.
+//! Starts processes that measure, and reads what this process has used from proc(5).
 
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Runs this program with these arguments in a process of its own. Returns the JSON in the last
-/// line that it prints.
+/// Runs this program with these arguments in a separate process. Returns the JSON in the last line
+/// that it prints.
 ///
 /// # Panics
 /// When it fails.
@@ -16,7 +16,7 @@ pub async fn child(arguments: &[&str]) -> Value {
     child_of(command).await
 }
 
-/// The same as [`child`] of any command.
+/// As [`child`], for any command.
 ///
 /// # Panics
 /// When it fails.
@@ -34,10 +34,10 @@ pub async fn child_of(mut command: Command) -> Value {
     serde_json::from_slice(last.unwrap_or_default()).expect("it prints JSON")
 }
 
-/// Where this program is.
+/// The path of this program.
 ///
 /// # Panics
-/// When the system does not say.
+/// When the system does not provide it.
 pub fn this_program() -> PathBuf {
     std::env::current_exe().expect("this program has a path")
 }
@@ -60,12 +60,12 @@ fn status_megabytes(field: &str) -> f64 {
     kilobytes.unwrap_or(f64::NAN) / 1024.0
 }
 
-/// Lets the peak begin anew at what is resident now (`clear_refs`).
+/// Resets the peak to what is resident now (`clear_refs`).
 pub fn forget_peak() {
     std::fs::write("/proc/self/clear_refs", "5").expect("Linux lets a process reset its own peak");
 }
 
-/// The processor time that this process's threads have had, in seconds (`schedstat`, the first
+/// The processor time that this process's threads have used, in seconds (`schedstat`, the first
 /// field, in nanoseconds).
 pub fn processor_seconds() -> f64 {
     let threads = std::fs::read_dir("/proc/self/task").expect("Linux lists a process's threads");

@@ -1,8 +1,8 @@
-//! What the benchmarks print: rows of figures, as tables in Markdown or as JSON.
+//! The output of the benchmarks: rows of figures, as tables in Markdown or as JSON.
 
 use serde_json::{Map, Value};
 
-/// A row: its columns in order, each with its head. A row of another kind has other columns.
+/// A row: its columns in order, each with its heading. A row of another kind has other columns.
 pub type Row = Vec<(String, Value)>;
 
 /// A row of these columns.
@@ -12,12 +12,12 @@ pub fn row<const N: usize>(columns: [(&str, Value); N]) -> Row {
         .to_vec()
 }
 
-/// A number with so many digits behind the point.
+/// A number with this many digits after the decimal point.
 pub fn number(value: f64, digits: usize) -> Value {
     format!("{value:.digits$}").into()
 }
 
-/// Prints a table for each kind of row, or one JSON object a row.
+/// Prints a table for each kind of row, or one JSON object per row.
 #[allow(clippy::print_stdout, reason = "for benchmarks, which print")]
 pub fn print(rows: &[Row], json: bool) {
     if json {

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 /// Bytes in a write unit, and in a read unit.
 const WRITE_UNIT: usize = 1024;
 const READ_UNIT: usize = 4096;
-/// An eventually consistent read costs so much of a strongly consistent one.
+/// The cost of an eventually consistent read, relative to a strongly consistent one.
 const EVENTUAL: f64 = 0.5;
-/// What is done in a transaction costs so many times as much.
+/// The cost of an operation in a transaction, relative to the same operation outside.
 const TRANSACTIONAL: f64 = 2.0;
 
 /// Whether a call reads. All others write.
@@ -17,7 +17,7 @@ pub fn reads(call: &str) -> bool {
     ["GetItem", "BatchGetItem", "Query", "Scan"].contains(&operation)
 }
 
-/// The units that a response reports: all of them, and the index's among them.
+/// The units that a response reports: the total, and the index's part.
 pub fn reported(response: &Value) -> (f64, f64) {
     let capacity = &response["ConsumedCapacity"];
     let one = std::slice::from_ref(capacity);
@@ -34,11 +34,11 @@ pub fn reported(response: &Value) -> (f64, f64) {
     sum
 }
 
-/// The units of a call, an index's writes not counted, where request and response say enough to
-/// know them: not those of updates, whose item neither holds.
+/// The units of a call without the index's writes, if request and response say enough to calculate
+/// them. They do not for updates, because neither holds the whole item.
 pub fn expected(call: &str, request: &Value, response: &Value) -> Option<f64> {
     match call {
-        // Nothing was there before.
+        // There was no item before.
         "DynamoDB.PutItem" => Some(write_units(size_of(request.get("Item")))),
         "DynamoDB.BatchWriteItem" => {
             let tables = request["RequestItems"].as_object()?.values();
@@ -56,7 +56,7 @@ pub fn expected(call: &str, request: &Value, response: &Value) -> Option<f64> {
             let mut units = 0.0;
             for (table, asked) in request["RequestItems"].as_object()? {
                 let found = response["Responses"][table].as_array()?;
-                // A key with no item costs the least there is.
+                // A key without an item costs the minimum.
                 let missing = asked["Keys"].as_array()?.len() - found.len();
                 let found = found.iter().map(|item| read_units(size_of(Some(item))));
                 let sum = found.sum::<f64>() + missing as f64;
@@ -64,7 +64,7 @@ pub fn expected(call: &str, request: &Value, response: &Value) -> Option<f64> {
             }
             Some(units)
         }
-        // Rows are added up before they are rounded.
+        // The sizes of the rows are added up before rounding.
         "DynamoDB.Query" if request.get("FilterExpression").is_none() => {
             let rows = response["Items"].as_array()?.iter();
             let bytes = rows.map(|row| size_of(Some(row))).sum();
@@ -74,8 +74,8 @@ pub fn expected(call: &str, request: &Value, response: &Value) -> Option<f64> {
     }
 }
 
-/// What a write costs whose condition did not hold: as much as if it had, by the item that is
-/// there. An error reports no units.
+/// The cost of a write whose condition failed: the same as of a successful write, by the size of
+/// the existing item. An error reports no units.
 pub fn of_refusal(request: &Value, response: &Value) -> f64 {
     let kind = response["__type"].as_str().unwrap_or_default();
     if kind.ends_with("ConditionalCheckFailedException") {
@@ -90,14 +90,14 @@ pub fn of_refusal(request: &Value, response: &Value) -> f64 {
     units.sum::<f64>() * TRANSACTIONAL
 }
 
-/// The units of writing an item of so many bytes.
+/// The units of writing an item of this many bytes.
 ///
-/// The larger of before and after, for an update.
+/// For an update, pass the larger of the sizes before and after.
 pub fn write_units(bytes: usize) -> f64 {
     bytes.div_ceil(WRITE_UNIT).max(1) as f64
 }
 
-/// The units of reading so many bytes strongly consistent.
+/// The units of a strongly consistent read of this many bytes.
 pub fn read_units(bytes: usize) -> f64 {
     bytes.div_ceil(READ_UNIT).max(1) as f64
 }
@@ -129,7 +129,7 @@ fn size_of_value(value: &Value) -> usize {
     let text = value.as_str().unwrap_or_default();
     match kind.as_str() {
         "S" => text.len(),
-        // A byte for two significant digits, and one more.
+        // One byte for two significant digits, and one more byte.
         "N" => {
             let digits = text.trim_start_matches(['-', '0']).trim_end_matches('0');
             digits.len().div_ceil(2) + 1

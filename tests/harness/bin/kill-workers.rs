@@ -1,14 +1,13 @@
-//! Kills workers while they work, as often as wished, and proves that nothing is lost and nothing
-//! is counted twice.
+//! Kills workers while they work, and checks that nothing is lost and nothing is counted twice.
 
 use clap::Parser;
 use std::io::Write;
 use tests::kills::{Plan, run};
 
-/// Kill really built workers with SIGKILL at random moments under load, and compare what the
-/// service says of each object with the truth.
+/// Kill built workers with SIGKILL at random moments under load, and compare what the service says
+/// about each object with the truth.
 ///
-/// DynamoDB is on disk, in a directory of its own for this run. It takes some minutes.
+/// DynamoDB is on disk, in a new directory for each run. A run takes some minutes.
 #[derive(Debug, Parser)]
 #[command(name = "kill-workers")]
 struct Arguments {
@@ -16,13 +15,13 @@ struct Arguments {
     #[arg(long, value_name = "NUMBER", default_value_t = 200)]
     kills: usize,
 
-    /// Of all random choices
+    /// The seed of all random choices
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
 }
 
 fn say(text: impl std::fmt::Display) {
-    // Whoever started this may not listen.
+    // The output may be closed.
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 

@@ -1,4 +1,4 @@
-//! Runs random schedules of the simulation, as many as one likes, or one of them again.
+//! Runs any number of random schedules of the simulation, or repeats one of them.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -16,7 +16,7 @@ use tests::sim::overload::{self, Overload};
 use tests::sim::{Report, Stats, replay_command, run};
 
 /// Runs the whole service through random schedules: the real handlers over the real AWS SDK
-/// clients, against services that fail at random, on a clock of their own.
+/// clients, against services that fail at random, on a simulated clock.
 #[derive(Parser)]
 struct Options {
     /// How many schedules to run.
@@ -28,11 +28,11 @@ struct Options {
     /// Run only this seed's schedule, and show everything that happens in it.
     #[arg(long, conflicts_with_all = ["schedules", "first_seed"])]
     seed: Option<u64>,
-    /// Run no random schedule, but ten tasks of so many objects at once on a store that deletes
-    /// 2,500 a second.
+    /// Instead of random schedules, run ten tasks of this many objects at once, on a store that
+    /// deletes 2,500 objects a second.
     #[arg(long, value_name = "OBJECTS", conflicts_with_all = ["schedules", "first_seed", "seed"])]
     overload: Option<usize>,
-    /// How many run at once.
+    /// How many schedules run at once.
     #[arg(long, default_value_t = thread::available_parallelism().map_or(1, Into::into))]
     threads: usize,
     /// How many schedules pass between two lines of progress.
@@ -97,7 +97,7 @@ fn verdict(report: &Report) -> ExitCode {
     }
 }
 
-/// What the threads share.
+/// State that the threads share.
 #[derive(Default)]
 struct Shared {
     next: AtomicU64,
@@ -154,7 +154,7 @@ fn run_many(options: Options) -> ExitCode {
     code
 }
 
-/// Runs schedules until all are done or one is violated.
+/// Runs schedules until all are done or one finds a violation.
 fn work(options: &Options, shared: &Shared) {
     while !shared.stop.load(Ordering::Relaxed) {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
@@ -162,7 +162,7 @@ fn work(options: &Options, shared: &Shared) {
             return;
         }
         let seed = options.first_seed.wrapping_add(number);
-        // Should the schedule panic, its seed has been told.
+        // If a schedule panics, its seed is printed first.
         let report = std::panic::catch_unwind(|| run(seed)).unwrap_or_else(|panic| {
             eprintln!("seed {seed} panicked");
             std::panic::resume_unwind(panic)

@@ -1,6 +1,7 @@
-//! Who holds which chunk, as the calls that arrive at the services tell: a delete may arrive only
-//! under its worker's claim, and that must be the newest. Else it could remove an object that was
-//! inserted again.
+//! Which worker holds which chunk, according to the calls that arrive at the services.
+//!
+//! A delete may arrive only under its worker's claim, and that claim must be the newest. Otherwise
+//! the delete could remove an object that was inserted again.
 
 use super::World;
 use crate::bench::attribute;
@@ -9,14 +10,14 @@ use shared::store::KEY;
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 
-/// The newest claim's worker, by the key of the item that was claimed: a task, or a chunk of one.
+/// The worker with the newest claim, by the key of the claimed item: a task or a chunk.
 pub(super) type Holders = BTreeMap<String, u64>;
 
-/// How many objects a chunk has; the ids are too short for its other limit.
+/// How many objects a chunk has. The ids are too short to reach the limit in bytes.
 const CHUNK: usize = shared::task::MAX_CHUNK_OBJECTS;
 
 impl World {
-    /// Takes note of a claim that DynamoDB made for this worker.
+    /// Records a claim that DynamoDB made for this worker.
     pub(super) fn claimed(&self, worker: u64, call: &[u8]) {
         let Some(key) = claimed_key(call) else {
             return self.fault(format!("a claim of nothing: {}", text(call)));
@@ -24,7 +25,7 @@ impl World {
         self.holders().insert(key, worker);
     }
 
-    /// Takes note of this worker's delete, as it arrives at S3 Vectors.
+    /// Records this worker's delete when it arrives at S3 Vectors.
     pub(super) async fn deletes(&self, worker: u64, call: &[u8]) {
         let Some((task, chunk)) = deleted_chunk(call) else {
             return self.fault(format!("a delete of nothing: {}", text(call)));
@@ -51,8 +52,8 @@ fn text(call: &[u8]) -> String {
     String::from_utf8_lossy(call).chars().take(300).collect()
 }
 
-/// The task and the chunk that a delete is for: an index is named like its task, an object ends
-/// with its position.
+/// The task and the chunk that a delete is for. An index has the name of its task, and an object id
+/// ends with its position.
 fn deleted_chunk(call: &[u8]) -> Option<(String, usize)> {
     let call: Value = serde_json::from_slice(call).ok()?;
     let index = call["indexName"].as_str()?.to_owned();
@@ -60,7 +61,7 @@ fn deleted_chunk(call: &[u8]) -> Option<(String, usize)> {
     Some((index, position / CHUNK))
 }
 
-/// The key of the item that a claim is for: the update of a task, or of a chunk.
+/// The key of the item that a claim updates: a task or a chunk.
 fn claimed_key(call: &[u8]) -> Option<String> {
     let call: Value = serde_json::from_slice(call).ok()?;
     Some(call["Key"][KEY]["S"].as_str()?.to_owned())

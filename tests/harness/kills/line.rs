@@ -1,12 +1,14 @@
-//! The wire from one worker to the services: slow, so that there is time to be killed at each step,
-//! and with a memory of what is under way.
+//! The wire from one worker to the services.
 //!
-//! It is a proxy on a socket and not a hook of `wire.rs`, since a worker is a process of its own,
-//! and what it has sent must outlive it.
+//! It is slow, so that a worker can be killed at each step, and it remembers which calls are in
+//! flight.
 //!
-//! A request that has arrived here goes on to its service, be its sender dead or not, and one whose
-//! sender is dead may take long: so a killed worker's delete may be carried out well after its
-//! death, as in a real network.
+//! It is a proxy on a socket and not a hook of `wire.rs`, because a worker is a separate process
+//! and its sent requests must outlive it.
+//!
+//! A request that has arrived here goes on to its service even if its sender is dead, and may then
+//! take long. So the delete of a killed worker may be carried out well after its death, as in a
+//! real network.
 
 use super::World;
 use fastrand::Rng;
@@ -44,12 +46,12 @@ pub(super) enum Step {
     Settle,
 }
 
-/// How far a call had come.
+/// How far a call had got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
-    /// It had not arrived.
+    /// The request had not arrived.
     Out,
-    /// It had arrived, and its response had not.
+    /// The request had arrived, but the response had not.
     Back,
 }
 
@@ -60,7 +62,7 @@ impl Step {
         match (target, parts.uri.path()) {
             (Some("GetItem"), _) => Self::ReadTask,
             (Some("BatchGetItem"), _) => Self::ReadChunks,
-            // The names of what they write tell the guarded writes apart.
+            // The names of the written attributes distinguish the guarded writes.
             (Some("UpdateItem" | "TransactWriteItems"), _) => {
                 let text = String::from_utf8_lossy(body);
                 let names = |name| text.contains(name);
@@ -82,7 +84,7 @@ impl Step {
         }
     }
 
-    /// How long its calls take on average.
+    /// How long the calls of this step take on average.
     fn time(self) -> Duration {
         Duration::from_millis(match self {
             Self::ReadTask | Self::ReadChunks | Self::Check => 10,
@@ -93,8 +95,8 @@ impl Step {
     }
 }
 
-/// The longest that a call without a sender is under way; the shortest is half of it. No call of a
-/// worker takes longer than 10 seconds.
+/// The longest time that a call whose sender is dead is in flight. The shortest is half of it. No
+/// call of a worker takes longer than 10 seconds.
 const STRAY: Duration = Duration::from_secs(9);
 
 /// One worker's wire.
@@ -111,7 +113,7 @@ struct State {
     /// Which worker this is.
     worker: u64,
     rng: Mutex<Rng>,
-    /// The calls under way, by number.
+    /// The calls in flight, by number.
     calls: Mutex<BTreeMap<u64, (Step, Way)>>,
     is_dead: AtomicBool,
 }
@@ -123,7 +125,7 @@ impl std::fmt::Debug for State {
 }
 
 impl Line {
-    /// `seed`: of the random choices, and the worker's name.
+    /// Starts the wire. `seed` is the seed of the random choices, and the worker's name.
     pub(super) async fn start(world: &Arc<World>, seed: u64) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
@@ -144,7 +146,7 @@ impl Line {
         }
     }
 
-    /// The variables that lead a function here.
+    /// The variables that make a function use this wire.
     pub(super) fn variables(&self) -> [(&'static str, String); 3] {
         let names = [
             "AWS_ENDPOINT_URL_DYNAMODB",
@@ -154,7 +156,7 @@ impl Line {
         names.map(|name| (name, format!("http://{}", self.address)))
     }
 
-    /// The worker is about to be killed. Returns the calls that are under way.
+    /// Prepares for the worker to be killed. Returns the calls in flight.
     pub(super) fn cut(&self) -> Vec<(Step, Way)> {
         self.state.is_dead.store(true, Ordering::Relaxed);
         let calls = self.state.calls.lock().expect("not poisoned");
@@ -178,7 +180,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
 }
 
 impl State {
-    /// Carries one call to its service, and the response back.
+    /// Carries one call to its service and the response back.
     async fn carry(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -191,7 +193,7 @@ impl State {
             (rng.u64(..), step.time().mul_f64(rng.f64() * 2.0), rng.f64())
         };
         self.mark(number, Some((step, Way::Out)));
-        // Nobody aborts this one.
+        // Nothing aborts this task.
         let arrival = tokio::spawn({
             let state = Arc::clone(&self);
             async move {

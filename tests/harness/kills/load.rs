@@ -1,5 +1,6 @@
-//! The load: tasks small and large, some of whose objects are not in the index, as long as there
-//! are kills to come; and callers who cancel and restart them.
+//! The load: small and large tasks, and callers who cancel and restart them.
+//!
+//! Tasks are created as long as kills are to come. Some of their objects are not in the index.
 
 use super::World;
 use crate::run_body;
@@ -12,11 +13,11 @@ use tokio::time::{Instant, sleep};
 
 /// An object that each index holds and no task names.
 pub(super) const BYSTANDER: &str = "bystander";
-/// With fewer messages on the queue than this another task is created.
+/// Another task is created when the queue has fewer messages than this.
 const BACKLOG: usize = 12;
-/// How many tasks there are before the queue is looked at.
+/// How many tasks are created before the length of the queue counts.
 const FIRST_TASKS: usize = 6;
-/// Canceled and restarted are tasks among so many that were created last.
+/// The tasks to cancel and restart are chosen among this many that were created last.
 const RECENT: usize = 40;
 
 /// A task, and what is true of its objects.
@@ -26,7 +27,7 @@ pub(super) struct Known {
     pub(super) id: String,
     /// Its objects in order, with whether they were in the index when it was created.
     pub(super) objects: Arc<Vec<(String, bool)>>,
-    /// How the service last showed it, and when that response had come.
+    /// How the service last showed the task, and when that response had arrived.
     pub(super) shown: Option<(Instant, Value)>,
 }
 
@@ -41,7 +42,7 @@ impl Known {
     }
 }
 
-/// Creates tasks as long as there are kills to come, so that there is always work.
+/// Creates tasks as long as kills are to come, so that there is always work.
 pub(super) async fn feed(world: &World) {
     let mut rng = Rng::with_seed(world.plan.seed ^ 0xfeed);
     let queue = world.service.running.queue_url.clone();
@@ -85,7 +86,7 @@ async fn create(world: &World, number: usize, rng: &mut Rng) {
     world.observe(began, &reply.ok());
 }
 
-/// Cancels and restarts tasks as long as there are kills to come. Half of the canceled are left for
+/// Cancels and restarts tasks as long as kills are to come. Half of the canceled tasks are left for
 /// [`restart_the_rest`].
 pub(super) async fn meddle(world: &World) {
     let mut rng = Rng::with_seed(world.plan.seed ^ 0xca9ce1);
@@ -112,7 +113,7 @@ pub(super) async fn meddle(world: &World) {
             }
             canceled.insert(id);
         } else {
-            // It has ended already.
+            // The task has already ended.
             reply.problem(409);
             if rng.u8(0..4) == 0 {
                 restart(world, &id).await;

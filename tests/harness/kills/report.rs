@@ -10,27 +10,27 @@ use std::time::Duration;
 pub struct Report {
     /// Kills that hit a worker in an invocation.
     pub kills: usize,
-    /// Kills that hit it between two calls to a service.
+    /// Kills that hit a worker between two calls to a service.
     pub between_calls: usize,
     /// Invocations that were killed because they took longer than their timeout.
     pub timeouts: usize,
-    /// Tasks that were created; of them of several chunks.
+    /// Tasks that were created, and how many of them have several chunks.
     pub tasks: (usize, usize),
     /// Objects that came out as deleted, and as not found.
     pub outcomes: (usize, usize),
     /// Cancels that took effect, and restarts.
     pub controls: (usize, usize),
-    /// Tasks that failed since their workers were killed too often, and were restarted.
+    /// Tasks that failed because their workers were killed too often, and were restarted.
     pub failed: usize,
     /// Messages that the sweeper sent.
     pub swept: u64,
     /// Messages that were received too often.
     pub dead_letters: usize,
-    /// How long it took.
+    /// How long the run took.
     pub took: Duration,
-    /// What should not have happened on the way.
+    /// What happened on the way and should not have.
     pub(super) faults: Vec<String>,
-    /// Calls that were under way when their worker was killed.
+    /// Calls that were in flight when their worker was killed.
     calls: BTreeMap<(Step, Way), usize>,
 }
 

@@ -1,4 +1,4 @@
-//! What the service says, compared with what is true.
+//! Compares what the service says with what is true.
 
 use super::World;
 use super::load::{BYSTANDER, Known};
@@ -9,16 +9,16 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 const NOT_FOUND: &str = "Object not found in index";
-/// Tasks that are asked for at once.
+/// How many tasks are read at once.
 const AT_ONCE: usize = 4;
-/// The most faults that are told.
+/// How many faults are reported at most.
 const MAX_FAULTS: usize = 20;
 
 impl World {
-    /// Takes note of a task as a response shows it, asked for at `began`.
+    /// Records a task as a response shows it. The request was sent at `began`.
     ///
     /// # Panics
-    /// When it contradicts itself, or what was shown before.
+    /// When the response contradicts itself or an earlier one.
     pub(super) fn observe(&self, began: Instant, task: &Value) {
         let progress = &task["progress"];
         let [total, deleted, failed, remaining] =
@@ -31,7 +31,7 @@ impl World {
         assert_eq!(total, Some(known.objects.len() as u64), "{}", known.id);
         if let Some((at, before)) = &known.shown {
             if began < *at {
-                // Of two responses that overlap in time either may be the older.
+                // If two requests overlap in time, either response may be the older.
                 return;
             }
             let (attempt, last) = (task["attempt"].as_u64(), before["attempt"].as_u64());
@@ -56,7 +56,7 @@ impl World {
     }
 }
 
-/// A task without its many failures.
+/// A task without its long list of failures.
 fn brief(task: &Value) -> Value {
     let fields = [
         "id",
@@ -76,7 +76,7 @@ async fn read(world: &World, id: &str) {
     world.observe(began, &task);
 }
 
-/// Reads one task after the other, any of them, as long as there are kills to come.
+/// Reads random tasks, one after the other, as long as kills are to come.
 pub(super) async fn watch(world: &World) {
     let mut rng = fastrand::Rng::with_seed(world.plan.seed ^ 0x3a7c);
     while world.goes_on() {
@@ -94,7 +94,7 @@ pub(super) async fn watch(world: &World) {
     }
 }
 
-/// Waits until each task is in a terminal status.
+/// Waits until every task is in a terminal status.
 pub(super) async fn all_ended(world: &World) {
     let mut ids: Vec<_> = world.tasks().iter().map(|task| task.id.clone()).collect();
     while !ids.is_empty() {
@@ -121,12 +121,12 @@ pub(super) async fn open(world: &World) -> String {
     open.take(MAX_FAULTS).collect::<Vec<_>>().join("\n")
 }
 
-/// Compares each task's outcomes with the truth. `finally`: after everything has been restarted
-/// until it was done; before that, objects of a canceled task may remain, and a worker that was
-/// killed too often may have been given up on.
+/// Compares each task's outcomes with the truth. `finally` means that everything has been restarted
+/// until it was done. Before that, objects of a canceled task may remain, and objects may have been
+/// given up because their workers were killed too often.
 ///
 /// # Panics
-/// Names the first differences.
+/// When there are differences. The message names the first ones.
 pub(super) async fn check_all(world: &World, finally: bool) {
     let tasks = world.tasks().clone();
     let checks = tasks.iter().map(|task| check(world, task, finally));
@@ -155,7 +155,7 @@ pub(super) async fn check_all(world: &World, finally: bool) {
     }
 }
 
-/// How many objects of a task were deleted and how many were not found, and what is wrong.
+/// Returns how many objects of a task were deleted, how many were not found, and what is wrong.
 async fn check(world: &World, task: &Known, finally: bool) -> ([usize; 2], Vec<String>) {
     let (shown, items) = world.service.items(&task.id, "all").await;
     let in_index = seed::all(&world.service.running.clients.s3vectors, &task.id).await;

@@ -1,7 +1,9 @@
-//! The workers: fed with batches as Lambda's event source mapping does it, killed at random
-//! moments, replaced.
+//! The workers.
 //!
-//! A batch is received, carried out and deleted in three steps, since a worker may be killed
+//! They are fed with batches as by Lambda's event source mapping, killed at random moments, and
+//! replaced.
+//!
+//! A batch is received, carried out and deleted in three steps, because a worker may be killed
 //! between them.
 
 use super::line::Line;
@@ -16,11 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The most messages in one invocation.
+/// The maximum number of messages in one invocation.
 const MAX_BATCH: i32 = 6;
-/// The part of the invocations that are killed, unless they end before.
+/// The share of invocations that are killed, unless they end before.
 const KILLED: f64 = 0.6;
-/// About the longest that a batch takes: a worker is killed at a moment within it.
+/// About the longest time that a batch takes. A worker is killed at a moment within it.
 const BATCH_TIME: Duration = Duration::from_secs(2);
 
 struct Process {
@@ -35,13 +37,13 @@ impl Process {
         let mut changes = line.variables().to_vec();
         changes.push(("LOG_LEVEL", "info".to_owned()));
         let function = Function::start_changed("deletion-worker", running, &changes).await;
-        // A kill that comes before the first event hits no work.
+        // A kill before the first event would hit no work.
         function.ready().await;
         Self { function, line }
     }
 }
 
-/// Feeds one worker after the other, for ever.
+/// Feeds one worker after the other, without end.
 pub(super) async fn work(world: Arc<World>, number: u64) {
     let mut rng = Rng::with_seed(world.plan.seed.wrapping_mul(1000) + number);
     let queue = Queue::of(&world.service.running);
@@ -79,7 +81,8 @@ pub(super) async fn work(world: Arc<World>, number: u64) {
 
 fn how_to_receive(world: &World, rng: &mut Rng) -> Receive {
     let (shortest, longest) = world.plan.visibility;
-    // Rather short: where a lease were too short, the message would come back in time to show it.
+    // Short times are more likely. If a lease were too short, the message would then come back
+    // early enough to show it.
     let visibility = shortest + (longest - shortest).mul_f64(rng.f64().powi(2));
     Receive {
         most: rng.i32(1..=MAX_BATCH),

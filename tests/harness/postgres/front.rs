@@ -1,4 +1,4 @@
-//! What stands before a server: passes bytes on, counts, speaks TLS, goes silent.
+//! A proxy in front of a server: passes bytes on, counts, speaks TLS, goes silent.
 
 use crate::tls::Certificate;
 use std::io;
@@ -12,15 +12,16 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// The eight bytes by which a client of PostgreSQL asks for TLS.
+/// The eight bytes with which a PostgreSQL client asks for TLS.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
-/// What a client sends last before it may wait: a simple query, or the end of an extended one.
+/// The last message that a client sends before it may wait: a simple query, or the end of an
+/// extended one.
 const LAST_OF_A_STATEMENT: [u8; 2] = [b'Q', b'S'];
 
-/// Something in front of a server. It ends when this is dropped.
+/// A proxy in front of a server. It stops when this is dropped.
 #[derive(Debug)]
 pub struct Front {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     seen: Arc<Seen>,
     task: JoinHandle<()>,
@@ -30,7 +31,7 @@ pub struct Front {
 struct Seen {
     connections: AtomicUsize,
     round_trips: AtomicUsize,
-    /// The server has sent something since the client last did.
+    /// Whether the server has sent something since the client last did.
     answered: AtomicBool,
     silent: AtomicBool,
     delay_millis: AtomicU64,
@@ -39,7 +40,7 @@ struct Seen {
 }
 
 impl Front {
-    /// Stands before `server`, and speaks TLS if there is a certificate.
+    /// Starts in front of `server`. It speaks TLS if there is a certificate.
     pub async fn before(server: SocketAddr, certificate: Option<&Certificate>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -64,32 +65,32 @@ impl Front {
         self.seen.connections.load(Ordering::Relaxed)
     }
 
-    /// From now on every response takes so long, so that what a client sends without waiting for
-    /// responses is one round trip.
+    /// Delays every response by this much from now on. So what a client sends without waiting for
+    /// responses counts as one round trip.
     pub fn delay_answers(&self, by: Duration) {
         let millis = by.as_millis().try_into().expect("a short time");
         self.seen.latency_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// How often a client sent something and waited for the response, since this was last asked.
-    /// Logging in does not count. Only of one client at a time, and with responses that take a
-    /// while.
+    /// Returns how often a client sent something and waited for the response, since this function
+    /// was last called. Logging in does not count. The count is right only with one client at a
+    /// time, and with delayed responses.
     pub fn round_trips(&self) -> usize {
         self.seen.round_trips.swap(0, Ordering::Relaxed)
     }
 
-    /// From now on a connection waits so long before it reaches the server.
+    /// Delays every new connection by this much from now on.
     pub fn delay_connections(&self, by: Duration) {
         let millis = by.as_millis().try_into().expect("a short time");
         self.seen.delay_millis.store(millis, Ordering::Relaxed);
     }
 
-    /// From now on no response comes through, and no connection ends.
+    /// Passes no response on from now on, and ends no connection.
     pub fn go_silent(&self) {
         self.seen.silent.store(true, Ordering::Relaxed);
     }
 
-    /// Cuts the connections that there are. New ones get their responses again.
+    /// Cuts the open connections. New ones get their responses again.
     pub fn cut(&self) {
         self.seen.silent.store(false, Ordering::Relaxed);
         self.seen.cut.notify_waiters();
@@ -138,7 +139,7 @@ async fn pass(client: impl AsyncRead + AsyncWrite, server: TcpStream, seen: Arc<
     }
 }
 
-/// Message by message, to count them.
+/// Passes on message by message, to count them.
 async fn up(
     mut client: impl AsyncRead + Unpin,
     mut server: impl AsyncWrite + Unpin,

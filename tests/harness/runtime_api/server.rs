@@ -1,5 +1,7 @@
-//! A Lambda Runtime API on loopback, for one function: hands it invocations, one at a time, and
-//! takes its responses ("Using the Lambda runtime API", AWS Lambda Developer Guide).
+//! A Lambda Runtime API on loopback for one function ("Using the Lambda runtime API", AWS Lambda
+//! Developer Guide).
+//!
+//! It passes invocations to the function, one at a time, and receives the responses.
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -17,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-/// What an invocation comes to: the function's response, or the error that it reports.
+/// The result of an invocation: the function's response, or the error that it reports.
 type Outcome = Result<Value, Value>;
 
 /// The server.
@@ -44,15 +46,15 @@ struct Invocation {
 struct State {
     function: String,
     waiting: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    /// The invocation that the function is at work on.
+    /// The invocation that the function is processing.
     at_work: Mutex<Option<(String, oneshot::Sender<Outcome>)>>,
     complaints: Mutex<Vec<String>>,
-    /// Told each time that the function asks for an event.
+    /// Notified each time that the function asks for an event.
     asked: Notify,
 }
 
 impl RuntimeApi {
-    /// A server for the function of this name.
+    /// Starts a server for the function of this name.
     pub(super) async fn start(function: &str) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
@@ -76,12 +78,12 @@ impl RuntimeApi {
         }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Hands the function an event, to be done with within `time`, and waits for what it comes to.
+    /// Passes an event to the function, which has `time` to process it, and waits for the result.
     pub(super) fn invoke(
         &mut self,
         event: &Value,
@@ -102,13 +104,13 @@ impl RuntimeApi {
         }
     }
 
-    /// Waits until the function asks for an event, or returns at once if it has since the last
-    /// time.
+    /// Waits until the function asks for an event. Returns at once if it has asked since the last
+    /// call.
     pub(super) async fn asked(&self) {
         self.state.asked.notified().await;
     }
 
-    /// What the function did that the Runtime API does not allow, and errors of its start that it
+    /// Calls of the function that the Runtime API does not allow, and start errors that it
     /// reported.
     pub(super) fn complaints(&self) -> Vec<String> {
         self.state.complaints.lock().expect("not poisoned").clone()
@@ -126,7 +128,7 @@ async fn serve(listener: TcpListener, state: Arc<State>) {
                 let state = Arc::clone(&state);
                 async move { Ok::<_, Infallible>(state.answer(request).await) }
             });
-            // It ends when the function's process does.
+            // The connection ends when the function's process does.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
                 .await;
@@ -159,7 +161,7 @@ impl State {
         }
     }
 
-    /// The next event, as soon as there is one.
+    /// Returns the next event as soon as there is one.
     async fn next(&self) -> Response<Full<Bytes>> {
         self.asked.notify_one();
         let Some(invocation) = self.waiting.lock().await.recv().await else {
@@ -195,7 +197,7 @@ impl State {
         let at_work = self.at_work.lock().expect("not poisoned").take();
         match at_work {
             Some((expected, answered)) if expected == id => {
-                // Whoever waited may have given up.
+                // The receiver may have given up.
                 let _ = answered.send(outcome);
                 status(StatusCode::ACCEPTED)
             }

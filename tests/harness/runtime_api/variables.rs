@@ -1,5 +1,5 @@
 //! The environment of a function: the variables that `template.yaml` names for it, and those that
-//! Lambda sets itself.
+//! Lambda itself sets.
 
 use crate::files::in_repository;
 use local::{DEFAULT_VECTOR_STORES, NAME, Running};
@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 /// The region of the embedded services.
 const REGION: &str = "us-east-1";
 
-/// The variables that a function finds in its environment whatever its template says.
+/// The variables that Lambda itself sets, whatever the template says.
 pub(super) fn of_lambda(function: &str, runtime_api: SocketAddr) -> Vec<(String, String)> {
     let variables = [
         ("AWS_LAMBDA_RUNTIME_API", runtime_api.to_string()),
@@ -32,8 +32,8 @@ pub(super) fn of_lambda(function: &str, runtime_api: SocketAddr) -> Vec<(String,
         .into()
 }
 
-/// The variables that `template.yaml` names for a function, with values that fit `running`, and
-/// where the services are.
+/// The variables that `template.yaml` names for a function, with values for `running`, and the
+/// addresses of the services.
 pub(super) fn of(function: &str, running: &Running) -> Vec<(String, String)> {
     let names = template_variables(function).into_iter();
     let endpoints = [
@@ -61,7 +61,8 @@ fn value_of(name: &str, running: &Running) -> String {
         "RETENTION_DAYS" => "90",
         "TASK_ID_REUSE" => "return",
         "TLS_ROOTS" => "amazon",
-        // The most talkative: even then no body, object id or credential may be logged.
+        // The most verbose level. Even at this level no body, object id or credential may be
+        // logged.
         "LOG_LEVEL" => "trace",
         "METRICS_NAMESPACE" => "DeletionTasks/tests",
         _ => panic!("template.yaml sets {name}: say here what it is in tests"),
@@ -69,8 +70,8 @@ fn value_of(name: &str, running: &Running) -> String {
     value.to_owned()
 }
 
-/// The names of the variables that `template.yaml` sets for a function: those of all functions and
-/// its own.
+/// The names of the variables that `template.yaml` sets for a function: the global ones and its
+/// own.
 ///
 /// # Panics
 /// When the template has no such function.
@@ -95,5 +96,5 @@ fn variables_after(template: &str, line: &str) -> Vec<String> {
         .collect()
 }
 
-/// What no log line and no response may ever hold.
+/// A credential that no log line and no response may contain.
 pub const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";

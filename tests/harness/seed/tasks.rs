@@ -10,9 +10,9 @@ use shared::store::KEY;
 use std::collections::HashMap;
 use tokio::time::Instant;
 
-/// One task in so many is of the model `rare`, the others are of `common`.
+/// One task in this many is of the model `rare`. The others are of `common`.
 const RARE: usize = 100;
-/// Of a hundred tasks so many are in each status.
+/// How many of a hundred tasks are in each status.
 const MIX: [(&str, usize); 5] = [
     ("done", 90),
     ("failed", 4),
@@ -20,13 +20,13 @@ const MIX: [(&str, usize); 5] = [
     ("pending", 2),
     ("processing", 1),
 ];
-/// Index partitions a status.
+/// Index partitions per status.
 pub const SHARDS: usize = 4;
 
 type Item = HashMap<String, AttributeValue>;
 
-/// Writes so many tasks: copies, in all but names and times, of tasks that the service itself made
-/// and brought into each status.
+/// Writes this many tasks. They are copies of tasks that the service itself made and brought into
+/// each status. Only names and times differ.
 pub async fn fill(running: &Running, tasks: usize) {
     let originals = originals(running).await;
     let now = Clock::System.now().timestamp();
@@ -39,7 +39,7 @@ pub async fn fill(running: &Running, tasks: usize) {
     let mut items = (0..tasks).map(|number| {
         let status = random.choice(&mix).expect("a status");
         let mut item = originals.get(*status).expect("an original").clone();
-        // A task a minute.
+        // One task a minute.
         let created_at = now - 60 * i64::try_from(number).expect("it fits");
         let id = ids.next().expect("an id");
         let model = match number % RARE {
@@ -54,9 +54,9 @@ pub async fn fill(running: &Running, tasks: usize) {
     write(running, &mut items).await;
 }
 
-/// Writes so many pending tasks, a second apart: copies, in all but names and times, of one that
-/// the service itself made. Only the newest of each of the [`SHARDS`] is due; the others are in an
-/// hour.
+/// Writes this many pending tasks, a second apart. They are copies of one that the service itself
+/// made. Only names and times differ. Only the newest task of each of the [`SHARDS`] is due; the
+/// others are due in an hour.
 pub async fn leave_pending(running: &Running, tasks: usize) {
     let objects: Vec<_> = object_ids(1, 10).collect();
     run(running, run_body("common", "pending", &objects).to_string()).await;
@@ -74,7 +74,7 @@ pub async fn leave_pending(running: &Running, tasks: usize) {
     write(running, &mut items).await;
 }
 
-/// What tells a copy from its original.
+/// The attributes in which a copy differs from its original.
 fn named(id: &str, created_at: i64, partition: String) -> [(String, AttributeValue); 4] {
     let time = chrono::DateTime::from_timestamp_secs(created_at).expect("a time");
     let time = time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
@@ -111,7 +111,8 @@ async fn write(running: &Running, items: &mut impl Iterator<Item = WriteRequest>
         .await;
 }
 
-/// A task in each status, as the service itself stores it; its items are taken out again.
+/// Returns a task in each status, as the service itself stores it. Its items are removed from the
+/// table again.
 async fn originals(running: &Running) -> HashMap<&'static str, Item> {
     half_index(&running.clients.s3vectors, "common", 1, 20).await;
     let objects: Vec<_> = object_ids(1, 20).collect();
@@ -128,8 +129,8 @@ async fn originals(running: &Running) -> HashMap<&'static str, Item> {
         let ended = async || has_ended(&running.clients.dynamodb, status).await;
         until(Instant::now(), ended).await;
         let mut item = take_out(running, status).await;
-        // The other three differ from an ended one by their status, and by what an ended one has to
-        // show.
+        // The tasks in the other three statuses differ from an ended task in their status and in
+        // the results that an ended task has.
         item.insert("status".to_owned(), AttributeValue::S(status.to_owned()));
         if !["done", "failed"].contains(&status) {
             item.remove("failed_head");

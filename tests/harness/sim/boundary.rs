@@ -1,4 +1,4 @@
-//! One scenario with one fault at one AWS call: what happens at every boundary of the service.
+//! One scenario with one fault at one AWS call, which together cover every boundary of the service.
 
 use super::faults::{Death, Fate, Planner};
 use super::index::Bad;
@@ -10,26 +10,26 @@ use chrono::TimeDelta;
 use shared::task::{ChunkLimits, TaskStatus};
 use shared::worker::SweepBounds;
 
-/// What is done. All of it is repeated until there is a response, as a caller would.
+/// What happens in a run. Each request is repeated until there is a response, as a caller would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// A create.
     Create,
-    /// A create of what was created before, and one of other objects under the same id.
+    /// A repeated create, and a create of other objects under the same id.
     RepeatedCreate,
     /// The work on a task.
     Work,
     /// The work on a task with ids that the store refuses.
     WorkOnBadIds,
-    /// The work on a task with objects that stay at their first delete or go in parts.
+    /// The work on a task with objects that their first delete keeps or that are deleted in parts.
     WorkOnUnsoundDeletes,
     /// The work on a task for a model that no store holds.
     WorkWithoutStore,
-    /// A cancel of a pending task, and what the worker makes of its message.
+    /// A cancel of a pending task, and the work on its message.
     CancelPending,
-    /// A cancel of a task at work, and what the worker makes of its messages.
+    /// A cancel of a processing task, and the work on its messages.
     CancelProcessing,
-    /// A restart of a task that is done, and the work on what was not deleted.
+    /// A restart of a task that is done, and the work on the objects that were not deleted.
     Restart,
     /// A restart of every object, and the work on them.
     RestartAll,
@@ -37,24 +37,24 @@ pub enum Scenario {
     Sweep,
     /// A sweep that finds a task whose worker died after it had claimed, and the work.
     SweepAfterDeath,
-    /// A read of a task and all its objects.
+    /// A read of a task and of all its objects.
     Info,
 }
 
-/// What befalls the call.
+/// What happens to the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It never arrives, which is noticed at once. The SDK may send it again.
+    /// The call never arrives. The sender notices at once, and the SDK may send it again.
     Unsent,
-    /// It never arrives, which is noticed at the timeout.
+    /// The call never arrives. The sender notices at its timeout.
     UnsentUnnoticed,
-    /// It never arrives: its sender dies first.
+    /// The call never arrives, because its sender dies first.
     DiesBefore,
-    /// It is carried out, and the response is lost, which is noticed at once.
+    /// The call is carried out, and the response is lost. The sender notices at once.
     ResponseLost,
-    /// It is carried out, and the response is lost, which is noticed at the timeout.
+    /// The call is carried out, and the response is lost. The sender notices at its timeout.
     ResponseLostUnnoticed,
-    /// It is carried out, and its sender dies.
+    /// The call is carried out, and its sender dies.
     DiesAfter,
 }
 
@@ -108,9 +108,10 @@ impl Fault {
 const ID: &str = "task";
 const TIMEOUT: TimeDelta = TimeDelta::seconds(30);
 
-/// Plays `scenario` with a small or a large task; `fault` befalls the call of that number, counted
-/// from 0 once the scenario has begun. Then queue and sweeper run on. Returns also how many calls
-/// the scenario itself made.
+/// Plays `scenario` with a small or a large task.
+///
+/// `fault` hits the call with that number, counted from 0 at the start of the scenario. Then the
+/// queue and the sweeper run on. The function also returns how many calls the scenario itself made.
 ///
 /// # Panics
 /// When the simulation itself is wrong.
@@ -126,7 +127,7 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
             Scenario::WorkOnUnsoundDeletes => Trust::ReadBack,
             _ => Trust::Acknowledgement,
         };
-        // A sweep reads one row, so it stores where it stopped.
+        // A sweep reads only one row, so it has to store where it stopped.
         let one_row = SweepBounds {
             pages: 1,
             rows: Some(1),
@@ -147,13 +148,13 @@ pub fn play(scenario: Scenario, is_large: bool, fault: Option<(usize, Fault)>) -
         }
         stage.act(scenario).await;
         let calls = world.with(|state| state.stats.calls) - began;
-        // What the SDK notices it sends again, and that goes through: a write that meets itself is
-        // success. Nobody has to wait for the sweeper.
+        // If the SDK notices a lost call, it sends the call again, and that succeeds: a write that
+        // meets its own earlier copy is a success. So nothing has to wait for the sweeper.
         if matches!(fault, Some((_, Fault::Unsent | Fault::ResponseLost))) && scenario.works() {
             let (open, message) =
                 world.with(|state| (state.checks.open_tasks(), state.queue.next_visible()));
             stage.expect(open.is_empty(), "the task is left for later");
-            // Only the messages of workers that died before are still to come back.
+            // Only the messages of workers that died in the preparation still have to come back.
             let all_done = message.is_none() || scenario == Scenario::CancelProcessing;
             stage.expect(all_done, "a message is handed back");
         }
@@ -169,7 +170,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// What is there before the scenario begins.
+    /// Prepares what exists before the scenario begins.
     async fn prepare(&self, scenario: Scenario) {
         self.service.world.with(|state| {
             for key in present() {
@@ -199,7 +200,7 @@ impl Stage {
         self.create().await;
         match scenario {
             Scenario::CancelProcessing | Scenario::SweepAfterDeath => {
-                // As far as the claims: every delete call finds its worker dead.
+                // The work stops after the claims: each worker dies at its first delete call.
                 self.service
                     .world
                     .with(|state| state.planner = Planner::DeathAt("DeleteVectors"));
@@ -266,8 +267,8 @@ impl Stage {
         }
     }
 
-    /// All faults are over: everything comes to rest, and each object has the outcome that the
-    /// index gives it.
+    /// Waits until everything is at rest after the fault, and checks that each object has the
+    /// outcome that fits the index.
     async fn finish(&self, scenario: Scenario) {
         self.service.recover().await;
         let status = self.status();
@@ -285,8 +286,6 @@ impl Stage {
             self.service.recover().await;
         }
         let is_gone = |key: &String| match scenario {
-            // `o-1` was deleted, and inserted again by others: only a restart of everything finds
-            // it.
             Scenario::WorkWithoutStore => false,
             Scenario::WorkOnBadIds => key != "o-0" && key != "o-3" && present().contains(key),
             _ => present().contains(key),
@@ -294,8 +293,8 @@ impl Stage {
         let expected: Vec<_> = objects()
             .into_iter()
             .map(|key| match is_gone(&key) {
-                // In the second attempt, what was deleted in the first is not there, if nobody
-                // inserted it again.
+                // The restart tries every object again. It does not find what the first attempt
+                // deleted, except `o-1`, which others inserted again.
                 true if scenario == Scenario::RestartAll && key != "o-1" => (key, "failed"),
                 true => (key, "deleted"),
                 false => (key, "failed"),
@@ -319,7 +318,7 @@ impl Stage {
             .await;
     }
 
-    /// Asks until there is a response that is not "try again".
+    /// Repeats a request until there is a response other than "try again".
     async fn until_response(&self, ask: impl AsyncFn() -> Option<Reply>) {
         for _ in 0..10 {
             match ask().await {
@@ -351,7 +350,7 @@ fn objects() -> Vec<String> {
     (0..7).map(|number| format!("o-{number}")).collect()
 }
 
-/// Those of them that are in the index.
+/// The task's objects that are in the index.
 fn present() -> Vec<String> {
     [0, 1, 3, 5, 6].map(|number| format!("o-{number}")).to_vec()
 }

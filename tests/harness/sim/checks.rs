@@ -1,8 +1,9 @@
-//! What must hold. Numbers in brackets are those of the contract's invariants.
+//! The checks of what must hold. Numbers in brackets are the numbers of the invariants that a check
+//! covers.
 //!
-//! `writes.rs` reads every committed write, `deletes.rs` every delete call, `objects.rs` knows what
-//! is true of each object, `responses.rs` reads what callers are told, `end.rs` where everything
-//! stands in the end.
+//! `writes.rs` checks every committed write, `deletes.rs` every delete call, `responses.rs` every
+//! response to a caller, and `end.rs` the final state. `objects.rs` knows the truth about each
+//! object.
 
 mod deletes;
 mod end;
@@ -19,13 +20,13 @@ use shared::task::TaskStatus;
 use shared::vector::AfterDelete;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is known about everything, and what of it must hold.
+/// The state that the checks know.
 #[derive(Default)]
 pub(crate) struct Checks {
     pub(crate) objects: Objects,
     pub(crate) told: BTreeMap<String, Told>,
     tasks: BTreeMap<String, TaskTruth>,
-    /// Ids under the nonce of a create, by chunk.
+    /// The ids under the nonce of a create, by chunk.
     ids: BTreeMap<String, BTreeMap<u32, Vec<String>>>,
     /// The task that a nonce belongs to.
     nonces: BTreeMap<String, String>,
@@ -35,9 +36,9 @@ pub(crate) struct Checks {
     reads: BTreeMap<(ProcessId, String), Vec<TaskRead>>,
     /// Ids that the store refuses in some call.
     pub(crate) bad: BTreeSet<String>,
-    /// How many objects were given up since the store kept them.
+    /// How many objects were given up because the store kept them.
     pub(crate) given_up_as_kept: u64,
-    /// Objects that counted as deleted since this was last asked for.
+    /// Objects that were counted as deleted since [`Self::take_gone`] was last called.
     gone: Vec<String>,
     /// Counts reads and deletes.
     steps: u64,
@@ -46,7 +47,7 @@ pub(crate) struct Checks {
 /// A read of a task.
 struct TaskRead {
     step: u64,
-    /// The attempt, if it was found at work.
+    /// The attempt, if the task was found processing.
     at_work_in: Option<u32>,
 }
 
@@ -61,16 +62,16 @@ struct TaskTruth {
 struct ChunkTruth {
     ids: Vec<String>,
     image: ChunkImage,
-    /// Who made the newest claim.
+    /// The process that made the newest claim.
     owner: ProcessId,
-    /// The task was no longer at work when the newest claim was made, which must make no delete
-    /// call.
+    /// Whether the task was no longer processing when the newest claim was made. Such a claim must
+    /// make no delete call.
     is_late: bool,
     /// When its last delete call started, or ended with a response.
     last_delete: Option<u64>,
     /// The objects that the newest claim tried to delete.
     tried: BTreeMap<usize, Tried>,
-    /// For each object that counts as gone: since when it may be said to be.
+    /// For each object that counts as gone, the event since which it may be reported as gone.
     decided: BTreeMap<usize, u64>,
 }
 
@@ -78,12 +79,12 @@ struct ChunkTruth {
 struct Tried {
     /// When the first of them started.
     since: u64,
-    /// What the worker was told of the object after each.
+    /// The outcomes that the worker got for the object, one for each delete.
     responses: Vec<AfterDelete>,
 }
 
 impl Tried {
-    /// Whether a claim gives the object up: it was kept, and kept at one further delete.
+    /// Whether the claim gives the object up: one delete and one further delete kept it.
     fn is_kept_twice(&self) -> bool {
         let is_kept = |after: &&AfterDelete| matches!(after, AfterDelete::Kept(_));
         self.responses.iter().filter(is_kept).count() > 1
@@ -104,7 +105,7 @@ impl Tried {
 }
 
 impl Checks {
-    /// An item's name without what differs from run to run.
+    /// An item's name without the parts that differ from run to run.
     pub(crate) fn name_of(&self, key: &str) -> String {
         let mut parts = key.splitn(3, '#');
         match (parts.next(), parts.next(), parts.next()) {
@@ -116,7 +117,7 @@ impl Checks {
         }
     }
 
-    /// The tasks that are not at an end, with when each is due.
+    /// The tasks that have not ended, with the time when each is due.
     pub(crate) fn open_tasks(&self) -> Vec<(String, Option<i64>)> {
         let open = self.tasks.iter();
         open.filter(|(_, task)| !task.image.status.is_terminal())
@@ -124,12 +125,12 @@ impl Checks {
             .collect()
     }
 
-    /// Objects that counted as deleted since this was last asked.
+    /// Returns the objects that were counted as deleted since this function was last called.
     pub(crate) fn take_gone(&mut self) -> Vec<String> {
         std::mem::take(&mut self.gone)
     }
 
-    /// The task that asks for an object.
+    /// The task that an object belongs to.
     pub(crate) fn task_of(&self, key: &str) -> Option<String> {
         self.homes.get(key).map(|(task, _)| task.clone())
     }

@@ -1,4 +1,4 @@
-//! The way of a call from the SDK to its service and back, with what befalls it.
+//! The path of a call from the SDK to its service and back, with its faults.
 
 use super::faults::{Death, Fate, Target};
 use super::world::{Life, ProcessId, State, World};
@@ -60,13 +60,13 @@ pub(crate) fn http_client(world: &World) -> SharedHttpClient {
     })
 }
 
-/// The process that makes the call which is under way.
+/// The process that makes the current call.
 pub(super) fn current_process() -> ProcessId {
     PROCESS.try_with(|process| *process).unwrap_or(0)
 }
 
-/// Carries one request. The service serves it in a task of its own: a request that was sent arrives
-/// though its sender stops waiting or dies.
+/// Carries one request. The service serves it in a separate tokio task, so a request that was sent
+/// arrives even if its sender stops waiting or dies.
 async fn carry(world: &World, request: &HttpRequest) -> Outcome {
     let process = current_process();
     if world.with(|state| state.life(process)) == Life::Killed {
@@ -112,7 +112,7 @@ async fn carry(world: &World, request: &HttpRequest) -> Outcome {
     response(served)
 }
 
-/// Others like to insert again, soon, what the service has just deleted or counted as deleted.
+/// Lets others soon insert again what the service has just deleted or counted as deleted.
 fn insert_again(world: &World) {
     for (key, after) in world.with(State::take_insertions) {
         let world = world.clone();
@@ -127,7 +127,7 @@ async fn lost(noticed: bool, what: &'static str) -> Outcome {
     if noticed {
         Err(ConnectorError::io(what.into()))
     } else {
-        // Until the sender's own timeout.
+        // The sender waits until its own timeout.
         pending().await
     }
 }
@@ -155,7 +155,7 @@ fn response(served: Response) -> Outcome {
 }
 
 impl State {
-    /// Notes a call that starts, checks that it may, and decides what befalls it.
+    /// Records a call that starts, checks that it is allowed, and decides what happens to it.
     fn begin_call(&mut self, process: ProcessId, call: &Call) -> super::faults::Plan {
         let number = usize::try_from(self.stats.calls).expect("few calls");
         self.stats.calls += 1;

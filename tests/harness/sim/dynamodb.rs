@@ -1,5 +1,7 @@
-//! DynamoDB: the embedded one, called in process, with what it does not have by itself: conflicts
-//! of transactions, batches of which a part is not processed, and an index and weak reads that lag.
+//! DynamoDB: the embedded one, called in the same process.
+//!
+//! This file adds what it does not have: conflicts of transactions, partly processed batches, and
+//! an index and weak reads that lag.
 
 use super::connector::{Call, Response};
 use super::world::{ProcessId, State};
@@ -26,17 +28,17 @@ pub(crate) struct Table {
     copy: Option<Copy>,
     /// Whether requests keep their idempotency token. The service must not rely on it.
     pub(crate) keep_tokens: bool,
-    /// How long a transaction holds its items, and until when each is held. Whoever comes meanwhile
-    /// is refused.
+    /// How long a transaction holds its items. Other writes to a held item are refused.
     pub(crate) hold: TimeDelta,
     held: BTreeMap<String, DateTime<Utc>>,
 }
 
-/// What the index and weak reads show.
+/// The copy that the index and weak reads show.
 struct Copy {
     database: Database,
     most: TimeDelta,
-    /// What is not copied yet, by item, each with its time. An item's writes arrive in order.
+    /// Writes that are not copied yet, each with its time and item. The writes of one item arrive
+    /// in order.
     on_the_way: Vec<(DateTime<Utc>, String, Value)>,
 }
 
@@ -60,7 +62,7 @@ impl Table {
         }
     }
 
-    /// From now on the index and weak reads are up to this much behind.
+    /// Lets the index and weak reads lag by up to this much from now on.
     pub(crate) fn lag(&mut self, most: TimeDelta) {
         self.copy = Some(Copy {
             database: new_database(),
@@ -69,7 +71,7 @@ impl Table {
         });
     }
 
-    /// The index catches up, and keeps up.
+    /// Lets the index and weak reads catch up, and ends all but a short lag.
     pub(crate) fn stop_lagging(&mut self) {
         if let Some(copy) = &mut self.copy {
             copy.most = TimeDelta::milliseconds(20);
@@ -82,7 +84,7 @@ impl Table {
             .extend(keys.iter().map(|key| (key.clone(), until)));
     }
 
-    /// The refusal of a write that comes while a transaction holds one of its items.
+    /// The refusal of a write if a transaction holds one of its items.
     fn meets_a_transaction(
         &mut self,
         name: &str,
@@ -202,7 +204,7 @@ impl State {
                 }
             }
             "BatchGetItem" => {
-                // In any order, as DynamoDB responds.
+                // DynamoDB returns items in any order.
                 if let Some(items) = response.pointer_mut(&format!("/Responses/{TABLE}"))
                     && let Some(items) = items.as_array_mut()
                 {
@@ -230,8 +232,8 @@ impl State {
     }
 }
 
-/// A transaction canceled because another one is under way on some of its items, or because they
-/// are throttled.
+/// The error of a transaction that was canceled because another one is in progress on some of its
+/// items, or because they are throttled.
 pub(super) fn canceled(body: &Value, rng: &mut Rng) -> Value {
     let parts = body["TransactItems"].as_array().map_or(1, Vec::len);
     let certain = rng.usize(0..parts.max(1));
@@ -250,7 +252,7 @@ pub(super) fn canceled(body: &Value, rng: &mut Rng) -> Value {
     contention::canceled(codes)
 }
 
-/// The keys of the items a call is about.
+/// The keys of the items in a call.
 pub(super) fn keys_of(name: &str, body: &Value) -> Vec<String> {
     let key = |value: &Value| {
         value
@@ -285,7 +287,7 @@ pub(super) fn keys_of(name: &str, body: &Value) -> Vec<String> {
     }
 }
 
-/// Whether a call may show the past.
+/// Whether a call may read old data.
 fn is_weak(name: &str, body: &Value) -> bool {
     match name {
         "Query" => true,
@@ -297,7 +299,7 @@ fn is_weak(name: &str, body: &Value) -> bool {
     }
 }
 
-/// Takes some items out of a batch, but not all: they are reported as not processed.
+/// Removes some items of a batch, but not all. They are reported as not processed.
 fn take_some(body: &mut Value, rng: &mut Rng) -> Option<(&'static str, Value)> {
     let table = body.pointer_mut(&format!("/RequestItems/{TABLE}"))?;
     let (name, list) = if table.is_array() {

@@ -1,12 +1,12 @@
-//! What befalls a call: drawn by chance, or put at one certain call.
+//! What happens to a call: drawn by chance, or planned for one call.
 
 use fastrand::Rng;
 use std::time::Duration;
 
-/// The longest that a request to the store takes to arrive, whether or not its sender still waits
-/// or lives. The lease's margin rests on it.
+/// The longest time that a request to the store takes to arrive, whether or not its sender still
+/// waits or lives. The margin of the lease relies on it.
 const LONGEST_WAY_TO_THE_STORE: Duration = Duration::from_secs(10);
-/// The same for all others: what guards them does not depend on time.
+/// The same for all other requests. Their guards do not depend on time.
 pub(crate) const LONGEST_WAY: Duration = Duration::from_secs(180);
 
 /// Which service a call is for.
@@ -18,19 +18,20 @@ pub(crate) enum Target {
     EventBridge,
 }
 
-/// What becomes of a request and its response.
+/// What happens to a request and its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is served.
+    /// The request is served.
     Served,
-    /// It never arrives: the sender notices at once, or only at its timeout.
+    /// The request never arrives. The sender notices at once, or only at its timeout.
     Unsent { noticed: bool },
-    /// It is served, and the response is lost: the sender notices at once, or only at its timeout.
+    /// The request is served, and the response is lost. The sender notices at once, or only at its
+    /// timeout.
     ResponseLost { noticed: bool },
-    /// The service refuses it unserved, with this status and error.
+    /// The service refuses the request with this status and error, without serving it.
     Refused(u16, &'static str),
-    /// The service serves a part of it and then fails (a delete), or reports a part as not
-    /// processed (a batch).
+    /// The service serves a part of the request. Then it fails (a delete), or reports the rest as
+    /// not processed (a batch).
     Partly,
 }
 
@@ -45,7 +46,7 @@ pub(crate) enum Death {
     After,
 }
 
-/// Everything about one call.
+/// Everything that is planned for one call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     /// How long the request takes to arrive.
@@ -56,7 +57,7 @@ pub(crate) struct Plan {
     pub(crate) death: Option<Death>,
 }
 
-/// Chances, 0 to 1, of what may befall one call.
+/// The chances, 0 to 1, of what may happen to one call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Chances {
     pub(crate) unsent: f64,
@@ -68,23 +69,24 @@ pub(crate) struct Chances {
     pub(crate) partly: f64,
     pub(crate) conflict: f64,
     pub(crate) death: f64,
-    /// A call takes up to two seconds, or up to as long as its sender waits.
+    /// The chance that a call takes up to two seconds.
     pub(crate) slow: f64,
+    /// The chance that a call takes up to as long as its sender waits.
     pub(crate) very_slow: f64,
-    /// The index is missing, or access to it denied.
+    /// The chance that the index is missing or access to it is denied.
     pub(crate) no_index: f64,
 }
 
 /// Decides about calls.
 #[derive(Clone, Debug)]
 pub(crate) enum Planner {
-    /// Nothing befalls anybody.
+    /// There are no faults.
     Calm,
-    /// By chance.
+    /// Faults come by chance.
     Chances(Chances),
-    /// This befalls the call of this number, counted from 0, and no other.
+    /// This happens to the call with this number, counted from 0, and to no other.
     At(usize, Fate, Option<Death>),
-    /// Whoever makes this call dies before it is sent.
+    /// A process that makes this call dies before the call is sent.
     DeathAt(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! What is stored, as the checks read it: from the items themselves, not through the service.
+//! The stored state, as the checks read it. They read the items directly, not through the service.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use chrono::{DateTime, Utc};
@@ -16,13 +16,13 @@ pub(crate) struct TaskImage {
     pub(crate) failed: u32,
     pub(crate) nonce: String,
     pub(crate) due_at: Option<i64>,
-    /// The number of chunks that are items of their own.
+    /// The number of chunks, if they are separate items.
     pub(crate) chunks: Option<u32>,
     /// What the winner of the create stored, which never changes.
     pub(crate) fixed: Vec<Value>,
 }
 
-/// A chunk's state, from an item of its own or from its task's.
+/// A chunk's state, from its own item or from its task's.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ChunkImage {
     pub(crate) fence: u64,
@@ -85,7 +85,7 @@ impl ChunkImage {
         }
     }
 
-    /// What each of `size` objects counts as for a task.
+    /// The outcome that a task counts for each of `size` objects.
     pub(crate) fn counted(&self, size: usize, task: &TaskImage) -> Vec<Outcome> {
         (0..size)
             .map(|at| self.outcomes.at(at, task.attempt, task.baseline))

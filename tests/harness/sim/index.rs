@@ -7,11 +7,11 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most keys a get and a delete take.
+/// The maximum number of keys in a get and in a delete.
 const MAX_GET: usize = 100;
 const MAX_DELETE: usize = 500;
 
-/// Which calls an id is refused in, always.
+/// The calls that always refuse an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bad {
     InEveryCall,
@@ -23,15 +23,16 @@ pub(crate) enum Bad {
 pub(crate) struct Index {
     present: BTreeSet<String>,
     pub(crate) bad: BTreeMap<String, Bad>,
-    /// Keys whose deletes are not all that they are acknowledged to be.
+    /// Keys whose deletes are acknowledged but not always fully carried out.
     pub(crate) unsound: BTreeMap<String, UnsoundKey>,
-    /// Objects that deletes took away since this was last asked for.
+    /// Objects that deletes removed, until [`State::take_insertions`] takes them.
     pub(crate) taken_away: Vec<String>,
-    /// How fast it deletes; absent: as fast as it is asked to.
+    /// How fast the index deletes. If absent, there is no limit.
     pub(crate) rate: Option<Rate>,
 }
 
-/// So many vectors a second, saved up for one second at most; what is more is refused.
+/// A limit on vectors per second. Unused capacity is saved up for one second at most. Calls above
+/// the limit are refused.
 pub(crate) struct Rate {
     per_second: f64,
     saved: f64,
@@ -61,7 +62,7 @@ impl Rate {
 }
 
 impl Index {
-    /// Whether the object is there.
+    /// Whether the index has the object.
     pub(crate) fn holds(&self, key: &str) -> bool {
         self.present.contains(key)
     }
@@ -160,7 +161,7 @@ impl State {
     }
 }
 
-/// The keys a call is about.
+/// The keys in a call.
 pub(super) fn keys_of(body: &Value) -> Vec<String> {
     let keys = body["keys"].as_array().into_iter().flatten();
     keys.filter_map(|key| key.as_str().map(str::to_owned))

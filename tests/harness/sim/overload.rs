@@ -1,5 +1,5 @@
-//! Ten large tasks at once on a store that is too slow for them: all finish, and none is failed for
-//! having waited or been throttled.
+//! Ten large tasks at once on a store that is too slow for them. All finish, and none fails because
+//! it waited or was throttled.
 
 use super::faults::Planner;
 use super::index::Rate;
@@ -12,35 +12,35 @@ use std::time::Duration;
 
 /// How many tasks there are.
 const TASKS: usize = 10;
-/// How many workers are at work at once.
+/// How many workers run at once.
 const WORKERS: usize = 8;
 /// How long a worker's invocation may take.
 const TIMEOUT: TimeDelta = TimeDelta::seconds(60);
-/// Tasks that are not done after so long are stuck.
+/// A task that is not done after this time is stuck.
 const PATIENCE: TimeDelta = TimeDelta::days(7);
 
-/// What the tasks and the store are like.
+/// The properties of the tasks and the store.
 #[derive(Clone, Copy, Debug)]
 pub struct Overload {
     /// How many objects each task has.
     pub objects: usize,
-    /// How many a chunk has at the most.
+    /// The maximum number of objects in a chunk.
     pub chunk: usize,
     /// How many vectors the store deletes in a second.
     pub per_second: u32,
 }
 
-/// How it went.
+/// The result.
 #[derive(Debug)]
 pub struct Outcome {
     /// The simulation's report.
     pub report: Report,
-    /// How long it took, on the simulation's clock.
+    /// How long the work took, on the simulation's clock.
     pub took: TimeDelta,
 }
 
-/// Creates the tasks, lets workers and sweeper run until they are at rest, and checks them. Every
-/// second object is there.
+/// Creates the tasks, lets workers and sweeper run until the tasks are at rest, and checks them.
+/// The index has every second object.
 ///
 /// # Panics
 /// When the simulation itself is wrong.

@@ -1,6 +1,7 @@
-//! SQS: one queue, which may lose, repeat, delay and reorder. It is not `crate::queue` over the
-//! embedded SQS, since that one goes by the system's clock and draws nothing from the schedule's
-//! seed.
+//! SQS: one queue, which may lose, repeat, delay and reorder messages.
+//!
+//! It is not `crate::queue` over the embedded SQS, because that one uses the system's clock and not
+//! the schedule's seed.
 
 use super::connector::{Call, Response};
 use super::world::State;
@@ -10,9 +11,9 @@ use serde_json::{Value, json};
 
 /// The queue's name for the service.
 pub(crate) const URL: &str = "http://simulation/queue";
-/// How long a received message is not received again.
+/// How long a received message stays invisible.
 const VISIBILITY_TIMEOUT: TimeDelta = TimeDelta::minutes(6);
-/// The most messages an invocation gets.
+/// The maximum number of messages in an invocation.
 const BATCH: usize = 10;
 
 /// The queue.
@@ -22,7 +23,7 @@ pub(crate) struct Queue {
     made: u64,
     pub(crate) lost: f64,
     pub(crate) repeated: f64,
-    /// Up to this much later.
+    /// The maximum delay of a message.
     pub(crate) late: TimeDelta,
 }
 
@@ -31,13 +32,13 @@ pub(crate) struct Queue {
 pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) body: String,
-    /// How often it was received.
+    /// How often the message was received.
     pub(crate) receives: u32,
     visible_at: DateTime<Utc>,
 }
 
 impl Queue {
-    /// From now on nothing is lost, repeated or late.
+    /// Ends all loss, repetition and delay from now on.
     pub(crate) fn heal(&mut self) {
         (self.lost, self.repeated, self.late) = (0.0, 0.0, TimeDelta::zero());
     }
@@ -77,7 +78,7 @@ impl Queue {
         visible.into_iter().map(|message| message.clone()).collect()
     }
 
-    /// Has a received message come back at another time. Its receipt handle is its id.
+    /// Changes when a received message comes back. Its receipt handle is its id.
     fn change_visibility(&mut self, receipt_handle: &str, visible_at: DateTime<Utc>) {
         for message in &mut self.messages {
             if message.id.to_string() == receipt_handle {
@@ -96,7 +97,7 @@ impl Queue {
         self.messages.clear();
     }
 
-    /// When the next message is there to be received.
+    /// When the next message becomes visible.
     pub(crate) fn next_visible(&self) -> Option<DateTime<Utc>> {
         self.messages.iter().map(|message| message.visible_at).min()
     }

@@ -1,5 +1,5 @@
-//! What happens by itself once faults stop: the queue and the sweeper run on until everything is at
-//! rest. Then all that must hold at rest is checked.
+//! The recovery once faults stop: the queue and the sweeper run on until everything is at rest.
+//! Then the checks for the state at rest follow.
 
 use super::faults::{LONGEST_WAY, Planner};
 use super::service::Service;
@@ -7,13 +7,13 @@ use super::world::State;
 use chrono::{DateTime, TimeDelta, Utc};
 use shared::task::TaskStatus;
 
-/// How long an invocation may take when nothing is broken.
+/// How long an invocation may take when there are no faults.
 const TIMEOUT: TimeDelta = TimeDelta::seconds(60);
-/// Tasks that are not at rest after so long are stuck.
+/// A task that is not at rest after this time is stuck.
 const PATIENCE: TimeDelta = TimeDelta::days(3);
 
 impl State {
-    /// From now on nothing befalls anybody.
+    /// Stops all faults.
     pub(crate) fn heal(&mut self) {
         self.note(0, "faults stop");
         self.planner = Planner::Calm;
@@ -28,7 +28,7 @@ impl Service {
     /// Stops all faults, waits until everything is at rest, and checks it.
     pub(crate) async fn recover(&self) {
         self.world.with(State::heal);
-        // What is on its way arrives; who is at work comes to an end.
+        // Requests in flight arrive, and running processes end.
         tokio::time::sleep(LONGEST_WAY + TIMEOUT.to_std().expect("not negative") * 2).await;
         let began = self.now();
         while !self.is_violated() {
@@ -50,7 +50,7 @@ impl Service {
                 return;
             };
             let due = DateTime::from_timestamp_secs(due).unwrap_or(DateTime::<Utc>::MAX_UTC);
-            // Sweeps with nothing due do nothing, so time goes on to the first that finds
+            // A sweep does nothing if nothing is due, so time moves to the first sweep that finds
             // something.
             let next_sweep = due.max(self.now() + TimeDelta::seconds(1));
             match next_message {
@@ -80,7 +80,7 @@ impl Service {
         }
     }
 
-    /// `/info` says of every object what the task's chunks say.
+    /// Checks that `/info` reports the same outcome for every object as the task's chunks.
     async fn check_info(&self, id: &str) {
         let mut items = Vec::new();
         let mut cursor = String::new();

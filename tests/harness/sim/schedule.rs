@@ -1,5 +1,5 @@
-//! One random schedule: callers, workers, sweepers and others at work while things go wrong, then
-//! calm, and all that must hold.
+//! One random schedule: callers, workers, sweepers and others run with faults. Then the faults
+//! stop, and everything that must hold is checked.
 
 use super::faults::Planner;
 use super::service::{Service, Trust};
@@ -11,22 +11,22 @@ use shared::task::TaskStatus;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How a schedule went.
+/// The result of a schedule.
 #[derive(Debug)]
 pub struct Report {
-    /// Which one.
+    /// The seed of the schedule.
     pub seed: u64,
-    /// What was not as it must be.
+    /// The first violation, if there was one.
     pub violation: Option<String>,
     /// What was done.
     pub stats: Stats,
-    /// Two runs share it only if the same things happened in them.
+    /// A hash of the events. Two runs have the same hash only if the same things happened in them.
     pub hash: u64,
-    /// Everything that happened, a line each.
+    /// Everything that happened, one line per event.
     pub trace: Vec<String>,
 }
 
-/// The command that runs this seed's schedule again and shows all of it.
+/// The command that repeats this seed's schedule and shows all its events.
 #[must_use]
 pub fn replay_command(seed: u64) -> String {
     format!("cargo run --profile simulate -p tests --bin simulate -- --seed {seed}")
@@ -41,8 +41,8 @@ pub fn run(seed: u64) -> Report {
     run_with(seed, Trust::ReadBack)
 }
 
-/// Runs the schedule of this seed with a service that, where it reads back what it deleted, takes
-/// whatever it finds for a deletion.
+/// Runs the schedule of this seed with a faulty service: if it reads back what it deleted, it
+/// counts the object as deleted whatever it finds.
 ///
 /// # Panics
 /// When the simulation itself is wrong.
@@ -65,8 +65,8 @@ fn run_with(seed: u64, read_back: Trust) -> Report {
     })
 }
 
-/// Runs `simulation` on a clock that goes on by itself when all wait. The SDK and the worker draw
-/// their jitter from the thread's generator, so it is seeded.
+/// Runs `simulation` on a clock that advances when all tasks wait. The SDK and the worker draw
+/// their jitter from the thread's generator, so that generator gets the seed.
 pub(super) fn on_paused_time<T>(seed: u64, simulation: impl Future<Output = T>) -> T {
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -195,8 +195,8 @@ async fn play(world: &World, shape: Shape, trust: Trust) {
             }
         });
     }
-    // What is not deleted is tried again, or everything: what a dead worker left is told apart now
-    // at the latest.
+    // Restart the objects that were not deleted, or all objects. This is the last moment at which
+    // the objects that a dead worker left get their outcomes.
     let all = world.with(|state| state.rng.bool());
     for (id, status) in world.with(|state| state.checks.statuses()) {
         if !all && status == TaskStatus::Done {
@@ -209,7 +209,7 @@ async fn play(world: &World, shape: Shape, trust: Trust) {
     service.recover().await;
 }
 
-/// Cancels a task of which something was just deleted, and mostly restarts it.
+/// Cancels a task right after a delete of one of its objects, and usually restarts it.
 async fn meddle(service: &Service, id: &str) {
     let restart = service.world.with(|state| {
         state.fault("canceled right after a delete");

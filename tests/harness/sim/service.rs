@@ -29,7 +29,7 @@ use std::time::Duration;
 /// How long one sweep may take.
 const SWEEPER_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
 
-/// The service. Clones are one.
+/// The service. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Service {
     pub(crate) world: World,
@@ -42,15 +42,15 @@ pub(crate) struct Service {
 /// What confirms a delete to the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// Its acknowledgement, which is the default.
+    /// The store's acknowledgement, which is the default.
     Acknowledgement,
-    /// A read after it.
+    /// A read after the delete.
     ReadBack,
-    /// Any response. Such a service is wrong, and the simulation must find that.
+    /// Any response. Such a service is wrong, and the simulation must find out.
     Anything,
 }
 
-/// What a caller was told.
+/// A response to a caller.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -69,11 +69,11 @@ impl Service {
     ) -> Self {
         let config = aws::local_config("http://simulation", Some(http_client(world)))
             .into_builder()
-            // It measures real streams; here every body is there at once.
+            // This protection measures real streams. Here every body is complete at once.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
-        // The SDK keeps its count of retries for a process's whole life, which would tie one
-        // schedule to those before it.
+        // The SDK counts retries for the whole life of a process, so a schedule would depend on the
+        // schedules before it.
         let partition = || {
             RetryPartition::custom("simulation")
                 .token_bucket(TokenBucket::default())
@@ -121,7 +121,7 @@ impl Service {
         }
     }
 
-    /// The same with sweeps of so many pages and rows.
+    /// Returns the service with sweeps of at most this many pages and rows.
     pub(crate) fn sweeping(self, bounds: SweepBounds) -> Self {
         Self {
             sweeper: self.sweeper.bounded(bounds),
@@ -129,7 +129,7 @@ impl Service {
         }
     }
 
-    /// Runs `work` as a process of its own, which may be killed. `None` if it was.
+    /// Runs `work` as a separate process, which may be killed. Returns `None` if it was killed.
     pub(super) async fn process<T: Send + 'static>(
         &self,
         kind: &'static str,
@@ -161,7 +161,7 @@ impl Service {
         }
     }
 
-    /// Makes a request as a caller would. `None` if its process died.
+    /// Makes a request as a caller would. Returns `None` if its process died.
     pub(crate) async fn call(
         &self,
         method: &str,
@@ -219,7 +219,8 @@ impl Service {
         Some(reply)
     }
 
-    /// One worker invocation with what is on the queue, as Lambda makes it. `false` if nothing was.
+    /// Runs one worker invocation with what is on the queue, as Lambda does. Returns `false` if the
+    /// queue had nothing.
     pub(crate) async fn invoke(&self, timeout: TimeDelta) -> bool {
         let (messages, deadline) = self.world.with(|state| {
             let now = state.now();
@@ -293,7 +294,7 @@ fn stores(
 }
 
 impl State {
-    /// Deletes a message that was handled, unless that too is lost.
+    /// Deletes a message that was handled, unless the delete is lost too.
     fn acknowledge(&mut self, id: u64) {
         if self.chance(self.queue.repeated) {
             self.fault("message repeated")

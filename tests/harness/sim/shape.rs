@@ -1,4 +1,4 @@
-//! What a random schedule is made of.
+//! The parts of a random schedule.
 
 use super::faults::Chances;
 use super::index::Bad;
@@ -8,17 +8,17 @@ use fastrand::Rng;
 use shared::task::ChunkLimits;
 use shared::worker::SweepBounds;
 
-/// A task that callers ask for.
+/// A task that callers create.
 #[derive(Clone, Debug)]
 pub(crate) struct TaskShape {
     pub(crate) id: String,
     pub(crate) model: &'static str,
     pub(crate) object_ids: Vec<String>,
-    /// What somebody else asks for under the same id.
+    /// The objects that somebody else sends under the same id.
     pub(crate) other_ids: Vec<String>,
 }
 
-/// What somebody does.
+/// An action of somebody.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Run { task: usize, other: bool },
@@ -33,23 +33,24 @@ pub(crate) enum Act {
 /// One random schedule.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
-    /// How long things go wrong.
+    /// How long there are faults.
     pub(crate) stretch: TimeDelta,
     pub(crate) chances: Chances,
-    /// Nothing but throttling, conflicts and an unreliable queue: then no task may fail.
+    /// Whether the only faults are throttling, conflicts and an unreliable queue. Then no task may
+    /// fail.
     pub(crate) is_gentle: bool,
     pub(crate) tasks: Vec<TaskShape>,
     pub(crate) chunk_limits: ChunkLimits,
     pub(crate) shards: u32,
-    /// How much a sweep reads: often too little for all tasks.
+    /// How much a sweep reads. It is often too little for all tasks.
     pub(crate) sweep_bounds: SweepBounds,
-    /// The limit of an index, so low that workers take turns.
+    /// The limit of an index. It is so low that workers have to take turns.
     pub(crate) objects_per_second: Option<u32>,
-    /// Objects that are in the index at first.
+    /// Objects that are in the index at the start.
     pub(crate) present: Vec<String>,
     pub(crate) bad: Vec<(String, Bad)>,
     pub(crate) unsound: Vec<(String, Unsound)>,
-    /// The service reads back what it deleted, and does not trust an acknowledgement.
+    /// Whether the service reads back what it deleted and does not trust an acknowledgement.
     pub(crate) reads_back: bool,
     pub(crate) acts: Vec<(TimeDelta, Act)>,
     pub(crate) pollers: usize,
@@ -67,7 +68,7 @@ pub(crate) struct Shape {
     pub(crate) messages_late: TimeDelta,
 }
 
-/// How likely a kind of fault is in one schedule: often not at all, sometimes very.
+/// The chance of a kind of fault in one schedule. It is often zero and sometimes high.
 fn level(rng: &mut Rng, levels: &[f64]) -> f64 {
     if rng.bool() {
         0.0
@@ -114,7 +115,7 @@ impl Shape {
             .collect();
         let (mostly, seldom) = (rng.f64(), level(rng, &[0.05, 0.3]));
         let unsound = unsound(rng, &objects, is_gentle);
-        // What never is there is never deleted.
+        // An object that never exists is never deleted.
         let is_unsound = |key: &String| unsound.iter().any(|(unsound, _)| unsound == key);
         let present = objects
             .iter()
@@ -154,7 +155,7 @@ impl Shape {
             keep_tokens: rng.u8(0..5) == 0,
             hold: TimeDelta::milliseconds(*rng.choice(&[0, 5, 20, 200]).unwrap_or(&0)),
             inserted_again: level(rng, &[0.1, 0.5]),
-            // An object that is there again after each of two deletes is given up.
+            // If an object is inserted again after each of two deletes, it is given up.
             inserted_at_once: if is_gentle {
                 0.0
             } else {
@@ -181,7 +182,7 @@ impl Shape {
         .with_small_tasks_whole(is_large)
     }
 
-    /// Where no task is to be large, a chunk is as large as deployed.
+    /// If no task is to be large, gives chunks the same limits as in a deployment.
     fn with_small_tasks_whole(mut self, is_large: bool) -> Self {
         if !is_large {
             self.chunk_limits = ChunkLimits::default();
@@ -209,7 +210,7 @@ fn task(rng: &mut Rng, number: usize, is_large: bool, is_gentle: bool) -> TaskSh
     }
 }
 
-/// In one of three schedules the deletes of some keys are unsound.
+/// Chooses keys with unsound deletes, in one of three schedules.
 fn unsound(rng: &mut Rng, objects: &[String], is_gentle: bool) -> Vec<(String, Unsound)> {
     if rng.u8(0..3) > 0 {
         return Vec::new();
@@ -234,7 +235,7 @@ fn acts(
         let start = rng.i64(0..=whole / 3);
         for _ in 0..rng.usize(1..=3) {
             let other = rng.u8(0..5) == 0;
-            // Together, or one after the other.
+            // The creates come together, or one after the other.
             let most = *rng.choice(&[5, 500, whole / 2]).unwrap_or(&5);
             let at = start + rng.i64(0..=most);
             acts.push((at, Act::Run { task, other }));

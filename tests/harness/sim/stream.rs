@@ -1,4 +1,4 @@
-//! The table's stream, the event bus, and the function that tells the one of the other.
+//! The table's stream, the event bus, and the function that sends the events.
 
 use super::connector::{Call, Response};
 use super::dynamodb::Change;
@@ -15,23 +15,24 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// A change of a task's status: the task's id, its attempt, the status before, and the status.
 type StatusChange = (String, u64, Option<String>, String);
 
-/// The stream, and what was told of it.
+/// The stream, and the events that were sent.
 #[derive(Default)]
 pub(crate) struct Stream {
     records: Vec<Value>,
-    /// The place of the first record that Lambda has not handed over, or is to hand over again.
+    /// The position of the first record that Lambda has to pass to the function, or pass again.
     next: usize,
-    /// What changed, by the items themselves.
+    /// The changes of status, as the items show them.
     changes: Vec<StatusChange>,
-    /// What was told, with its sequence number.
+    /// The changes for which an event was sent, with the event's sequence number.
     told: BTreeMap<StatusChange, u64>,
 }
 
 impl Stream {
-    /// An item was written.
+    /// Adds the record of a written item.
     ///
     /// # Errors
-    /// When it does not say whether its status changed, which decides what Lambda hands over.
+    /// When the item does not correctly say whether its status changed. Lambda's filter relies on
+    /// this.
     pub(super) fn append(&mut self, change: &Change) -> Result<(), String> {
         let Some(id) = change.key.strip_prefix("T#") else {
             return Ok(());
@@ -75,7 +76,7 @@ impl Stream {
         Some(serde_json::from_value(event).expect("records as Lambda hands them over"))
     }
 
-    /// Goes on after the batch, or at the first record that was not told.
+    /// Continues after the batch, or at the first record whose event was not sent.
     fn handled(&mut self, records: usize, response: &StreamResponse) {
         let failed = response.batch_item_failures.iter().map(|failure| {
             let number = failure.item_identifier.as_deref().map(str::parse);
@@ -84,7 +85,7 @@ impl Stream {
         self.next = failed.min().unwrap_or(self.next + records);
     }
 
-    /// Everything that changed was told, and with growing numbers for each task.
+    /// Checks that every change has an event, and that the sequence numbers of each task grow.
     fn check(&self) -> Result<(), String> {
         let mut last = BTreeMap::new();
         for change in &self.changes {
@@ -119,7 +120,7 @@ impl State {
                 text("previous_status"),
                 text("status").unwrap_or_default(),
             );
-            // What is on record is durable: it was read from the table after the write.
+            // A recorded change is durable: it was read from the table after the write.
             if !BTreeSet::from_iter(&self.stream.changes).contains(&change) {
                 self.violated(format!("told of {change:?}, which was never written"));
             }
@@ -132,8 +133,8 @@ impl State {
 }
 
 impl Service {
-    /// Hands the next records of the stream to the function, as Lambda does. `false`: there are
-    /// none.
+    /// Passes the next records of the stream to the function, as Lambda does. Returns `false` if
+    /// there are none.
     pub(crate) async fn tell(&self) -> bool {
         let batch = self.world.with(|state| {
             let most = state.rng.usize(1..=25);
@@ -152,7 +153,7 @@ impl Service {
         true
     }
 
-    /// Tells all that is left, and checks that nothing was left out.
+    /// Sends all remaining events, and checks that none is missing.
     pub(super) async fn tell_all(&self) {
         while !self.is_violated() && self.tell().await {}
         self.world.with(|state| {

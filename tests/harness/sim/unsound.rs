@@ -1,5 +1,5 @@
-//! Deletes that the index acknowledges and does not do, does in part, or cannot confirm yet; and
-//! the store of the port that says so.
+//! Deletes that the index acknowledges but does not carry out, carries out in part, or cannot
+//! confirm yet, and a store that reports this through the port.
 
 use super::connector::current_process;
 use super::world::{ProcessId, State, World};
@@ -9,25 +9,25 @@ use futures_util::future::BoxFuture;
 use shared::vector::{AfterDelete, Presence, VectorError, VectorStore};
 use std::sync::Arc;
 
-/// A key that is kept through so many deletes is never deleted.
+/// The value of [`Unsound::keeps`] with which a key is never deleted.
 const FOR_EVER: u32 = u32::MAX;
 
-/// How deletes of one key go.
+/// How deletes of one key behave.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unsound {
-    /// So many deletes leave the object as it is.
+    /// The number of deletes that keep the object.
     pub(crate) keeps: u32,
-    /// So many deletes of an object that was inserted take a part of it each, and the next one
-    /// takes the rest.
+    /// The number of deletes that each remove only a part of an inserted object. The next one
+    /// removes the rest.
     pub(crate) parts: u32,
-    /// For so long a delete cannot be confirmed. Existence checks are current nevertheless.
+    /// How long a delete cannot be confirmed. Existence checks are still current.
     pub(crate) unconfirmed: TimeDelta,
 }
 
 impl Unsound {
-    /// Draws how deletes of one key go, by the chances that they are kept, go in parts, and are not
-    /// confirmed at once. `None`: they go as they should. Those of a gentle schedule do not make a
-    /// task fail.
+    /// Draws how deletes of one key behave. `chances` are the chances that the object is kept, that
+    /// it goes in parts, and that its delete is not confirmed at once. `None` means that deletes
+    /// behave as they should. In a gentle schedule unsound deletes do not make a task fail.
     pub(crate) fn draw(rng: &mut Rng, chances: [f64; 3], is_gentle: bool) -> Option<Self> {
         let [is_kept, has_parts, is_unconfirmed] = chances.map(|chance| rng.f64() < chance);
         if !is_kept && !has_parts && !is_unconfirmed {
@@ -56,17 +56,17 @@ impl Unsound {
 /// What a delete did to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It was not there.
+    /// The object was not there.
     Absent,
-    /// It is as it was.
+    /// The object is unchanged.
     Kept,
-    /// A part of it went.
+    /// A part of the object was removed.
     Part,
-    /// It went, or the last of it.
+    /// The object, or its last part, was removed.
     Gone,
 }
 
-/// A key with unsound deletes, and how far they have come.
+/// A key with unsound deletes, and their progress.
 pub(crate) struct UnsoundKey {
     unsound: Unsound,
     parts_left: u32,
@@ -84,12 +84,12 @@ impl UnsoundKey {
         }
     }
 
-    /// The object is inserted, with all its parts.
+    /// Records that the object is inserted, with all its parts.
     pub(super) fn inserted(&mut self) {
         self.parts_left = self.unsound.parts;
     }
 
-    /// A delete of the key arrives.
+    /// Carries out a delete of the key.
     pub(super) fn delete(&mut self, is_present: bool, now: DateTime<Utc>) -> Effect {
         self.confirmed_from = now + self.unsound.unconfirmed;
         if !is_present {
@@ -108,8 +108,8 @@ impl UnsoundKey {
     }
 }
 
-/// The store of an adapter, in front of which the simulation says what the index's own protocol has
-/// no words for: that a delete took a part, and that it cannot be confirmed yet.
+/// A store in front of an adapter's. It adds what the index's own protocol cannot express: that a
+/// delete removed a part, and that a delete cannot be confirmed yet.
 pub(super) struct UnsoundStore {
     pub(super) world: World,
     pub(super) store: Arc<dyn VectorStore>,
@@ -150,7 +150,7 @@ impl VectorStore for UnsoundStore {
 }
 
 impl State {
-    /// How many parts deletes have taken of each of these.
+    /// How many parts deletes have removed from each of these objects.
     fn parts_taken(&self, ids: &[&str]) -> Vec<u32> {
         let unsound = ids.iter().map(|id| self.index.unsound.get(*id));
         unsound
@@ -158,8 +158,8 @@ impl State {
             .collect()
     }
 
-    /// What became of an object of which so many parts were taken before the delete, and of which
-    /// the adapter says this.
+    /// The outcome for an object, given the number of parts removed before the delete and the
+    /// adapter's outcome.
     fn after_delete(
         &mut self,
         process: ProcessId,

@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
-/// A process's number. 0 is nobody's: the simulation itself.
+/// A process's number. 0 is the simulation itself.
 pub(crate) type ProcessId = u32;
 
-/// What was done in one or many simulations.
+/// What happened in one or many simulations, in numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Requests that left an SDK client.
@@ -28,16 +28,16 @@ pub struct Stats {
     pub kills: u64,
     /// Tasks that were created.
     pub tasks: u64,
-    /// Of them, tasks of several chunks.
+    /// The part of these that have several chunks.
     pub large_tasks: u64,
-    /// Objects that were given up since the store kept them.
+    /// Objects that were given up because the store kept them.
     pub given_up_as_kept: u64,
     /// Faults, by kind.
     pub faults: BTreeMap<&'static str, u64>,
 }
 
 impl Stats {
-    /// Adds another simulation's.
+    /// Adds the numbers of another simulation.
     pub fn add(&mut self, other: &Self) {
         self.calls += other.calls;
         self.kills += other.kills;
@@ -50,7 +50,7 @@ impl Stats {
     }
 }
 
-/// The world. Clones are one.
+/// The world. Clones share it.
 #[derive(Clone)]
 pub(crate) struct World(Arc<Mutex<State>>);
 
@@ -64,13 +64,13 @@ pub(crate) struct State {
     pub(crate) stream: Stream,
     pub(crate) checks: Checks,
     pub(crate) stats: Stats,
-    /// How likely others insert an object again that the service has just deleted.
+    /// The chance that others insert again an object that the service has just deleted.
     pub(crate) inserted_again: f64,
-    /// How likely they do so at once, so that it may be before the delete is confirmed.
+    /// The chance that they do so at once, perhaps before the delete is confirmed.
     pub(crate) inserted_at_once: f64,
-    /// Who is told of a task of which something was just deleted, to cancel or restart it.
+    /// Receives the tasks with a recent delete, to cancel or restart them.
     pub(crate) meddler: Option<UnboundedSender<String>>,
-    /// How often that happens at the most.
+    /// How often that happens at most.
     pub(crate) meddlings: u32,
     processes: BTreeMap<ProcessId, Process>,
     trace: Vec<String>,
@@ -92,13 +92,13 @@ pub(crate) enum Life {
     Returned,
 }
 
-/// When every simulation begins.
+/// The time at which every simulation begins.
 pub(crate) fn noon() -> DateTime<Utc> {
     DateTime::from_timestamp(1_716_292_800, 0).expect("a valid time")
 }
 
 impl World {
-    /// Must be called within the runtime whose clock it is to follow.
+    /// Creates a world that follows the clock of the current runtime.
     pub(crate) fn new(seed: u64, planner: Planner) -> Self {
         let clock = Clock::Tokio(TokioClock::starting_at(noon()));
         Self(Arc::new(Mutex::new(State {
@@ -122,12 +122,13 @@ impl World {
         })))
     }
 
-    /// Looks at or changes the state. Never held across an await: everything is on one thread.
+    /// Reads or changes the state. The lock is never held across an await, because everything is on
+    /// one thread.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.0.lock().expect("not poisoned"))
     }
 
-    /// Kills a process: it makes no further step.
+    /// Kills a process, so that it makes no further step.
     pub(crate) fn kill(&self, process: ProcessId) {
         self.with(|state| state.kill(process));
     }
@@ -194,7 +195,7 @@ impl State {
         })
     }
 
-    /// What others are to insert again, and after how long.
+    /// Returns what others have to insert again, each with its delay.
     pub(crate) fn take_insertions(&mut self) -> Vec<(String, Duration)> {
         let mut insertions = Vec::new();
         for key in std::mem::take(&mut self.index.taken_away) {
@@ -210,7 +211,7 @@ impl State {
         insertions
     }
 
-    /// Of a delete of these somebody may be told who cancels or restarts their task.
+    /// May report a delete of these objects to the meddler, which cancels or restarts their task.
     pub(super) fn meddle(&mut self, keys: &[String]) {
         let task = keys.first().and_then(|key| self.checks.task_of(key));
         if let (Some(meddler), Some(task)) = (self.meddler.clone(), task)
@@ -227,8 +228,8 @@ impl State {
         *self.stats.faults.entry(kind).or_default() += 1;
     }
 
-    /// Writes an event into the trace. It must not hold anything random that the seed does not
-    /// decide, such as a UUID.
+    /// Writes an event into the trace. It must not contain anything random that does not come from
+    /// the seed, such as a UUID.
     pub(crate) fn note(&mut self, process: ProcessId, what: &str) {
         let ms = (self.now() - noon()).num_milliseconds();
         let kind = self.processes.get(&process).map_or("world", |p| p.kind);
@@ -237,7 +238,7 @@ impl State {
         self.trace.push(line);
     }
 
-    /// Records that something is not as it must be. The first one counts.
+    /// Records a violation. Only the first one counts.
     pub(crate) fn violated(&mut self, what: impl Into<String>) {
         let what = what.into();
         self.note(0, &format!("VIOLATION: {what}"));
@@ -255,7 +256,7 @@ impl State {
         self.violation.as_deref()
     }
 
-    /// A number that two runs share only if the same things happened in them.
+    /// A hash of the events. Two runs have the same hash only if the same things happened in them.
     pub(crate) fn hash(&self) -> u64 {
         self.hash.finish()
     }
@@ -264,7 +265,7 @@ impl State {
         std::mem::take(&mut self.trace)
     }
 
-    /// True with this chance.
+    /// Returns true with this chance.
     pub(crate) fn chance(&mut self, chance: f64) -> bool {
         chance > 0.0 && self.rng.f64() < chance
     }

@@ -1,5 +1,6 @@
-//! A worker on a chunk, up to its claim and the read of the task that follows it: read, look, one
-//! guarded write, read.
+//! A worker on a chunk, up to its claim and the read of the task after it.
+//!
+//! The steps are: read, existence check, one guarded write, read.
 
 use crate::invariants::Invariant;
 use crate::process::{Claim, Finding, Job, Sight, Stage, Worker};
@@ -7,7 +8,7 @@ use crate::state::{Chunk, Lease, MAX_TRIES, Outcome, Side, State, Status};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
-/// It reads the chunk: its fence, its lease, what was seen.
+/// The worker reads the chunk: its fence, its lease, and what was seen.
 pub fn read(
     model: &Model,
     state: &State,
@@ -43,7 +44,7 @@ pub fn read(
     steps.add(Who::Worker(side), what, About::Chunk(chunk), next);
 }
 
-/// It looks whether the object is there.
+/// The worker makes the existence check.
 pub fn look(model: &Model, state: &State, side: Side, job: Job, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
     let saw = |sight| {
@@ -68,7 +69,8 @@ pub fn look(model: &Model, state: &State, side: Side, job: Job, steps: &mut Step
     }
 }
 
-/// What it writes after its look: a claim, or what becomes of a chunk that it could not look at.
+/// What the worker writes after its existence check: a claim or, if the check failed, a deferral or
+/// failure of the chunk.
 pub fn write(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps: &mut Steps) {
     let last_try = job.tries + 1 >= MAX_TRIES;
     match sight {
@@ -86,7 +88,7 @@ pub fn write(model: &Model, state: &State, side: Side, job: Job, sight: Sight, s
     }
 }
 
-/// The chunk is as it was read: the guard that all three writes share.
+/// Whether the chunk is unchanged since the worker read it. All three writes have this guard.
 fn is_as_read(chunk: &Chunk, job: Job) -> bool {
     chunk.fence == job.fence && chunk.lease == job.lease && job.lease != Lease::InForce
 }
@@ -112,7 +114,7 @@ fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps
         claim: token,
         lease: Lease::InForce,
         claim_attempt: job.attempt,
-        // More than all tries are as many as all.
+        // A higher number of tries than the maximum counts as the maximum.
         tries: (job.tries + 1).min(MAX_TRIES),
         seen: job.seen || sight == Sight::Present,
         ..stored
@@ -160,7 +162,7 @@ fn is_unsettled(stage: Stage) -> bool {
     }
 }
 
-/// The claim once more: if the name there is its own, it had succeeded.
+/// The claim is sent again. If the chunk has the claim's own name, the first one had succeeded.
 pub fn claim_again(
     model: &Model,
     state: &State,
@@ -201,8 +203,8 @@ fn held_after(model: &Model, job: Job, sight: Sight, token: u8, late: bool) -> W
     Worker::Holds(claim, Stage::Claimed(known.map(Finding::Is)))
 }
 
-/// It reads the task after its claim. If the task is still at work, the claim leads to a delete
-/// call, or to what is known already; else it is released.
+/// The worker reads the task after its claim. If the task is still processing, the claim leads to a
+/// delete call, or to the outcome that is already known. Otherwise the claim is released.
 pub fn read_task(
     model: &Model,
     state: &State,
@@ -230,8 +232,8 @@ pub fn read_task(
     steps.add(Who::Worker(side), what, About::Chunk(claim.chunk), next);
 }
 
-/// Could not look: the chunk is due again later. An answer that is lost here changes nothing: there
-/// is no more to do.
+/// The existence check failed, so the chunk is deferred. A lost response here changes nothing,
+/// because no further step follows.
 fn put_off(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
     let stored = *state.chunks.at(job.chunk);
@@ -254,7 +256,7 @@ fn put_off(model: &Model, state: &State, side: Side, job: Job, sight: Sight, ste
     steps.add(who, "puts the chunk off", about, next);
 }
 
-/// Could not look, and it was the last try: the object fails without a claim.
+/// The existence check failed at the last try, so the object fails without a claim.
 fn give_up(state: &State, side: Side, job: Job, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
     let stored = *state.chunks.at(job.chunk);

@@ -1,4 +1,4 @@
-//! Cancel and restart: one guarded update each.
+//! Cancel and restart, each one guarded update.
 
 use crate::invariants::Invariant;
 use crate::process::{Call, LostCall, Worker};
@@ -6,7 +6,7 @@ use crate::state::{Side, State, Status, Task};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
-/// What callers can do.
+/// Adds the steps of callers.
 pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     for call in [Call::Cancel, Call::Restart, Call::RestartAll] {
         let allowed = match call {
@@ -48,7 +48,7 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     }
 }
 
-/// The same request once more, with the same token.
+/// The same request is sent again, with the same token.
 fn call_again(model: &Model, state: &State, lost: LostCall, steps: &mut Steps) {
     let who = Who::Caller(lost.call);
     let mut next = *state;
@@ -71,7 +71,7 @@ fn call_again(model: &Model, state: &State, lost: LostCall, steps: &mut Steps) {
             steps.add(who, "sent again, is refused", About::Task, next);
             steps.breaks(Invariant::Retries, lost.on_record);
         }
-        // Another call of the same kind came between. A caller that cannot have this names the
+        // Another call of the same kind came in between. A caller that must avoid this names the
         // attempt.
         Some(mut again) => {
             send_message(&mut again, lost.call);
@@ -149,7 +149,7 @@ fn restart(model: &Model, next: &mut State, task: Task, all: bool) {
         if all && model.variant == Variant::RestartForgetsSeen {
             next.chunks.at_mut(side).seen = false;
         }
-        // The fan-out's token goes with the attempt.
+        // The token of a fan-out is void in a new attempt.
         match next.workers.at_mut(side) {
             Worker::FanOut(read) | Worker::FanOutWrite(read, _) | Worker::FanOutAgain(read, _) => {
                 read.newest = false;

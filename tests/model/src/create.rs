@@ -1,5 +1,5 @@
-//! Creating the task: the ids under a name of their own first, then one put if there is no such
-//! task, then the message.
+//! Creating the task: first the ids under a unique name, then one put on the condition that there
+//! is no such task, then the message.
 
 use crate::invariants::Invariant;
 use crate::process::Creator;
@@ -7,7 +7,7 @@ use crate::state::{Side, State};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
-/// What the creators can do.
+/// Adds the steps of the creators.
 pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     for side in model.sides(model.scenario.creates) {
         let who = Who::Creator(side);
@@ -45,7 +45,8 @@ fn put(model: &Model, next: &impl Fn(Creator) -> State, side: Side, steps: &mut 
     new.create(side, model.scenario.chunks);
     new.messages.send((1, None));
     steps.add(who, "puts the task and sends its message", About::Task, new);
-    // One who dies between the put and the message is one who never sends the put again.
+    // A creator that dies between the put and the message is modelled as one that never sends the
+    // put again.
     if model.scenario.lost_answers || model.scenario.kills {
         let mut lost = next(Creator::PutAgain);
         lost.create(side, model.scenario.chunks);

@@ -1,5 +1,5 @@
-//! What nobody in particular does: time passes, requests arrive, messages get lost, processes die,
-//! the sweeper sweeps.
+//! Events of the environment: time passes, requests arrive, messages get lost, processes die, the
+//! sweeper runs.
 
 use crate::invariants::Invariant;
 use crate::process::{Stage, Worker};
@@ -8,7 +8,7 @@ use crate::state::{Lease, Side, State, Status, Store};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
-/// What can happen by itself.
+/// Adds the steps of the environment.
 pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     sweep(model, state, steps);
     for side in State::sides(model.scenario.chunks) {
@@ -31,8 +31,8 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
     }
 }
 
-/// The sweeper sends the whole message of a task that is due, which an open task always is at some
-/// time. Where that message is on the queue already, another one is a duplicate.
+/// The sweeper sends the whole-task message of a task that is due. An open task is always due at
+/// some time. If that message is already on the queue, the new one is a duplicate.
 fn sweep(model: &Model, state: &State, steps: &mut Steps) {
     let Some(task) = state.task.filter(|_| model.variant != Variant::NoSweeper) else {
         return;
@@ -50,8 +50,8 @@ fn sweep(model: &Model, state: &State, steps: &mut Steps) {
     }
 }
 
-/// A lease is over some time after its holder's invocation has ended. Until then what the holder
-/// sent may arrive; after that it cannot.
+/// A lease ends some time after its holder's invocation. Until then the holder's requests may
+/// arrive, and after that they cannot.
 fn lease(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     let chunk = state.chunks.at(side);
     let held = Side::BOTH
@@ -92,8 +92,8 @@ fn object(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     }
 }
 
-/// The store changes its ways with an object. That it deletes one and then cannot confirm it is a
-/// change between the two.
+/// The store changes how it treats an object. If the change comes between a delete and its
+/// confirming read, the store deletes the object and then cannot confirm it.
 fn store(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     let changes = [
         (true, Store::Deletes, "the store deletes again"),

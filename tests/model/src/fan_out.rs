@@ -1,5 +1,5 @@
-//! A worker takes a message. One for the whole task it answers with one for each chunk that there
-//! is work on.
+//! A worker takes a message. For a whole-task message it sends a message for each chunk with open
+//! work.
 
 use crate::process::{FanOut, Worker};
 use crate::queue::Message;
@@ -7,7 +7,8 @@ use crate::state::{Lease, Side, State, Status};
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
-/// An idle worker takes any message, which is then gone, or is delivered again. It reads the task.
+/// An idle worker takes any message and reads the task. The message is then gone, or is delivered
+/// again.
 pub fn deliveries(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     for message in state.messages.all() {
         let worker = on_message(model, state, message);
@@ -52,8 +53,8 @@ fn on_message(model: &Model, state: &State, (attempt, chunk): Message) -> Worker
     }
 }
 
-/// It reads which chunks are open and not leased. Each may be due: one that is not is one whose
-/// message is lost.
+/// The worker reads which chunks are open and not leased. Each of them may be due. A chunk that is
+/// not due is modelled as one whose message is lost.
 pub fn read_chunks(model: &Model, state: &State, side: Side, read: FanOut, steps: &mut Steps) {
     let Some(task) = state.task else { return };
     let mut next = *state;
@@ -79,7 +80,7 @@ pub fn read_chunks(model: &Model, state: &State, side: Side, read: FanOut, steps
     steps.add(Who::Worker(side), what, About::Task, next);
 }
 
-/// The one guarded write of a fan-out, and its messages.
+/// The single guarded write of a fan-out, and its messages.
 pub fn write(
     model: &Model,
     state: &State,
@@ -137,7 +138,7 @@ pub fn write(
     }
 }
 
-/// The write once more: if the token there is its own, it had succeeded.
+/// The write is sent again. If the task has the fan-out's own token, the first write had succeeded.
 pub fn write_again(state: &State, side: Side, read: FanOut, send: [bool; 2], steps: &mut Steps) {
     let mut next = *state;
     let what = match read.newest {
@@ -154,7 +155,8 @@ pub fn write_again(state: &State, side: Side, read: FanOut, send: [bool; 2], ste
 fn sent(next: &mut State, side: Side, read: FanOut, send: [bool; 2]) {
     let at_work = next.is_processing(read.attempt);
     *next.workers.at_mut(side) = match read.empty && read.pending && at_work {
-        // Nothing remains: `processing` first, then the end, each with a write of its own.
+        // Nothing remains. The task first becomes `processing` and then ends, each with a separate
+        // write.
         true => Worker::FanOutWrite(
             FanOut {
                 pending: false,

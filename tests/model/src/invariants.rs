@@ -1,9 +1,9 @@
-//! What must always hold, by the numbers of the design.
+//! The invariants, with the numbers of the design.
 //!
-//! What can be seen from the two ends of a step is checked here. What depends on who takes the step
-//! is checked where the step is made: a claim or a call after a cancel, a late delete, a wrong
-//! *deleted* or *not found*, a retried write. Whether a task can end is checked once all states are
-//! known.
+//! This file checks what can be seen from the states before and after a step. Checks that depend on
+//! the actor are made where the step is made: a claim or a call after a cancel, a late delete, a
+//! wrong *deleted* or *not found*, and a retried write. Whether a task can end is checked once all
+//! states are known.
 
 use crate::process::{Call, Creator};
 use crate::state::{Outcome, Side, State, Status, Task};
@@ -13,33 +13,35 @@ use std::fmt;
 /// An invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Invariant {
-    /// 1: one create wins, and what it stored stays.
+    /// 1: one create wins, and what it stored never changes.
     OneCreate,
     /// 2: only a restart raises the attempt, by one.
     Attempt,
-    /// 3: the status moves as it may.
+    /// 3: the status moves only as allowed.
     Status,
-    /// 4: the counters say what the chunks say.
+    /// 4: the counters match the chunks.
     Counters,
     /// 5: `done` means that each object was deleted or seen absent.
     Done,
-    /// 6: only the newest claim writes; the fence never decreases; what is stale changes nothing.
+    /// 6: only the newest claim writes; the fence never decreases; a stale worker changes nothing.
     Fence,
-    /// 7: a claim made after a cancel makes no delete call, and one made before at most its first.
+    /// 7: a claim made after a cancel makes no delete call; a claim made before it makes at most
+    /// its first.
     Cancel,
-    /// 8: no delete call of a claim that is settled or superseded, no two claims in force.
+    /// 8: no delete call for a claim that is settled or superseded, and no two claims in force.
     LateDelete,
-    /// 9: from everywhere the task can end, and nothing healthy fails.
+    /// 9: from every state the task can end, and no healthy task fails.
     Ends,
-    /// 11: what counts as deleted was gone, and what the service deleted is never reported as not
-    /// found.
+    /// 11: an object that counts as deleted was gone, and an object that the service deleted is
+    /// never reported as not found.
     ExactOutcomes,
     /// 12: a write that is sent again takes effect once and counts as success.
     Retries,
 }
 
 impl Invariant {
-    /// All that the model checks. The tenth is about reads, which it has none of.
+    /// All invariants that the model checks. The tenth is about reads, which the model does not
+    /// have.
     pub const ALL: [Self; 11] = [
         Self::OneCreate,
         Self::Attempt,
@@ -194,8 +196,8 @@ fn fence(before: &State, after: &State) -> bool {
     })
 }
 
-/// Only an object that is kept, or tries that ended without progress and not because of throttling,
-/// fail a task.
+/// A task fails only because of an object that is kept, or because of tries that ended without
+/// progress and not because of throttling.
 fn healthy(model: &Model, after: &State) -> bool {
     model.scenario.may_fail() || after.task.is_none_or(|task| task.status != Status::Failed)
 }

@@ -1,46 +1,46 @@
-//! The protocol of tasks as a model, every state of which is checked.
+//! The protocol of tasks as a model, with a check of every state.
 //!
-//! A [`State`](state::State) is everything at one instant: the items that are stored, the queue,
-//! the index, and how far each process is. From it [`Model::steps`](step::Model::steps) gives all
-//! that can happen next, one call or one fault at a time; the steps of each actor are in a file of
-//! its own. [`search`](search::search) goes through every state that can be reached, the nearest
-//! first, and checks each step against the [invariants](invariants::Invariant) of the design, which
-//! keep their numbers. At the end it checks that from each of them the task can still end without a
+//! A [`State`](state::State) is everything at one instant: the stored items, the queue, the index,
+//! and how far each process is. From a state, [`Model::steps`](step::Model::steps) returns
+//! everything that can happen next, one call or one fault at a time. The steps of each actor are in
+//! a separate file. [`search`](search::search) goes through every reachable state, the nearest
+//! first. It checks each step against the [invariants](invariants::Invariant) of the design, which
+//! keep their numbers. At the end it checks that from each state the task can still end without a
 //! further fault.
 //!
-//! [`Variant`](variant::Variant) lists the same protocol with one guard left out. Each breaks an
-//! invariant, and the search shows the shortest way to it. So the model says of every guard what it
-//! is for.
+//! [`Variant`](variant::Variant) lists the same protocol with one guard left out. Each variant
+//! breaks an invariant, and the search shows the shortest way to the violation. So the model shows
+//! the purpose of every guard.
 //!
-//! The model is an account of its own: it shares no code with the service. Where the two differ,
-//! one of them is wrong.
+//! The model is independent: it shares no code with the service. If the two differ, one of them is
+//! wrong.
 //!
-//! # What is bounded
+//! # Bounds
 //!
-//! One task of two chunks with one object each, which may have three parts; two creates, two
-//! workers, three restarts, two tries. A claim makes two delete calls if they fail, one more if the
-//! object is kept, and one more for each part. All else may happen any number of times.
-//! [`Scenario`](scenario::Scenario) says which faults come together.
+//! There is one task of two chunks with one object each, which may have three parts. There are two
+//! creates, two workers, three restarts and two tries. A claim makes two delete calls if they fail,
+//! one more if the object is kept, and one more for each part. Everything else may happen any
+//! number of times. [`Scenario`](scenario::Scenario) says which faults come together.
 //!
-//! # What is left out
+//! # Not modelled
 //!
 //! - Invariant 10, which is about reads.
-//! - Expiry, ids that a store refuses, an index that is missing.
-//! - Several objects in a chunk, and so a claim that is settled in part.
-//! - A restart of a pending task, which does what the sweeper does.
-//! - The delays between sends: what is due later may be due at once. The times themselves: a lease
+//! - Expiry, ids that a store refuses, and a missing index.
+//! - Several objects in a chunk, and therefore a claim that is settled in part.
+//! - A restart of a pending task, which does the same as the sweeper.
+//! - The delays between sends: work that is due later may be due at once. Times in general: a lease
 //!   is in force or over.
-//! - Others who delete objects: what is gone was deleted by this service.
-//! - A store that carries a delete out after it answered the call, and one that says *more* though
-//!   no part went.
-//! - Failures of DynamoDB other than a lost answer. A worker whose write fails for good is one that
-//!   is killed.
-//! - A delete call that nobody waits for though it may still arrive. A worker that stops waiting
-//!   has to end as if it were killed, without a settlement;
+//! - Deletes by others: an object that is gone was deleted by this service.
+//! - A store that carries out a delete after its response, and a store that responds *more*
+//!   although no part was deleted.
+//! - Failures of DynamoDB other than a lost response. A worker whose write finally fails is treated
+//!   as killed.
+//! - A delete call whose worker goes on without waiting for it, although it may still arrive. A
+//!   worker that stops waiting has to end as if it were killed, without a settlement;
 //!   [`AbandonedCall`](variant::Variant::AbandonedCall) shows why.
 //!
-//! Where the protocol was first written down otherwise, the model has it as it has to be, and the
-//! first version is a variant: [`PendingToDone`](variant::Variant::PendingToDone),
+//! Two variants are mistakes in an early version of the protocol, which the model corrects:
+//! [`PendingToDone`](variant::Variant::PendingToDone) and
 //! [`EarlierAttempt`](variant::Variant::EarlierAttempt).
 
 pub mod chunk_work;

@@ -1,7 +1,7 @@
-//! Searches every scenario, then shows what each broken variant breaks, and how.
+//! Searches every scenario. Then shows which invariant each broken variant breaks, and how.
 //!
-//! `cargo run --release -p model`; with `-- WORD` only the scenarios and variants that have the
-//! word in their names.
+//! Run it with `cargo run --release -p model`. With `-- WORD` it runs only the scenarios and
+//! variants whose names contain the word.
 
 use model::scenario::Scenario;
 use model::search::{Report, search};

@@ -1,4 +1,4 @@
-//! How far each process is: what it has in memory between two of its calls.
+//! The progress of each process: what it has in memory between two of its calls.
 
 use crate::state::{Lease, Outcome, Side};
 
@@ -19,12 +19,12 @@ pub struct Job {
     pub seen: bool,
 }
 
-/// What a look came to.
+/// The result of an existence check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Sight {
-    /// The object is there.
+    /// The object exists.
     Present,
-    /// It is not.
+    /// The object does not exist.
     Absent,
     /// The vector store throttled.
     Throttled,
@@ -35,91 +35,90 @@ pub enum Sight {
 /// A claim, as its holder knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Claim {
-    /// Of which chunk.
+    /// The chunk.
     pub chunk: Side,
-    /// In which attempt it was made.
+    /// The attempt in which it was made.
     pub attempt: u8,
     /// Its name.
     pub token: u8,
-    /// The task was no longer at work when the claim was made. No process knows that.
+    /// Whether the task was no longer processing when the claim was made. No process knows that.
     pub late: bool,
-    /// It is the last try.
+    /// Whether it is the last try.
     pub last_try: bool,
-    /// How many delete calls it has begun, counted as far as
-    /// [`MAX_CALLS`](crate::state::MAX_CALLS).
+    /// How many delete calls it has begun, at most [`MAX_CALLS`](crate::state::MAX_CALLS).
     pub calls: u8,
-    /// A confirming read found the object kept.
+    /// Whether a confirming read found the object kept.
     pub kept: bool,
-    /// A delete call took a part of the object, which is progress.
+    /// Whether a delete call removed a part of the object, which is progress.
     pub in_part: bool,
 }
 
-/// What a claim's holder wants on record.
+/// What a claim's holder wants to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Finding {
     /// An outcome.
     Is(Outcome),
-    /// Nothing, and it was no try: the vector store throttled.
+    /// Nothing. It does not count as a try, because the vector store throttled.
     NoTry,
-    /// Nothing, and it was no try: a part of the object went.
+    /// Nothing. It does not count as a try, because a part of the object was deleted.
     Progress,
 }
 
-/// How far a claim's holder is.
+/// The progress of a claim's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// The claim is made, and what it comes to may be known already. The task is to be read, which
-    /// may have been canceled or restarted before.
+    /// The claim is made, and its outcome may already be known. Next the holder reads the task,
+    /// which may have been canceled or restarted before the claim.
     Claimed(Option<Finding>),
-    /// The object was there and the task is at work. No delete call has been made.
+    /// The object existed and the task is processing. No delete call has been made.
     AtWork,
-    /// A delete call is under way.
+    /// A delete call is in flight.
     OnWire,
-    /// The store acknowledged the delete. The confirming read is to come.
+    /// The store acknowledged the delete. The confirming read comes next.
     Confirming,
     /// A delete call was throttled.
     Throttled,
     /// A delete call failed, and may have been carried out.
     Unsure,
-    /// A delete call left the object, kept for the first time, or a part of it: there is to be a
-    /// further one.
+    /// A delete call left the object (kept for the first time) or a part of it. A further call
+    /// comes next.
     Left,
-    /// It is known what is to be recorded.
+    /// The holder knows what to record.
     Settling(Finding),
-    /// It was recorded and the answer lost: it is sent again.
+    /// It was recorded and the response was lost, so it is sent again.
     SettlingAgain(Finding),
-    /// The chunk's part is recorded, the counters' is not. Only where a variant settles in two
-    /// writes.
+    /// The chunk's part is recorded, but the counters' is not. This occurs only if a variant
+    /// settles in two writes.
     Counting(Outcome),
 }
 
 /// A worker, between two of its calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Worker {
-    /// It waits for a message.
+    /// The worker waits for a message.
     #[default]
     Idle,
-    /// A message for the whole task: it has read the task.
+    /// The worker has a message for the whole task and has read the task.
     FanOut(FanOut),
-    /// It has read the chunks too, and sends those that are marked once its write has succeeded.
+    /// It has also read the chunks. It sends the marked ones once its write has succeeded.
     FanOutWrite(FanOut, [bool; 2]),
-    /// The write succeeded and the answer was lost: it is sent again.
+    /// The write succeeded and the response was lost, so it is sent again.
     FanOutAgain(FanOut, [bool; 2]),
-    /// A message for this chunk: it has read the task's attempt and baseline.
+    /// The worker has a message for this chunk, and has read the task's attempt and baseline.
     TaskRead(Side, u8, u8),
     /// It has read the chunk.
     ChunkRead(Job),
-    /// It has looked.
+    /// It has made the existence check.
     Looked(Job, Sight),
-    /// It has claimed the chunk, by this name (too late, see [`Claim::late`]), and the answer was
-    /// lost: the claim is sent again.
+    /// It has claimed the chunk by this name, and the response was lost, so the claim is sent
+    /// again. The last field is [`Claim::late`].
     ClaimAgain(Job, Sight, u8, bool),
     /// It holds a claim.
     Holds(Claim, Stage),
 }
 
 impl Worker {
-    /// The chunk whose claim it holds, and by which name.
+    /// The chunk whose claim it holds, and the claim's name.
     pub fn claim(&self) -> Option<(Side, u8)> {
         match self {
             Self::Holds(claim, _) => Some((claim.chunk, claim.token)),
@@ -140,15 +139,16 @@ impl Worker {
 pub struct FanOut {
     /// The attempt.
     pub attempt: u8,
-    /// The status was `pending`; else it was `processing`.
+    /// Whether the status was `pending`. Otherwise it was `processing`.
     pub pending: bool,
-    /// Nothing remained.
+    /// Whether nothing remained.
     pub empty: bool,
-    /// The token of the task's newest fan-out is the one it read, or after its write its own.
+    /// Whether the token of the task's newest fan-out is still the one that the worker read or,
+    /// after its write, its own.
     pub newest: bool,
 }
 
-/// One who creates the task.
+/// A caller that creates the task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Creator {
     /// It has done nothing yet.
@@ -156,17 +156,17 @@ pub enum Creator {
     Idle,
     /// Its ids are written.
     IdsWritten,
-    /// It saw that there is no such task. Only where a variant checks first.
+    /// It saw that there is no such task. This occurs only if a variant checks first.
     SawNone,
-    /// Its put succeeded and the answer was lost: it is sent again.
+    /// Its put succeeded and the response was lost, so it is sent again.
     PutAgain,
-    /// It answered that the task is new.
+    /// Its response was that the task is new.
     New,
-    /// It answered with the task that was there.
+    /// Its response was the existing task.
     Existing,
 }
 
-/// What a caller asks for.
+/// What a caller requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// To cancel.
@@ -177,13 +177,13 @@ pub enum Call {
     RestartAll,
 }
 
-/// A call that succeeded and whose answer was lost: it is sent again.
+/// A call that succeeded and whose response was lost, so it is sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LostCall {
-    /// What it is.
+    /// The call.
     pub call: Call,
     /// The attempt that it named, if it did.
     pub attempt: Option<u8>,
-    /// The task still bears its token.
+    /// Whether the task still has its token.
     pub on_record: bool,
 }

@@ -1,63 +1,64 @@
-//! What may happen in a search: who is there, and which faults.
+//! What may happen in a search: the actors and the faults.
 //!
-//! Within a scenario a fault that is allowed may happen any number of times, at any moment and to
-//! anybody; only restarts are counted. That the searches end all the same is due to the protocol:
-//! tries end, and attempts only come with restarts.
+//! Within a scenario an allowed fault may happen any number of times, at any moment and to any
+//! actor. Only restarts are limited. The searches still end because of the protocol: tries are
+//! limited, and a new attempt needs a restart.
 //!
-//! Everything at once is searched for a task of one chunk. With two chunks there are too many
-//! states for that, so there each pair of faults that has to do with the other chunk, or with the
-//! fan-out, comes together in one scenario at least.
+//! For a task of one chunk all faults are searched together. With two chunks this would be too many
+//! states. So there each pair of faults that concerns the other chunk or the fan-out comes together
+//! in at least one scenario.
 //!
-//! A store that keeps objects, cannot confirm or deletes in part is not in "everything" but has
-//! scenarios of its own: one has all but lost answers, one all but a second worker.
+//! A store that keeps objects, cannot confirm, or deletes in part is not included in "everything".
+//! It has its own scenarios: one has everything except lost responses, and one has everything
+//! except a second worker.
 
 /// The setting of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scenario {
     /// Its name in the table.
     pub name: &'static str,
-    /// Whether each object is in the index at first.
+    /// Whether each object is in the index at the start.
     pub present: [bool; 2],
-    /// How many creates there are, each with a request of its own; with none the task is there at
-    /// first.
+    /// How many creates there are, each with its own request. With none, the task exists at the
+    /// start.
     pub creates: u8,
     /// How many chunks.
     pub chunks: u8,
     /// How many workers.
     pub workers: u8,
-    /// The task may be canceled.
+    /// Whether the task may be canceled.
     pub cancels: bool,
     /// How many times it may be restarted.
     pub restarts: u8,
-    /// With `scope=all` too.
+    /// Whether a restart may also have `scope=all`.
     pub all: bool,
-    /// Calls name the attempt that they mean.
+    /// Whether calls name the attempt that they are about.
     pub named: bool,
-    /// Processes may be killed.
+    /// Whether processes may be killed.
     pub kills: bool,
-    /// A write may succeed and its answer be lost, so that it is sent again.
+    /// Whether the response to a successful write may be lost, so that the write is sent again.
     pub lost_answers: bool,
-    /// Messages may be lost.
+    /// Whether messages may be lost.
     pub losses: bool,
-    /// Messages may be delivered again.
+    /// Whether messages may be delivered again.
     pub duplicates: bool,
-    /// The vector store may fail; its delete may have been carried out all the same.
+    /// Whether the vector store may fail. A failed delete may still have been carried out.
     pub failures: bool,
-    /// The vector store may throttle.
+    /// Whether the vector store may throttle.
     pub throttling: bool,
-    /// Somebody else may insert an object again.
+    /// Whether somebody else may insert an object again.
     pub inserts: bool,
-    /// The vector store may acknowledge deletes and keep the object, for a while or for ever.
+    /// Whether the vector store may acknowledge deletes and keep the object, for a while or
+    /// forever.
     pub keeps: bool,
-    /// The same, and there may be no confirming read either.
+    /// Whether, in addition, there may be no confirming read.
     pub unconfirmed: bool,
     /// How many deletes it takes until an object is gone.
     pub parts: u8,
 }
 
 impl Scenario {
-    /// Whether a task may fail. Neither lost messages nor a store that throttles or deletes in part
-    /// are a reason.
+    /// Whether a task may fail. Lost messages, throttling and deletes in part are no reason.
     pub fn may_fail(&self) -> bool {
         self.kills || self.failures || self.keeps || self.unconfirmed || self.inserts
     }
@@ -83,14 +84,15 @@ impl Scenario {
         unconfirmed: false,
         parts: 1,
     };
-    /// Two creates and everything that may happen to their first attempt's messages and answers.
+    /// Two creates, and everything that may happen to the messages and responses of the first
+    /// attempt.
     pub const CREATES: Self = Self {
         name: "two creates",
         creates: 2,
         workers: 1,
         ..Self::CRASHES
     };
-    /// Two workers that die and whose messages and answers are lost.
+    /// Two workers that die and whose messages and responses are lost.
     pub const CRASHES: Self = Self {
         name: "crashes",
         kills: true,
@@ -99,13 +101,13 @@ impl Scenario {
         duplicates: true,
         ..Self::NOTHING
     };
-    /// One chunk, and everything but lost answers.
+    /// One chunk, and everything except lost responses.
     pub const ONE_CHUNK: Self = Self {
         name: "one chunk, no answer lost",
         lost_answers: false,
         ..Self::EVERYTHING
     };
-    /// One chunk, and everything but a store that fails.
+    /// One chunk, and everything except a store that fails.
     pub const LOST_ANSWERS: Self = Self {
         name: "one chunk, sound store",
         failures: false,
@@ -125,14 +127,14 @@ impl Scenario {
         workers: 1,
         ..Self::TWO_AND_STORE_FAILURES
     };
-    /// Throttling alone, which must not fail anything.
+    /// Only throttling, which must not make anything fail.
     pub const THROTTLING: Self = Self {
         name: "throttling alone",
         throttling: true,
         duplicates: true,
         ..Self::NOTHING
     };
-    /// Messages that are lost.
+    /// Lost messages.
     pub const LOSSES: Self = Self {
         name: "lost messages",
         losses: true,
@@ -140,7 +142,7 @@ impl Scenario {
         restarts: 1,
         ..Self::NOTHING
     };
-    /// Cancels and restarts whose answers are lost, each with the attempt it means.
+    /// Cancels and restarts whose responses are lost. Each names its attempt.
     pub const CALLS: Self = Self {
         name: "calls sent again",
         present: [false, false],
@@ -152,7 +154,7 @@ impl Scenario {
         lost_answers: true,
         ..Self::NOTHING
     };
-    /// The same, without naming it.
+    /// The same, without the attempt.
     pub const UNNAMED_CALLS: Self = Self {
         name: "calls sent again, unnamed",
         restarts: 2,
@@ -167,7 +169,7 @@ impl Scenario {
         lost_answers: true,
         ..Self::UNSOUND_AND_EVERYTHING
     };
-    /// Deletes in part, one more than there are tries, which must not fail anything.
+    /// Deletes in part, one more than there are tries. They must not make anything fail.
     pub const PARTS: Self = Self {
         name: "deletes in part",
         chunks: 1,
@@ -273,7 +275,7 @@ impl Scenario {
         ..Self::UNSOUND_AND_CRASHES
     };
 
-    /// What the tests search.
+    /// The scenarios that the tests search.
     pub const SMALL: [Self; 12] = [
         Self::CREATES,
         Self::CRASHES,
@@ -288,7 +290,7 @@ impl Scenario {
         Self::UNSOUND,
         Self::PARTS,
     ];
-    /// What only the command searches.
+    /// The scenarios that only the command searches.
     pub const LARGE: [Self; 12] = [
         Self::EVERYTHING,
         Self::EVERYTHING_TWICE,

@@ -1,26 +1,27 @@
-//! The search: every state that can be reached, the nearest first.
+//! The search: every reachable state, the nearest first.
 //!
-//! States are kept whole and compared whole: none is taken for another because of an equal hash.
+//! Whole states are stored and compared, so no state is mistaken for another because of an equal
+//! hash.
 
 use crate::invariants::{self, Invariant};
 use crate::seen::{Seen, index};
 use crate::state::{State, Status};
 use crate::step::{Label, Model, Steps};
 
-/// What a search came to.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Report {
     /// How many states there are.
     pub states: usize,
     /// How many steps lead from one to another.
     pub steps: usize,
-    /// The steps to the farthest of them.
+    /// The number of steps to the farthest state.
     pub depth: usize,
-    /// How many of them are the end of a task, by status.
+    /// How many states are the end of a task, by status.
     pub ends: Ends,
-    /// Something took effect again that had taken effect, though its caller named no attempt.
+    /// Whether a call took effect a second time. Its caller named no attempt.
     pub acted_again: bool,
-    /// What is wrong, if anything is.
+    /// The violation, if there is one.
     pub violation: Option<Violation>,
 }
 
@@ -35,20 +36,20 @@ pub struct Ends {
     pub canceled: usize,
 }
 
-/// A broken invariant, and a shortest way to it.
+/// A broken invariant, and a shortest way to its violation.
 #[derive(Debug)]
 pub struct Violation {
-    /// Which.
+    /// The invariant.
     pub invariant: Invariant,
-    /// What happened.
+    /// The steps.
     pub trace: Vec<Label>,
 }
 
-/// Goes through all states of `model`. Where `workers_in_order`, states that differ only in which
-/// worker is which count as one; the traces are then hard to follow.
+/// Goes through all states of `model`. With `workers_in_order`, states that differ only in which
+/// worker is which count as one. Traces are then hard to follow.
 ///
 /// # Panics
-/// When there are more than four thousand million states.
+/// When there are more than four billion states.
 pub fn search(model: &Model, workers_in_order: bool) -> Report {
     let mut search = Search {
         model: *model,
@@ -73,7 +74,7 @@ struct Search {
     model: Model,
     workers_in_order: bool,
     seen: Seen,
-    /// The state that each was first reached from.
+    /// The state from which each state was first reached.
     parents: Vec<u32>,
     report: Report,
 }
@@ -82,7 +83,7 @@ impl Search {
     fn run(&mut self) {
         let first = self.simplest(&self.model.first());
         self.seen.number(first);
-        // The steps that are no faults, as pairs of states.
+        // The steps that are not faults, as pairs of states.
         let mut free: Vec<(u32, u32)> = Vec::new();
         let mut steps = Steps { found: Vec::new() };
         let (mut level_end, mut at) = (1, 0);
@@ -188,7 +189,7 @@ impl Search {
     }
 }
 
-/// For each state, those that lead to it.
+/// For each state, the states that lead to it.
 struct Lists {
     starts: Vec<u32>,
     items: Vec<u32>,
@@ -207,8 +208,7 @@ impl Lists {
             sum += *start;
             *start = sum;
         }
-        // The start of each list moves to its end as the list is filled, which is the start of the
-        // next.
+        // As a list is filled, its start moves to its end, which is the start of the next list.
         let mut items = vec![0; pairs.len()];
         for (from, to) in pairs {
             if let Some(end) = starts.get_mut(*to as usize + 1) {

@@ -3,7 +3,7 @@
 use crate::state::State;
 use std::hash::{Hash, Hasher};
 
-/// A place in a list as a number that takes half the room.
+/// A position in a list, as a number of half the size.
 #[expect(clippy::panic, reason = "that many states do not fit into memory")]
 pub(crate) fn index(at: usize) -> u32 {
     u32::try_from(at).unwrap_or_else(|_| panic!("too many states"))
@@ -12,9 +12,9 @@ pub(crate) fn index(at: usize) -> u32 {
 /// All states so far, each with its number.
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// By number.
+    /// The states, by number.
     pub(crate) states: Vec<State>,
-    /// Numbers plus one, at the place that the state's hash says or the next free one. Its length
+    /// Numbers plus one, at the place given by the state's hash or at the next free one. The length
     /// is a power of two.
     table: Vec<u32>,
 }
@@ -69,7 +69,7 @@ impl Seen {
     }
 }
 
-/// A quick hash: multiply and rotate, with the high bits brought down at the end.
+/// A fast hash: multiply and rotate, and move the high bits down at the end.
 struct Mixer(u64);
 
 impl Hasher for Mixer {

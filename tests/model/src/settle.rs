@@ -7,7 +7,7 @@ use crate::state::{Chunk, Lease, MAX_CALLS, Outcome, Side, State, Status, Store,
 use crate::step::{About, Model, Steps, Who};
 use crate::variant::Variant;
 
-/// What the holder of a claim can do.
+/// Adds the steps of a claim's holder.
 pub fn steps(
     model: &Model,
     state: &State,
@@ -50,20 +50,20 @@ pub fn steps(
     }
 }
 
-/// The state in which the worker has come to `stage`.
+/// The state in which the worker has reached `stage`.
 fn holding(state: &State, side: Side, claim: Claim, stage: Stage) -> State {
     let mut next = *state;
     *next.workers.at_mut(side) = Worker::Holds(claim, stage);
     next
 }
 
-/// Whether the task as it is now is still at work under this claim.
+/// Whether the task is still processing and the claim is unsettled and the newest.
 fn is_still_ours(state: &State, claim: Claim) -> bool {
     state.is_processing(claim.attempt) && is_unsettled(state, claim.chunk, claim.token)
 }
 
-/// One delete call more, if the task is still at work under this claim. The read and the call are
-/// one step.
+/// The worker makes one more delete call, if the claim still allows it. The read of the task and
+/// the call are one step.
 fn call_again(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
     if is_still_ours(state, claim) || model.variant == Variant::NoReadBetweenCalls {
         let what = "reads the task and begins another delete call";
@@ -90,8 +90,8 @@ fn is_unsettled(state: &State, chunk: Side, token: u8) -> bool {
     chunk.claim == token && chunk.lease != Lease::None
 }
 
-/// What the store does when a delete call of `token` reaches it. Tells whether something went and
-/// the call was too late.
+/// The store carries out a delete call of the claim `token`. Returns whether it deleted something
+/// and the call was too late.
 pub fn delete(state: &mut State, chunk: Side, token: u8) -> bool {
     let unsettled = is_unsettled(state, chunk, token);
     let object = state.objects.at_mut(chunk);
@@ -179,8 +179,8 @@ fn confirm(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut S
     }
 }
 
-/// The end of a claim without an outcome. If nothing went it counts as a try, and after the last
-/// one the object is given up.
+/// The end of a claim without an outcome. If nothing was deleted, it counts as a try, and after the
+/// last try the object is given up.
 fn no_outcome(model: &Model, claim: Claim) -> Finding {
     if claim.in_part && model.variant != Variant::PartCountsAsTry {
         Finding::Progress
@@ -191,7 +191,8 @@ fn no_outcome(model: &Model, claim: Claim) -> Finding {
     }
 }
 
-/// After its last delete call failed: what is gone now was deleted. The look may fail too.
+/// The existence check after the last delete call failed. An object that is gone now was deleted.
+/// The check may fail too.
 fn look_what_became(
     model: &Model,
     state: &State,
@@ -219,7 +220,7 @@ fn look_what_became(
     }
 }
 
-/// What a finding comes to for the task as it is when it is recorded.
+/// The outcome that counts for a finding, given the task at the time of recording.
 fn what_counts(model: &Model, task: Task, claim: Claim, finding: Finding) -> Option<Outcome> {
     let Finding::Is(outcome) = finding else {
         return None;
@@ -237,7 +238,7 @@ fn what_counts(model: &Model, task: Task, claim: Claim, finding: Finding) -> Opt
     counts.then_some(outcome)
 }
 
-/// The settlement: chunk and counters in one transaction, or the chunk alone where nothing counts.
+/// The settlement: chunk and counters in one transaction, or the chunk alone if nothing counts.
 fn settle(
     model: &Model,
     state: &State,
@@ -347,8 +348,8 @@ fn record(
 }
 
 impl Task {
-    /// Moves one object from what remains to where `outcome` puts it. The last one ends a task that
-    /// is at work.
+    /// Moves one object from the remaining ones to the counter for `outcome`. The last object ends
+    /// a processing task.
     pub fn count(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Remaining => return,

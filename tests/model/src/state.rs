@@ -1,19 +1,19 @@
-//! A state of the whole: what is stored, what is on the queue, what is in the index, and what
-//! everybody is in the middle of.
+//! A state of the whole system: what is stored, what is on the queue, what is in the index, and the
+//! progress of every actor.
 //!
-//! Beside it stand a few *ghosts*: facts that no process can read and that the invariants need.
+//! It also has a few *ghosts*: facts that no process can read, but that the invariants need.
 
 use crate::process::{Creator, LostCall, Worker};
 use crate::queue::Messages;
 
-/// Claims of one attempt without progress after which a chunk's objects are given up. The service
-/// allows five.
+/// The number of claims without progress in one attempt after which a chunk's objects are given up.
+/// The service allows five.
 pub const MAX_TRIES: u8 = 2;
-/// Delete calls after which one claim does not repeat one that failed. The service allows four, one
-/// after another.
+/// The number of delete calls after which a claim does not repeat a failed one. The service allows
+/// four, one after another.
 pub const MAX_CALLS: u8 = 2;
 
-/// One of two: chunks, workers or creators.
+/// One of two chunks, workers or creators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Side {
     /// The first.
@@ -35,7 +35,7 @@ impl Side {
     }
 }
 
-/// A thing for each side.
+/// A value for each side.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Pair<T> {
     a: T,
@@ -43,12 +43,12 @@ pub struct Pair<T> {
 }
 
 impl<T: Copy> Pair<T> {
-    /// The two of them.
+    /// Creates a pair.
     pub fn new(a: T, b: T) -> Self {
         Self { a, b }
     }
 
-    /// The one on `side`.
+    /// The value for `side`.
     pub fn at(&self, side: Side) -> &T {
         match side {
             Side::A => &self.a,
@@ -56,7 +56,7 @@ impl<T: Copy> Pair<T> {
         }
     }
 
-    /// The one on `side`, to change it.
+    /// The value for `side`, mutable.
     pub fn at_mut(&mut self, side: Side) -> &mut T {
         match side {
             Side::A => &mut self.a,
@@ -64,12 +64,12 @@ impl<T: Copy> Pair<T> {
         }
     }
 
-    /// With the sides exchanged.
+    /// The pair with its sides exchanged.
     pub fn swapped(self) -> Self {
         Self::new(self.b, self.a)
     }
 
-    /// Both, the first one first.
+    /// Both values in order.
     pub fn both(&self) -> [T; 2] {
         [self.a, self.b]
     }
@@ -78,9 +78,9 @@ impl<T: Copy> Pair<T> {
 /// The status of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
-    /// Stored, and nobody has begun.
+    /// Stored, and no worker has begun.
     Pending,
-    /// At work.
+    /// A worker has begun.
     Processing,
     /// Every outcome is definite.
     Done,
@@ -91,7 +91,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// Whether only a restart leads on from here.
+    /// Whether only a restart leaves this status.
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Pending | Self::Processing => false,
@@ -103,15 +103,16 @@ impl Status {
 /// The task's item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
-    /// Whose request is stored. It stands for the nonce too, which is different for each create.
+    /// The creator whose request is stored. It also represents the nonce, which is different for
+    /// each create.
     pub request: Side,
-    /// Where it stands.
+    /// The status.
     pub status: Status,
     /// Counts from 1.
     pub attempt: u8,
     /// Outcomes recorded in earlier attempts than this one are void.
     pub baseline: u8,
-    /// How many objects it has, which is how many chunks.
+    /// How many objects it has, which is also the number of chunks.
     pub total: u8,
     /// How many objects count as deleted.
     pub deleted: u8,
@@ -119,11 +120,11 @@ pub struct Task {
     pub failed: u8,
     /// How many are open.
     pub remaining: u8,
-    /// Something was given up in this attempt.
+    /// Whether something was given up in this attempt.
     pub detail: bool,
 }
 
-/// What is on record for an object.
+/// The recorded outcome of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     /// Nothing yet.
@@ -154,13 +155,13 @@ pub struct Chunk {
     pub fence: u8,
     /// The name of the newest claim.
     pub claim: u8,
-    /// Of the newest claim.
+    /// The lease of the newest claim.
     pub lease: Lease,
     /// The attempt of the newest claim; 0 before the first.
     pub claim_attempt: u8,
-    /// Claims of that attempt without progress, one under way included.
+    /// Claims of that attempt without progress, including one in progress.
     pub tries: u8,
-    /// An unsettled claim saw the object in the index.
+    /// Whether an unsettled claim saw the object in the index.
     pub seen: bool,
     /// What happened to the object.
     pub outcome: Outcome,
@@ -180,7 +181,7 @@ impl Chunk {
         outcome_attempt: 0,
     };
 
-    /// What the record says to one who reads it in `attempt` with `baseline`.
+    /// The outcome for a reader in `attempt` with `baseline`.
     pub fn outcome_at(&self, attempt: u8, baseline: u8) -> Outcome {
         if self.outcome_attempt < baseline {
             return Outcome::Remaining;
@@ -194,7 +195,7 @@ impl Chunk {
         }
     }
 
-    /// Whether the object is still to be dealt with.
+    /// Whether the object still has to be processed.
     pub fn is_open(&self, attempt: u8, baseline: u8) -> bool {
         match self.outcome_at(attempt, baseline) {
             Outcome::Remaining => true,
@@ -203,35 +204,35 @@ impl Chunk {
     }
 }
 
-/// What the store does with the deletes of an object, all of which it acknowledges.
+/// What the store does with deletes of an object. It acknowledges all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Store {
-    /// It deletes, and a confirming read is to be had.
+    /// It deletes the object, and a confirming read is possible.
     Deletes,
     /// It keeps the object, and a confirming read finds it.
     Keeps,
-    /// It keeps the object, and no confirming read is to be had.
+    /// It keeps the object, and no confirming read is possible.
     CannotConfirm,
 }
 
 /// An object in the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Object {
-    /// How many of its parts are there. A delete takes one.
+    /// How many of its parts exist. A delete removes one.
     pub parts: u8,
     /// What the store does with its deletes.
     pub store: Store,
-    /// A delete call of this claim is under way though nobody waits for it any more.
+    /// The claim of a delete call that is still in flight although nobody waits for it.
     pub late: Option<u8>,
-    /// Ghost: this service deleted it, and no outcome says so yet.
+    /// Ghost: this service deleted the object, and no outcome says so yet.
     pub deleted_by_us: bool,
-    /// Ghost: it was gone at some time since the newest claim that saw it, and since everything was
-    /// last restarted.
+    /// Ghost: the object was gone at some time since the newest claim that saw it and since the
+    /// last restart of every object.
     pub gone: bool,
 }
 
 impl Object {
-    /// Whether a current read finds it.
+    /// Whether a current read finds the object.
     pub fn is_present(&self) -> bool {
         self.parts > 0
     }
@@ -254,12 +255,13 @@ pub struct State {
     pub creators: Pair<Creator>,
     /// A call that is about to be sent again.
     pub lost_call: Option<LostCall>,
-    /// Ghost: whose create was the first to succeed.
+    /// Ghost: the creator whose create was the first to succeed.
     pub winner: Option<Side>,
 }
 
 impl State {
-    /// Nothing has happened, and the objects have so many parts in the index.
+    /// The state before anything has happened. The objects have these numbers of parts in the
+    /// index.
     pub fn new([a, b]: [u8; 2]) -> Self {
         let object = |parts| Object {
             parts,
@@ -296,12 +298,12 @@ impl State {
         self.winner.get_or_insert(creator);
     }
 
-    /// The chunks that `total` objects make.
+    /// The chunks of a task of `total` objects.
     pub fn sides(total: u8) -> impl Iterator<Item = Side> {
         Side::BOTH.into_iter().take(usize::from(total))
     }
 
-    /// Whether the task is there and may be worked on in `attempt`.
+    /// Whether the task exists and is processing in `attempt`.
     pub fn is_processing(&self, attempt: u8) -> bool {
         self.task
             .is_some_and(|task| task.status == Status::Processing && task.attempt == attempt)

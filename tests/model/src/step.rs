@@ -23,41 +23,41 @@ pub struct Model {
 pub struct Step {
     /// What it is, in words.
     pub label: Label,
-    /// It is a fault, or somebody's wish: it need not happen.
+    /// Whether it is a fault or somebody's decision, which need not happen.
     pub fault: bool,
-    /// What it leads to.
+    /// The state that it leads to.
     pub next: State,
-    /// An invariant that the step itself breaks.
+    /// The invariant that the step itself breaks, if it breaks one.
     pub broken: Option<Invariant>,
 }
 
-/// Who does something, and what.
+/// An actor and its action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label {
-    /// Who.
+    /// The actor.
     pub who: Who,
-    /// What.
+    /// The action.
     pub what: &'static str,
     /// The message or chunk it is about.
     pub about: About,
 }
 
-/// Who does something.
+/// The actor of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
     /// A creator.
     Creator(Side),
     /// A worker.
     Worker(Side),
-    /// One who cancels or restarts.
+    /// A caller that cancels or restarts.
     Caller(Call),
     /// The sweeper.
     Sweeper,
-    /// Time, the network, somebody else.
+    /// Time, the network, or somebody else.
     World,
 }
 
-/// What something is about.
+/// The subject of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     /// The task.
@@ -71,17 +71,17 @@ pub enum About {
 /// The steps from one state.
 #[derive(Debug)]
 pub struct Steps {
-    /// What was found so far.
+    /// The steps found so far.
     pub found: Vec<Step>,
 }
 
 impl Steps {
-    /// Something that happens when nothing is in its way.
+    /// Adds a step that happens if nothing prevents it.
     pub fn add(&mut self, who: Who, what: &'static str, about: About, next: State) {
         self.push(who, what, about, next, false);
     }
 
-    /// Something that need not happen.
+    /// Adds a step that need not happen.
     pub fn fault(&mut self, who: Who, what: &'static str, about: About, next: State) {
         self.push(who, what, about, next, true);
     }
@@ -95,7 +95,7 @@ impl Steps {
         });
     }
 
-    /// Says of the last step that it breaks an invariant, if it does.
+    /// Marks the last step as breaking an invariant, if `broken`.
     pub fn breaks(&mut self, invariant: Invariant, broken: bool) {
         if let Some(step) = self.found.last_mut().filter(|_| broken) {
             step.broken.get_or_insert(invariant);
@@ -104,7 +104,7 @@ impl Steps {
 }
 
 impl Model {
-    /// Where everything begins.
+    /// The first state.
     pub fn first(&self) -> State {
         let parts = |present| u8::from(present) * self.scenario.parts;
         let mut state = State::new(self.scenario.present.map(parts));
@@ -115,7 +115,8 @@ impl Model {
         state
     }
 
-    /// All that can happen in `state`. What it leads to is not yet in its simplest form.
+    /// Adds everything that can happen in `state`. The next states are not yet in their simplest
+    /// form.
     pub fn steps(&self, state: &State, steps: &mut Steps) {
         steps.found.clear();
         create::steps(self, state, steps);
@@ -154,9 +155,9 @@ impl Model {
         Side::BOTH.into_iter().take(usize::from(count))
     }
 
-    /// The state that stands for all that differ from `state` in nothing that matters: names of
-    /// claims that are not the newest are equal, messages that nobody would act on are gone, and
-    /// the workers, of whom none is special, stand in order.
+    /// The representative of all states that differ from `state` only in ways that do not matter.
+    /// Names of claims that are not the newest are equal, messages that no worker would act on are
+    /// removed, and the workers, which are interchangeable, are in order.
     pub fn simplest(&self, state: &State, workers_in_order: bool) -> State {
         let mut simple = *state;
         for side in Side::BOTH {

@@ -9,60 +9,60 @@ use std::fmt;
 pub enum Variant {
     /// Nothing: the protocol as it is.
     Faithful,
-    /// A create looks whether there is such a task, and puts its own without a condition.
+    /// A create first checks for an existing task, and then puts its own without a condition.
     CheckThenPut,
-    /// Nobody compares attempts: not those of a message, of a claim or of a settlement.
+    /// No attempt is compared: not that of a message, of a claim or of a settlement.
     NoAttemptCheck,
-    /// A claim does not ask whether the fence is as it was read, nor a settlement whose the newest
-    /// claim is.
+    /// A claim does not check whether the fence has moved since it was read, and a settlement does
+    /// not check whether its claim is the newest.
     NoFence,
     /// A restart sets the chunks' fences back to 0.
     FenceResetByRestart,
-    /// A lease may be over while its holder is at work.
+    /// A lease may end while its holder is still working.
     LeaseRunsOut,
-    /// A lease lasts until its invocation's deadline only, not until what was sent before it has
-    /// arrived.
+    /// A lease lasts only until its invocation's deadline, and not until requests that were sent
+    /// before it have arrived.
     LeaseWithoutMargin,
-    /// In a new attempt nobody waits for a lease of an earlier one.
+    /// In a new attempt no worker waits for a lease of an earlier one.
     LeaseIgnoredByRestart,
-    /// A settlement adds to the counters whether or not its claim is settled already.
+    /// A settlement adds to the counters even if its claim is already settled.
     CounterWithoutGuard,
     /// A settlement writes the chunk first, then the counters.
     TwoWrites,
-    /// A cancel does not ask for the status.
+    /// A cancel does not check the status.
     UnconditionalCancel,
     /// A restart leaves the attempt as it is.
     RestartKeepsAttempt,
-    /// A worker goes by what it finds itself, not by what earlier claims saw.
+    /// A worker relies only on its own existence check, and ignores what earlier claims saw.
     LooksAgain,
-    /// A write that is refused because it succeeded before counts as lost to a rival.
+    /// A write that is refused because it already succeeded counts as lost to a rival.
     RetryTakenForRival,
     /// There is no sweeper.
     NoSweeper,
-    /// After its claim a worker does not read the task.
+    /// A worker does not read the task after its claim.
     NoReadAfterClaim,
-    /// Before a further delete call a worker does not read the task, whatever asks for that call.
+    /// A worker does not read the task before a further delete call, whatever the reason for that
+    /// call.
     NoReadBetweenCalls,
-    /// A delete call that did not answer is not waited for as long as it may still arrive.
+    /// A worker does not wait as long as a delete call without a response may still arrive.
     AbandonedCall,
     /// A claim that ended because of throttling counts as a try.
     ThrottlingCounts,
-    /// A worker claims a chunk, or puts it off, without asking in which attempt it was last
-    /// claimed.
+    /// A worker claims or defers a chunk without checking in which attempt it was last claimed.
     EarlierAttempt,
-    /// A task that nothing remains of when its whole message arrives goes straight from `pending`
-    /// to `done`.
+    /// A task of which nothing remains when its whole-task message arrives goes directly from
+    /// `pending` to `done`.
     PendingToDone,
-    /// A look that the store does not answer counts as one that finds nothing.
+    /// An existence check without a response counts as one that finds nothing.
     ErrorTakenForAbsence,
-    /// A restart of everything forgets what unsettled claims saw.
+    /// A restart of every object forgets what unsettled claims saw.
     RestartForgetsSeen,
-    /// A call that named its attempt does not name it in the condition of its write.
+    /// A call that names its attempt does not have it in the condition of its write.
     AttemptNotNamed,
     /// An object whose delete the store acknowledges counts as deleted, without a confirming read.
     StoreBelieved,
-    /// An object that is kept counts as one that went in part: it is deleted again and again, and
-    /// no try counts.
+    /// An object that is kept counts as partly deleted: it is deleted again and again, and no try
+    /// counts.
     KeptTakenForProgress,
     /// A claim that ended because its delete could not be confirmed does not count as a try.
     UnconfirmedIsNoTry,
@@ -71,7 +71,7 @@ pub enum Variant {
 }
 
 impl Variant {
-    /// All that leave something out.
+    /// All variants that leave something out.
     pub const BROKEN: [Self; 27] = [
         Self::CheckThenPut,
         Self::NoAttemptCheck,
@@ -102,7 +102,7 @@ impl Variant {
         Self::PartCountsAsTry,
     ];
 
-    /// The invariant that the shortest way to trouble breaks.
+    /// The invariant that breaks first, on the shortest way.
     pub fn breaks(self) -> Option<Invariant> {
         Some(match self {
             Self::Faithful => return None,
@@ -131,7 +131,7 @@ impl Variant {
         })
     }
 
-    /// Where to look for that way.
+    /// The scenario in which the search finds that way.
     pub fn scenario(self) -> Scenario {
         match self {
             Self::CheckThenPut | Self::RetryTakenForRival => Scenario::CREATES,

@@ -1,4 +1,4 @@
-//! The protocol keeps every invariant; leave one guard out, and the search finds what it was for.
+//! The protocol keeps every invariant. If one guard is left out, the search finds what it was for.
 
 use model::invariants::Invariant;
 use model::scenario::Scenario;
@@ -11,8 +11,8 @@ fn search_faithful(scenario: Scenario) -> Report {
     search(&Model { scenario, variant }, true)
 }
 
-/// Every invariant holds in every state, and every status that a task can end in is reached
-/// somewhere.
+/// Checks that every invariant holds in every state, and that every possible final status is
+/// reached.
 fn holds(scenario: Scenario) -> Report {
     let report = search_faithful(scenario);
     let (name, violation) = (scenario.name, &report.violation);

@@ -1,4 +1,4 @@
-//! Requests that break a rule: a problem document, and nothing else happens.
+//! Requests that break a rule. The response is a problem document, and nothing else happens.
 
 use super::{assert_nothing_stored, post};
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ async fn a_cursor_is_good_only_as_it_was_given_and_for_its_own_query() {
         cursors.push(page["next_cursor"].as_str().unwrap().to_owned());
     }
     for (number, (filter, own)) in filters.iter().zip(&cursors).enumerate() {
-        // Another limit is the same query.
+        // A query with another limit counts as the same query.
         let good = format!("{filter}&limit=2&cursor={own}");
         service.list(&good).await.ok();
         let damaged = [own[..own.len() - 1].to_owned(), format!("{own}=")];

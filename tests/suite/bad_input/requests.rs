@@ -1,5 +1,5 @@
-//! Requests that are refused before anybody reads what they ask for: paths, methods, content types,
-//! sizes, hang-ups.
+//! Requests that are refused before their content is read: paths, methods, content types, sizes,
+//! hang-ups.
 
 use super::{JSON, RUN, assert_nothing_stored, post};
 use hyper::header::{HeaderMap, HeaderName};
@@ -10,7 +10,7 @@ use tests::{Service, example, ids};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Opens a connection and sends this much of a request to `/run`.
+/// Opens a connection and sends these headers and this body, as a part of a request to `/run`.
 async fn begin(service: &Service, headers: &str, body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(service.running.api).await.unwrap();
     let head =
@@ -20,7 +20,7 @@ async fn begin(service: &Service, headers: &str, body: &[u8]) -> TcpStream {
     stream
 }
 
-/// Sends a request to `/run` with these headers and this body, just as they stand.
+/// Sends a request to `/run` with exactly these headers and this body.
 async fn exchange(service: &Service, headers: &str, body: &[u8]) -> Reply {
     let mut response = String::new();
     let mut stream = begin(service, headers, body).await;
@@ -113,7 +113,7 @@ async fn a_caller_that_hangs_up_half_way_leaves_nothing_and_others_are_served() 
     let body = example().to_string();
     let half = &body.as_bytes()[..body.len() / 2];
     let declared = format!("Content-Length: {}\r\n", body.len());
-    // Whole JSON, and yet not the whole of what was announced.
+    // The JSON is complete, but shorter than its declared length.
     let longer = format!("Content-Length: {}\r\n", body.len() + 1);
     for (headers, sent) in [
         (declared.as_str(), half.to_vec()),
@@ -125,7 +125,7 @@ async fn a_caller_that_hangs_up_half_way_leaves_nothing_and_others_are_served() 
             [chunks(body.as_bytes()), b"0\r\n".to_vec()].concat(),
         ),
     ] {
-        // It says that no more will come, and waits until the server is through with it.
+        // The client says that no more will come, and waits for the server.
         let mut stream = begin(&service, headers, &sent).await;
         stream.shutdown().await.unwrap();
         let mut response = String::new();
@@ -134,7 +134,7 @@ async fn a_caller_that_hangs_up_half_way_leaves_nothing_and_others_are_served() 
             response.is_empty() || response.starts_with("HTTP/1.1 400 "),
             "{response}"
         );
-        // And it is gone altogether.
+        // The client closes the connection.
         drop(begin(&service, headers, &sent).await);
         service.info("task_id=delete-xyz").await.problem(404);
     }
@@ -252,7 +252,7 @@ async fn what_no_longer_fits_in_one_chunk_is_taken_as_several() {
     too_many_bytes.push("x".to_owned());
     let mut repeated = ids("o", 500);
     repeated.extend(ids("o", 500));
-    // The task, and the ids of each of its chunks where they do not fit in it.
+    // The items are the task and, if the ids do not fit in it, the ids of each chunk.
     for (id, objects, total, items) in [
         ("most", &ids("o", 500), 500, 1),
         ("repeated", &repeated, 500, 1),

@@ -1,12 +1,11 @@
-//! Task ids: whatever is allowed works in the body and in every query, and whatever is absent is
-//! said to be.
+//! Task ids: every allowed id works in the body and in every query, and an unknown id gets a 404.
 
 use super::{RUN, assert_nothing_stored, post};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use tests::{Service, run_body};
 
-/// Ids that are allowed, and awkward on their way through JSON, queries and keys.
+/// Ids that are allowed but awkward in JSON, in queries and in keys.
 fn awkward() -> Vec<String> {
     let mut ids: Vec<String> = [
         "🗑️",

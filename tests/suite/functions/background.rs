@@ -59,7 +59,7 @@ async fn the_worker_drops_a_message_of_no_task_and_one_of_another_attempt() {
 
 #[tokio::test]
 async fn the_sweeper_sends_a_task_again_whose_message_was_lost() {
-    // An hour ago a task was created. Nobody ever received its message.
+    // The task was created an hour ago. Nobody ever received its message.
     let an_hour_ago = Clock::System.now() - TimeDelta::hours(1);
     let running = services_with(Clock::Manual(ManualClock::at(an_hour_ago))).await;
     let path = "/internal/deletion-tasks/run";
@@ -73,7 +73,7 @@ async fn the_sweeper_sends_a_task_again_whose_message_was_lost() {
     let sent = json!({"task_id": "delete-xyz", "attempt": 1});
     assert_eq!(bodies(&running).await, [sent]);
 
-    // It is not due again before the worker had time.
+    // The task is not due again before the worker has had time.
     sweeper.invoke(&event("task-sweeper")).await.unwrap();
     assert_eq!(bodies(&running).await, Vec::<Value>::new());
 }

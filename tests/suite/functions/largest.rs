@@ -1,4 +1,4 @@
-//! The largest requests that Lambda lets through: all is accepted, in little memory.
+//! The largest requests that Lambda lets through. All objects are accepted, in little memory.
 
 use super::services;
 use base64::prelude::{BASE64_STANDARD as STANDARD, Engine};
@@ -9,22 +9,22 @@ use tests::runtime_api::{Function, event};
 
 /// The largest event of a synchronous invocation ("Lambda quotas", AWS Lambda Developer Guide).
 const MAX_EVENT_BYTES: usize = 6 * 1024 * 1024;
-/// What the function may take of memory, in kilobytes.
+/// How much memory the function may take, in kilobytes.
 const MAX_MEMORY: u64 = 128 * 1024;
 
 const HEAD: &str = r#"{"embedding_model_id":"embed-456","object_ids":["#;
 const TAIL: &str = "]}";
 
-/// How the body stands in the event.
+/// The form of the body in the event.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Body {
     /// As a string: each of an id's quotes takes two bytes.
     Text,
-    /// As API Gateway passes on what it takes for binary.
+    /// As Base64, as API Gateway passes on binary bodies.
     Base64,
 }
 
-/// The create event with a body of as many of these ids as fit; and how many they are.
+/// Returns the create event with a body of as many of these ids as fit, and their number.
 fn largest(body: Body, ids: impl Iterator<Item = String>) -> (Value, usize) {
     let mut event = event("create-deletion-task");
     event["isBase64Encoded"] = (body == Body::Base64).into();
@@ -68,8 +68,7 @@ fn uuids() -> impl Iterator<Item = String> {
     })
 }
 
-/// Every text of one printable ASCII character that JSON need not escape, then of two, then of
-/// three.
+/// Every text of one, then two, then three printable ASCII characters that JSON does not escape.
 fn shortest() -> impl Iterator<Item = String> {
     let characters = || (' '..='~').filter(|c| !matches!(c, '"' | '\\'));
     let one = characters().map(String::from);
@@ -80,7 +79,7 @@ fn shortest() -> impl Iterator<Item = String> {
     one.chain(two).chain(three)
 }
 
-/// Creates a task of this event in a process of its own, and prints how long that took.
+/// Creates a task from this event in a separate process, and prints how long that took.
 async fn create(what: &str, running: &Running, (event, count): (Value, usize)) {
     let mut function = Function::start("create-deletion-task", running).await;
     let began = tokio::time::Instant::now();
@@ -90,7 +89,7 @@ async fn create(what: &str, running: &Running, (event, count): (Value, usize)) {
     assert_eq!(created["progress"], expected, "{what}");
     let peak = function.memory("VmHWM");
     report(what, count, took, peak);
-    // Elsewhere than on Linux nobody says.
+    // Other systems than Linux do not report it.
     let peak = peak.unwrap_or_default();
     assert!(peak < MAX_MEMORY, "{what}: {count} ids take {peak} kB");
 }

@@ -1,5 +1,5 @@
-//! The built functions' lines of log: one a request or message, of every kind, under the longest
-//! names there are.
+//! The log lines of the built functions: one per request or message, of every kind, with the
+//! longest names.
 
 use super::{assert_nothing_secret, response_of, services, services_with};
 use local::{NAME, Running};
@@ -12,7 +12,7 @@ use tests::lines::{checked, metrics};
 use tests::runtime_api::{Function, event};
 use tests::{ids, run_body};
 
-/// Nobody listens there.
+/// An address where no program listens.
 const NOBODY: &str = "http://127.0.0.1:1";
 
 /// The longest task id, of characters that JSON escapes.
@@ -27,7 +27,7 @@ async fn start(name: &str, running: &Running, changes: &[(&str, String)]) -> Fun
     Function::start_changed(name, running, &all).await
 }
 
-/// Ends the function; its lines, each checked.
+/// Ends the function and returns its lines, after checking each.
 async fn lines_of(function: Function) -> Vec<Value> {
     let logged = function.end().await.stdout;
     logged.lines().for_each(assert_nothing_secret);
@@ -56,7 +56,7 @@ fn query_event(name: &str, query: &[(&str, &str)]) -> Value {
 fn batch(body: &Value) -> Value {
     let mut event = event("deletion-worker");
     event["Records"][0]["body"] = body.to_string().into();
-    // It was never on the queue.
+    // The message was never on the queue.
     event["Records"][0]["receiptHandle"] = Value::Null;
     event
 }
@@ -161,7 +161,7 @@ async fn every_message_has_one_line_however_it_ends() {
     worker.invoke_within(second, &late).await.unwrap();
     ended.extend(lines_of(worker).await);
 
-    // It takes connections and never responds.
+    // A server that accepts connections and never responds.
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     for (variable, endpoint) in [

@@ -1,5 +1,7 @@
-//! What each function is built from when it is built alone, as it is to be deployed. What is
-//! compiled in beside others' tests does not count: features add up there.
+//! The packages that each function is built from.
+//!
+//! They are those of a build of the function alone, as for a deployment. A build together with the
+//! tests does not count, because features add up there.
 
 use super::*;
 use tests::runtime_api::cargo;
@@ -21,7 +23,7 @@ fn packages_of(function: &str) -> BTreeSet<String> {
 
 #[test]
 fn a_function_is_built_from_what_it_uses() {
-    // A second cryptography, TLS or HTTP client, and what no function speaks.
+    // A second cryptography, TLS or HTTP library, and a protocol that no function speaks.
     let nobody = ["aws-lc-rs", "aws-lc-sys", "openssl", "native-tls", "h2"];
     let nobody = nobody
         .into_iter()

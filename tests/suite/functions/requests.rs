@@ -1,10 +1,10 @@
-//! Requests in the shapes that API Gateway gives them, good ones and bad ones.
+//! Valid and invalid requests in the forms that API Gateway gives them.
 
 use super::{CREATOR, example, received, services, stored, timeless};
 use serde_json::{Value, json};
 use tests::runtime_api::{Function, event};
 
-/// A task id that has a meaning of its own in a URL, in a form and in JSON.
+/// A task id whose characters have a meaning in a URL, in a form and in JSON.
 const ODD_ID: &str = r#"a/b%41+c&task_id=d?#\"é🦀"#;
 
 /// Names and values, as a REST API passes them on: decoded.
@@ -33,8 +33,8 @@ fn with_query(name: &str, query: Query) -> Value {
     event
 }
 
-/// The same request as it comes from an HTTP API (payload format 2.0): headers in lower case, the
-/// query as it was sent.
+/// The same request from an HTTP API (payload format 2.0), with headers in lower case and the query
+/// as it was sent.
 fn of_http_api(event: &Value, raw_query: &str) -> Value {
     let headers = event["headers"].as_object().unwrap().iter();
     let headers = headers.map(|(name, value)| (name.to_lowercase(), value.clone()));
@@ -67,7 +67,7 @@ fn of_http_api(event: &Value, raw_query: &str) -> Value {
         "body": event["body"],
         "isBase64Encoded": false,
     });
-    // An HTTP API leaves out what is not there.
+    // An HTTP API leaves out empty fields.
     event
         .as_object_mut()
         .unwrap()

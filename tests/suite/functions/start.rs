@@ -5,7 +5,7 @@ use serde_json::json;
 use tests::lines::checked;
 use tests::runtime_api::{Function, SECRET, function_names, template_variables};
 
-/// The variables without which a function that has them cannot work.
+/// The variables that are required in every function that has them.
 const REQUIRED: [&str; 3] = ["TABLE_NAME", "QUEUE_URL", "VECTOR_STORES"];
 
 #[tokio::test]

@@ -1,10 +1,9 @@
-//! Whose certificates the functions trust.
+//! The certificates that the functions trust.
 
 use super::*;
 use tests::tls::{Certificate, Https};
 
-/// A function before services whose certificate is signed by an authority that only `SSL_CERT_FILE`
-/// names.
+/// A function whose services have a certificate from an authority that only `SSL_CERT_FILE` names.
 async fn function_trusting(roots: &str, running: &Running, name: &str) -> (Function, Https) {
     let certificate = Certificate::of(&["localhost"]);
     let https = Https::before(running.dynamodb, &certificate).await;

@@ -181,7 +181,7 @@ async fn a_worker_of_an_earlier_attempt_that_finds_no_index_records_nothing() {
     let service = Arc::new(service);
     let failure = service.wire.hold(SETTLE_CHUNKS);
     let work = service.start_delivery(CHUNKS[0]);
-    failure.reached().await; // the index is missing, and it is about to say so
+    failure.reached().await; // the index is missing, and the worker is about to record it
     service.cancel("task_id=large").await.ok();
     service.restart("task_id=large").await.ok();
     failure.release();

@@ -13,7 +13,7 @@ async fn on_the_queue(service: &Service) -> usize {
 
 #[tokio::test]
 async fn two_fan_outs_at_once_send_the_chunks_once() {
-    // The first of the task, and one of an attempt later.
+    // The first fan-out of the task, and one of its second attempt.
     for attempts in [1, 2] {
         let service = with_large_task().await;
         let message: &'static str = match attempts {
@@ -96,7 +96,7 @@ async fn a_chunk_that_was_put_off_is_sent_when_its_time_has_come() {
     assert_exact(&service, "put off").await;
 }
 
-/// A task of so many chunks of two objects, none of which is there.
+/// A task of this many chunks of two objects. None of the objects exists.
 async fn with_chunks(count: usize) -> Arc<Service> {
     let service = Service::start_with_chunks_of(2).await;
     service.seed("big", &["another"]).await;
@@ -128,8 +128,8 @@ async fn all_chunks_are_sent_ten_at_a_time_however_many_there_are() {
 
 #[tokio::test]
 async fn chunks_that_the_queue_does_not_take_or_for_which_there_is_no_time_are_sent_in_a_minute() {
-    // What goes wrong once the fan-out is written, how many messages the queue takes, and when the
-    // rest is sent.
+    // What goes wrong once the fan-out is stored, how many messages the queue takes, and after how
+    // many seconds the rest is sent.
     type Trouble = fn(&Service);
     let troubles: [(&str, Trouble, usize, i64); 4] = [
         (

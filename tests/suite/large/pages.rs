@@ -60,7 +60,7 @@ async fn a_task_without_failures_is_shown_in_one_call_and_a_page_costs_two_more_
     service.task("large").await;
     assert_eq!(service.wire.calls(), [GET_TASK]);
     service.outcomes("large").await;
-    // The states of the chunks from there on, and the ids of those on the page.
+    // The calls read the states of the chunks from there on, and the ids of the chunks on the page.
     let page = [GET_TASK, READ_CHUNKS, READ_CHUNKS];
     assert_eq!(service.wire.calls(), page.repeat(4));
 }
@@ -92,7 +92,7 @@ async fn a_page_of_ids_that_are_long_however_they_are_escaped_fits_in_a_response
         .ok();
     service.work().await;
     let reply = service.info("task_id=large&outcome=all").await;
-    // As the function hands it to Lambda, the body is a JSON string.
+    // The function passes the body to Lambda as a JSON string.
     let bytes = serde_json::to_string(&reply.text).unwrap().len();
     assert!(bytes < 6_000_000, "{bytes} bytes");
     reply.ok();
@@ -116,7 +116,7 @@ async fn items_that_dynamodb_leaves_out_of_a_batch_are_asked_for_again() {
 async fn a_response_that_a_restart_overtakes_shows_counters_and_objects_of_one_attempt() {
     for query in ["task_id=large", "task_id=large&outcome=all"] {
         let service = with_large_task().await;
-        service.work().await; // `o-1` and `o-6` are not there
+        service.work().await; // `o-1` and `o-6` do not exist
         let read = service.wire.hold(READ_CHUNKS);
         let info = tokio::spawn({
             let service = Arc::clone(&service);

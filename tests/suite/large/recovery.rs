@@ -8,7 +8,7 @@ use tests::wire::call::{GET_TASK, READ_CHUNKS, SEND_BATCH, WRITE_TASK};
 #[tokio::test]
 async fn a_fan_out_that_dies_at_any_call_is_made_again() {
     let first = [GET_TASK, WRITE_TASK, SEND_BATCH].map(|call| (call, false));
-    // One that is not the first reads how far the chunks have come.
+    // A later fan-out first reads the states of the chunks.
     let later = [GET_TASK, READ_CHUNKS, WRITE_TASK, SEND_BATCH].map(|call| (call, true));
     for (call, is_later) in first.into_iter().chain(later) {
         for after in [false, true] {
@@ -51,7 +51,7 @@ async fn only_chunks_that_are_due_are_sent_again() {
     assert_eq!(service.work_once().await, 1);
     assert_eq!(service.waiting(&service.running.queue_url).await, 2);
     assert_eq!(service.lose_messages().await, 2);
-    // What nobody has taken up may well be on the queue: the second time it waits longer.
+    // A message that nobody has received may still be on the queue, so the second wait is longer.
     assert_eq!(service.deliver(&[WHOLE]).await, 0);
     assert_eq!(service.waiting(&service.running.queue_url).await, 0);
     service.assert_due_in(120, "sent twice").await;

@@ -1,5 +1,5 @@
-//! Walks while tasks are created and change: none is repeated, and none is skipped that was there
-//! when the walk began and kept its status.
+//! Walks while tasks are created and change. No task is repeated, and no task is skipped that
+//! existed when the walk began and kept its status.
 
 use super::{cancel, carry_out, page, store, walk_from};
 use std::collections::BTreeSet;
@@ -9,7 +9,8 @@ use tests::{DEMO_INDEX, Service};
 /// What happens between two pages.
 #[derive(Clone, Copy)]
 enum Change {
-    /// A task of this name is created, or was so many seconds ago: a list may lag.
+    /// A task of this name is created this many seconds ago. It may be in the past, because a list
+    /// may lag.
     Create(&'static str, i64),
     Cancel(&'static str),
     CancelAndRestart(&'static str),
@@ -18,11 +19,12 @@ enum Change {
 use Change::{Cancel, CancelAndRestart, CarryOut, Create};
 use tests::wire::call::QUERY;
 
-/// The tasks that are there when a walk begins, newest first: the first four pending, two done, two
-/// canceled.
+/// The tasks at the start of a walk, newest first. The first four are pending, two are done, and
+/// two are canceled.
 const ALL: [&str; 8] = ["t-7", "t-6", "t-5", "t-4", "t-3", "t-2", "t-1", "t-0"];
 
-/// The service with [`ALL`]. Each two are of one second, `t-7` and `t-6` of 10 seconds ago.
+/// The service with [`ALL`]. Each two tasks are from the same second; `t-7` and `t-6` are 10
+/// seconds old.
 async fn with_eight_tasks(shards: &str) -> Service {
     let service = Service::start_with(vec![("LIST_SHARDS", shards)]).await;
     for (id, seconds_ago) in ALL.into_iter().zip([10, 10, 11, 11, 12, 12, 13, 13]) {
@@ -38,7 +40,7 @@ async fn with_eight_tasks(shards: &str) -> Service {
 }
 
 impl Change {
-    /// Makes it. Returns whose status it changed.
+    /// Makes the change. Returns the task whose status it changed.
     async fn make(self, service: &Service) -> Option<&'static str> {
         match self {
             Create(id, seconds_ago) => {
@@ -50,7 +52,7 @@ impl Change {
                 Some(id)
             }
             CancelAndRestart(id) => {
-                service.cancel(&format!("task_id={id}")).await; // refused where it is done already
+                service.cancel(&format!("task_id={id}")).await; // refused if it is already done
                 service.restart(&format!("task_id={id}")).await.ok();
                 Some(id)
             }
@@ -62,7 +64,7 @@ impl Change {
     }
 }
 
-/// What is made after the first page, the second and so on.
+/// The changes after the first page, the second page and so on.
 fn stories() -> Vec<(&'static str, Vec<Vec<Change>>)> {
     vec![
         (
@@ -131,8 +133,8 @@ fn stories() -> Vec<(&'static str, Vec<Vec<Change>>)> {
     ]
 }
 
-/// Fails the test unless a walk that saw `walked`, while those in `changed` changed, is as it
-/// should be.
+/// Fails the test unless the walk that saw `walked` is right. The tasks in `changed` changed
+/// meanwhile.
 fn assert_walked(walked: &[String], there: &[&str], changed: &BTreeSet<&str>, story: &str) {
     let once: BTreeSet<_> = walked.iter().collect();
     assert_eq!(once.len(), walked.len(), "{story}: repeated in {walked:?}");
@@ -184,8 +186,8 @@ async fn a_walk_of_one_model_survives_changes_between_its_pages() {
     assert_stories(&filter, &ALL, "1", &[2]).await;
 }
 
-/// With one shard a page is read from five partitions. One of them, each in turn, is read only
-/// after a task has moved.
+/// With one shard a page is read from five partitions. Each of them in turn is read only after a
+/// task has moved.
 #[tokio::test]
 async fn a_task_that_moves_while_a_page_is_read_is_not_repeated() {
     for last in 0..5 {

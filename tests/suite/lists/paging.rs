@@ -7,8 +7,8 @@ use tests::{DEMO_INDEX, Service};
 
 const NO_INDEX: &str = "no-such-index";
 
-/// A task of every status and model, in the order of lists: newest first, within a second by the
-/// bytes of the id. Each: id, how many seconds ago, status, model.
+/// Tasks of every status and model, in the order of lists: newest first, and within a second by the
+/// bytes of the id. The fields are: id, age in seconds, status, model.
 const TASKS: [(&str, i64, &str, &str); 14] = [
     ("0-newest", 0, "done", DEMO_INDEX),
     ("🗑️", 2, "pending", DEMO_INDEX), // in UTF-16 it would come after the next one
@@ -29,7 +29,7 @@ const TASKS: [(&str, i64, &str, &str); 14] = [
 /// The service with all of [`TASKS`].
 async fn with_tasks(shards: &str) -> Service {
     let service = Service::start_with(vec![("LIST_SHARDS", shards)]).await;
-    // Created in no order that any listing has.
+    // They are created in an order that no list has.
     for number in 0..TASKS.len() {
         let number = (number * 5 + 3) % TASKS.len();
         let (id, seconds_ago, status, model) = TASKS[number];
@@ -56,7 +56,7 @@ async fn leave_half_way(service: &Service, id: &str) {
     }
 }
 
-/// The ids of the tasks that a listing is to show, in its order.
+/// The ids of the tasks that a list must show, in order.
 fn expected(status: Option<&str>, model: Option<&str>) -> Vec<String> {
     let wanted = TASKS.iter().filter(|(_, _, of_status, of_model)| {
         status.is_none_or(|status| status == *of_status)
@@ -74,7 +74,7 @@ fn query(status: Option<&str>, model: Option<&str>) -> String {
 
 const STATUSES: [&str; 5] = ["pending", "processing", "done", "failed", "canceled"];
 
-/// Fails the test unless pages of each of these sizes show just what is expected.
+/// Fails the test unless pages of each of these sizes show exactly the expected tasks.
 async fn assert_pages(
     service: &Service,
     status: Option<&str>,
@@ -84,7 +84,7 @@ async fn assert_pages(
     let (query, expected) = (query(status, model), expected(status, model));
     for limit in limits {
         let mut pages = walk(service, &query, *limit).await;
-        // What a page's filter leaves out may still be to come when it is full.
+        // If only rows that the filter leaves out follow a full page, the last page is empty.
         if model.is_some() && pages.len() > 1 && pages.last().is_some_and(Vec::is_empty) {
             pages.pop();
         }

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 use tests::{DEMO_INDEX, Service, as_listed, example, ids, run_body};
 
-/// The most bytes of JSON that a row's `failed_item_ids` takes.
+/// The maximum size of a row's `failed_item_ids` in bytes of JSON.
 const MAX_FAILED_BYTES: usize = 1024;
 
 /// This task's row.
@@ -18,8 +18,8 @@ async fn row(service: &Service, id: &str) -> Value {
     row.unwrap_or_else(|| panic!("{id} is not listed")).clone()
 }
 
-/// Fails the test unless a list shows the task as `/info` does, but for who asked for it. Returns
-/// its row.
+/// Fails the test unless a list shows the task as `/info` does, without `reason`, `created_by` and
+/// `changed_by`. Returns its row.
 async fn assert_same(service: &Service, id: &str) -> Value {
     let row = row(service, id).await;
     assert_eq!(row, as_listed(service.task(id).await));
@@ -60,7 +60,7 @@ async fn a_row_shows_at_most_ten_failures_in_a_kilobyte_and_their_true_number() 
         ("ten", ids("o", 10), 10),
         ("eleven", ids("o", 11), 10),
         ("five-hundred", ids("o", 500), 10),
-        // Where the first is so long that it costs a write unit, it is shown alone.
+        // If the first failure is so long that it costs a write unit, it is shown alone.
         ("long", long(400, 20), 1),
         ("quotes", ids(&"\"".repeat(250), 9), 1),
         ("backslashes", ids(&"\\".repeat(250), 9), 1),
@@ -90,7 +90,7 @@ async fn a_row_shows_at_most_ten_failures_in_a_kilobyte_and_their_true_number() 
 #[tokio::test]
 async fn the_kilobyte_of_a_row_is_not_passed_by_a_byte() {
     let service = Service::start().await;
-    // Beside its id, a failure comes to some 50 bytes.
+    // Without its id, a failure takes about 50 bytes.
     for length in 960..985 {
         let id = format!("one-of-{length}");
         let body = run_body(DEMO_INDEX, &id, &["x".repeat(length)]);

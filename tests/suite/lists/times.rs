@@ -1,4 +1,4 @@
-//! Lists of the tasks that were created in a time.
+//! Lists of the tasks that were created within a period.
 
 use super::{store, walk};
 use chrono::{SecondsFormat, TimeDelta};
@@ -15,7 +15,7 @@ async fn with_tasks() -> Service {
     service
 }
 
-/// The query's time of so many milliseconds ago.
+/// The time this many milliseconds ago, for a query.
 fn ago(service: &Service, millis: i64) -> String {
     let time = service.now() - TimeDelta::milliseconds(millis);
     time.to_rfc3339_opts(SecondsFormat::Millis, true)

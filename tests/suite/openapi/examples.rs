@@ -1,5 +1,5 @@
-//! Every response that the document shows is what the service sends for the request beside it, to
-//! the letter.
+//! Tests that the service sends every example response of the document, byte for byte, for the
+//! example's request.
 
 use chrono::TimeDelta;
 use serde_json::Value;
@@ -10,10 +10,10 @@ use tests::openapi::{Document, Example};
 use tests::wire::Fault;
 use tests::{Service, example, run_body};
 
-/// Headers that HTTP itself asks for.
+/// Headers that belong to HTTP itself.
 const OF_HTTP: [&str; 4] = ["connection", "content-length", "content-type", "date"];
 
-/// A service in the state that the document's words describe, and what keeps it there.
+/// A service in the state that the document's words describe.
 async fn given(words: Option<&str>) -> Arc<Service> {
     let settings = match words {
         Some("`delete-xyz` is pending, and the deployment has `TASK_ID_REUSE=reject`") => {
@@ -94,8 +94,7 @@ async fn send(service: &Service, example: &Example) -> Reply {
         .await
 }
 
-/// Puts the document's own value where the service makes one up: the id of a task that nobody
-/// named.
+/// Replaces the id that the service made for a task by the document's id.
 fn with_made_up_id(mut sent: Value, example: &Example) -> Value {
     let body = example.body.as_deref().map(serde_json::from_slice::<Value>);
     if let Some(Ok(body)) = body
@@ -138,8 +137,8 @@ async fn every_response_that_is_shown_is_what_the_service_sends() {
     }
 }
 
-/// Fails the test unless the response has the headers that it is shown with, and no others but
-/// those that all of its kind have.
+/// Fails the test unless the response has the headers of its example, and otherwise only the
+/// headers that all responses of its kind have.
 fn assert_headers(reply: &Reply, example: &Example) {
     let place = &example.place;
     for (name, value) in &example.headers {
@@ -162,7 +161,7 @@ fn assert_headers(reply: &Reply, example: &Example) {
         }
         let allowed = schema["enum"].as_array().cloned();
         let allowed = allowed.unwrap_or_else(|| vec![schema["const"].clone()]);
-        // A header is a text, a number too.
+        // A header's value is text, even if it is a number.
         let allowed = allowed.iter().map(|allowed| match allowed.as_str() {
             Some(text) => text.to_owned(),
             None => allowed.to_string(),

@@ -1,5 +1,5 @@
-//! The responses that API Gateway makes by itself, as `template.yaml` tells it to, are documented
-//! too.
+//! Tests that the document has the responses that API Gateway itself makes, as configured in
+//! `template.yaml`.
 
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ fn in_template() -> Vec<Value> {
         let body = body
             .strip_suffix('\'')
             .filter(|body| body.contains("about:blank"))?;
-        // The one variable, which is a text with its quotes.
+        // This is the only variable. Its value is a string with quotes.
         let body = body.replace("$context.error.messageString", r#""""#);
         Some(serde_json::from_str(&body).unwrap_or_else(|error| panic!("{body}: {error}")))
     });

@@ -1,4 +1,4 @@
-//! The rules that the document states are those of the code.
+//! Tests that the document states the same rules as the code.
 
 use regex::Regex;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn words<'a>(value: &'a Value, field: &str) -> Vec<&'a str> {
     values.filter_map(Value::as_str).collect()
 }
 
-/// The names that a refusal of `unknown` says are known.
+/// The names that the refusal of `unknown` lists as known.
 fn known_names(problem: &Value) -> BTreeSet<String> {
     let detail = problem["errors"][0]["detail"].as_str().unwrap();
     let Some((_, names)) = detail.split_once("the known ones are ") else {
@@ -81,7 +81,7 @@ fn every_call_of_the_route_table_is_documented_and_deployed_and_no_other() {
         )
     });
     let template = include_str!("../../../template.yaml");
-    // Each function says where its code is before it says what it serves.
+    // In the template each function's `CodeUri` comes before its path.
     let (mut code, mut method) = ("", "");
     let mut deployed = BTreeSet::new();
     for line in template.lines().map(str::trim) {
@@ -117,8 +117,8 @@ fn every_problem_that_the_code_can_make_is_documented_and_no_other() {
             let response = document.resolved(&operation.value["responses"][status.to_string()]);
             for problem in document.problems(response) {
                 assert_eq!(problem["status"], status, "{}: {problem}", operation.path);
-                // Generators make one type of `Problem`, so the schema cannot say that these two go
-                // together.
+                // Client generators make one type of `Problem`, so the schema cannot say that only
+                // a 422 has `errors`.
                 assert_eq!(problem["errors"].is_array(), status == 422, "{problem}");
                 documented.insert((status, problem["title"].to_string()));
             }
@@ -206,7 +206,7 @@ fn words_are_those_of_the_code() {
 
 #[test]
 fn nothing_stands_beside_a_reference() {
-    // Many generators of clients ignore it, without a warning.
+    // Many client generators ignore what is next to a reference, without a warning.
     fn check(value: &Value) {
         match value {
             Value::Object(members) => {
@@ -233,7 +233,7 @@ fn patterns_allow_the_characters_that_the_code_allows() {
         pattern("EmbeddingModelId"),
         pattern("ObjectId"),
     );
-    // Every character up to the last that any rule is about, the ideographic space, and some of the
+    // Every character up to the last one with a rule, the ideographic space, and a sample of the
     // others.
     let scalars = (0..=0x3100).chain((0x3100..=0x10_FFFF).step_by(97));
     for character in scalars.filter_map(char::from_u32) {

@@ -1,5 +1,5 @@
-//! What a store refuses, and who is to blame: one object's trouble is that object's, and the
-//! sentence names what keeps it. The service as a whole, over a real PostgreSQL.
+//! Objects that a store refuses. Only such an object fails, and its reason names what keeps it.
+//! These tests run the whole service over a real PostgreSQL.
 
 use super::contract::Fixture;
 use super::outcomes::{assert_ended, carried_out, over, restarted, set};
@@ -7,7 +7,8 @@ use super::postgres::{ROWS, table};
 use serde_json::json;
 use tests::{ids, run_body};
 
-/// What keeps one of 600 objects, and what is said of it.
+/// Tests a delete of 600 objects. The SQL in `keep` keeps the object `kept`, and `detail` is the
+/// expected reason.
 async fn keeps_one_of_many(keep: &str, kept: &str, detail: &str) {
     let fixture = table("text").await;
     let objects = ids("object", 600);
@@ -36,7 +37,7 @@ async fn one_row_that_a_foreign_key_protects_keeps_no_other() {
     }
 }
 
-/// A trigger of `items` that does something for one object.
+/// The SQL of a trigger of `items` that does something for one object.
 fn trigger(does: &str) -> String {
     format!(
         "CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
@@ -201,7 +202,8 @@ async fn rows_of_a_table_that_refer_to_each_other_all_go_when_all_are_listed() {
     let fixture = table("text").await;
     let objects = ids("object", 60);
     fixture.seed(&objects).await;
-    // Each object's rows refer to those of the one before; the last one is held by another table.
+    // The rows of every second object refer to those of the previous one. Another table keeps the
+    // last object.
     fixture
         .database
         .run(
@@ -284,7 +286,8 @@ async fn where_all_objects_are_refused_alike_few_of_them_are_tried_alone() {
     );
     let detail = "Function `guard`, which a trigger, rule or policy of table `items` calls, raises an error (SQLSTATE P0001)";
     assert_eq!(task["detail"], detail);
-    // The batch, and sixteen of its objects: no sequence goes back when a statement is taken back.
+    // The calls are the batch and sixteen single objects. A sequence does not go back when a
+    // statement is rolled back.
     assert_eq!(
         fixture
             .database
@@ -316,8 +319,7 @@ async fn many_objects_that_are_refused_among_good_ones_take_several_claims_of_on
         json!({"total": 200, "deleted": 133, "failed": 67, "remaining": 0})
     );
     assert_eq!(fixture.left().await.len(), 67);
-    // Each claim makes at most 64 calls that it would not have made otherwise, and the next one
-    // begins at once.
+    // Each claim makes at most 64 extra calls, and the next claim begins at once.
     assert!(service.stored_numbers("fence").await[0] > 1);
 }
 
@@ -393,7 +395,7 @@ async fn what_the_role_lacks_is_named() {
         .await;
         assert_ended(&task, "failed", 0, &["object-0"], detail);
     }
-    // One column is enough to read the ids.
+    // The right to read one column is enough to read the ids.
     database
         .run(&format!("GRANT SELECT (object_id) ON items TO {role}"))
         .await;

@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: how few there are, and what becomes of them.
+//! Connections to PostgreSQL: how few there are, and what happens to them.
 
 use super::contract::Fixture;
 use super::postgres::{ROWS, insert, make_table, some_ids, table};
@@ -7,7 +7,7 @@ use shared::vector::{Presence, VectorErrorKind};
 use std::time::Duration;
 use tests::postgres::{Front, Postgres};
 
-/// Long enough for a client that does not wait to have sent all it has.
+/// A delay that is long enough for a client that does not wait to send everything.
 pub(super) const LATENCY: Duration = Duration::from_millis(50);
 
 #[tokio::test]
@@ -20,7 +20,7 @@ async fn an_existence_check_and_a_delete_are_one_round_trip_each_and_share_a_con
     let ids: Vec<_> = (0..500).map(|number| fixture.id(number)).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     of(&stores, "items").present(&ids).await.unwrap();
-    // The first call also made the session's settings and learned the column's type.
+    // The first call also applied the session's settings and read the column's type.
     assert_eq!(front.round_trips(), 3);
     for _ in 0..3 {
         of(&stores, "items").present(&ids).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_delete_that_begins_late_has_less_time_at_the_server() {
     let store = of(&open(&url, &no_services()), "items");
     let lock = fixture.database.lock_rows("items").await;
     let error = store.delete(&["object-0"]).await.unwrap_err();
-    // Sooner than waiting for the lock would have ended.
+    // The call ends sooner than the wait for the lock would have.
     assert_eq!(
         (error.kind, error.code.as_str()),
         (VectorErrorKind::TooSlow, "57014")
@@ -141,6 +141,6 @@ async fn a_call_that_nobody_waits_for_any_more_is_canceled_at_the_server() {
         }
     }
     drop(lock);
-    // Well within the three seconds that the server would have let it wait.
+    // This is well within the three seconds for which the server would have let the delete wait.
     assert_eq!(shown(&*fixture.store(), &["object-0"]).await, [true]);
 }

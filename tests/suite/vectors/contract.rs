@@ -1,6 +1,7 @@
-//! The contract of all adapters, which is `store-check`'s: every case for every adapter, over a
-//! [`Fixture`] each. What an adapter cannot have stands here, with the reason; those tests are
-//! listed as ignored.
+//! The contract of all adapters, which `store-check` also runs.
+//!
+//! Every case runs for every adapter, each over a [`Fixture`]. If a case does not apply to an
+//! adapter, this file gives the reason, and the test is listed as ignored.
 
 use shared::aws::VECTOR_CALL_TIMEOUT;
 use shared::vector::{AfterDelete, VectorError, VectorStore};
@@ -9,11 +10,11 @@ pub(super) use store_check::contract::*;
 use store_check::every_case;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// How inexact a wait may be.
+/// How much longer than planned a wait may be.
 const SLACK: Duration = Duration::from_millis(500);
 
-/// Deletes while something holds the delete up, and lets go of it once the time that a delete may
-/// take is over.
+/// Deletes while something holds the delete up. It is released once the maximum time of a delete is
+/// over.
 pub(super) async fn delete_held_up(
     store: &dyn VectorStore,
     ids: &[&str],
@@ -23,13 +24,13 @@ pub(super) async fn delete_held_up(
     let ended = timeout(VECTOR_CALL_TIMEOUT + SLACK, store.delete(ids)).await;
     sleep_until(over).await;
     let_go();
-    // Long enough for what was held up to be carried out.
+    // This is long enough for the held delete to be carried out.
     sleep(SLACK).await;
     ended.expect("a delete ends within its time")
 }
 
-/// Makes a module of tests for each adapter. In front of adapters stands what they have of the
-/// cases that not all have: `yes`, or why not.
+/// Makes a module of tests for each adapter. The brackets before a group of adapters list the cases
+/// that not all adapters have: `yes`, or the reason why not.
 macro_rules! adapters {
     ($(
         [late: $late:tt, keeping: $keeping:tt, in_parts: $in_parts:tt]
@@ -109,7 +110,8 @@ adapters! {
     [late: yes, keeping: yes, in_parts: yes]
     protocol: (crate::vectors::protocol::InMemory::start());
 
-    // No adapter, but a store that needs several calls for each object, in front of `postgres`.
+    // This is not an adapter, but a store in front of `postgres` that needs several calls for each
+    // object.
     [late: "its first call deletes nothing", keeping: yes, in_parts: yes]
     several_calls: (crate::vectors::wrapped::reluctant());
 }

@@ -1,4 +1,4 @@
-//! EmbeddingStudio's tables, made and filled as EmbeddingStudio does.
+//! EmbeddingStudio's tables, created and filled in the same way as by EmbeddingStudio.
 
 use super::connections::LATENCY;
 use super::contract::{Breakable, Cut, Fixture};
@@ -34,7 +34,7 @@ pub(super) async fn collection_of(database: Database, types: [&'static str; 3]) 
     made(database, types, &newer).await
 }
 
-/// With these columns, which came later.
+/// Creates the tables, with these columns of later versions.
 async fn made(database: Database, types: [&'static str; 3], newer_columns: &str) -> Collection {
     let role = &database.name;
     let [object_id, _, of_parts] = types;
@@ -60,7 +60,7 @@ async fn made(database: Database, types: [&'static str; 3], newer_columns: &str)
 }
 
 impl Collection {
-    /// Puts objects in, each with two parts.
+    /// Inserts objects, each with two parts.
     pub(super) async fn insert(&self, ids: &[&str]) {
         let [object_id, _, of_parts] = self.types;
         for statement in [
@@ -80,7 +80,7 @@ impl Collection {
         }
     }
 
-    /// Says of each of these objects what it was derived from.
+    /// Records for each of these objects which object it was derived from.
     pub(super) async fn derive(&self, from: &[(&str, &str)]) {
         let [object_id, original_id, _] = self.types;
         for (id, original) in from {
@@ -180,7 +180,7 @@ impl Breakable for Collection {
         ids: &[&str],
         cut: Cut,
     ) -> Result<Vec<AfterDelete>, VectorError> {
-        // After the objects were found, and before their parts are gone.
+        // The cut comes after the objects were found and before their parts are gone.
         let parts = format!(r#""dbop_{MODEL}""#);
         let store = self.store();
         delete_and_cut(&self.database, &self.front, &parts, &*store, ids, cut).await
@@ -190,13 +190,14 @@ impl Breakable for Collection {
 #[tokio::test]
 async fn originals_and_derived_objects_go_with_a_listed_one_and_no_others() {
     for (listed, left) in [
-        // An original takes along what was derived from it.
+        // With an original, the objects derived from it are deleted.
         (vec!["a"], vec!["b", "b1", "c"]),
-        // A derived object takes along its original, but not what else was derived from that.
+        // With a derived object, its original is deleted, but not the other objects derived from
+        // that original.
         (vec!["a1"], vec!["a2", "b", "b1", "c"]),
         (vec!["a1", "b1"], vec!["a2", "c"]),
         (vec!["c"], vec!["a", "a1", "a2", "b", "b1"]),
-        // What is not there takes along what says that it was derived from it.
+        // With an object that does not exist, the objects recorded as derived from it are deleted.
         (vec!["gone"], vec!["a", "a1", "a2", "b", "b1"]),
         (vec!["nothing"], vec!["a", "a1", "a2", "b", "b1", "c"]),
     ] {
@@ -221,8 +222,8 @@ async fn a_delete_is_one_transaction_in_two_round_trips_on_one_connection() {
     shown(&*store, &["a"]).await;
     front.round_trips();
     store.delete(&["a", "b"]).await.unwrap();
-    // BEGIN and the search for all that goes, sent together; then a limit of time, parts, objects,
-    // COMMIT and the read, sent together.
+    // The first round trip is BEGIN and the search for the objects to delete. The second is a time
+    // limit, the deletes of parts and objects, COMMIT and the read.
     assert_eq!(front.round_trips(), 2);
     assert_eq!(front.connections(), 1);
     fixture.assert_left(&["c"]).await;

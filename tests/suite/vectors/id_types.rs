@@ -1,5 +1,4 @@
-//! The types of a column of ids, over PostgreSQL itself: what each can hold, and that an index on
-//! it is used.
+//! The types of an id column in PostgreSQL: what each can hold, and that an index on it is used.
 
 use super::embedding_studio::{Collection, MODEL, collection_of};
 use super::postgres::{ROWS, insert, table};
@@ -18,15 +17,15 @@ const DOMAINS: &str = "CREATE DOMAIN a_text AS text; CREATE DOMAIN a_name AS var
 
 /// What a type can hold.
 struct Kind {
-    /// The type by its names.
+    /// The names of the type.
     types: &'static [&'static str],
-    /// Two ids that are in the table, and one that is not.
+    /// Two ids in the table. `absent` is an id that is not.
     present: [&'static str; 2],
     absent: &'static str,
-    /// The ids that the type cannot hold, or not in this form, and why.
+    /// Ids that the type cannot hold, or not in this form. `why` is the reason.
     refused: &'static [&'static str],
     why: &'static str,
-    /// The text of the number `n` as an id.
+    /// The SQL that makes an id from the number `n`.
     filler: &'static str,
 }
 
@@ -91,8 +90,8 @@ const KINDS: &[Kind] = &[
     },
 ];
 
-/// How often a table was read from its beginning to its end, and how often by an index. It waits
-/// until the sessions of the service, whose counts it adds, have ended.
+/// How often a table was read by a sequential scan, and how often by an index. The function first
+/// ends the service's sessions, so that their counts are included.
 async fn scans(database: &Database, table: &str) -> (i64, i64) {
     database.cut_connections().await;
     let role = &database.name;
@@ -111,7 +110,7 @@ async fn scans(database: &Database, table: &str) -> (i64, i64) {
     (scans("seq_scan").await, scans("idx_scan").await)
 }
 
-/// A store says of these ids that it cannot hold them, each alone and beside one that it can.
+/// Fails the test unless the store refuses each of these ids, together with an id that it can hold.
 async fn assert_refused(store: &dyn VectorStore, good: &str, refused: &[&str], why: &str) {
     for id in refused {
         let presence = store.present(&[good, id]).await.unwrap();
@@ -140,7 +139,7 @@ async fn every_type_is_read_and_deleted_by_its_index_and_refuses_what_it_cannot_
         let Kind {
             present, filler, ..
         } = kind;
-        // The kind's first type has no other name and is no domain.
+        // The kind's first type is the base type and not a domain.
         let base = kind.types[0];
         database
             .run(&format!(

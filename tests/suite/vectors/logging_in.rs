@@ -1,6 +1,6 @@
 //! TLS, passwords, and secrets.
 //!
-//! The server of the tests is built without TLS, so a front terminates TLS before it.
+//! The server of the tests is built without TLS, so a proxy in front of it terminates TLS.
 
 use super::postgres::{Table, table};
 use super::secrets::{ARN, Secrets};
@@ -18,7 +18,7 @@ async fn check(url: &str, services: &Services) -> Result<Vec<Presence>, VectorEr
     of(&open(url, services), "any").present(&["a"]).await
 }
 
-/// An existence check through a front, as `host`, with these parameters.
+/// Makes an existence check through the proxy, by the name `host`, with these parameters.
 async fn check_at(
     fixture: &Table,
     host: &str,
@@ -55,7 +55,7 @@ async fn tls_is_verified_in_full_against_the_authority_that_the_url_names() {
     for (host, parameters, why) in [
         ("localhost", another.as_str(), of_an_unknown_authority),
         ("127.0.0.1", ours.as_str(), of_another_host),
-        // Not known to the system.
+        // The system does not trust this authority.
         ("localhost", "sslmode=verify-full", of_an_unknown_authority),
     ] {
         let refused = check_at(&fixture, host, &front, parameters).await;
@@ -114,7 +114,7 @@ async fn a_password_comes_from_the_url_or_from_the_environment() {
     };
     let name = &database.name;
     assert!(check(&url(name), &with(&database.password)).await.is_ok());
-    // The URL's own password counts first.
+    // A password in the URL takes precedence.
     let given = format!("{name}:{}", database.password);
     assert!(check(&url(&given), &with("wrong")).await.is_ok());
 
@@ -145,7 +145,7 @@ async fn a_password_comes_from_a_secret_and_is_fetched_again_when_it_was_changed
     let (database, secrets) = (&fixture.database, Secrets::default());
     let services = secrets.start().await;
     let (name, server) = (&database.name, database.server);
-    // No user: the secret names it.
+    // The URL has no user, because the secret names it.
     let url = format!(
         "postgres://{server}/{}?{ROWS}&password_secret={ARN}",
         database.database
@@ -168,7 +168,7 @@ async fn a_password_comes_from_a_secret_and_is_fetched_again_when_it_was_changed
     store.present(&["a"]).await.unwrap();
     assert_eq!(secrets.calls(), 2);
 
-    secrets.hold("not it"); // and it names no user
+    secrets.hold("not it"); // it names no user either
     database
         .run(&format!("ALTER ROLE {name} PASSWORD 'changed again'"))
         .await;

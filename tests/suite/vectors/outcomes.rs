@@ -1,6 +1,7 @@
-//! What a task says of its objects, against what is in the database: tables that keep rows, hide
-//! them, change under the worker's feet, or are slow. The service as a whole, over a real
-//! PostgreSQL; the role is not the owner and may read and delete.
+//! What a task says about its objects, compared with the database.
+//!
+//! The tables keep rows, hide them, change during the work, or are slow. These tests run the whole
+//! service over a real PostgreSQL. The role is not the owner and may read and delete.
 
 use super::contract::Fixture;
 use super::embedding_studio::{Collection, MODEL, collection};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use tests::postgres::{Database, PgBouncer, Postgres};
 use tests::{Service, ids, run_body};
 
-/// What a task over a table says of an object that is still there.
+/// The detail of an object that a table still has after the delete.
 const KEPT: &str = "Table `items` still has the object after a delete: a trigger, a rule or a policy keeps it, or it was inserted again";
 
 /// The service over one database, with these parameters in its URL.
@@ -25,7 +26,7 @@ async fn at(url: &str) -> Service {
     Service::start_with(vec![("VECTOR_STORES", &stores)]).await
 }
 
-/// Creates a task, carries it out, and says how it stands.
+/// Creates a task, carries it out, and returns it.
 pub(super) async fn carried_out(
     service: &Service,
     model: &str,
@@ -37,14 +38,15 @@ pub(super) async fn carried_out(
     service.task(id).await
 }
 
-/// Restarts a task, carries it out, and says how it stands.
+/// Restarts a task, carries it out, and returns it.
 pub(super) async fn restarted(service: &Service, id: &str) -> Value {
     service.restart(&format!("task_id={id}")).await.ok();
     service.work().await;
     service.task(id).await
 }
 
-/// The task ended in this status, with so many objects deleted, and these failed for this reason.
+/// Fails the test unless the task ended in this status with this many objects deleted, and these
+/// objects failed for this reason.
 pub(super) fn assert_ended(
     task: &Value,
     status: &str,
@@ -65,8 +67,8 @@ pub(super) fn set(ids: &[&str]) -> BTreeSet<String> {
     ids.iter().map(|id| (*id).to_owned()).collect()
 }
 
-/// Three objects in `items`, and what keeps `object-1`: some SQL, and the SQL that ends it.
-/// `{role}` is the service's role.
+/// Tests a task of three objects in `items`. `keep` is SQL that keeps `object-1`, and `end` is SQL
+/// that ends this. `{role}` in them is the service's role.
 async fn keeps_the_second(keep: &str, end: &str, parameters: &str) {
     let fixture = table("text").await;
     let objects = ids("object", 3);
@@ -80,7 +82,7 @@ async fn keeps_the_second(keep: &str, end: &str, parameters: &str) {
     assert_eq!(task["detail"], KEPT);
     assert_eq!(fixture.left().await, set(&["object-1"]), "{keep}");
 
-    // It is kept still: nothing is said that is not so.
+    // The object is still kept, so the task must still say so.
     let task = restarted(&service, "t").await;
     assert_ended(&task, "failed", 2, &["object-1"], KEPT);
     run(end).await;
@@ -138,7 +140,7 @@ async fn a_row_that_a_trigger_inserts_again_is_not_deleted_whatever_the_default_
 
 #[tokio::test]
 async fn a_row_that_a_trigger_inserts_again_is_not_deleted_through_pgbouncer_either() {
-    // The delete and its read may well run on different connections to the server.
+    // The delete and its read may run on different connections to the server.
     for pool_mode in ["session", "transaction", "statement"] {
         let fixture = table("text").await;
         let database = &fixture.database;
@@ -172,7 +174,7 @@ async fn a_row_that_a_rule_keeps_is_not_deleted() {
 async fn a_row_that_a_policy_lets_nobody_delete_is_not_deleted() {
     for policy in [
         "CREATE POLICY d ON items FOR DELETE USING (object_id <> 'object-1')",
-        // One of its two rows may go.
+        // Only one of the object's two rows may be deleted.
         "CREATE POLICY d ON items FOR DELETE USING (object_id <> 'object-1' OR id % 2 = 0)",
     ] {
         keeps_the_second(
@@ -249,7 +251,7 @@ async fn row_security_that_may_hide_rows_is_refused_with_both_ways_out() {
     let service = over(database, ROWS).await;
     let denied = "Row security of table `items`, or of a table behind it, may hide rows from the role: \
         give the role BYPASSRLS, or add row_security=on to the store's URL to treat hidden rows as absent";
-    // With the role's own setting a statement would fail by itself, and say something else.
+    // With the role's own setting a statement would fail with another message.
     for setting in ["on", "off"] {
         database
             .run(&format!("ALTER ROLE {role} SET row_security = {setting}"))
@@ -269,7 +271,7 @@ async fn row_security_that_may_hide_rows_is_refused_with_both_ways_out() {
     assert_eq!(fixture.left().await, BTreeSet::new());
 }
 
-/// What was learned of the table says that there is none.
+/// What the adapter has learned about the table says that it has no row security.
 #[tokio::test]
 async fn row_security_that_is_switched_on_before_the_delete_is_named_too() {
     let fixture = table("text").await;
@@ -317,7 +319,7 @@ async fn row_security_beneath_a_view_is_refused_too() {
     assert_ended(&restarted(&service, "t").await, "done", 3, &[], "");
 }
 
-/// What a trigger leaves in the session is not there for the read, nor for the next task.
+/// What a trigger changes in the session does not affect the read or the next task.
 #[tokio::test]
 async fn what_a_trigger_sets_in_the_session_changes_no_outcome() {
     let fixture = table("text").await;
@@ -494,7 +496,7 @@ async fn a_batch_that_is_too_slow_is_halved_and_the_size_that_worked_is_remember
         .await;
     let store = fixture.store();
     let service = over(&fixture.database, ROWS).await;
-    // 128 rows of 60 ms: too long for one statement, 64 are not.
+    // A delete of 128 rows of 60 ms each is too long for one statement. A delete of 64 rows is not.
     let task = carried_out(&service, "items", "t", &objects).await;
     assert_ended(&task, "done", 64, &[], "");
     assert_eq!(fixture.left().await, BTreeSet::new());
@@ -549,9 +551,9 @@ async fn objects_and_parts_that_are_kept_are_told_from_those_that_go() {
     let drop_foreign_key =
         format!(r#"ALTER TABLE "dbop_{MODEL}" DROP CONSTRAINT "dbop_{MODEL}_object_id_fkey";"#);
     for (keep, detail) in [
-        // Its parts go, as nothing keeps them.
+        // The object's parts are deleted, because nothing keeps them.
         (on("dbo"), kept.clone()),
-        // Nothing that refers to the object is left, and its parts are.
+        // Without the foreign key the object is deleted, and its parts are left.
         (format!("{drop_foreign_key} {}", on("dbop")), kept.clone()),
         (
             on("dbop"),

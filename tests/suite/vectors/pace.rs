@@ -1,5 +1,5 @@
-//! The pace of S3 Vectors, against a server that keeps the real one's rates: 2,500 vectors a second
-//! for each index.
+//! The pace of S3 Vectors, against a server with the same limit as the real one: 2,500 vectors a
+//! second for each index.
 
 use super::open;
 use chrono::TimeDelta;
@@ -20,10 +20,10 @@ use tokio::time::{Instant, timeout};
 
 /// The first update of a worker that needs a grant.
 const GRANT: &str = "DynamoDB.UpdateItem";
-/// As many deletes of 500 as take the server six seconds.
+/// The number of deletes of 500 ids that take the server six seconds.
 const DELETES: usize = 30;
 
-/// An index, and the server that it is in, which keeps its rates.
+/// An index, and its server, which enforces its limits.
 async fn throttled() -> (Service, Index) {
     let service = Service::start().await;
     service.throttle.turn(true);
@@ -40,7 +40,8 @@ async fn throttled() -> (Service, Index) {
     (service, index.expect("a rule for all models"))
 }
 
-/// Deletes of 500 ids each, all begun at once, each after its wait.
+/// Makes deletes of 500 ids each. All begin at once, each with its own wait first. Returns how many
+/// were throttled.
 async fn refused(store: &dyn VectorStore, wait: impl Fn() -> Duration) -> usize {
     let ids = ids("absent", 500);
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
@@ -62,7 +63,7 @@ async fn deletes_that_wait_for_their_turn_are_not_refused() {
     let (_service, index) = throttled().await;
     let turns = index.turns.expect("a limit");
     let now = Clock::System.now();
-    // As if the table did not respond: there is nobody else.
+    // The table is treated as not responding, because there are no other workers.
     turns.unanswered(now);
     let turn = || match turns.reserve(500, Duration::from_secs(60), now) {
         Reserved::Turn(turn) => {
@@ -85,7 +86,7 @@ async fn deletes_that_do_not_wait_are_refused() {
 #[tokio::test]
 async fn an_existence_check_of_more_ids_than_a_second_allows_is_not_throttled() {
     let (_service, index) = throttled().await;
-    // 600 calls, where a second has 300.
+    // This takes 600 calls. The limit is 300 a second.
     let ids = ids("absent", 60_000);
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
     let began = Instant::now();
@@ -98,7 +99,7 @@ async fn an_existence_check_of_more_ids_than_a_second_allows_is_not_throttled() 
     assert_eq!(present.len(), ids.len());
 }
 
-/// A service with a chunk of 500 objects to delete from the index `slow`, at so many a second.
+/// A service with a chunk of 500 objects to delete from the index `slow`, at this many a second.
 async fn with_a_chunk(objects_per_second: u32) -> Arc<Service> {
     let url =
         format!("s3vectors://demo/{{embedding_model_id}}?objects_per_second={objects_per_second}");
@@ -111,7 +112,7 @@ async fn with_a_chunk(objects_per_second: u32) -> Arc<Service> {
     service
 }
 
-/// Takes so many seconds of the index's time, as other workers do.
+/// Takes this many seconds of the index's time, as other workers do.
 async fn others_take(service: &Service, seconds: i64) -> Grant {
     let now = service.now();
     let request = GrantRequest {
@@ -137,7 +138,7 @@ async fn a_chunk_whose_turn_is_far_is_handed_back_unclaimed_and_is_no_try() {
     let expected = ["DynamoDB.GetItem", GRANT, RETURN];
     assert_eq!(calls, expected, "it is not even checked what exists");
     assert_eq!(service.wire.delays(), [1]);
-    // Then the worker knows without asking.
+    // After that the worker knows this without another request.
     service
         .deliver(&[r#"{"task_id":"task","attempt":1}"#])
         .await;
@@ -163,8 +164,8 @@ async fn a_lost_response_wastes_a_grant_and_no_more() {
     let Grant::Given(next) = others_take(&service, 1).await else {
         panic!("an hour ahead");
     };
-    // The grant that was lost began 200 ms ago, since the index was idle then. Another of 200 ms is
-    // taken if the SDK has sent the request again in time.
+    // The lost grant began 200 ms ago, because the index was idle then. If the SDK has sent the
+    // request again in time, another 200 ms are taken.
     let ahead = next.start - service.now();
     assert!((0..=200).contains(&ahead.num_milliseconds()), "{ahead}");
 }
@@ -188,8 +189,8 @@ async fn small_deletes_of_one_batch_share_a_grant() {
     }
     service.wire.calls();
     assert_eq!(service.work_once().await, 10);
-    // Each has a claim and a settlement. The grant is a quarter of what the chunk took: 50 ms, and
-    // each of these takes 4 ms.
+    // Each task has a claim and a settlement. The grant is a quarter of the time that the chunk
+    // took: 50 ms. Each of these deletes takes 4 ms.
     assert_eq!(service.wire.count(GRANT), 10 * 2 + 1);
 }
 
@@ -202,7 +203,7 @@ async fn a_slow_index_gets_deletes_of_a_second_each() {
     let calls = service.wire.calls();
     let deletes = calls.iter().filter(|call| *call == DELETE).count();
     assert_eq!(deletes, 5);
-    // What an idle index has saved is a fifth of a second.
+    // An idle index saves a fifth of a second.
     let took = (service.now() - began).num_milliseconds();
     assert!((3_800..4_100).contains(&took), "{took}");
 }
@@ -229,7 +230,7 @@ async fn a_task_that_is_canceled_while_its_next_delete_waits_for_its_turn_gets_n
 
 #[tokio::test]
 async fn others_who_use_up_the_quota_slow_a_task_down_and_do_not_fail_it() {
-    // Nobody moves this service's clock: its worker waits for its turns.
+    // Nobody moves the clock of this service, so its worker really waits for its turns.
     let (wire, throttle) = (Wire::default(), Throttle::default());
     throttle.turn(true);
     let options = Options {
@@ -238,7 +239,7 @@ async fn others_who_use_up_the_quota_slow_a_task_down_and_do_not_fail_it() {
         ..Options::default()
     };
     let running = local::start(options).await.expect("the service starts");
-    // As the worker's client, it sends nothing again by itself.
+    // Like the worker's client, this client does not retry.
     let endpoint = format!("http://{}", running.s3vectors);
     let s3vectors = aws::s3vectors_client(&aws::local_config(&endpoint, None));
     let use_up = async move || {
@@ -249,7 +250,7 @@ async fn others_who_use_up_the_quota_slow_a_task_down_and_do_not_fail_it() {
     while use_up().await.is_ok() {}
     let rival = tokio::spawn(async move {
         loop {
-            // It is refused most of the time, and takes all there is.
+            // Most of these calls are refused. Together they take the whole quota.
             let _ = use_up().await;
         }
     });
@@ -264,7 +265,7 @@ async fn others_who_use_up_the_quota_slow_a_task_down_and_do_not_fail_it() {
             .ok()
     };
     call("POST", "run", body).await;
-    // The task has two deletes to make: whatever is above was refused.
+    // The task needs two deletes. If there are more, one was refused.
     let refused = async {
         let mut deletes = 0;
         while deletes <= 2 {

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tests::postgres::{Database, Front, Postgres};
 
-/// The parameters of the URL for the tables that [`make_table`] makes.
+/// The URL parameters for the tables that [`make_table`] makes.
 pub(super) const ROWS: &str = "table={embedding_model_id}&id_column=object_id";
 
-/// Makes a table as an application would have it, which the service may read and delete from.
+/// Creates a table like an application's. The service may read and delete its rows.
 pub(super) async fn make_table(database: &Database, table: &str, id_type: &str) {
     let role = &database.name;
     database
@@ -26,7 +26,7 @@ pub(super) async fn make_table(database: &Database, table: &str, id_type: &str) 
         .await;
 }
 
-/// Puts two rows for each id into a table.
+/// Inserts two rows for each id into a table.
 pub(super) async fn insert(database: &Database, table: &str, id_type: &str, ids: &[String]) {
     let statement = format!(
         "INSERT INTO {table} (object_id, embedding) \
@@ -37,7 +37,8 @@ pub(super) async fn insert(database: &Database, table: &str, id_type: &str, ids:
     done.unwrap_or_else(|error| panic!("{error:?}"));
 }
 
-/// From now on a trigger keeps the rows with these ids, and the server acknowledges their deletes.
+/// Creates a trigger that keeps the rows with these ids. The server still acknowledges their
+/// deletes.
 pub(super) async fn keep(database: &Database, table: &str, ids: &[&str]) {
     let ids = ids.iter().map(|id| format!("'{id}'"));
     let ids = ids.collect::<Vec<_>>().join(", ");
@@ -189,8 +190,8 @@ impl Breakable for Table {
     }
 }
 
-/// Deletes over a connection that is cut: while the delete waits for a lock on the rows of `table`,
-/// or once it has been carried out.
+/// Deletes over a connection that is cut, either while the delete waits for a lock on the rows of
+/// `table`, or once the delete has been carried out.
 pub(super) async fn delete_and_cut(
     database: &Database,
     front: &Front,
@@ -214,7 +215,7 @@ pub(super) async fn delete_and_cut(
     };
     let delete = async {
         let mut ended = store.delete(ids).await;
-        // A store in front of the table's may hold them back at first.
+        // A store in front of the table's may delete nothing at first.
         while matches!(&ended, Ok(after) if after.contains(&AfterDelete::More)) {
             ended = store.delete(ids).await;
         }
@@ -224,8 +225,8 @@ pub(super) async fn delete_and_cut(
     ended
 }
 
-/// Deletes while the rows of `table` are locked and no response comes through, until the time is
-/// over.
+/// Deletes while the rows of `table` are locked and no response comes through, until the time for
+/// the delete is over.
 pub(super) async fn delete_late(
     database: &Database,
     front: &Front,
@@ -233,7 +234,7 @@ pub(super) async fn delete_late(
     store: &dyn VectorStore,
     ids: &[&str],
 ) -> Result<Vec<AfterDelete>, VectorError> {
-    // What a first call learns would otherwise be waited for, too.
+    // Otherwise the delete would also have to wait for what a first call learns.
     store.present(ids).await?;
     let lock = database.lock_rows(table).await;
     let silence = async {

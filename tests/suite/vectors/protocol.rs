@@ -1,4 +1,4 @@
-//! Stores that speak the store protocol.
+//! The adapter of the store protocol.
 
 use super::contract::{Breakable, Cut, Fixture, InParts, delete_held_up, may_pass};
 use super::secrets::{ARN, Secrets};
@@ -28,7 +28,7 @@ impl InMemory {
         Self::start_with("").await
     }
 
-    /// With these parameters in its URL.
+    /// Starts the store, with these parameters in its URL.
     async fn start_with(parameters: &str) -> Self {
         Self::start_as(parameters, &no_services()).await
     }
@@ -216,7 +216,7 @@ async fn nothing_is_settled_on_a_response_that_has_another_form() {
 async fn a_delete_whose_response_says_nothing_may_still_be_carried_out() {
     let fixture = InMemory::start().await;
     let store = fixture.store();
-    // A gateway does not wait for the store, or tells something else.
+    // A gateway may not wait for the store, or may send a response of its own.
     for (status, body) in [
         (504, ""),
         (502, "<html>"),
@@ -278,7 +278,7 @@ async fn an_index_is_not_called_before_the_time_that_its_store_asks_for() {
             assert_eq!(error.kind, VectorErrorKind::Throttled, "{error:?}");
         }
         assert!(bridge.calls().is_empty(), "{operation}");
-        // Another index of the same store may be called.
+        // Calls to another index of the same store are not paused.
         assert_eq!(fixture.missing.pause(), Duration::ZERO);
         let error = fixture.missing.present(&["a"]).await.unwrap_err();
         assert_eq!(error.kind, VectorErrorKind::IndexMissing, "{error:?}");

@@ -1,5 +1,5 @@
-//! Amazon S3 Vectors, embedded. It neither denies, throttles nor fails by itself: that is done on
-//! the wire.
+//! Amazon S3 Vectors, embedded. It does not deny, throttle or fail on its own, so the tests do that
+//! on the wire.
 
 use super::contract::{Breakable, Cut, Fixture, delete_held_up};
 use super::{kept, of, open};

@@ -1,4 +1,4 @@
-//! A few lines that respond as AWS Secrets Manager does.
+//! A minimal AWS Secrets Manager.
 
 use serde_json::{Value, json};
 use shared::aws;
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 pub(super) const ARN: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:vectors-AbCdEf";
 
-/// Responds as Secrets Manager does.
+/// A server that responds like Secrets Manager.
 #[derive(Clone, Default)]
 pub(super) struct Secrets(Arc<Mutex<(Value, u16, usize)>>);
 
@@ -48,7 +48,7 @@ impl Secrets {
         self.0.lock().unwrap().2
     }
 
-    /// One request and its response.
+    /// Serves one request.
     async fn respond(&self, stream: TcpStream) {
         let mut stream = BufReader::new(stream);
         let (mut head, mut length) = (String::new(), 0);

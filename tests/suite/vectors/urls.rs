@@ -1,5 +1,5 @@
-//! The URL of a PostgreSQL database as libpq takes it: sockets, addresses, and what the server is
-//! told.
+//! The URL of a PostgreSQL database in libpq's form: sockets, addresses, and settings for the
+//! server.
 
 use super::postgres::{Table, insert, table};
 use super::{no_services, of, open, shown};
@@ -17,7 +17,7 @@ async fn with_an_object() -> Table {
     fixture
 }
 
-/// Deletes the object through a store with this URL, and puts it back.
+/// Deletes the object through a store with this URL, and inserts it again.
 async fn assert_deletes(fixture: &Table, url: &str) {
     let store = of(&open(url, &no_services()), "any");
     assert_eq!(shown(&*store, &["7", "8"]).await, [true, false], "{url}");
@@ -46,7 +46,7 @@ async fn a_socket_is_named_in_each_way_that_libpq_knows() {
             assert_deletes(&fixture, &format!("{scheme}:{url}{ROWS}")).await;
         }
     }
-    // Nobody listens in another directory.
+    // There is no server in another directory.
     let elsewhere = format!("postgres://{user}@/{name}?host={sockets}/data&port={port}&{ROWS}");
     let store = of(&open(&elsewhere, &no_services()), "any");
     let error = store.present(&["7"]).await.unwrap_err();
@@ -99,7 +99,7 @@ async fn an_address_is_connected_to_and_the_host_is_the_name_that_is_verified() 
     let store = of(&open(&at("other.example.com"), &no_services()), "any");
     let error = store.present(&["7"]).await.unwrap_err();
     assert!(error.detail.contains("is for another host"), "{error:?}");
-    // Without a name none is looked up.
+    // Without a host name no name is resolved.
     let database = &fixture.database;
     let url = format!(
         "postgres://{}:{}@/{}?hostaddr=127.0.0.1&port={}&{ROWS}",
@@ -115,7 +115,7 @@ async fn an_address_is_connected_to_and_the_host_is_the_name_that_is_verified() 
 async fn the_server_is_told_the_application_s_name_and_the_options() {
     let fixture = with_an_object().await;
     let database = &fixture.database;
-    // In another schema there is another table of this name.
+    // Another schema has another table of this name.
     let (role, other) = (&database.name, format!("{}_other", database.name));
     database
         .run(&format!(

@@ -39,7 +39,7 @@ async fn a_task_over_several_stores_chooses_by_model_and_says_what_became_of_eac
     numbers.seed(&["7".to_owned(), "8".to_owned()]).await;
     studio.insert(&["a", "b", "c"]).await;
 
-    // Large enough for chunks of its own.
+    // The list is large enough for several chunks.
     let mut listed = here.clone();
     listed.insert(700, "absent".to_owned());
     service.run(&run_body("items", "rows", &listed)).await.ok();
@@ -101,8 +101,8 @@ async fn a_database_is_not_asked_for_more_objects_a_second_than_its_url_says() {
     let began = service.now();
     service.work_once().await;
     assert_eq!(service.task("rows").await["progress"]["deleted"], 500);
-    // Five deletes of a second each. The first begins at once, and an idle database has saved a
-    // fifth of a second.
+    // There are five deletes of a second each. The first begins at once, and an idle database has
+    // saved a fifth of a second.
     let took = (service.now() - began).num_milliseconds();
     assert!((3_800..4_100).contains(&took), "{took}");
 }
@@ -209,7 +209,7 @@ async fn a_store_that_is_not_there_or_has_no_such_index_fails_the_task_and_says_
     assert_eq!(task["detail"], detail);
 }
 
-/// A store behind the protocol with two objects, and a task `t` that is to delete them.
+/// A store behind the protocol with two objects, and a task `t` that deletes them.
 async fn with_a_task(parameters: &str) -> (Bridge, Service) {
     let bridge = Bridge::start(&["index"]).await;
     let url = format!("{}?{parameters}", bridge.url());
@@ -221,7 +221,7 @@ async fn with_a_task(parameters: &str) -> (Bridge, Service) {
     (bridge, service)
 }
 
-/// The operations of the calls to a store since the last time.
+/// The operations of the calls to a store since this function was last called.
 fn operations(bridge: &Bridge) -> Vec<String> {
     let calls = bridge.calls().into_iter();
     calls.map(|call| call.operation).collect()
@@ -238,7 +238,7 @@ async fn work_on_a_store_that_asks_for_a_long_pause_is_handed_back_until_it_is_o
     assert!(matches!(delays[..], [21..=25]), "{delays:?}");
     assert_eq!(service.now(), began, "nobody waits for it");
 
-    // Nor does the work on another task of this index call the store, or take a turn for that.
+    // The work on another task of this index does not call the store either, and takes no turn.
     let other = run_body("index", "other", &ids("other", 2));
     service.run(&other).await.ok();
     service.pass(TimeDelta::seconds(10));
@@ -285,7 +285,7 @@ async fn a_delete_of_a_store_that_asks_for_a_long_pause_is_put_off_and_is_no_try
     assert_eq!(service.task("t").await["status"], "processing");
     assert_eq!(service.stored_numbers("tries").await, [0]);
 
-    // The sweeper sends it again before the pause is over.
+    // The sweeper sends the task again before the pause is over.
     service.assert_due_in(60, "throttled").await;
     service.work_once().await;
     assert_eq!(operations(&bridge), [""; 0]);

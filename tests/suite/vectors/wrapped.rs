@@ -1,11 +1,11 @@
-//! What the contract says of stores in front of a table's: one that needs several calls for each
-//! object keeps it, and one that takes an acknowledgement for a deletion does not.
+//! The contract for stores in front of a table's. A store that needs several calls for each object
+//! keeps the contract. A store that counts an acknowledgement as a deletion breaks it.
 
 use super::contract::{self, InParts};
 use super::postgres::{Table, table};
 use tests::stores::{Believing, Reluctant};
 
-/// The store in front of it needs several calls for every object.
+/// The store in front of the table needs several calls for every object.
 impl InParts for Table {
     async fn go_in_parts(&self, _ids: &[&str]) {}
 }

@@ -1,7 +1,8 @@
-//! `create-deletion-task` as it is when nothing is tuned: the AWS SDK with its default features
-//! (its HTTP client, TLS by aws-lc, the system's roots), its default configuration, `lambda_http`
-//! with its defaults, a thread for each core. The endpoint itself, and what it does with each
-//! request, is the same.
+//! `create-deletion-task` with nothing tuned.
+//!
+//! It has the AWS SDK with its default features (its HTTP client, TLS by aws-lc, the system's
+//! roots) and its default configuration, `lambda_http` with its defaults, and a thread for each
+//! core. The endpoint itself, and what it does with each request, is the same.
 
 use aws_config::BehaviorVersion;
 use lambda_http::{Error, run, service_fn};

@@ -1,5 +1,5 @@
-//! The least that a Lambda function behind API Gateway can be with `lambda_http`: no SDK, no logs,
-//! no configuration.
+//! The minimal Lambda function behind API Gateway with `lambda_http`: no SDK, no logs, no
+//! configuration.
 
 use lambda_http::{Body, Error, Response, run, service_fn};
 

@@ -10,7 +10,7 @@ use shared::task::{Outcome, TaskStatus};
 use shared::vector::AfterDelete;
 
 impl Checks {
-    /// A process has the response to a read of an item.
+    /// Records that a process has the response to a read of an item.
     pub(crate) fn read(&mut self, process: ProcessId, key: &str, item: Option<&Value>) {
         let Some(id) = key.strip_prefix("T#") else {
             return;
@@ -28,7 +28,7 @@ impl Checks {
             .push(read);
     }
 
-    /// A process starts a delete call.
+    /// Checks a delete call that a process starts.
     pub(crate) fn delete_starts(
         &mut self,
         process: ProcessId,
@@ -99,8 +99,8 @@ impl Checks {
         Ok(())
     }
 
-    /// A delete call of the port ends with a response. Any further one needs a read of the task
-    /// after this.
+    /// Records that a delete call of the port ends with a response. A further call needs a read of
+    /// the task after this.
     pub(crate) fn delete_ends(&mut self, process: ProcessId, keys: &[&str]) {
         self.steps += 1;
         let step = self.steps;
@@ -109,14 +109,14 @@ impl Checks {
         }
     }
 
-    /// A process is told what became of an object.
+    /// Records the outcome that a process gets for an object.
     pub(crate) fn after_delete(&mut self, process: ProcessId, key: &str, after: &AfterDelete) {
         if let Some(tried) = self.tried(process, key) {
             tried.responses.push(after.clone());
         }
     }
 
-    /// Whether an object had gone since a process first deleted it.
+    /// Whether an object was gone at some time since a process first deleted it.
     pub(crate) fn was_gone(&mut self, process: ProcessId, key: &str) -> bool {
         let decided = self.objects.decided_at(process, key);
         let tried = self.tried(process, key);
@@ -136,7 +136,7 @@ impl Checks {
         (chunk.owner == process).then_some((chunk, at))
     }
 
-    /// A process's delete is carried out on one object.
+    /// Records that a process's delete is carried out on one object.
     pub(crate) fn deleted(
         &mut self,
         process: ProcessId,

@@ -4,7 +4,7 @@ use super::Checks;
 use shared::task::{Outcome, Reason, TaskStatus};
 
 impl Checks {
-    /// Every accepted task has come to an end, and what it says of its objects is true.
+    /// Checks that every accepted task has ended, and that what it says about its objects is true.
     pub(crate) fn at_rest(&self) -> Result<(), String> {
         for (id, told) in &self.told {
             if told.accepted && !self.tasks.contains_key(id) {
@@ -34,7 +34,8 @@ impl Checks {
         Ok(())
     }
 
-    /// What the pages of `/info?outcome=all` must say: every object and its outcome, in order.
+    /// The items that the pages of `/info?outcome=all` must show: every object and its outcome, in
+    /// order.
     pub(crate) fn expected_items(&self, id: &str) -> Vec<(String, &'static str)> {
         let chunks = self.tasks.get(id).map(|task| task.chunks.as_slice());
         let ids = chunks.unwrap_or_default().iter();

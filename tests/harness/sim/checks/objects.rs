@@ -1,16 +1,17 @@
-//! The truth about each object: what was done to it, by whom, and what the service may say of it.
+//! The truth about each object: what was done to it, by whom, and what the service may say about
+//! it.
 
 use crate::sim::unsound::Effect;
 use crate::sim::world::ProcessId;
 use shared::task::{Outcome, Reason};
 use std::collections::BTreeMap;
 
-/// What is true of every object.
+/// The truth about every object.
 #[derive(Default)]
 pub(crate) struct Objects {
     objects: BTreeMap<String, Object>,
-    /// When a process last saw an object absent, or deleted it: from then on it may say that it is
-    /// gone.
+    /// When a process last saw an object absent, or deleted it. From then on it may report the
+    /// object as gone.
     decided: BTreeMap<(ProcessId, String), u64>,
     /// When a process last saw an object present.
     saw: BTreeMap<(ProcessId, String), u64>,
@@ -23,14 +24,14 @@ struct Object {
     present: bool,
     /// When others last inserted it.
     inserted: u64,
-    /// The service removed it, and has not counted that yet.
+    /// The service removed the object and has not counted that yet.
     removed: bool,
-    /// A claim has it on record as seen, and it has not been counted as deleted since.
+    /// A claim has recorded the object as seen, and it has not been counted as deleted since.
     seen: bool,
 }
 
 impl Objects {
-    /// The number of what happens now.
+    /// Returns the number of the next event.
     pub(super) fn event(&mut self) -> u64 {
         self.events += 1;
         self.events
@@ -40,19 +41,19 @@ impl Objects {
         self.objects.entry(key.to_owned()).or_default()
     }
 
-    /// Somebody else inserted it.
+    /// Records that somebody else inserted an object.
     pub(crate) fn inserted(&mut self, key: &str) {
         let at = self.event();
         let object = self.object(key);
         (object.present, object.inserted) = (true, at);
     }
 
-    /// Somebody else removed it.
+    /// Records that somebody else removed an object.
     pub(crate) fn removed_by_others(&mut self, key: &str) {
         self.object(key).present = false;
     }
 
-    /// A process's existence check has its response.
+    /// Records the response to a process's existence check.
     pub(crate) fn looked(&mut self, process: ProcessId, key: &str, present: bool) {
         let at = self.event();
         let log = if present {
@@ -63,7 +64,7 @@ impl Objects {
         log.insert((process, key.to_owned()), at);
     }
 
-    /// A process's delete was carried out.
+    /// Records that a process's delete was carried out.
     pub(super) fn deleted(&mut self, process: ProcessId, key: &str, effect: Effect) {
         let at = self.event();
         if matches!(effect, Effect::Kept | Effect::Part) {
@@ -75,7 +76,7 @@ impl Objects {
         object.removed |= effect == Effect::Gone;
     }
 
-    /// When a process last saw an object absent, or took it away.
+    /// When a process last saw an object absent, or removed it.
     pub(super) fn decided_at(&self, process: ProcessId, key: &str) -> Option<u64> {
         self.decided.get(&(process, key.to_owned())).copied()
     }
@@ -85,7 +86,7 @@ impl Objects {
         self.objects.get(key).map_or(0, |object| object.inserted)
     }
 
-    /// A claim records that it saw the object.
+    /// Checks a claim that records that it saw the object.
     pub(super) fn seen(&mut self, process: ProcessId, key: &str) -> Result<(), String> {
         self.object(key).seen = true;
         if self.saw.contains_key(&(process, key.to_owned())) {
@@ -97,9 +98,9 @@ impl Objects {
         }
     }
 
-    /// A settlement of `process` records this outcome for the object, which was open before;
-    /// `tried`: since when the claim deleted it, if it did. Returns since when it may be said that
-    /// the object is gone, if that is what it says.
+    /// Checks the outcome that a settlement of `process` records for an open object. `tried` is
+    /// when the claim first deleted the object, if it did. If the outcome says that the object is
+    /// gone, returns since when that may be reported.
     pub(super) fn counted(
         &mut self,
         process: ProcessId,
@@ -145,7 +146,7 @@ impl Objects {
         }
     }
 
-    /// Whether the object is in the index though nobody inserted it after `event`.
+    /// Whether the object is in the index although nobody inserted it after `event`.
     pub(super) fn was_left(&self, key: &str, event: u64) -> bool {
         let object = self.objects.get(key);
         object.is_some_and(|object| object.present && object.inserted < event)

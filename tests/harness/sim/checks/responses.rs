@@ -1,4 +1,4 @@
-//! What callers are told. [1, 10]
+//! What responses must show. [1, 10]
 
 use super::Checks;
 use serde_json::Value;
@@ -12,16 +12,16 @@ pub(crate) struct Shown {
     status: TaskStatus,
     deleted: u64,
     failed: u64,
-    /// The objects that it says have an outcome.
+    /// The objects that have an outcome in the response.
     outcomes: BTreeMap<String, String>,
 }
 
-/// The newest that callers have been told of a task.
+/// The newest state of a task that callers have seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     newest: Option<Shown>,
     created: u32,
-    /// A create succeeded.
+    /// Whether a create succeeded.
     pub(crate) accepted: bool,
 }
 
@@ -43,7 +43,7 @@ impl Shown {
         })
     }
 
-    /// Whether this could have come after `before`.
+    /// Whether this state can follow `before`.
     fn follows(&self, before: &Self) -> bool {
         let stage = |status: TaskStatus| match status {
             TaskStatus::Pending => 0,
@@ -79,12 +79,13 @@ impl Told {
 }
 
 impl Checks {
-    /// What was told of a task before a response is asked for.
+    /// What callers have seen of a task before a request.
     pub(crate) fn told_of(&self, id: &str) -> Told {
         self.told.get(id).cloned().unwrap_or_default()
     }
 
-    /// A response that shows a task. `before`: what had been told when it was asked for.
+    /// Checks a response that shows a task. `before` is what callers had seen at the time of the
+    /// request.
     pub(crate) fn shown(&mut self, id: &str, shown: Shown, before: &Told) -> Result<(), String> {
         let checked = match &before.newest {
             Some(newest) if !shown.follows(newest) => Err(format!(
@@ -108,7 +109,7 @@ impl Checks {
         checked
     }
 
-    /// A create has its response: it created the task, or there was one.
+    /// Checks the response to a create, which created the task or found one.
     pub(crate) fn accepted(&mut self, id: &str, replayed: bool) -> Result<(), String> {
         let told = self.told.entry(id.to_owned()).or_default();
         told.accepted = true;

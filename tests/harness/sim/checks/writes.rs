@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use shared::task::{Outcome, Reason, TaskStatus};
 
 impl Checks {
-    /// A write was committed; `changes` are all the items that it changed.
+    /// Checks a committed write. `changes` are all the items that it changed.
     pub(crate) fn written(
         &mut self,
         process: ProcessId,
@@ -19,7 +19,7 @@ impl Checks {
         let mut chunks = Vec::new();
         for change in &changes {
             if change.key == "SWEEP" {
-                continue; // where it says that sweeps go on matters only to when tasks end
+                continue; // this place affects only when tasks end
             }
             let (kind, name) = change.key.split_once('#').ok_or("an odd key")?;
             match kind {
@@ -60,7 +60,7 @@ impl Checks {
                         .or_default()
                         .insert(number, ids);
                 }
-                // The grants of an index's time: what is lost of them is no more than time.
+                // The grants of an index's time. Losing one costs only time.
                 "P" => {}
                 other => return Err(format!("an item of kind {other}")),
             }
@@ -76,7 +76,7 @@ impl Checks {
         Ok(())
     }
 
-    /// A task's item was written for the first time.
+    /// Checks the first write of a task's item.
     fn created(
         &mut self,
         id: &str,
@@ -255,7 +255,8 @@ impl Checks {
                 }
                 self.objects.seen(process, key)?;
             }
-            // A refusal that a restart keeps from counting clears the record too.
+            // If a restart prevents that a refusal is counted, the settlement still clears the
+            // record.
             let is_refused = is_bad && task.image.attempt != before.claim_attempt;
             let may_clear = is_settlement && (is_certain(&is) || is_refused);
             if was_seen && !is_seen && !may_clear {
@@ -307,7 +308,7 @@ impl Checks {
     }
 }
 
-/// Whether it says that one claim found the object kept, and not that many found it so.
+/// Whether the outcome says that one claim found the object kept, and not that many claims did.
 fn is_given_up_as_kept(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Failed(Reason::GaveUp(why)) => {
@@ -319,7 +320,7 @@ fn is_given_up_as_kept(outcome: &Outcome) -> bool {
     }
 }
 
-/// Whether trying again could not change it.
+/// Whether another try cannot change the outcome.
 fn is_certain(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Deleted => true,
