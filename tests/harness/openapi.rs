@@ -108,7 +108,7 @@ impl Document {
         let responses = operation.value["responses"].as_object().expect("responses");
         let ours = responses
             .iter()
-            .filter(|(_, response)| self.resolved(response)["x-answered-by"].is_null());
+            .filter(|(_, response)| self.resolved(response)["x-sent-by"].is_null());
         ours.map(|(status, _)| status.parse().expect("a status"))
             .collect()
     }
@@ -141,7 +141,7 @@ impl Document {
     }
 
     fn add_examples(&self, all: &mut Vec<Example>, place: &str, response: &Value) {
-        if !response["x-answered-by"].is_null() {
+        if !response["x-sent-by"].is_null() {
             return;
         }
         let headers = response["headers"].as_object().into_iter().flatten();

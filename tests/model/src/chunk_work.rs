@@ -45,11 +45,11 @@ pub fn read(
 }
 
 /// The worker makes the existence check.
-pub fn look(model: &Model, state: &State, side: Side, job: Job, steps: &mut Steps) {
+pub fn check(model: &Model, state: &State, side: Side, job: Job, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(job.chunk));
     let saw = |sight| {
         let mut next = *state;
-        *next.workers.at_mut(side) = Worker::Looked(job, sight);
+        *next.workers.at_mut(side) = Worker::Checked(job, sight);
         next
     };
     if state.objects.at(job.chunk).is_present() {
@@ -61,11 +61,11 @@ pub fn look(model: &Model, state: &State, side: Side, job: Job, steps: &mut Step
     }
     if model.scenario.throttling {
         let next = saw(Sight::Throttled);
-        steps.fault(who, "looks and is throttled", about, next);
+        steps.fault(who, "checks and is throttled", about, next);
     }
     if model.scenario.failures {
         let next = saw(Sight::Unavailable);
-        steps.fault(who, "looks, and the store fails", about, next);
+        steps.fault(who, "checks, and the store fails", about, next);
     }
 }
 
@@ -132,14 +132,14 @@ fn claim(model: &Model, state: &State, side: Side, job: Job, sight: Sight, steps
         _ => false,
     };
     let mut outcomes = vec![held_after(model, job, sight, token, late)];
-    if model.scenario.lost_answers {
+    if model.scenario.lost_responses {
         outcomes.push(Worker::ClaimAgain(job, sight, token, late));
     }
     for worker in outcomes {
         *next.workers.at_mut(side) = worker;
         match worker {
             Worker::ClaimAgain(..) => {
-                let what = "claims the chunk, and the answer is lost";
+                let what = "claims the chunk, and the response is lost";
                 steps.fault(who, what, about, next);
             }
             _ => steps.add(who, what, about, next),
@@ -187,7 +187,7 @@ fn held_after(model: &Model, job: Job, sight: Sight, token: u8, late: bool) -> W
     let known = match sight {
         Sight::Present if job.tries >= MAX_TRIES => Some(Outcome::GaveUp),
         Sight::Present => None,
-        _ if job.seen && model.variant != Variant::LooksAgain => Some(Outcome::Deleted),
+        _ if job.seen && model.variant != Variant::ChecksAgain => Some(Outcome::Deleted),
         _ => Some(Outcome::NotFound),
     };
     let claim = Claim {

@@ -27,7 +27,7 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
         let unsent = next;
         send_message(&mut next, call);
         steps.fault(who, "takes effect", About::Task, next);
-        if model.scenario.lost_answers && state.lost_call.is_none() {
+        if model.scenario.lost_responses && state.lost_call.is_none() {
             let mut lost = unsent;
             let named = state.task.filter(|_| model.scenario.named);
             lost.lost_call = Some(LostCall {
@@ -35,7 +35,7 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
                 attempt: named.map(|task| task.attempt),
                 on_record: true,
             });
-            let what = "takes effect, and the answer is lost";
+            let what = "takes effect, and the response is lost";
             steps.fault(who, what, About::Task, lost);
         }
         if model.scenario.kills && call != Call::Cancel {
@@ -157,7 +157,7 @@ fn restart(model: &Model, next: &mut State, task: Task, all: bool) {
             Worker::Idle
             | Worker::TaskRead(..)
             | Worker::ChunkRead(_)
-            | Worker::Looked(..)
+            | Worker::Checked(..)
             | Worker::ClaimAgain(..)
             | Worker::Holds(..) => {}
         }

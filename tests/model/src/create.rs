@@ -24,12 +24,12 @@ pub fn steps(model: &Model, state: &State, steps: &mut Steps) {
             Creator::IdsWritten if model.variant == Variant::CheckThenPut => {
                 let (creator, what) = match state.task {
                     None => (Creator::SawNone, "sees no such task"),
-                    Some(_) => (Creator::Existing, "sees the task and answers with it"),
+                    Some(_) => (Creator::Existing, "sees the task and returns it"),
                 };
                 steps.add(who, what, About::Task, next(creator));
             }
             Creator::IdsWritten if state.task.is_some() => {
-                let what = "puts the task, is refused, and answers with the one that is there";
+                let what = "puts the task, is refused, and returns the existing task";
                 steps.add(who, what, About::Task, next(Creator::Existing));
             }
             Creator::IdsWritten | Creator::SawNone => put(model, &next, side, steps),
@@ -47,10 +47,10 @@ fn put(model: &Model, next: &impl Fn(Creator) -> State, side: Side, steps: &mut 
     steps.add(who, "puts the task and sends its message", About::Task, new);
     // A creator that dies between the put and the message is modelled as one that never sends the
     // put again.
-    if model.scenario.lost_answers || model.scenario.kills {
+    if model.scenario.lost_responses || model.scenario.kills {
         let mut lost = next(Creator::PutAgain);
         lost.create(side, model.scenario.chunks);
-        let what = "puts the task, and the answer is lost";
+        let what = "puts the task, and the response is lost";
         steps.fault(who, what, About::Task, lost);
     }
 }
@@ -70,7 +70,7 @@ fn put_again(
         let what = "puts the task again, finds it its own, and sends its message";
         steps.add(who, what, About::Task, new);
     } else {
-        let what = "puts the task again, is refused, and answers with the one that is there";
+        let what = "puts the task again, is refused, and returns the existing task";
         steps.add(who, what, About::Task, next(Creator::Existing));
         steps.breaks(Invariant::Retries, is_ours);
     }

@@ -133,7 +133,7 @@ fn kill(state: &State, side: Side, steps: &mut Steps) {
         | Worker::FanOutAgain(..)
         | Worker::TaskRead(..)
         | Worker::ChunkRead(_)
-        | Worker::Looked(..) => "is killed",
+        | Worker::Checked(..) => "is killed",
     };
     *next.workers.at_mut(side) = Worker::Idle;
     steps.fault(Who::Worker(side), what, About::Task, next);

@@ -124,10 +124,10 @@ pub fn write(
     let unsent = next;
     sent(&mut next, side, read, send);
     steps.add(who, what, About::Task, next);
-    if model.scenario.lost_answers {
+    if model.scenario.lost_responses {
         let mut lost = unsent;
         *lost.workers.at_mut(side) = Worker::FanOutAgain(read, send);
-        let what = "fans out, and the answer is lost";
+        let what = "fans out, and the response is lost";
         steps.fault(who, what, About::Task, lost);
     }
     if model.scenario.kills {

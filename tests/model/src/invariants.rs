@@ -103,10 +103,10 @@ pub fn broken(model: &Model, before: &State, step: &Step) -> Option<Invariant> {
 fn one_create(before: &State, after: &State) -> bool {
     let stored = after.task.map(|task| task.request);
     let unchanged = before.task.is_none() || before.task.map(|task| task.request) == stored;
-    let answers = Side::BOTH
+    let responses = Side::BOTH
         .into_iter()
         .filter(|side| *after.creators.at(*side) == Creator::New);
-    unchanged && stored == after.winner && answers.into_iter().all(|side| Some(side) == stored)
+    unchanged && stored == after.winner && responses.into_iter().all(|side| Some(side) == stored)
 }
 
 fn attempt(before: &State, step: &Step) -> bool {

@@ -109,7 +109,7 @@ pub enum Worker {
     /// It has read the chunk.
     ChunkRead(Job),
     /// It has made the existence check.
-    Looked(Job, Sight),
+    Checked(Job, Sight),
     /// It has claimed the chunk by this name, and the response was lost, so the claim is sent
     /// again. The last field is [`Claim::late`].
     ClaimAgain(Job, Sight, u8, bool),
@@ -129,7 +129,7 @@ impl Worker {
             | Self::FanOutAgain(..)
             | Self::TaskRead(..)
             | Self::ChunkRead(_)
-            | Self::Looked(..) => None,
+            | Self::Checked(..) => None,
         }
     }
 }

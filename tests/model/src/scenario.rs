@@ -37,7 +37,7 @@ pub struct Scenario {
     /// Whether processes may be killed.
     pub kills: bool,
     /// Whether the response to a successful write may be lost, so that the write is sent again.
-    pub lost_answers: bool,
+    pub lost_responses: bool,
     /// Whether messages may be lost.
     pub losses: bool,
     /// Whether messages may be delivered again.
@@ -74,7 +74,7 @@ impl Scenario {
         all: false,
         named: false,
         kills: false,
-        lost_answers: false,
+        lost_responses: false,
         losses: false,
         duplicates: false,
         failures: false,
@@ -96,19 +96,19 @@ impl Scenario {
     pub const CRASHES: Self = Self {
         name: "crashes",
         kills: true,
-        lost_answers: true,
+        lost_responses: true,
         losses: true,
         duplicates: true,
         ..Self::NOTHING
     };
     /// One chunk, and everything except lost responses.
     pub const ONE_CHUNK: Self = Self {
-        name: "one chunk, no answer lost",
-        lost_answers: false,
+        name: "one chunk, no response lost",
+        lost_responses: false,
         ..Self::EVERYTHING
     };
     /// One chunk, and everything except a store that fails.
-    pub const LOST_ANSWERS: Self = Self {
+    pub const LOST_RESPONSES: Self = Self {
         name: "one chunk, sound store",
         failures: false,
         throttling: false,
@@ -151,7 +151,7 @@ impl Scenario {
         restarts: 3,
         all: true,
         named: true,
-        lost_answers: true,
+        lost_responses: true,
         ..Self::NOTHING
     };
     /// The same, without the attempt.
@@ -166,7 +166,7 @@ impl Scenario {
     pub const UNSOUND: Self = Self {
         name: "one worker, unsound store",
         workers: 1,
-        lost_answers: true,
+        lost_responses: true,
         ..Self::UNSOUND_AND_EVERYTHING
     };
     /// Deletes in part, one more than there are tries. They must not make anything fail.
@@ -176,7 +176,7 @@ impl Scenario {
         cancels: true,
         restarts: 1,
         all: true,
-        lost_answers: true,
+        lost_responses: true,
         losses: true,
         parts: 3,
         ..Self::THROTTLING
@@ -189,7 +189,7 @@ impl Scenario {
         restarts: 1,
         all: true,
         kills: true,
-        lost_answers: true,
+        lost_responses: true,
         losses: true,
         duplicates: true,
         failures: true,
@@ -198,9 +198,9 @@ impl Scenario {
         ..Self::NOTHING
     };
     const EVERYTHING_TWICE: Self = Self {
-        name: "one chunk, no answer lost, twice",
+        name: "one chunk, no response lost, twice",
         restarts: 2,
-        lost_answers: false,
+        lost_responses: false,
         ..Self::EVERYTHING
     };
     const CRASHES_AND_INSERTS: Self = Self {
@@ -210,7 +210,7 @@ impl Scenario {
     };
     const CRASHES_AND_STORE_FAILURES: Self = Self {
         name: "crashes and store failures",
-        lost_answers: false,
+        lost_responses: false,
         failures: true,
         throttling: true,
         ..Self::CRASHES
@@ -253,7 +253,7 @@ impl Scenario {
     };
     const UNSOUND_AND_EVERYTHING: Self = Self {
         name: "one chunk, unsound store",
-        lost_answers: false,
+        lost_responses: false,
         keeps: true,
         unconfirmed: true,
         parts: 2,
@@ -261,7 +261,7 @@ impl Scenario {
     };
     const UNSOUND_AND_CRASHES: Self = Self {
         name: "crashes and unsound store",
-        lost_answers: false,
+        lost_responses: false,
         keeps: true,
         unconfirmed: true,
         ..Self::CRASHES
@@ -280,7 +280,7 @@ impl Scenario {
         Self::CREATES,
         Self::CRASHES,
         Self::ONE_CHUNK,
-        Self::LOST_ANSWERS,
+        Self::LOST_RESPONSES,
         Self::TWICE,
         Self::STORE_FAILURES,
         Self::THROTTLING,

@@ -22,13 +22,13 @@ pub fn steps(
             chunk_work::read_task(model, state, side, claim, known, steps);
         }
         Stage::AtWork => call(state, side, claim, "begins its delete call", steps),
-        Stage::OnWire => answers(model, state, side, claim, steps),
+        Stage::OnWire => responds(model, state, side, claim, steps),
         Stage::Confirming => confirm(model, state, side, claim, steps),
         Stage::Throttled | Stage::Unsure => {
             if claim.calls < MAX_CALLS {
                 call_again(model, state, side, claim, steps);
             }
-            look_what_became(model, state, side, claim, stage, steps);
+            check_what_became(model, state, side, claim, stage, steps);
         }
         Stage::Left => {
             call_again(model, state, side, claim, steps);
@@ -103,7 +103,7 @@ pub fn delete(state: &mut State, chunk: Side, token: u8) -> bool {
 }
 
 /// How a delete call can end.
-fn answers(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
+fn responds(model: &Model, state: &State, side: Side, claim: Claim, steps: &mut Steps) {
     let (who, about) = (Who::Worker(side), About::Chunk(claim.chunk));
     let mut deleted = *state;
     let late = delete(&mut deleted, claim.chunk, claim.token);
@@ -193,7 +193,7 @@ fn no_outcome(model: &Model, claim: Claim) -> Finding {
 
 /// The existence check after the last delete call failed. An object that is gone now was deleted.
 /// The check may fail too.
-fn look_what_became(
+fn check_what_became(
     model: &Model,
     state: &State,
     side: Side,
@@ -210,12 +210,12 @@ fn look_what_became(
     };
     let with = |finding| holding(state, side, claim, Stage::Settling(finding));
     if state.objects.at(claim.chunk).is_present() {
-        let what = "looks again and still sees the object";
+        let what = "checks again and still sees the object";
         steps.add(who, what, about, with(finding));
     } else {
         let deleted = Finding::Is(Outcome::Deleted);
-        steps.add(who, "looks again and sees it gone", about, with(deleted));
-        let what = "looks again, and the store fails";
+        steps.add(who, "checks again and sees it gone", about, with(deleted));
+        let what = "checks again, and the store fails";
         steps.fault(who, what, about, with(finding));
     }
 }
@@ -307,11 +307,11 @@ fn settle(
     };
     steps.add(who, what, about, next);
     check(steps);
-    if model.scenario.lost_answers {
+    if model.scenario.lost_responses {
         let mut lost = next;
         *lost.workers.at_mut(side) = Worker::Holds(claim, Stage::SettlingAgain(finding));
         lost.messages = state.messages;
-        steps.fault(who, "settles, and the answer is lost", about, lost);
+        steps.fault(who, "settles, and the response is lost", about, lost);
         check(steps);
     }
 }

@@ -134,8 +134,8 @@ impl Model {
                 Worker::TaskRead(chunk, attempt, baseline) => {
                     chunk_work::read(self, state, side, (chunk, attempt, baseline), steps);
                 }
-                Worker::ChunkRead(job) => chunk_work::look(self, state, side, job, steps),
-                Worker::Looked(job, sight) => {
+                Worker::ChunkRead(job) => chunk_work::check(self, state, side, job, steps),
+                Worker::Checked(job, sight) => {
                     chunk_work::write(self, state, side, job, sight, steps);
                 }
                 Worker::ClaimAgain(job, sight, token, late) => {
@@ -165,7 +165,7 @@ impl Model {
             let newest = |name: u8, of: u8| u8::from(name == of);
             for worker in Side::BOTH {
                 match simple.workers.at_mut(worker) {
-                    Worker::ChunkRead(job) | Worker::Looked(job, _) if job.chunk == side => {
+                    Worker::ChunkRead(job) | Worker::Checked(job, _) if job.chunk == side => {
                         job.fence = newest(job.fence, chunk.fence);
                     }
                     Worker::ClaimAgain(job, _, token, _) if job.chunk == side => {
@@ -181,7 +181,7 @@ impl Model {
                     | Worker::FanOutAgain(..)
                     | Worker::TaskRead(..)
                     | Worker::ChunkRead(_)
-                    | Worker::Looked(..)
+                    | Worker::Checked(..)
                     | Worker::ClaimAgain(..)
                     | Worker::Holds(..) => {}
                 }

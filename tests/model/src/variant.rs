@@ -34,7 +34,7 @@ pub enum Variant {
     /// A restart leaves the attempt as it is.
     RestartKeepsAttempt,
     /// A worker relies only on its own existence check, and ignores what earlier claims saw.
-    LooksAgain,
+    ChecksAgain,
     /// A write that is refused because it already succeeded counts as lost to a rival.
     RetryTakenForRival,
     /// There is no sweeper.
@@ -84,7 +84,7 @@ impl Variant {
         Self::TwoWrites,
         Self::UnconditionalCancel,
         Self::RestartKeepsAttempt,
-        Self::LooksAgain,
+        Self::ChecksAgain,
         Self::RetryTakenForRival,
         Self::NoSweeper,
         Self::NoReadAfterClaim,
@@ -124,7 +124,7 @@ impl Variant {
             | Self::KeptTakenForProgress
             | Self::UnconfirmedIsNoTry
             | Self::PartCountsAsTry => Invariant::Ends,
-            Self::LooksAgain | Self::RestartForgetsSeen | Self::StoreBelieved => {
+            Self::ChecksAgain | Self::RestartForgetsSeen | Self::StoreBelieved => {
                 Invariant::ExactOutcomes
             }
             Self::RetryTakenForRival | Self::AttemptNotNamed => Invariant::Retries,
@@ -145,7 +145,7 @@ impl Variant {
             | Self::TwoWrites
             | Self::UnconditionalCancel
             | Self::RestartKeepsAttempt
-            | Self::LooksAgain
+            | Self::ChecksAgain
             | Self::NoReadAfterClaim
             | Self::NoReadBetweenCalls
             | Self::AbandonedCall
@@ -179,7 +179,7 @@ impl fmt::Display for Variant {
             Self::TwoWrites => "chunk and counters in two writes",
             Self::UnconditionalCancel => "an unconditional cancel",
             Self::RestartKeepsAttempt => "a restart that keeps the attempt",
-            Self::LooksAgain => "looking again after a crash",
+            Self::ChecksAgain => "trusting a new existence check after a crash",
             Self::RetryTakenForRival => "a retried write taken for a rival's",
             Self::NoSweeper => "no sweeper",
             Self::NoReadAfterClaim => "no read of the task after a claim",
@@ -188,7 +188,7 @@ impl fmt::Display for Variant {
             Self::ThrottlingCounts => "throttling counts as a try",
             Self::EarlierAttempt => "a chunk claimed or put off by an earlier attempt",
             Self::PendingToDone => "straight from pending to done",
-            Self::ErrorTakenForAbsence => "a failed look taken for absence",
+            Self::ErrorTakenForAbsence => "a failed existence check taken for absence",
             Self::RestartForgetsSeen => "a restart of everything forgets what was seen",
             Self::AttemptNotNamed => "a named attempt left out of the condition",
             Self::StoreBelieved => "an acknowledgement taken for a deletion",

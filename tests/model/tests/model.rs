@@ -39,7 +39,7 @@ fn of_two_creates_one_wins_whatever_is_lost() {
 }
 
 #[test]
-fn two_workers_that_die_and_lose_answers_count_every_object_once() {
+fn two_workers_that_die_and_lose_responses_count_every_object_once() {
     holds(Scenario::CRASHES);
 }
 
@@ -50,7 +50,7 @@ fn a_chunk_survives_every_fault_under_cancel_and_restart() {
 
 #[test]
 fn writes_sent_again_take_effect_once_under_cancel_and_restart() {
-    holds(Scenario::LOST_ANSWERS);
+    holds(Scenario::LOST_RESPONSES);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn every_kind_of_response_that_api_gateway_makes_is_documented() {
 fn every_response_that_is_shown_as_api_gateways_is_one_of_the_templates() {
     let (document, made) = (Document::read(), in_template());
     let responses = document.at("/components/responses").as_object().unwrap();
-    let from_gateway = |response: &&Value| response["x-answered-by"] == "API Gateway";
+    let from_gateway = |response: &&Value| response["x-sent-by"] == "API Gateway";
     let mut shown = 0;
     for response in responses.values().filter(from_gateway) {
         let examples = &response["content"]["application/problem+json"]["examples"];
