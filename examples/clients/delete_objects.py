@@ -4,8 +4,15 @@
     openapi-python-client generate --path docs/openapi.yaml
     PYTHONPATH=deletion-tasks-client python examples/clients/delete_objects.py --api http://127.0.0.1:9000 embed-456 obj-1 obj-2
 
-A call to a deployed API is signed with the credentials that the AWS CLI would use. A call to this machine is not, unless `--region` is given.
-The exit status is 0 if the task is done, and 1 if it failed or was canceled, or if the service refused a call.
+The URL of a deployed API is the stack's output `ApiUrl` without `/internal/deletion-tasks`, which the generated client adds. A call to it is
+signed with the credentials that the AWS CLI would use. A call to this machine is not, unless `--region` is given.
+
+The exit status is 0 if the task is done, and 1 if it failed or was canceled, or if the service refused a call. An object of a task that is
+done need not have been deleted: its line says `failed` and why, such as `Object not found in index`.
+
+For more ids than a command line holds, import this file and call `connect`, `create`, `wait` and `outcomes`; a request holds about 150,000
+UUIDs. If the `task_id` already belongs to a task of other objects, `create` returns that task, and yours are not deleted. The response, which
+`create` returns too, then has the header `Idempotent-Mismatch`: check for it, since this script does not.
 """
 
 import argparse
