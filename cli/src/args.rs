@@ -21,9 +21,10 @@ pub(crate) const LOCAL_API: &str = "http://127.0.0.1:9000";
 /// in parts: NAME.1-of-3, NAME.2-of-3 and NAME.3-of-3. In a command, NAME or the name of any part
 /// means all parts.
 ///
-/// Exit status: 0 if all went well; 1 if a task failed or was canceled, or if the service refused;
-/// 2 if the command line is wrong or there are no credentials; 3 if the service is out of reach;
-/// 130 if the command was interrupted.
+/// Exit status: 0 if all went well (with --wait, the task is done: objects that were not in the
+/// index do not change that); 1 if a task failed or was canceled, or if the service refused; 2 if
+/// the command line is wrong or there are no credentials; 3 if the service is out of reach; 130 if
+/// the command was interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "dtask", version, max_term_width = 100)]
 #[command(after_help = "Examples:

@@ -11,6 +11,7 @@ use crate::{show, wait};
 use futures_util::{StreamExt, stream};
 use shared::task::{ModelId, RequestReason, TaskId};
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
 
@@ -24,6 +25,12 @@ const BAR: &str = "{wide_bar} {pos}/{len} parts {left}";
 /// If the input is not valid, or a task of this name has other objects.
 pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> {
     check(&arguments)?;
+    if let Some(file) = arguments.ids.iter().find(|id| Path::new(id).is_file()) {
+        session.screen.note(&format!(
+            "`{file}` is taken for an id, and there is a file of this name. To read ids from it, use --file {}",
+            show::quoted(file)
+        ));
+    }
     let source = Source::of(&arguments)?;
     let screen = session.screen.clone();
     let ids = tokio::task::spawn_blocking(move || Ids::read(source, &screen)).await;

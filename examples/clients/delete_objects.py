@@ -6,9 +6,15 @@ Prints what happened to each object.
     openapi-python-client generate --path docs/openapi.yaml
     PYTHONPATH=deletion-tasks-client python examples/clients/delete_objects.py --api http://127.0.0.1:9000 embed-456 obj-1 obj-2
 
-Calls to a deployed API are signed with the credentials that the AWS CLI would use. Calls to this
-machine are signed only if `--region` is given. The exit status is 0 if the task is done, and 1 if
-it failed or was canceled, or if the service refused a call.
+The URL of a deployed API is the stack's output `ApiUrl`. A call to it is signed with the credentials
+that the AWS CLI would use. A call to this machine is signed only if `--region` is given.
+
+The exit status is 0 if the task is done, and 1 if it failed or was canceled, or if the service
+refused a call. An object of a task that is done need not have been deleted: its line says `failed`
+and why, such as `Object not found in index`.
+
+For more ids than a command line holds, import this file and call `connect`, `create`, `wait` and
+`outcomes`. A request holds about 150,000 UUIDs.
 """
 
 import argparse
@@ -30,6 +36,8 @@ from deletion_tasks_client.api.deletion_tasks import create_deletion_task, get_d
 from deletion_tasks_client.models import GetDeletionTaskOutcome, Item, Problem, RunRequest, Status, Task, TaskWithItems
 from deletion_tasks_client.types import UNSET, Response
 
+# The generated client adds this to the API's URL. The stack's output ends with it.
+BASE_PATH = "/internal/deletion-tasks"
 # Throttled, out of reach, and no response in time. It is safe to repeat the calls here: a create
 # names its task, and the others change nothing.
 BUSY = (429, 503, 504)
@@ -69,8 +77,13 @@ class Refused(Exception):
         self.problem = problem
 
 
+class Mismatch(Exception):
+    """The task id belongs to another request."""
+
+
 def connect(api: str, region: str | None = None) -> Client:
     """Returns a client of the API at this URL. With `region`, it always signs its calls."""
+    api = api.rstrip("/").removesuffix(BASE_PATH)
     signs = region is not None or not is_loopback(urllib.parse.urlsplit(api).hostname or "")
     return Client(api, timeout=httpx.Timeout(35), httpx_args={"auth": SigV4(region)} if signs else {})
 
@@ -106,8 +119,15 @@ def retry_after(response: Response[T]) -> int:
 
 
 def create(client: Client, request: RunRequest) -> tuple[Task, Response[Problem | Task]]:
-    """Creates a task, or returns the existing one with its id. The request must name the id."""
-    return succeeded(functools.partial(create_deletion_task.sync_detailed, client=client, body=request))
+    """Creates a task, or returns the existing one with its id. The request must name the id.
+
+    Raises `Mismatch` if the existing one has another model or other objects: then those of the
+    request are not deleted.
+    """
+    task, response = succeeded(functools.partial(create_deletion_task.sync_detailed, client=client, body=request))
+    if "Idempotent-Mismatch" in response.headers:
+        raise Mismatch(f"the task {task.id} exists, with another model or other objects: give another task id")
+    return task, response
 
 
 def wait(client: Client, task_id: str) -> TaskWithItems:
@@ -133,7 +153,7 @@ def outcomes(client: Client, task_id: str, outcome: GetDeletionTaskOutcome) -> I
 
 def main() -> bool:
     parser = argparse.ArgumentParser(description="Deletes objects, and prints what happened to each of them.")
-    parser.add_argument("--api", required=True, help="the API's URL, such as http://127.0.0.1:9000 or https://….amazonaws.com/live")
+    parser.add_argument("--api", required=True, help="the API's URL: http://127.0.0.1:9000, or the stack's output ApiUrl")
     parser.add_argument("--region", help="sign for this AWS region (default: that of your AWS settings)")
     parser.add_argument("--task-id", default=str(uuid.uuid4()), help="the task's name: a repeated call with it deletes nothing twice")
     parser.add_argument("--reason", help="why, such as a ticket")
@@ -155,5 +175,5 @@ def main() -> bool:
 if __name__ == "__main__":
     try:
         sys.exit(0 if main() else 1)
-    except (Refused, httpx.TransportError) as error:
+    except (Refused, Mismatch, httpx.TransportError) as error:
         sys.exit(f"error: {error}")

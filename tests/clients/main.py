@@ -37,7 +37,7 @@ def main():
 def call_example(api, path):
     """Checks that the script prints the outcome of each object, and that its exit status says how
     the task ended."""
-    script = [sys.executable, EXAMPLE, "--api", api]
+    script = [sys.executable, EXAMPLE, "--api", f"{api}/internal/deletion-tasks"]
     done = run(*script, "--task-id", "by-example", "--reason", "Ticket 4711", "embed-456", "obj-1", "obj-2", more=path)
     expected = "obj-1\tfailed\tObject not found in index\nobj-2\tfailed\tObject not found in index\n"
     if done != expected:
@@ -46,6 +46,7 @@ def call_example(api, path):
         (["no-such-index", "obj-1"], 1),
         (["--task-id", "a b", "embed-456", "obj-1"], 1),
         (["--task-id", "by-example", "embed-456", "obj-1", "obj-2"], 0),
+        (["--task-id", "by-example", "embed-456", "obj-7"], 1),
     ):
         ended = subprocess.run([*script, *arguments], env=os.environ | path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if ended.returncode != code or "Traceback" in ended.stderr:

@@ -311,3 +311,16 @@ async fn a_list_in_another_format_does_not_pass_for_ids() {
         .await;
     lines.assert(0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_the_name_of_a_file_is_an_id_and_a_note_says_so() {
+    let service = Service::without_worker().await;
+    let file = service.file("ids.txt", &["obj-1".to_owned()]);
+    let run = service.dtask(&["run", "embed-456", &file]).await;
+    run.assert(0);
+    assert!(
+        run.err.contains("To read ids from it, use --file"),
+        "{}",
+        run.err
+    );
+}
