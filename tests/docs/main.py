@@ -99,6 +99,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder, Document(folder, programs) as document:
             for block in blocks[path]:
                 document.run(block)
+            if not document.all_running():
+                raise Failed(f"{path.relative_to(ROOT)}: the local runner or PostgreSQL has ended by itself")
     print(f"{len(documents)} documents are as they say")
 
 
