@@ -57,6 +57,7 @@ class Processes:
             process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
+            process.wait()
 
     def start_service(self, *flags, name="cargo-run", program=CARGO_RUN, port=0):
         """Starts the local runner, and returns the addresses that it prints, by their names. Port 0

