@@ -3,6 +3,7 @@
 - Links lead to files and headings that exist. Addresses of other hosts are not called.
 - Words are spelled correctly, here, in YAML, and in the comments of Rust and Python; cspell.json has those that no dictionary knows.
 - Mermaid can parse the diagrams.
+- Comments of the code have at most 100 columns.
 - A block of code begins with its kind, one of those below. A rendered page shows only the language, the first word. The blocks of a
   document run from top to bottom, in a folder of the document's own. Each has the variables and functions of the blocks before.
 
@@ -87,6 +88,8 @@ def main():
     documents = [ROOT / name for name in names or files("*.md")]
     links(documents)
     spelling(documents if names else [*documents, *(ROOT / name for name in files("*.rs", "*.py", "*.yaml"))])
+    if not names:
+        comments(files("*.rs", "*.py", "*.js", "*.yaml", "*.toml", ".ci/*", "tests/*/run"))
     blocks = {path: blocks_of(path) for path in documents}
     for block in sum(blocks.values(), []):
         if block.language == "json":
@@ -118,6 +121,14 @@ def links(documents):
 
 def spelling(documents):
     call("spelling", NODE / ".bin/cspell", "--config", ROOT / "tests/docs/cspell.json", "--no-progress", "--no-summary", *documents)
+
+
+def comments(names):
+    # A table and an address cannot be wrapped.
+    for name in names:
+        for number, line in enumerate((ROOT / name).read_text().splitlines(), 1):
+            if len(line) > 100 and re.match(r"\s*(//|# )", line) and not re.match(r"\s*//.? \|", line) and "://" not in line:
+                raise Failed(f"{name}:{number}: the comment has {len(line)} columns; wrap it at 100")
 
 
 def call(what, *command):
