@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 /// The address of the local runner.
 pub(crate) const LOCAL_API: &str = "http://127.0.0.1:9000";
+/// In the help of each command, the options that all commands have stand apart from its own.
+const SHARED_OPTIONS: &str = "Options of all commands";
 
 /// Deletes objects from vector storage, and shows what happened to each of them.
 ///
@@ -38,7 +40,7 @@ pub(crate) struct Arguments {
     pub(crate) connection: Connection,
 
     /// Print JSON, one value per line, instead of text for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = SHARED_OPTIONS)]
     pub(crate) json: bool,
 
     #[command(subcommand)]
@@ -50,19 +52,19 @@ pub(crate) struct Arguments {
 pub(crate) struct Connection {
     /// URL of the service: the output ApiUrl of the deployed stack, or the address of the local
     /// runner
-    #[arg(long, global = true, value_name = "URL", env = "DTASK_API", default_value = LOCAL_API, value_hint = ValueHint::Url)]
+    #[arg(long, global = true, help_heading = SHARED_OPTIONS, value_name = "URL", env = "DTASK_API", default_value = LOCAL_API, value_hint = ValueHint::Url)]
     pub(crate) api: String,
 
     /// AWS profile to sign with, even if the environment names another one or has credentials
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = SHARED_OPTIONS, value_name = "NAME")]
     pub(crate) profile: Option<String>,
 
     /// AWS region to sign for, if the URL does not name it
-    #[arg(long, global = true, value_name = "REGION")]
+    #[arg(long, global = true, help_heading = SHARED_OPTIONS, value_name = "REGION")]
     pub(crate) region: Option<String>,
 
     /// Sign calls even if the URL is on this machine, for a tunnel to a private API
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = SHARED_OPTIONS)]
     pub(crate) sign: bool,
 }
 

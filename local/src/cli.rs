@@ -21,15 +21,16 @@ const EXAMPLE: &str = r#"Example:
   In another terminal, paste the `curl` command that it prints, then read the task:
     curl 'http://127.0.0.1:9000/internal/deletion-tasks/info?task_id=delete-xyz'
 
-  To inspect the embedded services with the AWS CLI or any SDK, export the three AWS_ENDPOINT_URL_… lines that it
-  prints. Credentials and a region are required, but any values work:
+  To inspect the embedded services with the AWS CLI or any SDK, export the three
+  AWS_ENDPOINT_URL_… lines that it prints. Credentials and a region are required, but any
+  values work:
     export AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_DEFAULT_REGION=us-east-1
     aws dynamodb scan --table-name deletion-tasks
     aws sqs get-queue-url --queue-name deletion-tasks-dlq --endpoint-url "$AWS_ENDPOINT_URL_SQS"
-    aws s3vectors get-vectors --vector-bucket-name demo --index-name embed-456 --keys obj-1 obj-2 obj-3
+    aws s3vectors get-vectors --vector-bucket-name demo --index-name embed-456 --keys obj-1
 
-  Each change of a task's status is printed: in a terminal as a line of text, otherwise as the JSON of its
-  EventBridge event.
+  Each change of a task's status is printed: in a terminal as a line of text, otherwise as the
+  JSON of its EventBridge event.
 
   Ctrl-C stops it. Logs go to standard error."#;
 
