@@ -59,6 +59,6 @@ class Docs(Stories):
             self.browser.run("document.querySelectorAll(given[0]).forEach(button => button.click())", selector)
         self.browser.wait("all operations are open", lambda: len(self.all(".opblock.is-open")) == len(CALLS))
         shown = "return document.querySelector('#page').textContent.includes(given[0])"
-        self.browser.wait("schemas are open", lambda: self.browser.run(shown, "Which parameter of the query."))
+        self.browser.wait("schemas are open", lambda: self.browser.run(shown, "The parameter of the query."))
 
     STORIES = (the_page_shows_and_makes_the_calls_by_every_name_of_this_server,)
