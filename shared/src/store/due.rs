@@ -384,7 +384,8 @@ impl TaskStore {
             update = update.set(attr::UPDATED_AT, seconds(now));
         }
         if is_complete {
-            update = update.and_when(none_remain()).remove(attr::DUE_AT);
+            // Within an attempt no object becomes open again, so none remains now either.
+            update = update.remove(attr::DUE_AT);
         } else {
             let fan_out_due = now + resend_delay(read.fan_out.count);
             if open.not_taken_up {
@@ -430,10 +431,6 @@ fn fan_out_as_read(read: &StoredTask) -> Condition {
         None => absent(attr::FAN_OUT),
         Some(token) => equals(attr::FAN_OUT, s(token)),
     }
-}
-
-fn none_remain() -> Condition {
-    equals(attr::REMAINING, n(0))
 }
 
 /// When a chunk is to be sent.
