@@ -9,7 +9,7 @@
 //! workers take batches of at most ten messages, evenly, until none is left. Each worker has
 //! clients and calls of its own, as in a separate process. The embedded services are shared. A call
 //! to DynamoDB takes 10 ms more than the embedded service needs, and one to S3 Vectors 40 ms more,
-//! as `docs/operations.md` assumes for AWS. Without this delay the whole task would take as long as
+//! as `docs/capacity.md` assumes for AWS. Without this delay the whole task would take as long as
 //! its settlements hold its item.
 //!
 //! Transactions hold their items as in DynamoDB (`harness/contention.rs`), for the milliseconds in
