@@ -261,7 +261,13 @@ impl Transport {
     /// If the service does not respond, or the call cannot be signed.
     pub(super) async fn pass_on(&self, call: Call<'_>) -> Result<Response, Error> {
         let sent = self.send(&call).await?;
-        sent.map_err(|error| Error::Unreachable(self.lost(&error).why))
+        let response = sent.map_err(|error| Error::Unreachable(self.lost(&error).why))?;
+        if response.status == StatusCode::FORBIDDEN
+            && let Some(signer) = &self.signer
+        {
+            signer.forget();
+        }
+        Ok(response)
     }
 
     /// Sends a request, signed if necessary, and reads the whole response.
