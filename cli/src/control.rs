@@ -279,6 +279,9 @@ impl Changes {
         chosen: &[Chosen],
         go_on: Option<&str>,
     ) -> Result<(), Error> {
+        if chosen.is_empty() {
+            return Ok(());
+        }
         let all = self.tried.len() + chosen.len();
         let so_far = |done: usize| {
             let go_on = go_on.unwrap_or_default();

@@ -65,6 +65,8 @@ impl Signer {
             Some(region) => Some(Region::new(region)),
             None => regions.build().region().await,
         };
+        // The SDK takes an empty AWS_REGION for a region.
+        let region = region.filter(|region| !region.as_ref().is_empty());
         let region = region.ok_or_else(|| {
             Error::Usage(
                 "The AWS region to sign for is not known: set AWS_REGION, or give --region"

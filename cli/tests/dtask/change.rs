@@ -343,6 +343,8 @@ async fn a_cancel_asks_before_it_cancels_what_its_first_list_did_not_have() {
     let asked = dtask(&proxy.url(), &["cancel", "--status", "pending"]).await;
     asked.assert(2);
     assert!(asked.err.starts_with("To cancel 1 task."), "{}", asked.err);
+    let end = "error: Nothing was canceled. To do it without being asked, add --yes\n";
+    assert!(asked.err.ends_with(end), "{}", asked.err);
     assert_eq!(service.tasks().await[0]["status"], "pending");
 }
 
