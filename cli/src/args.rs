@@ -1,7 +1,7 @@
 //! The command line's commands and options.
 
 use crate::ids::Format;
-use crate::show::quoted;
+use crate::show::option;
 use crate::when::{Moment, moment, rfc3339};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
@@ -203,7 +203,7 @@ impl Filters {
             .into_iter()
             .filter_map(|(name, value)| Some((name, value?)));
         given
-            .map(|(name, value)| format!("{name} {} ", quoted(&value)))
+            .map(|(name, value)| option(name, &value) + " ")
             .collect()
     }
 

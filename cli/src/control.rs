@@ -1,14 +1,13 @@
 //! `dtask restart` and `dtask cancel`: one task, all its parts, or all tasks that match filters.
 
-use crate::api::{Task, TaskResponse};
+use crate::api::{Progress, Task, TaskResponse};
 use crate::args::{Control, Filters, Restart, Scope};
 use crate::error::Error;
 use crate::info;
 use crate::parts::{CALLS_AT_ONCE, Found, Target, not_found};
 use crate::session::Session;
 use crate::show::{self, To};
-use crate::when::{Moment, rfc3339};
-use chrono::TimeDelta;
+use crate::when::{Moment, rfc3339, second_after, whole_second};
 use futures_util::{StreamExt, stream};
 use indicatif::HumanCount;
 use shared::clock::Clock;
@@ -107,9 +106,8 @@ struct Choice {
     chosen: Vec<Chosen>,
     /// The first of the chosen tasks, for the preview.
     shown: Vec<Task>,
-    objects: u64,
-    not_deleted: u64,
-    remaining: u64,
+    /// The objects of the chosen tasks.
+    objects: Progress,
     /// Tasks that do not match.
     skipped: usize,
     missing: Vec<String>,
@@ -123,11 +121,8 @@ impl Choice {
             self.skipped += 1;
             return;
         }
-        let after = task.updated_at + TimeDelta::seconds(1);
-        self.after_newest = self.after_newest.max(after);
-        self.objects += task.progress.total;
-        self.not_deleted += task.progress.total - task.progress.deleted;
-        self.remaining += task.progress.remaining;
+        self.after_newest = self.after_newest.max(second_after(task.updated_at));
+        self.objects += task.progress;
         self.chosen.push(Chosen {
             id: task.id.clone(),
             attempt: task.attempt,
@@ -137,8 +132,7 @@ impl Choice {
         }
     }
 
-    /// Reports that there is nothing to do, or shows several tasks and asks for confirmation.
-    /// Returns whether there are several.
+    /// Shows several tasks and asks for confirmation. Returns whether there are several.
     async fn ask(
         &self,
         session: &Session,
@@ -146,11 +140,7 @@ impl Choice {
         arguments: &Control,
     ) -> Result<bool, Error> {
         let is_bulk = arguments.name.is_none() || self.chosen.len() > 1;
-        if self.chosen.is_empty() {
-            session
-                .screen
-                .note(&format!("There is nothing to {}.", action.verb()));
-        } else if is_bulk && !arguments.yes {
+        if is_bulk && !self.chosen.is_empty() && !arguments.yes {
             confirm(session, &self.preview(action), action).await?;
         }
         Ok(is_bulk)
@@ -158,8 +148,10 @@ impl Choice {
 
     fn preview(&self, action: Action) -> String {
         let tasks = show::counted(self.chosen.len() as u64, "task");
+        let objects = self.objects;
+        let not_deleted = objects.total.saturating_sub(objects.deleted);
         let [all, not_deleted, remaining] =
-            [self.objects, self.not_deleted, self.remaining].map(HumanCount);
+            [objects.total, not_deleted, objects.remaining].map(HumanCount);
         let effect = match action {
             Action::Restart(Scope::Open) => format!("Objects to try again: {not_deleted} of {all}"),
             Action::Restart(Scope::All) => {
@@ -196,8 +188,11 @@ pub(crate) async fn restart(session: &Session, arguments: Restart) -> Result<(),
     .await?;
     let is_bulk = choice.ask(session, action, &arguments.control).await?;
     // If the command is repeated, it must find the tasks that this run did not restart, and no
-    // others. So each restart must come after the boundary.
-    let boundary = arguments.changed_before.unwrap_or(choice.after_newest);
+    // others. So each restart must come after the boundary, and a time that is still to come is
+    // none.
+    let given = arguments.changed_before.map(whole_second);
+    let given = given.filter(|time| *time <= started(session));
+    let boundary = given.unwrap_or(choice.after_newest);
     session.api.until(boundary).await;
     let mut command = format!("restart {}", options(&arguments));
     command += &format!("--changed-before {}", rfc3339(boundary));
@@ -238,22 +233,27 @@ pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<
     if arguments.name.is_none() {
         // A list may lag behind tasks that change meanwhile, so list again. Tasks that were created
         // after the command began are not meant.
-        let started = session
-            .api
-            .first_response()
-            .unwrap_or_else(|| Clock::System.now());
         let until = arguments.filters.until.unwrap_or(Moment::MAX_UTC);
-        arguments.filters.until = Some(until.min(started + TimeDelta::seconds(1)));
+        arguments.filters.until = Some(until.min(second_after(started(session))));
         for _ in 0..MAX_ROUNDS {
-            let mut more = choose(session, action, &arguments, None).await?.chosen;
-            more.retain(|task| !changes.tried.contains(&task.id));
-            if more.is_empty() {
+            let mut more = choose(session, action, &arguments, None).await?;
+            more.chosen.retain(|task| !changes.tried.contains(&task.id));
+            if more.chosen.is_empty() {
                 break;
             }
-            changes.make(session, action, &more, None).await?;
+            if changes.tried.is_empty() {
+                more.ask(session, action, &arguments).await?;
+            }
+            changes.make(session, action, &more.chosen, None).await?;
         }
     }
     changes.report(session, action, &choice)
+}
+
+/// When the command began, by the service's clock.
+fn started(session: &Session) -> Moment {
+    let first = session.api.first_response();
+    first.unwrap_or_else(|| Clock::System.now())
 }
 
 /// What was changed, and what failed.
@@ -279,6 +279,9 @@ impl Changes {
         chosen: &[Chosen],
         go_on: Option<&str>,
     ) -> Result<(), Error> {
+        if chosen.is_empty() {
+            return Ok(());
+        }
         let all = self.tried.len() + chosen.len();
         let so_far = |done: usize| {
             let go_on = go_on.unwrap_or_default();
@@ -327,10 +330,15 @@ impl Changes {
     /// If not everything was done, or it could not be printed.
     fn report(mut self, session: &Session, action: Action, choice: &Choice) -> Result<(), Error> {
         let all = self.tried.len();
+        if all == 0 {
+            let nothing = format!("There is nothing to {}.", action.verb());
+            session.screen.note(&nothing);
+        }
         if all > 1 && !session.json {
             let counts = [self.done, all].map(|count| HumanCount(count as u64));
             let [done, all] = counts;
-            show::report(&format!("{done} of {all} tasks were {}", action.past()))?;
+            let shown = show::report(&format!("{done} of {all} tasks were {}", action.past()));
+            self.output = self.output.take().or(shown.err());
         }
         if choice.skipped > 0 {
             let skipped = show::counted(choice.skipped as u64, "task");
@@ -368,8 +376,14 @@ async fn choose(
             && changed_before.is_none_or(|time| task.updated_at < time)
     };
     let Some(name) = &arguments.name else {
+        // A task that changes its status meanwhile may be in two lists.
+        let mut seen = HashSet::new();
         for filters in action.filters(&arguments.filters)? {
-            let add = |task| choice.add_if(matches(&task), task);
+            let add = |task: Task| {
+                if seen.insert(task.id.clone()) {
+                    choice.add_if(matches(&task), task);
+                }
+            };
             info::each(session, &filters, add).await?;
         }
         return Ok(choice);

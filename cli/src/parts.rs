@@ -4,6 +4,7 @@ use crate::api::{Api, TaskResponse};
 use crate::error::Error;
 use crate::session::Session;
 use futures_util::{StreamExt, TryStreamExt, stream};
+use shared::task::TaskId;
 
 /// The most parts that a name may have: enough for billions of ids.
 const MAX_PARTS: u32 = 100_000;
@@ -152,10 +153,11 @@ pub(crate) async fn other_numbers_of_parts(
 ) -> Result<Vec<u32>, Error> {
     let most = most.min(MAX_PARTS);
     let others = (1..=most).filter(|other| *other != parts);
-    let probes = others.map(|other| async move {
-        let last = Target::of(name, other).ids.pop().unwrap_or_default();
-        Ok::<_, Error>(api.info(&last).await?.map(|_| other))
-    });
+    let lasts = others.map(|other| (other, Target::of(name, other).ids.pop().unwrap_or_default()));
+    // No task has a name that is too long, and the service refuses to look for one.
+    let lasts = lasts.filter(|(_, last)| TaskId::new(last.as_str()).is_ok());
+    let probes = lasts
+        .map(|(other, last)| async move { Ok::<_, Error>(api.info(&last).await?.map(|_| other)) });
     let found = stream::iter(probes).buffered(CALLS_AT_ONCE);
     found
         .try_filter_map(|found| async move { Ok(found) })

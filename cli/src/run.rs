@@ -1,6 +1,6 @@
 //! `dtask run`: creates one task, or as many parts as the ids need.
 
-use crate::api::TaskResponse;
+use crate::api::{Progress, TaskResponse};
 use crate::args::Run;
 use crate::error::Error;
 use crate::ids::{Ids, Source};
@@ -27,8 +27,8 @@ pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> 
     check(&arguments)?;
     if let Some(file) = arguments.ids.iter().find(|id| Path::new(id).is_file()) {
         session.screen.note(&format!(
-            "`{file}` is taken for an id, and there is a file of this name. To read ids from it, use --file {}",
-            show::quoted(file)
+            "`{file}` is taken for an id, and there is a file of this name. To read ids from it, use {}",
+            show::option("--file", file)
         ));
     }
     let source = Source::of(&arguments)?;
@@ -207,11 +207,11 @@ fn report(session: &Session, target: &Target, created: &[TaskResponse]) -> Resul
         }
         return Ok(());
     }
-    let objects = created
+    let mut progress = Progress::default();
+    created
         .iter()
-        .map(|response| response.task.progress.total)
-        .sum();
-    let objects = show::counted(objects, "object");
+        .for_each(|response| progress += response.task.progress);
+    let objects = show::counted(progress.total, "object");
     let replayed = created
         .iter()
         .filter(|response| response.is_replayed)

@@ -4,7 +4,8 @@ use crate::api::Api;
 use crate::args::{Connection, LOCAL_API};
 use crate::error::Error;
 use crate::screen::Screen;
-use crate::show::quoted;
+use crate::show::{option, quoted};
+use std::ffi::OsStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// One run of the command line.
@@ -31,11 +32,16 @@ impl Session {
     /// If the service's URL is wrong, or there are no credentials.
     pub(crate) async fn open(connection: &Connection, json: bool) -> Result<Self, Error> {
         let screen = Screen::default();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a printed command is for the shell that ran this one"
+        )]
+        let variable = std::env::var_os("DTASK_API");
         Ok(Self {
             api: Api::open(connection, screen.clone(), json).await?,
             screen,
             json,
-            options: options(connection),
+            options: options(connection, variable.as_deref()),
             if_cut_short: Mutex::new(CutShort::Told(String::new())),
         })
     }
@@ -102,9 +108,10 @@ impl Session {
     }
 }
 
-/// The options, each followed by a space.
-fn options(connection: &Connection) -> String {
-    let api = (connection.api != LOCAL_API).then_some(&connection.api);
+/// The options, each followed by a space. `variable` is DTASK_API.
+fn options(connection: &Connection, variable: Option<&OsStr>) -> String {
+    let is_default = connection.api == LOCAL_API && variable.is_none_or(|api| api == LOCAL_API);
+    let api = (!is_default).then_some(&connection.api);
     let named = [
         ("--api", api),
         ("--profile", connection.profile.as_ref()),
@@ -113,11 +120,32 @@ fn options(connection: &Connection) -> String {
     let mut options = String::new();
     for (name, value) in named {
         if let Some(value) = value {
-            options += &format!("{name} {} ", quoted(value));
+            options += &option(name, value);
+            options.push(' ');
         }
     }
     if connection.sign {
         options += "--sign ";
     }
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_command_reaches_the_same_service_whatever_the_variable_says() {
+        let local = Connection {
+            api: LOCAL_API.to_owned(),
+            profile: None,
+            region: None,
+            sign: false,
+        };
+        let other = OsStr::new("https://x.example/live");
+        assert_eq!(options(&local, None), "");
+        assert_eq!(options(&local, Some(OsStr::new(LOCAL_API))), "");
+        let named = format!("--api {LOCAL_API} ");
+        assert_eq!(options(&local, Some(other)), named);
+    }
 }

@@ -276,11 +276,19 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{plural}", HumanCount(count))
 }
 
+/// An option with its value in a form that a shell reads.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    // A value that begins with a hyphen would pass for another option.
+    let between = if value.starts_with('-') { '=' } else { ' ' };
+    format!("{name}{between}{}", quoted(value))
+}
+
 /// A word in a form that a shell reads. Characters that a terminal must not get are escaped in
 /// `$'…'`, which bash and zsh understand.
 pub(crate) fn quoted(word: &str) -> String {
+    // To zsh, `=` at the start of a word is the path of a command.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
+    if !word.is_empty() && !word.starts_with('=') && word.chars().all(is_plain) {
         return word.to_owned();
     }
     if let Cow::Borrowed(word) = safe(word) {
@@ -301,9 +309,13 @@ mod tests {
             ("a b", "'a b'"),
             ("", "''"),
             ("it's", r"'it'\''s'"),
+            ("a=b", "a=b"),
+            ("=ls", "'=ls'"),
             ("a\u{202e}'b\\", r"$'a\u202e\'b\\'"),
         ] {
             assert_eq!(quoted(word), expected);
         }
+        assert_eq!(option("--model", "a b"), "--model 'a b'");
+        assert_eq!(option("--model", "-a b"), "--model='-a b'");
     }
 }

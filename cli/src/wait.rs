@@ -156,7 +156,8 @@ impl Watch {
         let sum = sum(&parts);
         drop(parts);
         self.bar.set_length(sum.total);
-        self.bar.set_position(sum.total - sum.remaining);
+        self.bar
+            .set_position(sum.total.saturating_sub(sum.remaining));
         self.bar.set_message(words(&sum));
         if is_new {
             // Objects that were done before do not count for the rate.

@@ -35,6 +35,20 @@ pub(crate) fn rfc3339(time: Moment) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// The first whole second that is not before this time.
+pub(crate) fn whole_second(time: Moment) -> Moment {
+    if time.timestamp_subsec_nanos() == 0 {
+        return time;
+    }
+    second_after(time)
+}
+
+/// The first whole second after this time.
+pub(crate) fn second_after(time: Moment) -> Moment {
+    let second = time.timestamp().saturating_add(1);
+    DateTime::from_timestamp(second, 0).unwrap_or(Moment::MAX_UTC)
+}
+
 /// How long ago, in one unit: `12s`, `5m`, `3h`, `9d`.
 pub(crate) fn age(time: Moment, now: Moment) -> String {
     let seconds = (now - time).num_seconds().max(0);
@@ -72,6 +86,19 @@ mod tests {
         ] {
             assert!(moment_at(nonsense, noon).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn a_time_is_rounded_up_to_a_whole_second() {
+        for (time, whole, after) in [
+            ("12:00:00Z", "12:00:00Z", "12:00:01Z"),
+            ("12:00:00.1Z", "12:00:01Z", "12:00:01Z"),
+        ] {
+            let time: Moment = format!("2026-11-29T{time}").parse().unwrap();
+            let shown = [whole_second(time), second_after(time)].map(rfc3339);
+            assert_eq!(shown, [whole, after].map(|it| format!("2026-11-29T{it}")));
+        }
+        assert_eq!(second_after(Moment::MAX_UTC), Moment::MAX_UTC);
     }
 
     #[test]

@@ -30,10 +30,13 @@ const RENEWED_BEFORE: Duration = Duration::from_secs(300);
 /// Signs calls.
 #[derive(Debug)]
 pub(super) struct Signer {
-    provider: SharedCredentialsProvider,
+    profile: Option<String>,
+    /// Whether the profile was given by option.
+    is_profile_given: bool,
+    http: SharedHttpClient,
     /// The credentials that were last fetched. Fetching them may take calls to AWS.
     known: Mutex<Option<Known>>,
-    region: String,
+    region: Region,
 }
 
 #[derive(Debug)]
@@ -62,37 +65,43 @@ impl Signer {
             Some(region) => Some(Region::new(region)),
             None => regions.build().region().await,
         };
+        // The SDK takes an empty AWS_REGION for a region.
+        let region = region.filter(|region| !region.as_ref().is_empty());
         let region = region.ok_or_else(|| {
             Error::Usage(
                 "The AWS region to sign for is not known: set AWS_REGION, or give --region"
                     .to_owned(),
             )
         })?;
-        let settings = ProviderConfig::without_region()
-            .with_http_client(http_client())
-            .with_region(Some(region.clone()));
-        let provider = if connection.profile.is_some() {
-            // As in the AWS CLI, a profile given by option takes precedence over keys in the
-            // environment.
-            let provider = ProfileFileCredentialsProvider::builder().configure(&settings);
-            let provider = profile
-                .into_iter()
-                .fold(provider, |it, name| it.profile_name(name));
-            SharedCredentialsProvider::new(provider.build())
-        } else {
-            let provider = DefaultCredentialsChain::builder().configure(settings);
-            let provider = profile
-                .into_iter()
-                .fold(provider, |it, name| it.profile_name(name));
-            SharedCredentialsProvider::new(provider.build().await)
-        };
         let signer = Self {
-            provider,
+            profile: profile.map(str::to_owned),
+            is_profile_given: connection.profile.is_some(),
+            http: http_client(),
             known: Mutex::default(),
-            region: region.to_string(),
+            region,
         };
         signer.credentials().await?;
         Ok(signer)
+    }
+
+    /// A new provider of credentials. Each keeps the profiles' files as it first read them, so it
+    /// would not see what somebody has written to them since.
+    async fn provider(&self) -> SharedCredentialsProvider {
+        let settings = ProviderConfig::without_region()
+            .with_http_client(self.http.clone())
+            .with_region(Some(self.region.clone()));
+        let profile = self.profile.iter();
+        if self.is_profile_given {
+            // As in the AWS CLI, a profile given by option takes precedence over keys in the
+            // environment.
+            let provider = ProfileFileCredentialsProvider::builder().configure(&settings);
+            let provider = profile.fold(provider, |it, name| it.profile_name(name));
+            SharedCredentialsProvider::new(provider.build())
+        } else {
+            let provider = DefaultCredentialsChain::builder().configure(settings);
+            let provider = profile.fold(provider, |it, name| it.profile_name(name));
+            SharedCredentialsProvider::new(provider.build().await)
+        }
     }
 
     async fn credentials(&self) -> Result<Credentials, Error> {
@@ -101,7 +110,7 @@ impl Signer {
         if let Some(known) = known.as_ref().filter(|known| now < known.renewed_at) {
             return Ok(known.credentials.clone());
         }
-        match self.provider.provide_credentials().await {
+        match self.provider().await.provide_credentials().await {
             Ok(credentials) => {
                 let renewed_at = renewed_at(credentials.expiry(), now);
                 *known = Some(Known {
@@ -113,7 +122,7 @@ impl Signer {
             Err(error) => {
                 // The known credentials may still be valid.
                 let known = known.as_ref().map(|known| &known.credentials);
-                let valid = known.filter(|known| known.expiry().is_some_and(|expiry| now < expiry));
+                let valid = known.filter(|known| may_be_valid(known.expiry(), now));
                 valid.cloned().ok_or_else(|| missing(&error))
             }
         }
@@ -136,7 +145,7 @@ impl Signer {
         body: &[u8],
     ) -> Result<Vec<(String, String)>, Error> {
         let credentials = self.credentials().await?;
-        let to = (SERVICE, self.region.as_str());
+        let to = (SERVICE, self.region.as_ref());
         aws::signature(credentials, to, method, url.as_str(), headers, body)
             .map_err(|error| Error::Usage(format!("The call cannot be signed: {error}")))
     }
@@ -167,9 +176,9 @@ impl Signer {
             );
         }
         let stage = stage.unwrap_or("*");
-        let partition = match self.region.split('-').next() {
+        let partition = match self.region.as_ref().split('-').next() {
             Some("cn") => "aws-cn",
-            _ if self.region.starts_with("us-gov-") => "aws-us-gov",
+            _ if self.region.as_ref().starts_with("us-gov-") => "aws-us-gov",
             _ => "aws",
         };
         format!(
@@ -188,6 +197,11 @@ fn renewed_at(expiry: Option<SystemTime>, now: SystemTime) -> SystemTime {
     };
     let left = expiry.duration_since(now).unwrap_or_default();
     expiry - RENEWED_BEFORE.min(left / 5)
+}
+
+/// Whether credentials have not expired, as far as is known.
+fn may_be_valid(expiry: Option<SystemTime>, now: SystemTime) -> bool {
+    expiry.is_none_or(|expiry| now < expiry)
 }
 
 /// The error for a chain without credentials.
@@ -256,6 +270,7 @@ mod tests {
             let expiry = lasts.map(|seconds| now + Duration::from_secs(seconds));
             let expected = now + Duration::from_secs(renewed_after);
             assert_eq!(renewed_at(expiry, now), expected, "{lasts:?}");
+            assert_eq!(may_be_valid(expiry, now), lasts != Some(0), "{lasts:?}");
         }
     }
 

@@ -51,10 +51,10 @@ pub(crate) struct Progress {
 
 impl std::ops::AddAssign for Progress {
     fn add_assign(&mut self, other: Self) {
-        self.total += other.total;
-        self.deleted += other.deleted;
-        self.failed += other.failed;
-        self.remaining += other.remaining;
+        self.total = self.total.saturating_add(other.total);
+        self.deleted = self.deleted.saturating_add(other.deleted);
+        self.failed = self.failed.saturating_add(other.failed);
+        self.remaining = self.remaining.saturating_add(other.remaining);
     }
 }
 

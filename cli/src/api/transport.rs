@@ -12,6 +12,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -50,8 +51,11 @@ pub(super) struct Transport {
     http: reqwest::Client,
     base: Url,
     signer: Option<Arc<Signer>>,
-    /// When the service first responded, by its clock and by ours.
-    responded: Arc<OnceLock<(Option<Moment>, Instant)>>,
+    /// Whether anything has responded.
+    has_responded: Arc<AtomicBool>,
+    /// When the service first responded with success, by its clock and by ours. An error may come
+    /// from a proxy, whose clock may differ.
+    first_response: Arc<OnceLock<(Moment, Instant)>>,
     screen: Screen,
 }
 
@@ -151,21 +155,22 @@ impl Transport {
             http,
             base,
             signer,
-            responded: Arc::default(),
+            has_responded: Arc::default(),
+            first_response: Arc::default(),
             screen,
         })
     }
 
     /// The service's time when it first responded.
     pub(super) fn first_response(&self) -> Option<Moment> {
-        self.responded.get().and_then(|(time, _)| *time)
+        self.first_response.get().map(|(time, _)| *time)
     }
 
     /// Waits until this time has come by the service's clock.
     pub(super) async fn until(&self, time: Moment) {
         // The service's time is in whole seconds, so the wait may be a little too long, never too
         // short.
-        if let Some((Some(then), at)) = self.responded.get()
+        if let Some((then, at)) = self.first_response.get()
             && let Ok(wait) = (time - then).to_std()
         {
             sleep_until(*at + wait.min(LONGEST_PAUSE)).await;
@@ -261,7 +266,13 @@ impl Transport {
     /// If the service does not respond, or the call cannot be signed.
     pub(super) async fn pass_on(&self, call: Call<'_>) -> Result<Response, Error> {
         let sent = self.send(&call).await?;
-        sent.map_err(|error| Error::Unreachable(self.lost(&error).why))
+        let response = sent.map_err(|error| Error::Unreachable(self.lost(&error).why))?;
+        if response.status == StatusCode::FORBIDDEN
+            && let Some(signer) = &self.signer
+        {
+            signer.forget();
+        }
+        Ok(response)
     }
 
     /// Sends a request, signed if necessary, and reads the whole response.
@@ -292,8 +303,12 @@ impl Transport {
         };
         let received = received.await;
         if let Ok(response) = &received {
-            self.responded
-                .get_or_init(|| (date(&response.headers), Instant::now()));
+            self.has_responded.store(true, Ordering::Relaxed);
+            if response.status.is_success()
+                && let Some(time) = date(&response.headers)
+            {
+                self.first_response.get_or_init(|| (time, Instant::now()));
+            }
         }
         Ok(received)
     }
@@ -319,7 +334,7 @@ impl Transport {
             innermost(error)
         };
         let mut why = format!("Cannot reach {}: {cause}.", self.base);
-        let has_responded = self.responded.get().is_some();
+        let has_responded = self.has_responded.load(Ordering::Relaxed);
         if !has_responded {
             why += if is_loopback(&self.base) {
                 " Start the local runner with `cargo run`, or name a deployed service with --api."

@@ -263,13 +263,115 @@ async fn what_a_restart_has_changed_can_be_told_from_what_it_chose() {
             .max()
     };
     let before = last(&service.tasks().await);
-    // Restart in the same second, faster than a person can.
-    let restarted = service
-        .dtask(&["--json", "restart", "--since", "1h", "--yes"])
-        .await
-        .json();
+    // Restart in the same second, faster than a person can. The first response is a proxy's, which
+    // does not tell the service's time.
+    let busy = "HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n";
+    let proxy = Proxy::start(&service, Fault::Respond(busy)).await;
+    let restart = ["--json", "restart", "--since", "1h", "--yes"];
+    let restarted = dtask(&proxy.url(), &restart).await.json();
     let changed = restarted
         .iter()
         .map(|task| Some(task["updated_at"].to_string()));
     assert!(changed.min().unwrap() > before, "{before:?} {restarted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_that_goes_on_leaves_out_exactly_what_has_changed() {
+    let service = Service::without_worker().await;
+    let model = "-it's";
+    for id in ["a", "b"] {
+        let run = ["run", "--task-id", id, "--", model, "obj-1"];
+        service.dtask(&run).await.assert(0);
+        service.dtask(&["cancel", id]).await.assert(0);
+    }
+    let changed = service.tasks().await;
+    let changed = changed
+        .iter()
+        .filter_map(|task| task["updated_at"].as_str())
+        .max();
+    let newest: chrono::DateTime<chrono::Utc> = changed.unwrap().parse().unwrap();
+    let boundary = newest + chrono::TimeDelta::seconds(1);
+    let boundary = boundary.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    // A time between two seconds, and one that is still to come.
+    let between = changed.unwrap().replace('Z', ".5Z");
+    for before in [between.as_str(), "2999-01-01"] {
+        let fault = Fault::Hold("PUT /internal/deletion-tasks/restart");
+        let proxy = Proxy::start(&service, fault).await;
+        let model = format!("--model={model}");
+        let restart = ["restart", &model, "--changed-before", before, "--yes"];
+        let restarting = spawn(&proxy.url(), &restart);
+        proxy
+            .until_asked("PUT /internal/deletion-tasks/restart")
+            .await;
+        interrupt(&restarting);
+        let ended = finished(restarting).await;
+        ended.assert(130);
+        let told = format!("restart --model='-it'\\''s' --changed-before {boundary}\n");
+        assert!(ended.err.ends_with(&told), "{before}: {}", ended.err);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_in_two_lists_is_canceled_once() {
+    let service = Service::without_worker().await;
+    for id in ["a", "b"] {
+        service.create(id, &["obj-1".to_owned()]).await;
+    }
+    // A worker takes the task between the list of the pending and that of the processing ones.
+    let mut task = service.tasks().await[0].clone();
+    task["status"] = "processing".into();
+    let page = serde_json::json!({"tasks": [task], "next_cursor": null}).to_string();
+    let response = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{page}",
+        page.len()
+    );
+    let fault = Fault::RespondTo(
+        "GET /internal/deletion-tasks/list?status=processing",
+        response.leak(),
+    );
+    let proxy = Proxy::start(&service, fault).await;
+    let canceled = dtask(&proxy.url(), &["cancel", "--model", "embed-456", "--yes"]).await;
+    canceled.assert(0);
+    assert_eq!(canceled.out, "2 of 2 tasks were canceled\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_asks_before_it_cancels_what_its_first_list_did_not_have() {
+    let service = Service::without_worker().await;
+    service.create("a", &["obj-1".to_owned()]).await;
+    let empty = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 31\r\n\r\n{\"tasks\":[],\"next_cursor\":null}";
+    let proxy = Proxy::start(&service, Fault::Respond(empty)).await;
+    let asked = dtask(&proxy.url(), &["cancel", "--status", "pending"]).await;
+    asked.assert(2);
+    assert!(asked.err.starts_with("To cancel 1 task."), "{}", asked.err);
+    let end = "error: Nothing was canceled. To do it without being asked, add --yes\n";
+    assert!(asked.err.ends_with(end), "{}", asked.err);
+    assert_eq!(service.tasks().await[0]["status"], "pending");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_cannot_be_true_does_not_crash_the_command() {
+    let service = Service::without_worker().await;
+    let task = serde_json::json!({
+        "id": "a", "embedding_model_id": "m", "status": "failed", "attempt": 1, "detail": null,
+        "created_at": "2026-11-29T10:00:00Z", "updated_at": "+262142-12-31T23:59:59Z",
+        "failed_item_ids": [],
+        "progress": {"total": 0, "deleted": 7, "failed": 0, "remaining": u64::MAX},
+    });
+    let respond = |body: &Value| {
+        let body = body.to_string();
+        let head =
+            "HTTP/1.1 200 OK\r\ndate: 31 Dec 262142 23:59:59 GMT\r\ncontent-type: application/json";
+        let response = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        Fault::RespondTo("GET ", response.leak())
+    };
+    let page = serde_json::json!({"tasks": [task], "next_cursor": null});
+    for (body, arguments, status) in [
+        (&page, &["restart", "--model", "m"][..], 2),
+        (&page, &["cancel", "--model", "m", "--yes"][..], 1),
+        (&task, &["wait", "a"][..], 1),
+    ] {
+        let proxy = Proxy::start(&service, respond(body)).await;
+        dtask(&proxy.url(), arguments).await.assert(status);
+    }
 }

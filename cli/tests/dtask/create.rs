@@ -324,3 +324,16 @@ async fn an_id_that_is_the_name_of_a_file_is_an_id_and_a_note_says_so() {
         run.err
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_may_have_a_name_that_is_too_long_for_parts() {
+    let service = Service::without_worker().await;
+    let name = "x".repeat(255);
+    let absent = service.dtask(&["cancel", &name]).await;
+    absent.assert(1);
+    assert!(absent.err.ends_with("not found\n"), "{}", absent.err);
+    let run = ["run", "embed-456", "obj-1", "--task-id", &name];
+    service.dtask(&run).await.assert(0);
+    service.dtask(&["cancel", &name]).await.assert(0);
+    service.dtask(&["restart", &name]).await.assert(0);
+}

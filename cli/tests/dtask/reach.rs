@@ -159,4 +159,12 @@ async fn calls_are_signed_with_the_credentials_that_the_aws_cli_would_use() {
             ran.err
         );
     }
+    let keys = [environment.to_vec(), vec![off, ("AWS_REGION", "")]].concat();
+    let ran = finished(spawn_with(&service.url(), &["--sign", "list"], &keys)).await;
+    ran.assert(2);
+    assert!(
+        ran.err.contains("region to sign for is not known"),
+        "{}",
+        ran.err
+    );
 }
