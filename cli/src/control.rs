@@ -235,7 +235,7 @@ pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<
         // after the command began are not meant.
         let until = arguments.filters.until.unwrap_or(Moment::MAX_UTC);
         arguments.filters.until = Some(until.min(second_after(started(session))));
-        for _ in 0..MAX_ROUNDS {
+        for round in 1..=MAX_ROUNDS {
             let mut more = choose(session, action, &arguments, None).await?;
             more.chosen.retain(|task| !changes.tried.contains(&task.id));
             if more.chosen.is_empty() {
@@ -245,6 +245,10 @@ pub(crate) async fn cancel(session: &Session, mut arguments: Control) -> Result<
                 more.ask(session, action, &arguments).await?;
             }
             changes.make(session, action, &more.chosen, None).await?;
+            if round == MAX_ROUNDS {
+                let note = "The lists keep showing more open tasks. Run the command again.";
+                session.screen.note(note);
+            }
         }
     }
     changes.report(session, action, &choice)
