@@ -4,7 +4,7 @@ use super::*;
 use chrono::TimeDelta;
 use tests::wire::{
     DENIED, FAILING, Fault,
-    call::{CHECK, DELETE, SEND_BATCH, WRITE_TASK},
+    call::{CHECK, DELETE, GET_TASK, READ_CHUNKS, SEND_BATCH, WRITE_TASK},
 };
 
 async fn on_the_queue(service: &Service) -> usize {
@@ -176,4 +176,11 @@ async fn chunks_that_the_queue_does_not_take_or_for_which_there_is_no_time_are_s
         service.work_once().await;
         assert_eq!(service.lose_messages().await, 12, "{story}");
     }
+}
+
+#[tokio::test]
+async fn a_task_whose_chunks_were_all_sent_lately_is_read_and_not_written() {
+    let service = fanned_out().await;
+    assert_eq!(service.deliver(&[WHOLE]).await, 0);
+    assert_eq!(service.wire.calls(), [GET_TASK, READ_CHUNKS]);
 }
