@@ -29,13 +29,7 @@ async fn a_bulk_command_shows_what_it_would_do_and_asks() {
         "{}",
         asked.err
     );
-    assert!(
-        service
-            .tasks()
-            .await
-            .iter()
-            .all(|task| task["status"] == "pending")
-    );
+    service.assert_every_task("status", "pending").await;
 
     let canceled = service
         .dtask(&["cancel", "--model", "embed-456", "--yes"])
@@ -47,19 +41,11 @@ async fn a_bulk_command_shows_what_it_would_do_and_asks() {
         .dtask(&["cancel", "--model", "embed-456", "--yes"])
         .await;
     again.assert(0);
-    assert!(
-        again.err.contains("There is nothing to cancel."),
-        "{}",
-        again.err
-    );
+    again.assert_err("There is nothing to cancel.");
 
     let first = service.dtask(&["restart", "a", "--attempt", "7"]).await;
     first.assert(1);
-    assert!(
-        first.err.contains("the request named attempt 7"),
-        "{}",
-        first.err
-    );
+    first.assert_err("the request named attempt 7");
     let restarted = service
         .dtask(&[
             "--json",
@@ -81,11 +67,7 @@ async fn a_bulk_command_shows_what_it_would_do_and_asks() {
     let again = service
         .dtask(&["restart", "--since", "1h", "--attempt", "1", "--yes"])
         .await;
-    assert!(
-        again.err.contains("There is nothing to restart."),
-        "{}",
-        again.err
-    );
+    again.assert_err("There is nothing to restart.");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,26 +164,12 @@ async fn an_interrupted_restart_prints_the_command_that_goes_on_and_misses_nothi
     // Repeated once more, nothing is restarted, since the tasks have changed.
     let again = service.dtask(&arguments).await;
     again.assert(0);
-    assert!(
-        again.err.contains("There is nothing to restart."),
-        "{}",
-        again.err
-    );
+    again.assert_err("There is nothing to restart.");
     let one = service
         .dtask(&["restart", "a", "--changed-before", "1h"])
         .await;
-    assert!(
-        one.err.contains("There is nothing to restart."),
-        "{}",
-        one.err
-    );
-    assert!(
-        service
-            .tasks()
-            .await
-            .iter()
-            .all(|task| task["attempt"] == 2)
-    );
+    one.assert_err("There is nothing to restart.");
+    service.assert_every_task("attempt", 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,22 +184,12 @@ async fn a_cancel_also_finds_what_its_first_list_did_not_have() {
     let canceled = dtask(&proxy.url(), &["cancel", "--model", "embed-456", "--yes"]).await;
     canceled.assert(0);
     assert_eq!(canceled.out, "3 of 3 tasks were canceled\n");
-    assert!(
-        service
-            .tasks()
-            .await
-            .iter()
-            .all(|task| task["status"] == "canceled")
-    );
+    service.assert_every_task("status", "canceled").await;
     let other = service
         .dtask(&["cancel", "--status", "done", "--yes"])
         .await;
     other.assert(2);
-    assert!(
-        other.err.contains("A task that is done cannot be canceled"),
-        "{}",
-        other.err
-    );
+    other.assert_err("A task that is done cannot be canceled");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,13 +25,8 @@ async fn ids_that_one_request_cannot_take_become_parts_and_each_id_has_one_outco
         ])
         .await;
     run.assert(0);
-    assert!(
-        run.out
-            .contains("objects   12,000: 2,000 deleted, 10,000 failed, 0 remaining"),
-        "{}",
-        run.out
-    );
-    assert!(run.out.contains("parts     3: 3 done"), "{}", run.out);
+    run.assert_out("objects   12,000: 2,000 deleted, 10,000 failed, 0 remaining");
+    run.assert_out("parts     3: 3 done");
     assert_eq!(run.err, "10 repeated ids were left out.\n");
 
     // Each of its names means all parts.
@@ -129,13 +124,7 @@ async fn a_file_that_has_changed_is_refused_and_changes_nothing() {
     let other_end = service.file("end.txt", ids[..11_999].iter().chain([&"other".to_owned()]));
     let refused = run(&other_end).await;
     refused.assert(1);
-    assert!(
-        refused
-            .err
-            .contains("`erase.3-of-3` exists already, with other objects"),
-        "{}",
-        refused.err
-    );
+    refused.assert_err("`erase.3-of-3` exists already, with other objects");
 
     for (lines, parts) in [(1_000, 1), (6_000, 2)] {
         let shorter = service.file("shorter.txt", &ids[..lines]);
@@ -144,7 +133,7 @@ async fn a_file_that_has_changed_is_refused_and_changes_nothing() {
         let expected = format!(
             "`erase.3-of-3` exists already, but these ids need another number of parts ({parts})"
         );
-        assert!(refused.err.contains(&expected), "{}", refused.err);
+        refused.assert_err(&expected);
     }
     let longer = service.file("longer.txt", &long_ids(20_000));
     run(&longer).await.assert(1);
@@ -157,12 +146,7 @@ async fn invalid_input_is_named_whole_before_anything_is_sent() {
     let file = service.file("ids.txt", &["good".to_owned(), "x".repeat(1025)]);
     let run = service.dtask(&["run", "embed-456", "--file", &file]).await;
     run.assert(2);
-    assert!(
-        run.err
-            .contains("line 2: an id must be at most 1024 bytes of UTF-8, got 1025"),
-        "{}",
-        run.err
-    );
+    run.assert_err("line 2: an id must be at most 1024 bytes of UTF-8, got 1025");
     let run = service
         .dtask(&["run", "", "a", "--task-id", "a b", "--reason", ""])
         .await;
@@ -172,7 +156,7 @@ async fn invalid_input_is_named_whole_before_anything_is_sent() {
         "--task-id must not contain white space",
         "--reason must not be empty",
     ] {
-        assert!(run.err.contains(expected), "{}", run.err);
+        run.assert_err(expected);
     }
     service
         .dtask(&["run", "embed-456", "--file", "/does/not/exist"])
@@ -201,7 +185,7 @@ async fn a_change_within_a_part_that_exists_is_seen_before_anything_is_created()
     let before = service.tasks().await;
     let info = service.dtask(&["info", "erase"]).await;
     info.assert(1);
-    assert!(info.err.contains("Not found: erase.1-of-3"), "{}", info.err);
+    info.assert_err("Not found: erase.1-of-3");
 
     let right = ids[FULL + 7].clone();
     ids[FULL + 7] = "other".repeat(205)[..1024].to_owned();
@@ -244,11 +228,7 @@ async fn a_name_that_has_parts_gets_no_task_beside_them() {
         .dtask(&["run", "embed-456", "obj-1", "--task-id", "erase"])
         .await;
     one.assert(1);
-    assert!(
-        one.err.contains("`erase.3-of-3` exists already"),
-        "{}",
-        one.err
-    );
+    one.assert_err("`erase.3-of-3` exists already");
     assert_eq!(service.tasks().await.len(), 3);
 }
 
@@ -269,7 +249,7 @@ async fn a_list_in_another_format_does_not_pass_for_ids() {
         let refused = service.dtask_with(&run, input.to_owned()).await;
         refused.assert(2);
         let expected = format!("add --format {format}");
-        assert!(refused.err.contains(&expected), "{}", refused.err);
+        refused.assert_err(&expected);
     }
     let file = service.file(
         "ids.txt",
@@ -302,7 +282,7 @@ async fn a_list_in_another_format_does_not_pass_for_ids() {
             .dtask(&[&["run", "embed-456"], arguments].concat())
             .await;
         refused.assert(2);
-        assert!(refused.err.contains(expected), "{}", refused.err);
+        refused.assert_err(expected);
     }
     assert!(service.tasks().await.is_empty());
     let input = "id\nobj-1\n".to_owned();
@@ -318,11 +298,7 @@ async fn an_id_that_is_the_name_of_a_file_is_an_id_and_a_note_says_so() {
     let file = service.file("ids.txt", &["obj-1".to_owned()]);
     let run = service.dtask(&["run", "embed-456", &file]).await;
     run.assert(0);
-    assert!(
-        run.err.contains("To read ids from it, use --file"),
-        "{}",
-        run.err
-    );
+    run.assert_err("To read ids from it, use --file");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -56,7 +56,7 @@ async fn another_server_is_not_taken_for_the_service() {
         let proxy = Proxy::start(&service, Fault::Respond(response)).await;
         let list = dtask(&proxy.url(), &["list"]).await;
         list.assert(3);
-        assert!(list.err.contains("is not Deletion Tasks"), "{}", list.err);
+        list.assert_err("is not Deletion Tasks");
     }
 }
 
@@ -81,7 +81,7 @@ async fn a_wait_that_gives_up_says_why_and_how_to_go_on() {
     let run = dtask(&proxy.url(), &["run", "embed-456", "obj-1"]).await;
     run.assert(1);
     let expected = "The task may have been created. To make sure, run the same command again, with --task-id 0";
-    assert!(run.err.contains(expected), "{}", run.err);
+    run.assert_err(expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,19 +152,10 @@ async fn calls_are_signed_with_the_credentials_that_the_aws_cli_would_use() {
     for (arguments, variables) in [(&unknown[..], vec![file, off]), (&list[..], vec![off])] {
         let ran = finished(spawn_with(&service.url(), arguments, &variables)).await;
         ran.assert(2);
-        assert!(
-            ran.err
-                .contains("There are no AWS credentials to sign with"),
-            "{}",
-            ran.err
-        );
+        ran.assert_err("There are no AWS credentials to sign with");
     }
     let keys = [environment.to_vec(), vec![off, ("AWS_REGION", "")]].concat();
     let ran = finished(spawn_with(&service.url(), &["--sign", "list"], &keys)).await;
     ran.assert(2);
-    assert!(
-        ran.err.contains("region to sign for is not known"),
-        "{}",
-        ran.err
-    );
+    ran.assert_err("region to sign for is not known");
 }

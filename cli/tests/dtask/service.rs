@@ -106,6 +106,15 @@ impl Service {
         list["tasks"].as_array().expect("tasks").clone()
     }
 
+    /// Fails the test unless there are tasks, and each has this value.
+    pub(crate) async fn assert_every_task(&self, field: &str, value: impl Into<Value>) {
+        let (tasks, value) = (self.tasks().await, value.into());
+        assert!(!tasks.is_empty());
+        for task in tasks {
+            assert_eq!(task[field], value, "{task}");
+        }
+    }
+
     pub(crate) async fn until(&self, holds: impl Fn(&[Value]) -> bool) {
         let waited = tokio::time::timeout(LONG, async {
             while !holds(&self.tasks().await) {
@@ -128,6 +137,18 @@ impl Ran {
     #[track_caller]
     pub(crate) fn assert(&self, status: i32) {
         assert_eq!(self.status, Some(status), "{}\n{}", self.out, self.err);
+    }
+
+    /// Fails the test unless the standard output has this text.
+    #[track_caller]
+    pub(crate) fn assert_out(&self, text: &str) {
+        assert!(self.out.contains(text), "{text:?} is not in:\n{}", self.out);
+    }
+
+    /// Fails the test unless the standard error has this text.
+    #[track_caller]
+    pub(crate) fn assert_err(&self, text: &str) {
+        assert!(self.err.contains(text), "{text:?} is not in:\n{}", self.err);
     }
 
     /// The output's lines as JSON.

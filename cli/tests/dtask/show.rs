@@ -20,18 +20,8 @@ async fn the_readmes_example_ends_with_a_summary() {
         .await;
     run.assert(0);
     assert!(run.out.starts_with("delete-xyz  done\n"), "{}", run.out);
-    assert!(
-        run.out
-            .contains("objects   2: 1 deleted, 1 failed, 0 remaining"),
-        "{}",
-        run.out
-    );
-    assert!(
-        run.out
-            .contains("failed    obj-2: Object not found in index"),
-        "{}",
-        run.out
-    );
+    run.assert_out("objects   2: 1 deleted, 1 failed, 0 remaining");
+    run.assert_out("failed    obj-2: Object not found in index");
     assert_eq!(run.err, "", "no terminal, no progress");
 
     let again = service
@@ -60,11 +50,7 @@ async fn the_readmes_example_ends_with_a_summary() {
             "1h",
         ])
         .await;
-    assert!(
-        list.out.contains("done   delete-xyz embed-456"),
-        "{}",
-        list.out
-    );
+    list.assert_out("done   delete-xyz embed-456");
     let csv = service.dtask(&["outcomes", "delete-xyz", "--csv"]).await;
     assert_eq!(
         csv.out,
@@ -89,22 +75,12 @@ async fn the_exit_status_says_how_it_ended() {
     assert_eq!(unknown.err, "error: Task with ID `unknown` not found\n");
     let unknown = service.dtask(&["info", "f.1-of-3"]).await;
     unknown.assert(1);
-    assert!(
-        unknown.err.contains("Task with ID `f.1-of-3` not found"),
-        "{}",
-        unknown.err
-    );
+    unknown.assert_err("Task with ID `f.1-of-3` not found");
     let api = service.url();
     drop(service);
     let unreachable = dtask(&api, &["list"]).await;
     unreachable.assert(3);
-    assert!(
-        unreachable
-            .err
-            .contains("Start the local runner with `cargo run`"),
-        "{}",
-        unreachable.err
-    );
+    unreachable.assert_err("Start the local runner with `cargo run`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
