@@ -2,9 +2,7 @@
 //!
 //! The stored form is compact, so that a task's item stays within one DynamoDB write unit.
 
-use super::object_ids::encoding::{
-    Bytes, UUID_BYTES, Undecodable, canonical_uuid, encode, write_number,
-};
+use super::object_ids::encoding::{Bytes, Undecodable, encode, write_number};
 use super::{FailedItem, NOT_FOUND, ObjectIds};
 
 /// The most failures a list row shows.
@@ -24,8 +22,6 @@ const VERSION: u8 = 1;
 pub struct FailedHead {
     items: Vec<FailedItem>,
     json_bytes: usize,
-    /// An upper bound for the bytes of the items in storage, kept while items are added.
-    stored_bytes: usize,
     is_full: bool,
 }
 
@@ -46,10 +42,7 @@ impl FailedHead {
             return;
         }
         self.items.push(FailedItem::new(id.to_owned(), detail));
-        self.stored_bytes += most_stored(id, detail);
-        let stored_bytes = self.stored_bytes + 5; // two version bytes, and the length of the ids
-        let may_be_too_long = self.items.len() > 1 && stored_bytes > MAX_STORED_HEAD_BYTES;
-        if may_be_too_long && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
+        if self.items.len() > 1 && self.to_bytes().len() > MAX_STORED_HEAD_BYTES {
             self.items.pop();
             self.is_full = true;
             return;
@@ -143,20 +136,6 @@ impl FailedHead {
     }
 }
 
-/// Returns the most bytes that a failure takes in storage.
-fn most_stored(id: &str, detail: &str) -> usize {
-    let number = 3; // bytes at most
-    let id = match canonical_uuid(id) {
-        Some(_) => UUID_BYTES + number,
-        None => id.len() + 3 * number,
-    };
-    let detail = match detail {
-        NOT_FOUND => number,
-        other => other.len() + 2 * number,
-    };
-    id + detail
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +167,30 @@ mod tests {
             assert_eq!(items, head.into_items());
             assert_eq!(items.len(), failures.len());
         }
+    }
+
+    #[test]
+    fn ten_failures_are_read_and_eleven_are_damage() {
+        let ten: Vec<_> = (0..10).map(|n| (uuid(n), NOT_FOUND)).collect();
+        let mut head = of(&ten);
+        assert_eq!(
+            FailedHead::from_bytes(&head.to_bytes())
+                .unwrap()
+                .items
+                .len(),
+            10
+        );
+        head.items.push(FailedItem::new(uuid(10), NOT_FOUND));
+        assert_eq!(FailedHead::from_bytes(&head.to_bytes()), Err(Undecodable));
+    }
+
+    #[test]
+    fn failures_that_fill_a_row_to_the_last_byte_are_shown() {
+        let empty = r#"[{"object_id":"","detail":"no"}]"#.len();
+        let fits = of(&[("x".repeat(MAX_HEAD_BYTES - empty), "no")]);
+        assert_eq!(fits.into_items().len(), 1);
+        let too_long = of(&[("x".repeat(MAX_HEAD_BYTES - empty + 1), "no")]);
+        assert!(too_long.is_empty());
     }
 
     #[test]
