@@ -144,3 +144,126 @@ impl Budget {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ManualClock, TokioClock};
+    use std::future::pending;
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// Returns a budget with this many seconds left, on a clock that only the budget moves.
+    fn with(left: f64) -> Budget {
+        let start = DateTime::UNIX_EPOCH;
+        on(Clock::Manual(ManualClock::at(start)), left)
+    }
+
+    fn on(clock: Clock, left: f64) -> Budget {
+        let deadline = clock.now() + TimeDelta::milliseconds((left * 1000.0) as i64);
+        Budget::new(deadline, clock, &Arc::new(Semaphore::new(1)))
+    }
+
+    fn waited(budget: &Budget) -> Duration {
+        (budget.clock.now() - DateTime::UNIX_EPOCH)
+            .to_std()
+            .unwrap()
+    }
+
+    #[test]
+    fn a_call_begins_only_with_two_seconds_left() {
+        assert!(with(2.0).allows_a_call());
+        assert!(!with(1.999).allows_a_call());
+    }
+
+    #[test]
+    fn a_wait_leaves_half_of_the_time_but_at_least_four_and_at_most_fourteen_seconds() {
+        for (left, longest) in [
+            (60.0, 46.0),
+            (28.0, 14.0),
+            (20.0, 10.0),
+            (8.0, 4.0),
+            (6.0, 2.0),
+            (4.0, 0.0),
+            (1.0, 0.0),
+            (-1.0, 0.0),
+        ] {
+            assert_eq!(with(left).longest_wait(), seconds(longest), "{left} s left");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_gets_half_of_the_time_and_at_most_ten_seconds() {
+        use VectorErrorKind::{OutOfTime, Unanswered};
+        for (left, time, kind) in [
+            (60.0, 10.0, Unanswered),
+            (20.0, 10.0, Unanswered),
+            (6.0, 3.0, Unanswered),
+            (4.0, 2.0, Unanswered),
+            (3.0, 1.5, OutOfTime),
+        ] {
+            let budget = on(
+                Clock::Tokio(TokioClock::starting_at(DateTime::UNIX_EPOCH)),
+                left,
+            );
+            let slot = budget.slot().await.unwrap();
+            let error = budget.call_in(slot, pending::<Result<(), _>>()).await;
+            assert_eq!(error.unwrap_err().kind, kind, "{left} s left");
+            assert_eq!(waited(&budget).as_secs_f64(), time, "{left} s left");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_gets_no_place_in_time_is_not_made() {
+        let budget = on(
+            Clock::Tokio(TokioClock::starting_at(DateTime::UNIX_EPOCH)),
+            20.0,
+        );
+        let _taken = budget.slot().await.unwrap();
+        let error = budget.call(async { Ok(()) }).await.unwrap_err();
+        assert_eq!(error.kind, VectorErrorKind::OutOfTime);
+        assert_eq!(waited(&budget), seconds(10.0));
+    }
+
+    #[tokio::test]
+    async fn a_wait_for_a_moment_needs_two_seconds_after_it() {
+        let moment = DateTime::UNIX_EPOCH + TimeDelta::seconds(3);
+        let budget = with(5.0);
+        assert!(budget.wait_until(moment).await);
+        assert_eq!(waited(&budget), seconds(3.0));
+        let budget = with(4.999);
+        assert!(!budget.wait_until(moment).await);
+        assert_eq!(waited(&budget), seconds(0.0));
+    }
+
+    #[tokio::test]
+    async fn the_wait_before_each_further_call_doubles_up_to_five_seconds() {
+        for (calls, bound) in [(1, 0.2), (2, 0.4), (3, 0.8), (5, 3.2), (6, 5.0), (40, 5.0)] {
+            let mut longest = Duration::ZERO;
+            for _ in 0..100 {
+                let budget = with(60.0);
+                assert!(budget.back_off(calls, Duration::ZERO).await);
+                longest = longest.max(waited(&budget));
+            }
+            let expected = seconds(bound / 2.0)..=seconds(bound);
+            assert!(expected.contains(&longest), "{calls} calls: {longest:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_of_up_to_five_seconds_is_kept_if_there_is_time_for_a_call_after_it() {
+        for (pause, left, is_kept) in [
+            (5.0, 60.0, true),
+            (5.001, 60.0, false),
+            (5.0, 7.3, true),
+            (5.0, 6.999, false),
+        ] {
+            let budget = with(left);
+            let kept = budget.back_off(1, seconds(pause)).await;
+            assert_eq!(kept, is_kept, "{pause} s with {left} s left");
+            assert_eq!(waited(&budget) >= seconds(pause), is_kept);
+        }
+    }
+}
