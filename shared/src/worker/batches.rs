@@ -227,6 +227,15 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_is_cut_into_calls_of_as_many_objects_as_one_takes() {
+        let all: Vec<usize> = (0..250).collect();
+        let mut batches = Batches::of(&all);
+        let calls: Vec<_> = std::iter::from_fn(|| batches.next(100)).collect();
+        let positions: Vec<_> = calls.into_iter().map(|batch| batch.positions).collect();
+        assert_eq!(positions, [&all[..100], &all[100..200], &all[200..]]);
+    }
+
+    #[test]
     fn a_good_object_among_the_single_ones_has_all_of_them_tried() {
         let (_, gone, given_up) = play(|at| at != 250);
         assert_eq!((gone, given_up), (BTreeSet::from([250]), vec![]));
