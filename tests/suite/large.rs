@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tests::{Service, ids, run_body};
 
 const WHOLE: &str = r#"{"task_id":"large","attempt":1}"#;
+const WHOLE_AGAIN: &str = r#"{"task_id":"large","attempt":2}"#;
 const CHUNKS: [&str; 4] = [
     r#"{"task_id":"large","attempt":1,"chunk":0}"#,
     r#"{"task_id":"large","attempt":1,"chunk":1}"#,
@@ -39,6 +40,20 @@ async fn fanned_out() -> Arc<Service> {
     assert_eq!(service.lose_messages().await, 4);
     service.wire.calls();
     service
+}
+
+/// A service with the task `large` in its second attempt, with no object left to try. The message
+/// of the attempt was sent and is lost.
+async fn restarted_with_nothing_left() -> Arc<Service> {
+    let service = Service::start_with_chunks_of(2).await;
+    service.seed("big", &ids("o", 7)).await;
+    let body = run_body("big", "large", &ids("o", 7));
+    service.run(&body).await.ok();
+    service.work().await;
+    service.restart("task_id=large").await.ok();
+    service.lose_messages().await;
+    service.wire.calls();
+    Arc::new(service)
 }
 
 fn progress(task: &Value) -> (u64, u64, u64) {

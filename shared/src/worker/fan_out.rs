@@ -39,32 +39,28 @@ impl Worker {
             }
             return Ok(Verdict::Dropped("all its chunks are on their way"));
         }
-        loop {
+        let moved = || Ok(Verdict::Dropped("moved before it was begun"));
+        if begins && is_complete {
+            // A pending task with no object left to try becomes `processing` before it ends.
             match self.tasks.fan_out_if_unmoved(&read, &open, now).await? {
-                Written::Applied(TaskStatus::Processing) if is_complete => {}
-                Written::Applied(TaskStatus::Processing) => break,
-                Written::Applied(status) => {
-                    log.ended(status);
-                    return Ok(Verdict::Recorded {
-                        status,
-                        has_more_to_do: false,
-                    });
-                }
-                Written::NotApplied(()) => {
-                    return Ok(Verdict::Dropped("moved before it was begun"));
-                }
+                Written::Applied(_) => {}
+                Written::NotApplied(()) => return moved(),
             }
-            // The task was pending with no object left to try. Now that it is `processing`, it
-            // ends.
             read = match self.tasks.load(&read.task.id).await? {
-                Some(again)
-                    if again.task.status == TaskStatus::Processing
-                        && again.task.attempt == read.task.attempt =>
-                {
-                    again
-                }
-                _ => return Ok(Verdict::Dropped("moved before it was begun")),
+                Some(begun) if begun.task.attempt == read.task.attempt => begun,
+                _ => return moved(),
             };
+        }
+        match self.tasks.fan_out_if_unmoved(&read, &open, now).await? {
+            Written::Applied(TaskStatus::Processing) => {}
+            Written::Applied(status) => {
+                log.ended(status);
+                return Ok(Verdict::Recorded {
+                    status,
+                    has_more_to_do: false,
+                });
+            }
+            Written::NotApplied(()) => return moved(),
         }
         let messages = open.numbers.iter();
         let messages: Vec<_> = messages

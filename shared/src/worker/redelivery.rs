@@ -79,6 +79,15 @@ mod tests {
     }
 
     #[test]
+    fn a_messages_receives_are_those_that_the_queue_has_counted() {
+        let mut record = SqsMessage::default();
+        assert_eq!(receives(&record), 1, "if the queue does not say");
+        let count = ("ApproximateReceiveCount".to_owned(), "7".to_owned());
+        record.attributes.extend([count]);
+        assert_eq!(receives(&record), 7);
+    }
+
+    #[test]
     fn work_comes_back_when_it_can_be_of_use() {
         let lease = Duration::from_secs(40);
         for (redelivery, expected) in [

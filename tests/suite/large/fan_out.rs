@@ -2,6 +2,7 @@
 
 use super::*;
 use chrono::TimeDelta;
+use tests::lines::Lines;
 use tests::wire::{
     DENIED, FAILING, Fault,
     call::{CHECK, DELETE, GET_TASK, READ_CHUNKS, SEND_BATCH, WRITE_TASK},
@@ -21,7 +22,7 @@ async fn two_fan_outs_at_once_send_the_chunks_once() {
             _ => {
                 service.work().await;
                 service.restart("task_id=large&scope=all").await.ok();
-                r#"{"task_id":"large","attempt":2}"#
+                WHOLE_AGAIN
             }
         };
         service.lose_messages().await;
@@ -167,8 +168,14 @@ async fn chunks_that_the_queue_does_not_take_or_for_which_there_is_no_time_are_s
         let work = service.start_delivery(WHOLE);
         written.reached().await;
         trouble(&service);
+        let lines = Lines::capture();
         written.release();
         assert_eq!(work.await.unwrap(), 0, "{story}: acknowledged");
+        let line = &lines.take()[0];
+        assert_eq!(
+            (&line["sent"], &line["unsent"]),
+            (&taken.into(), &(12 - taken).into())
+        );
         service.wire.heal();
         let sent = service.lose_messages().await;
         assert_eq!(sent, taken, "{story}");
@@ -183,4 +190,22 @@ async fn a_task_whose_chunks_were_all_sent_lately_is_read_and_not_written() {
     let service = fanned_out().await;
     assert_eq!(service.deliver(&[WHOLE]).await, 0);
     assert_eq!(service.wire.calls(), [GET_TASK, READ_CHUNKS]);
+}
+
+#[tokio::test]
+async fn a_task_that_is_restarted_while_a_fan_out_ends_it_is_not_ended() {
+    let service = restarted_with_nothing_left().await;
+    let reads = service.wire.hold_times(2, GET_TASK);
+    let work = service.start_delivery(WHOLE_AGAIN);
+    reads.reached().await;
+    reads.release();
+    reads.reached().await; // the worker has begun the task, and reads it to end it
+    service.cancel("task_id=large").await.ok();
+    service.restart("task_id=large&scope=all").await.ok();
+    service.wire.calls();
+    reads.release();
+    assert_eq!(work.await.unwrap(), 0);
+    assert!(service.wire.calls().is_empty(), "nothing is written");
+    service.work().await;
+    assert_eq!(progress(&service.task("large").await), (0, 7, 0));
 }

@@ -62,22 +62,13 @@ async fn only_chunks_that_are_due_are_sent_again() {
 #[tokio::test]
 async fn a_task_that_a_worker_has_begun_since_the_sweeper_found_it_is_left_alone() {
     // Nothing is left to delete, so the task's due time does not change when a worker begins it.
-    let service = Service::start_with_chunks_of(2).await;
-    service.seed("big", &ids("o", 7)).await;
-    service
-        .run(&run_body("big", "large", &ids("o", 7)))
-        .await
-        .ok();
-    service.work().await;
-    service.restart("task_id=large").await.ok();
-    service.lose_messages().await;
+    let service = restarted_with_nothing_left().await;
     service.pass(TimeDelta::minutes(2));
-    let service = Arc::new(service);
     let taken = service.wire.hold(WRITE_TASK);
     let sweep = service.start_sweep();
     taken.reached().await; // the sweeper has read that the task is due
     let reads = service.wire.hold_times(2, GET_TASK);
-    let work = service.start_delivery(r#"{"task_id":"large","attempt":2}"#);
+    let work = service.start_delivery(WHOLE_AGAIN);
     reads.reached().await;
     reads.release();
     reads.reached().await; // the worker has begun the task, and reads it to end it

@@ -51,6 +51,16 @@ fn a_settlement_says_what_is_new_whether_all_is_there_and_why_anything_was_given
 }
 
 #[test]
+fn a_lease_is_in_force_until_its_last_moment() {
+    let until = DateTime::UNIX_EPOCH;
+    let mut state = ChunkState::default();
+    assert!(!state.is_leased(until));
+    state.lease_until = Some(until);
+    assert!(state.is_leased(until - chrono::TimeDelta::milliseconds(1)));
+    assert!(!state.is_leased(until));
+}
+
+#[test]
 fn tries_and_put_offs_are_of_one_attempt() {
     let state = ChunkState {
         attempt: 2,
