@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use local::NAME;
 use serde_json::Value;
 use std::sync::Arc;
+use tests::lines::Lines;
 use tests::queue::{Queue, Receive};
 use tests::wire::{
     DENIED, Fault, THROTTLING,
@@ -364,6 +365,31 @@ async fn a_sweep_that_comes_to_the_end_of_every_partition_stores_nothing() {
     assert_eq!(service.sweep().await, 1);
     assert_eq!(service.wire.count(WRITE_TASK), 1, "the task is taken over");
     assert_eq!(service.stored_items().await, 1);
+}
+
+#[tokio::test]
+async fn a_sweeps_line_says_whether_a_part_is_left_to_the_next_sweep() {
+    let service = that_reads_one_row().await;
+    let lines = Lines::capture();
+    let cut_short = || lines.take().pop().unwrap()["cut_short"].clone();
+    service.sweep().await;
+    assert_eq!(cut_short(), false, "nothing is there");
+    leave_pending(&service, &["a"]).await;
+    service.sweep().await;
+    assert_eq!(cut_short(), true, "there may be more rows");
+    service.sweep().await;
+    assert_eq!(cut_short(), false, "there are none");
+
+    let service = with_one_shard().await;
+    leave_processing(&service, &["a"]).await;
+    service.pass(TimeDelta::seconds(60));
+    let sending = service.wire.hold(SEND_BATCH);
+    let sweep = service.start_sweep();
+    sending.reached().await;
+    service.pass(TimeDelta::seconds(28)); // all of the sweep's time
+    sending.release();
+    assert_eq!(sweep.await.unwrap(), 1);
+    assert_eq!(cut_short(), true, "nobody has read the pending tasks");
 }
 
 #[tokio::test]

@@ -117,17 +117,15 @@ impl ObjectIds {
         // Equal ids are sorted by their positions.
         order.sort_unstable_by_key(|at| (self.get(*at as usize), *at));
         let mut is_repeated = vec![false; self.len()];
-        let mut repeated = 0;
         for pair in order.windows(2) {
             if let [before, this] = *pair
                 && self.get(before as usize) == self.get(this as usize)
                 && let Some(flag) = is_repeated.get_mut(this as usize)
             {
                 *flag = true;
-                repeated += 1;
             }
         }
-        if repeated == 0 {
+        if !is_repeated.contains(&true) {
             return DistinctIds { ids: self, order };
         }
         let mut ids = Self::default();
@@ -204,6 +202,7 @@ mod tests {
         assert_eq!(distinct.sorted().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(distinct.into_ids(), of(&["b", "a"]));
         assert!(ObjectIds::default().distinct().into_ids().is_empty());
+        assert!(!of(&["a"]).is_empty());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use uuid::Uuid;
 /// The first byte of the stored form.
 const VERSION: u8 = 1;
 /// The length of a UUID in bytes, and of its text.
-pub(in crate::task) const UUID_BYTES: usize = 16;
+const UUID_BYTES: usize = 16;
 const UUID_TEXT: usize = 36;
 
 /// The error for bytes that are not the stored form of object ids.
@@ -121,7 +121,7 @@ pub(in crate::task) fn encode<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<u8>
 }
 
 /// Returns the UUID if `id` is the canonical text of one.
-pub(in crate::task) fn canonical_uuid(id: &str) -> Option<Uuid> {
+fn canonical_uuid(id: &str) -> Option<Uuid> {
     if id.len() != UUID_TEXT {
         return None;
     }

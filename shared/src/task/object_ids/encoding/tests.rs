@@ -176,6 +176,9 @@ fn an_unknown_version_nothing_and_what_a_chunk_cannot_hold_are_refused() {
     }
     let too_many = encoded(&of((0..501).map(uuid)));
     assert_eq!(ObjectIds::from_bytes(&too_many), Err(Undecodable));
+    let too_many_in_two_runs = (0..300).map(uuid).chain((0..201).map(|n| n.to_string()));
+    let too_many = encoded(&of(too_many_in_two_runs));
+    assert_eq!(ObjectIds::from_bytes(&too_many), Err(Undecodable));
     // 500 ids of a kilobyte, in three bytes each.
     let mut bomb = vec![VERSION];
     write_number(&mut bomb, 500 << 2 | 2);
