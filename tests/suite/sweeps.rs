@@ -192,7 +192,8 @@ async fn a_sweep_goes_through_all_pages_of_all_partitions_also_past_those_with_n
     leave_pending(&service, &["d", "e"]).await;
     service.pass(TimeDelta::seconds(60));
     service.wire.next_times(usize::MAX, QUERY, Fault::Paged(1));
-    assert_eq!(service.sweep().await, 5);
+    let report = service.sweep_within(TimeDelta::seconds(60)).await;
+    assert_eq!((report.due, report.sent), (5, 5));
 }
 
 #[tokio::test]
@@ -300,6 +301,23 @@ async fn a_partition_with_much_to_send_leaves_half_of_the_time_to_the_other() {
     service.lose_messages().await;
     service.pass(TimeDelta::hours(1)); // what was sent is due again
     assert_eq!(service.sweep().await, 11 + 5, "it goes on where it stopped");
+}
+
+#[tokio::test]
+async fn when_its_time_is_over_a_sweep_reads_no_further_page() {
+    for (seconds, sent) in [(27, 2), (28, 1)] {
+        let mut service = Service::start_with(vec![("LIST_SHARDS", "1")]).await;
+        service.bound_sweeps(10, 1);
+        let service = Arc::new(service);
+        leave_pending(&service, &ids("t", 2)).await;
+        service.pass(TimeDelta::seconds(60));
+        let sending = service.wire.hold(SEND_BATCH);
+        let sweep = service.start_sweep();
+        sending.reached().await;
+        service.pass(TimeDelta::seconds(seconds));
+        sending.release();
+        assert_eq!(sweep.await.unwrap(), sent, "after {seconds} s");
+    }
 }
 
 /// A service with one shard whose sweeps read one row of the processing tasks and one of the

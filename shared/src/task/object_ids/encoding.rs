@@ -52,9 +52,6 @@ impl ObjectIds {
                 return Err(Undecodable);
             }
             ids.ends.reserve(count);
-            if is_uuids {
-                ids.text.reserve(count * (UUID_TEXT + 1));
-            }
             let mut id = Vec::new();
             for _ in 0..count {
                 if is_uuids {

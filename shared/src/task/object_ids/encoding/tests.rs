@@ -81,6 +81,15 @@ fn a_uuid_takes_sixteen_bytes_and_a_chunk_of_them_three_more() {
 }
 
 #[test]
+fn a_number_up_to_127_takes_one_byte() {
+    for (number, stored) in [(0, &[0][..]), (127, &[0x7f]), (128, &[0x80, 1])] {
+        let mut bytes = Vec::new();
+        write_number(&mut bytes, number);
+        assert_eq!(bytes, stored);
+    }
+}
+
+#[test]
 fn ids_that_share_nothing_take_a_few_bytes_more_than_they_have() {
     let names: Vec<_> = (0..128)
         .map(|n| format!("{n:04}{}", "x".repeat(1020)))
