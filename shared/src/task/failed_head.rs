@@ -191,6 +191,27 @@ mod tests {
         assert_eq!(fits.into_items().len(), 1);
         let too_long = of(&[("x".repeat(MAX_HEAD_BYTES - empty + 1), "no")]);
         assert!(too_long.is_empty());
+        // JSON has two bytes for each of these.
+        let quotes = (MAX_HEAD_BYTES - empty) / 2;
+        assert_eq!(of(&[("\"".repeat(quotes), "no")]).into_items().len(), 1);
+        assert!(of(&[("\"".repeat(quotes + 1), "no")]).is_empty());
+    }
+
+    #[test]
+    fn failures_that_fill_the_room_in_storage_to_the_last_byte_are_stored() {
+        let stored = |length| {
+            let mut both = of(&[("a".into(), NOT_FOUND)]);
+            both.items
+                .push(FailedItem::new("x".repeat(length), NOT_FOUND));
+            both.to_bytes().len()
+        };
+        let most = (1..300).rfind(|length| stored(*length) <= MAX_STORED_HEAD_BYTES);
+        let most = most.unwrap();
+        assert_eq!(stored(most), MAX_STORED_HEAD_BYTES);
+        for (length, shown) in [(most, 2), (most + 1, 1)] {
+            let head = of(&[("a".into(), NOT_FOUND), ("x".repeat(length), NOT_FOUND)]);
+            assert_eq!(head.into_items().len(), shown);
+        }
     }
 
     #[test]
