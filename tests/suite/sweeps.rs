@@ -53,6 +53,17 @@ async fn take_sent(service: &Service) -> Vec<String> {
         .collect()
 }
 
+/// Sweeps, and lets this time pass while the first batch is sent. Returns the number of tasks that
+/// were sent.
+async fn sweep_with_a_send_of(service: &Arc<Service>, seconds: i64) -> usize {
+    let sending = service.wire.hold(SEND_BATCH);
+    let sweep = service.start_sweep();
+    sending.reached().await;
+    service.pass(TimeDelta::seconds(seconds));
+    sending.release();
+    sweep.await.unwrap()
+}
+
 #[tokio::test]
 async fn a_task_whose_message_could_not_be_sent_is_due_a_minute_after_its_create_or_restart() {
     let service = Service::start().await;
@@ -291,13 +302,8 @@ async fn a_partition_with_much_to_send_leaves_half_of_the_time_to_the_other() {
     leave_processing(&service, &ids("a", 21)).await;
     leave_pending(&service, &ids("b", 5)).await;
     service.pass(TimeDelta::seconds(60));
-    let sending = service.wire.hold(SEND_BATCH);
-    let sweep = service.start_sweep();
-    sending.reached().await;
     // This is more than half of the 27 seconds in which the sweep may begin something.
-    service.pass(TimeDelta::seconds(18));
-    sending.release();
-    assert_eq!(sweep.await.unwrap(), 10 + 5);
+    assert_eq!(sweep_with_a_send_of(&service, 18).await, 10 + 5);
     service.lose_messages().await;
     service.pass(TimeDelta::hours(1)); // what was sent is due again
     assert_eq!(service.sweep().await, 11 + 5, "it goes on where it stopped");
@@ -311,12 +317,8 @@ async fn when_its_time_is_over_a_sweep_reads_no_further_page() {
         let service = Arc::new(service);
         leave_pending(&service, &ids("t", 2)).await;
         service.pass(TimeDelta::seconds(60));
-        let sending = service.wire.hold(SEND_BATCH);
-        let sweep = service.start_sweep();
-        sending.reached().await;
-        service.pass(TimeDelta::seconds(seconds));
-        sending.release();
-        assert_eq!(sweep.await.unwrap(), sent, "after {seconds} s");
+        let swept = sweep_with_a_send_of(&service, seconds).await;
+        assert_eq!(swept, sent, "after {seconds} s");
     }
 }
 
@@ -401,12 +403,8 @@ async fn a_sweeps_line_says_whether_a_part_is_left_to_the_next_sweep() {
     let service = with_one_shard().await;
     leave_processing(&service, &["a"]).await;
     service.pass(TimeDelta::seconds(60));
-    let sending = service.wire.hold(SEND_BATCH);
-    let sweep = service.start_sweep();
-    sending.reached().await;
-    service.pass(TimeDelta::seconds(28)); // all of the sweep's time
-    sending.release();
-    assert_eq!(sweep.await.unwrap(), 1);
+    // All of the sweep's time.
+    assert_eq!(sweep_with_a_send_of(&service, 28).await, 1);
     assert_eq!(cut_short(), true, "nobody has read the pending tasks");
 }
 

@@ -161,6 +161,12 @@ mod tests {
         on(Clock::Manual(ManualClock::at(start)), left)
     }
 
+    /// Returns a budget with this many seconds left, on tokio's clock.
+    fn with_tokios_time(left: f64) -> Budget {
+        let start = DateTime::UNIX_EPOCH;
+        on(Clock::Tokio(TokioClock::starting_at(start)), left)
+    }
+
     fn on(clock: Clock, left: f64) -> Budget {
         let deadline = clock.now() + TimeDelta::milliseconds((left * 1000.0) as i64);
         Budget::new(deadline, clock, &Arc::new(Semaphore::new(1)))
@@ -204,10 +210,7 @@ mod tests {
             (4.0, 2.0, Unanswered),
             (3.0, 1.5, OutOfTime),
         ] {
-            let budget = on(
-                Clock::Tokio(TokioClock::starting_at(DateTime::UNIX_EPOCH)),
-                left,
-            );
+            let budget = with_tokios_time(left);
             let slot = budget.slot().await.unwrap();
             let error = budget.call_in(slot, pending::<Result<(), _>>()).await;
             assert_eq!(error.unwrap_err().kind, kind, "{left} s left");
@@ -217,10 +220,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_gets_no_place_in_time_is_not_made() {
-        let budget = on(
-            Clock::Tokio(TokioClock::starting_at(DateTime::UNIX_EPOCH)),
-            20.0,
-        );
+        let budget = with_tokios_time(20.0);
         let _taken = budget.slot().await.unwrap();
         let error = budget.call(async { Ok(()) }).await.unwrap_err();
         assert_eq!(error.kind, VectorErrorKind::OutOfTime);
