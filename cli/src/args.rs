@@ -1,7 +1,7 @@
 //! The command line's commands and options.
 
 use crate::ids::Format;
-use crate::show::option;
+use crate::shell::option;
 use crate::when::{Moment, moment, rfc3339};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;

@@ -16,6 +16,7 @@ mod parts;
 mod run;
 mod screen;
 mod session;
+mod shell;
 mod show;
 mod wait;
 mod when;

@@ -7,6 +7,7 @@ use crate::ids::{Ids, Source};
 use crate::parts::{self, Found, LEAST_PROBED_PARTS, Target};
 use crate::screen::safe;
 use crate::session::Session;
+use crate::shell::option;
 use crate::{show, wait};
 use futures_util::{StreamExt, stream};
 use shared::task::{ModelId, RequestReason, TaskId};
@@ -28,7 +29,7 @@ pub(crate) async fn run(session: &Session, arguments: Run) -> Result<(), Error> 
     if let Some(file) = arguments.ids.iter().find(|id| Path::new(id).is_file()) {
         session.screen.note(&format!(
             "`{file}` is taken for an id, and there is a file of this name. To read ids from it, use {}",
-            show::option("--file", file)
+            option("--file", file)
         ));
     }
     let source = Source::of(&arguments)?;

@@ -4,7 +4,7 @@ use crate::api::Api;
 use crate::args::{Connection, LOCAL_API};
 use crate::error::Error;
 use crate::screen::Screen;
-use crate::show::{option, quoted};
+use crate::shell::{option, quoted};
 use std::ffi::OsStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -11,7 +11,7 @@ use super::guarded::{
     Condition, GuardedUpdate, absent, at_most, equals, same_attempt, status_moved_by,
 };
 use super::item;
-use super::settlements::Announced;
+use super::together::Announced;
 use super::{
     CHUNK_RETENTION, LONGEST_THROTTLED, StoreError, TaskStore, Written, new_token, resend_delay,
 };

@@ -15,7 +15,7 @@ use super::guarded::{
     same_attempt, transact,
 };
 use super::item::{self, StoredTask};
-use super::together::{self, Asked, Together};
+use super::together::{Asked, Together};
 use super::{DISPATCH_GRACE, StoreError, TaskStore, Written};
 use crate::task::{Claim, Counts, Outcome, Settlement, Task, TaskStatus};
 use chrono::{DateTime, Utc};
@@ -54,9 +54,6 @@ pub struct Settled {
 
 /// The settlements that wait, by the nonce of their task.
 pub(super) type Settlements = Together<Unsettled, Response, Round>;
-
-/// The announcement of a settlement that is in flight in this process.
-pub(super) type Announced = together::Announced<Unsettled, Response, Round>;
 
 type Response = Result<Written<Settled>, StoreError>;
 type Waiting = Arc<Asked<Unsettled, Response>>;

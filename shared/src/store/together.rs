@@ -6,6 +6,7 @@
 //! all that wait. If a future is dropped, only its own request is lost: the next in line makes the
 //! call for the others.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -61,7 +62,12 @@ impl<A, R> Asked<A, R> {
     }
 }
 
-impl<A, R, S: Default> Together<A, R, S> {
+impl<A, R, S> Together<A, R, S>
+where
+    A: Send + Sync + 'static,
+    R: Send + 'static,
+    S: Default + Send + 'static,
+{
     /// Creates an instance without requests.
     ///
     /// A call waits at most `patience` for announced requests.
@@ -73,8 +79,9 @@ impl<A, R, S: Default> Together<A, R, S> {
     }
 
     /// Announces a request for `key`. The announcement lasts until the returned value is dropped.
-    pub(super) fn announce(&self, key: &str) -> Announced<A, R, S> {
-        Announced(self.join(key, |members| members.announced += 1))
+    pub(super) fn announce(&self, key: &str) -> Announced {
+        let place = self.join(key, |members| members.announced += 1);
+        Announced(Box::new(Announcement(place)))
     }
 
     /// Makes a request for `key`, which may have been announced, and returns its response.
@@ -86,7 +93,7 @@ impl<A, R, S: Default> Together<A, R, S> {
         &self,
         key: &str,
         what: A,
-        announced: Option<Announced<A, R, S>>,
+        announced: Option<Announced>,
         serve: impl Fn(Vec<Arc<Asked<A, R>>>, S) -> F,
     ) -> R
     where
@@ -182,10 +189,16 @@ impl<A, R, S> Drop for Waiting<A, R, S> {
     }
 }
 
-/// An announced request that has not arrived yet.
-pub(super) struct Announced<A, R, S>(Place<A, R, S>);
+/// An announced request that has not arrived yet. Dropping it takes the announcement back.
+#[derive(Debug)]
+pub(super) struct Announced(
+    #[expect(dead_code, reason = "it is only dropped")] Box<dyn Any + Send + Sync>,
+);
 
-impl<A, R, S> Drop for Announced<A, R, S> {
+/// The place of an announced request.
+struct Announcement<A, R, S>(Place<A, R, S>);
+
+impl<A, R, S> Drop for Announcement<A, R, S> {
     fn drop(&mut self) {
         self.0.leave(|members| members.announced -= 1);
     }
@@ -216,12 +229,6 @@ impl<A, R, S: Default> Default for Line<A, R, S> {
 impl<A, R, S> fmt::Debug for Together<A, R, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Together").finish_non_exhaustive()
-    }
-}
-
-impl<A, R, S> fmt::Debug for Announced<A, R, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Announced").finish_non_exhaustive()
     }
 }
 

@@ -292,12 +292,16 @@ impl Stage {
         };
         let expected: Vec<_> = objects()
             .into_iter()
-            .map(|key| match is_gone(&key) {
+            .map(|key| {
                 // The restart tries every object again. It does not find what the first attempt
                 // deleted, except `o-1`, which others inserted again.
-                true if scenario == Scenario::RestartAll && key != "o-1" => (key, "failed"),
-                true => (key, "deleted"),
-                false => (key, "failed"),
+                let is_found = scenario != Scenario::RestartAll || key == "o-1";
+                let outcome = if is_gone(&key) && is_found {
+                    "deleted"
+                } else {
+                    "failed"
+                };
+                (key, outcome)
             })
             .collect();
         let items = self

@@ -21,9 +21,10 @@ pub fn read(
     let leased = stored.lease == Lease::InForce
         && !(model.variant == Variant::LeaseIgnoredByRestart && stored.claim_attempt < attempt);
     let drop = leased || !stored.is_open(attempt, baseline);
-    let tries = match stored.claim_attempt == attempt {
-        true => stored.tries,
-        false => 0,
+    let tries = if stored.claim_attempt == attempt {
+        stored.tries
+    } else {
+        0
     };
     let job = Job {
         chunk,
@@ -33,13 +34,15 @@ pub fn read(
         tries,
         seen: stored.seen,
     };
-    *next.workers.at_mut(side) = match drop {
-        true => Worker::Idle,
-        false => Worker::ChunkRead(job),
+    *next.workers.at_mut(side) = if drop {
+        Worker::Idle
+    } else {
+        Worker::ChunkRead(job)
     };
-    let what = match drop {
-        true => "reads the chunk and finds nothing to do",
-        false => "reads the chunk",
+    let what = if drop {
+        "reads the chunk and finds nothing to do"
+    } else {
+        "reads the chunk"
     };
     steps.add(Who::Worker(side), what, About::Chunk(chunk), next);
 }

@@ -121,9 +121,10 @@ fn take_effect(model: &Model, state: &State, task: Task, call: Call) -> Option<S
 }
 
 fn restart(model: &Model, next: &mut State, task: Task, all: bool) {
-    let attempt = match model.variant == Variant::RestartKeepsAttempt {
-        true => task.attempt,
-        false => task.attempt + 1,
+    let attempt = if model.variant == Variant::RestartKeepsAttempt {
+        task.attempt
+    } else {
+        task.attempt + 1
     };
     let mut restarted = Task {
         status: Status::Pending,

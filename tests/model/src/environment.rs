@@ -65,9 +65,10 @@ fn lease(model: &Model, state: &State, side: Side, steps: &mut Steps) {
     if model.variant != Variant::LeaseWithoutMargin {
         next.objects.at_mut(side).late = None;
     }
-    let what = match held {
-        true => "the lease runs out under its holder",
-        false => "the lease of a dead worker is over",
+    let what = if held {
+        "the lease runs out under its holder"
+    } else {
+        "the lease of a dead worker is over"
     };
     steps.add(Who::World, what, About::Chunk(side), next);
 }

@@ -69,13 +69,15 @@ pub fn read_chunks(model: &Model, state: &State, side: Side, read: FanOut, steps
         chunk.is_open(task.attempt, task.baseline) && !leased
     });
     let nothing = send == [false, false] && !read.pending && !read.empty;
-    *next.workers.at_mut(side) = match nothing {
-        true => Worker::Idle,
-        false => Worker::FanOutWrite(read, send),
+    *next.workers.at_mut(side) = if nothing {
+        Worker::Idle
+    } else {
+        Worker::FanOutWrite(read, send)
     };
-    let what = match nothing {
-        true => "reads the chunks and finds nothing to send",
-        false => "reads the chunks",
+    let what = if nothing {
+        "reads the chunks and finds nothing to send"
+    } else {
+        "reads the chunks"
     };
     steps.add(Who::Worker(side), what, About::Task, next);
 }
@@ -90,9 +92,10 @@ pub fn write(
     steps: &mut Steps,
 ) {
     let who = Who::Worker(side);
-    let as_read = match read.pending {
-        true => Status::Pending,
-        false => Status::Processing,
+    let as_read = if read.pending {
+        Status::Pending
+    } else {
+        Status::Processing
     };
     let mut next = *state;
     let unmoved = next
@@ -141,30 +144,31 @@ pub fn write(
 /// The write is sent again. If the task has the fan-out's own token, the first write had succeeded.
 pub fn write_again(state: &State, side: Side, read: FanOut, send: [bool; 2], steps: &mut Steps) {
     let mut next = *state;
-    let what = match read.newest {
-        true => "fans out again, and finds its own token",
-        false => "fans out again, and is refused",
+    let what = if read.newest {
+        sent(&mut next, side, read, send);
+        "fans out again, and finds its own token"
+    } else {
+        *next.workers.at_mut(side) = Worker::Idle;
+        "fans out again, and is refused"
     };
-    match read.newest {
-        true => sent(&mut next, side, read, send),
-        false => *next.workers.at_mut(side) = Worker::Idle,
-    }
     steps.add(Who::Worker(side), what, About::Task, next);
 }
 
 fn sent(next: &mut State, side: Side, read: FanOut, send: [bool; 2]) {
     let at_work = next.is_processing(read.attempt);
-    *next.workers.at_mut(side) = match read.empty && read.pending && at_work {
-        // Nothing remains. The task first becomes `processing` and then ends, each with a separate
-        // write.
-        true => Worker::FanOutWrite(
+    // If nothing remains, the task first becomes `processing` and then ends, each with a separate
+    // write.
+    let ends = read.empty && read.pending && at_work;
+    *next.workers.at_mut(side) = if ends {
+        Worker::FanOutWrite(
             FanOut {
                 pending: false,
                 ..read
             },
             send,
-        ),
-        false => Worker::Idle,
+        )
+    } else {
+        Worker::Idle
     };
     for (chunk, _) in Side::BOTH.into_iter().zip(send).filter(|(_, send)| *send) {
         next.messages.send((read.attempt, Some(chunk)));

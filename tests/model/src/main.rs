@@ -48,9 +48,10 @@ fn main() -> io::Result<ExitCode> {
         as_expected &= broken == variant.breaks();
         show(&mut out, &report)?;
     }
-    Ok(match as_expected {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
+    Ok(if as_expected {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 

@@ -260,9 +260,10 @@ fn settle(
         _ => newest && unsettled,
     };
     if !guarded {
-        let what = match newest {
-            true => "settles, and finds that it had",
-            false => "settles, and finds a newer claim",
+        let what = if newest {
+            "settles, and finds that it had"
+        } else {
+            "settles, and finds a newer claim"
         };
         steps.add(who, what, about, next);
         return;
@@ -359,9 +360,10 @@ impl Task {
         self.detail |= outcome == Outcome::GaveUp;
         self.remaining = self.remaining.saturating_sub(1);
         if self.remaining == 0 && self.status == Status::Processing {
-            self.status = match self.detail {
-                true => Status::Failed,
-                false => Status::Done,
+            self.status = if self.detail {
+                Status::Failed
+            } else {
+                Status::Done
             };
         }
     }

@@ -175,9 +175,10 @@ async fn every_message_has_one_line_however_it_ends() {
             &[(variable, endpoint.to_owned())],
         )
         .await;
-        let time = match endpoint == silent {
-            true => Duration::from_secs(3),
-            false => Duration::from_secs(60),
+        let time = if endpoint == silent {
+            Duration::from_secs(3)
+        } else {
+            Duration::from_secs(60)
         };
         worker.invoke_within(time, &late).await.unwrap();
         let lines = lines_of(worker).await;

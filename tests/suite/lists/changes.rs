@@ -194,9 +194,12 @@ async fn a_task_that_moves_while_a_page_is_read_is_not_repeated() {
         for limit in [1, 100] {
             let service = Arc::new(with_eight_tasks("1").await);
             let holds: Vec<_> = (0..5)
-                .map(|number| match number == last {
-                    true => service.wire.hold(QUERY),
-                    false => service.wire.hold_response(QUERY),
+                .map(|number| {
+                    if number == last {
+                        service.wire.hold(QUERY)
+                    } else {
+                        service.wire.hold_response(QUERY)
+                    }
                 })
                 .collect();
             let first = tokio::spawn({

@@ -1,6 +1,5 @@
 //! The URL of a PostgreSQL database, parsed.
 
-use super::connect::ADDRESS_TIMEOUT;
 use super::key_words;
 use super::names::Identifier;
 use super::tls::Trust;
@@ -11,6 +10,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 use url::{Host, Url};
 
+/// The longest time limit of a connection to one address of the host.
+pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The settings of a session that the worker sets itself.
 const OWN_SETTINGS: [&str; 7] = [
     "client_encoding",

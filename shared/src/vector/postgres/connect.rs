@@ -10,8 +10,6 @@ use tokio::sync::OnceCell;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 
-/// The time limit for connecting to one address of the host.
-pub(super) const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time after which a connection counts as lost if what was sent is not acknowledged.
 pub(super) const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
 /// Sets the session up as each call expects it. It undoes what a trigger or a function has set in

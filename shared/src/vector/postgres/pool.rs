@@ -1,8 +1,9 @@
 //! The connections of one URL: a few, made when they are needed, and kept for the life of the
 //! process.
 
+use super::address::ADDRESS_TIMEOUT;
 use super::address::Address;
-use super::connect::{ADDRESS_TIMEOUT, Connector, STATEMENT_TIMEOUT, UNACKNOWLEDGED};
+use super::connect::{Connector, STATEMENT_TIMEOUT, UNACKNOWLEDGED};
 use super::errors::Failure;
 use super::tls::Tls;
 use crate::aws::VECTOR_CALL_TIMEOUT;
