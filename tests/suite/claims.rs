@@ -280,8 +280,8 @@ async fn the_store_says_that_a_settlement_sent_again_was_applied() {
         let store = &begun.service.running.handlers.store;
         let now = begun.service.now();
         let read = begun.stored().await;
-        let claim = read.claim([0], now + TimeDelta::seconds(40));
-        let claimed = store.claim_if_unmoved(read, claim, now).await;
+        let (claim, lease_until) = (read.claim([0]), now + TimeDelta::seconds(40));
+        let claimed = store.claim_if_unmoved(read, claim, lease_until, now).await;
         let Written::Applied(claimed) = claimed.unwrap() else {
             panic!("{size:?}: nothing has moved");
         };

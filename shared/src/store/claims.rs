@@ -53,7 +53,8 @@ pub enum Deferral {
 }
 
 impl TaskStore {
-    /// Makes `claim` on the chunk `read`, if nothing has changed since it was read.
+    /// Makes `claim` on the chunk `read`, if nothing has changed since it was read. Until
+    /// `lease_until` nobody else may claim.
     ///
     /// A lease in `read` must be over. Returns the chunk under the claim. If the task has several
     /// chunks, the chunk is known to be unchanged, but the task is not.
@@ -64,20 +65,21 @@ impl TaskStore {
         &self,
         read: TaskChunk,
         claim: Claim,
+        lease_until: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<Written<TaskChunk>, StoreError> {
         // No lease outlives its task, since another task with the same id may be created right
         // after.
-        if claim.lease_until.timestamp() + 1 >= read.task.expires_at.timestamp() {
+        if lease_until.timestamp() + 1 >= read.task.expires_at.timestamp() {
             return Ok(Written::NotApplied(()));
         }
         let put_offs = read.chunk.state.put_offs_in(claim.attempt);
         let mut update = take_fence(&read, &claim)
-            .set(attr::LEASE_UNTIL, n(claim.lease_until.timestamp_millis()))
+            .set(attr::LEASE_UNTIL, n(lease_until.timestamp_millis()))
             .set_or_remove(attr::SEEN, item::seen_to_attribute(&claim.seen))
             .set(attr::TRIES, n(claim.tries))
             .set(attr::PUT_OFFS, n(put_offs))
-            .set(attr::DUE_AT, n(claim.lease_until.timestamp() + 1));
+            .set(attr::DUE_AT, n(lease_until.timestamp() + 1));
         if read.number.is_none() {
             let (task, status) = (&read.task, TaskStatus::Processing);
             update = self
@@ -85,7 +87,7 @@ impl TaskStore {
                 .set(attr::UPDATED_AT, seconds(now));
         }
         Ok(match self.take(&read, &claim, update).await? {
-            Written::Applied(()) => Written::Applied(read.under(claim)),
+            Written::Applied(()) => Written::Applied(read.under(claim, lease_until)),
             Written::NotApplied(()) => Written::NotApplied(()),
         })
     }
@@ -171,24 +173,19 @@ impl TaskStore {
 
 impl TaskChunk {
     /// Creates a claim on the chunk after an existence check that found the objects at `present`.
-    pub fn claim(
-        &self,
-        present: impl IntoIterator<Item = usize>,
-        lease_until: DateTime<Utc>,
-    ) -> Claim {
-        self.chunk
-            .claim(new_token(), self.task.attempt, present, lease_until)
+    pub fn claim(&self, present: impl IntoIterator<Item = usize>) -> Claim {
+        self.chunk.claim(new_token(), self.task.attempt, present)
     }
 
     /// Returns the chunk as it is after `claim` was made on it.
-    fn under(mut self, claim: Claim) -> Self {
+    fn under(mut self, claim: Claim, lease_until: DateTime<Utc>) -> Self {
         self.task.status = TaskStatus::Processing;
         let state = &mut self.chunk.state;
         state.put_offs = state.put_offs_in(claim.attempt);
         state.fence = claim.fence;
         state.claim = Some(claim.token);
         state.attempt = claim.attempt;
-        state.lease_until = Some(claim.lease_until);
+        state.lease_until = Some(lease_until);
         state.tries = claim.tries;
         state.seen = claim.seen;
         self

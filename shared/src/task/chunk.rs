@@ -51,8 +51,6 @@ pub struct Claim {
     pub fence: u64,
     /// The attempt that it is made in.
     pub attempt: u32,
-    /// The time until which nobody else may claim.
-    pub lease_until: DateTime<Utc>,
     /// The number of claims without progress, including this one.
     pub tries: u32,
     /// The objects that this claim found in the index, and those that earlier unsettled claims
@@ -194,7 +192,6 @@ impl Chunk {
         token: String,
         attempt: u32,
         present: impl IntoIterator<Item = usize>,
-        lease_until: DateTime<Utc>,
     ) -> Claim {
         let mut seen = self.state.seen.clone();
         for position in present {
@@ -204,7 +201,6 @@ impl Chunk {
             token,
             fence: self.state.fence + 1,
             attempt,
-            lease_until,
             tries: self.state.tries_in(attempt) + 1,
             seen,
         }

@@ -25,8 +25,10 @@ pub trait Line: Serialize {
     }
 
     /// Leaves out the least important field of a line that is too long. Returns `false` if no field
-    /// is left to leave out.
-    fn shorten(&mut self) -> bool;
+    /// is left to leave out. The default is for a kind of line that is never too long.
+    fn shorten(&mut self) -> bool {
+        false
+    }
 }
 
 /// A line as it is written.

@@ -6,7 +6,7 @@
 use super::budget::Budget;
 use super::calls::in_short;
 use super::deletion::{Deleted, Deletion};
-use super::existence::{self, Existence};
+use super::existence;
 use super::log::MessageLog;
 use super::turn::{NEAR, turn};
 use super::{LEASE_MARGIN, MAX_TRIES, Verdict, Worker, give_up};
@@ -130,11 +130,10 @@ impl Worker {
 
         // Existence check.
         let existence = match &store {
-            _ if open.is_empty() => Existence::default(),
             None => {
                 let model = &read.task.model;
                 let detail = format!("No vector store is configured for embedding model `{model}`");
-                return self.fail(read, deadline, detail, log).await;
+                return self.fail(read, detail, log).await;
             }
             Some(store) => {
                 let check = existence::check(store.as_ref(), &read.chunk.ids, &open, budget);
@@ -148,7 +147,7 @@ impl Worker {
                             log.cause(in_short(&error));
                             return Ok(Verdict::StorePauses(pause));
                         }
-                        return self.defer_or_fail(read, deadline, error, log).await;
+                        return self.defer_or_fail(read, error, log).await;
                     }
                 }
             }
@@ -176,8 +175,9 @@ impl Worker {
         // gone later, we deleted it.
         log.claiming();
         let present = existence.present.iter().copied();
-        let claim = read.claim(present, deadline + LEASE_MARGIN);
-        let claim = self.tasks.claim_if_unmoved(read, claim, self.clock.now());
+        let claim = read.claim(present);
+        let (lease_until, now) = (deadline + LEASE_MARGIN, self.clock.now());
+        let claim = self.tasks.claim_if_unmoved(read, claim, lease_until, now);
         let Written::Applied(mut claimed) = claim.await? else {
             return Ok(MOVED);
         };
@@ -286,15 +286,14 @@ impl Worker {
     async fn defer_or_fail(
         &self,
         read: TaskChunk,
-        deadline: DateTime<Utc>,
         error: VectorError,
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         log.cause(in_short(&error));
-        let claim = read.claim([], deadline + LEASE_MARGIN);
+        let claim = read.claim([]);
         let (deferral, why) = match error.kind {
             VectorErrorKind::IndexMissing | VectorErrorKind::Denied => {
-                return self.fail(read, deadline, error.detail, log).await;
+                return self.fail(read, error.detail, log).await;
             }
             VectorErrorKind::Temporary
             | VectorErrorKind::Unanswered
@@ -303,7 +302,7 @@ impl Worker {
             | VectorErrorKind::InvalidId => {
                 if claim.tries >= MAX_TRIES {
                     let detail = give_up(&error.detail);
-                    return self.fail(read, deadline, detail, log).await;
+                    return self.fail(read, detail, log).await;
                 }
                 (Deferral::Failed, "the vector store failed")
             }
@@ -322,14 +321,13 @@ impl Worker {
     async fn fail(
         &self,
         read: TaskChunk,
-        deadline: DateTime<Utc>,
         detail: String,
         log: &mut MessageLog,
     ) -> Result<Verdict, StoreError> {
         let failed = Outcome::Failed(Reason::GaveUp(detail));
         let open = read.open().into_iter();
         let results = open.map(|at| (at, failed.clone())).collect();
-        let claim = read.claim([], deadline + LEASE_MARGIN);
+        let claim = read.claim([]);
         let now = self.clock.now();
         let fail = self.tasks.fail_if_unmoved(read, claim, results, now);
         Ok(match fail.await? {

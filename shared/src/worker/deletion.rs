@@ -158,7 +158,8 @@ impl Deletion<'_> {
         let mut deleted = Deleted::default();
         let mut batches = Batches::of(positions);
         let mut kept_once = BTreeMap::new();
-        let (mut calls, mut extra_calls, mut failures) = (0, 0, 0);
+        let mut is_first = true;
+        let (mut extra_calls, mut failures) = (0, 0);
         let mut unacknowledged = Vec::new();
         // The time after which no unacknowledged delete can still take effect.
         let mut quiet_at = None;
@@ -170,7 +171,7 @@ impl Deletion<'_> {
                 batches.put_back(batch);
                 break;
             }
-            let may_call = self.may_call(batch.positions.len(), calls == 0, turn.take());
+            let may_call = self.may_call(batch.positions.len(), is_first, turn.take());
             let slot = match may_call.await {
                 MayCall::In(slot) => slot,
                 MayCall::No => {
@@ -187,7 +188,7 @@ impl Deletion<'_> {
                     break;
                 }
             };
-            calls += 1;
+            is_first = false;
             extra_calls += usize::from(batch.is_extra);
             let ids = ids_at(&self.claimed.chunk.ids, &batch.positions);
             let began = self.budget.clock().now();
@@ -391,4 +392,72 @@ fn sort_out(
     }
     let why = "The vector store cannot confirm yet that the object is gone";
     deleted.leave(unconfirmed, Why::Failed(why.to_owned()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(at: usize, detail: &str) -> (usize, Outcome) {
+        (at, Outcome::Failed(Reason::GaveUp(detail.to_owned())))
+    }
+
+    #[test]
+    fn only_a_failure_counts_as_a_try_and_only_a_final_one_gives_objects_up_before_the_last_try() {
+        let (none, now) = (vec![], vec![failed(0, "why")]);
+        let last = vec![failed(0, &give_up("why"))];
+        for (kind, deferral, before, at_last) in [
+            (
+                VectorErrorKind::Throttled,
+                Deferral::Throttled,
+                &none,
+                &none,
+            ),
+            (VectorErrorKind::OutOfTime, Deferral::NoTime, &none, &none),
+            (VectorErrorKind::Temporary, Deferral::Failed, &none, &last),
+            (VectorErrorKind::Unanswered, Deferral::Failed, &none, &last),
+            (VectorErrorKind::TooSlow, Deferral::Failed, &none, &last),
+            (VectorErrorKind::Denied, Deferral::Failed, &now, &now),
+            (VectorErrorKind::IndexMissing, Deferral::Failed, &now, &now),
+        ] {
+            let mut deleted = Deleted::default();
+            let error = VectorError {
+                kind,
+                detail: "why".to_owned(),
+                code: "code".to_owned(),
+                source: None,
+            };
+            deleted.leave(vec![0], Why::of(error));
+            assert_eq!(deleted.deferral(), deferral, "{kind:?}");
+            assert_eq!(deleted.given_up(false), *before, "{kind:?}");
+            assert_eq!(deleted.given_up(true), *at_last, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn objects_that_were_not_checked_are_given_up_with_those_that_failed_and_not_alone() {
+        let mut deleted = Deleted::nothing(&[0]);
+        deleted.leave_too(BTreeSet::from([1]));
+        let why = give_up("no try made any progress");
+        assert_eq!(deleted.given_up(true), [failed(0, &why), failed(1, &why)]);
+
+        let mut deleted = Deleted::default();
+        deleted.leave_too(BTreeSet::from([1]));
+        assert_eq!(deleted.given_up(true), []);
+        assert_eq!(deleted.deferral(), Deferral::NoTime);
+    }
+
+    #[test]
+    fn an_outcome_is_progress_and_so_is_a_part_of_an_object() {
+        let mut deleted = Deleted::nothing(&[0]);
+        assert!(!deleted.made_progress());
+        deleted.went_in_part = true;
+        assert!(deleted.made_progress());
+        assert_eq!(deleted.deferral(), Deferral::Progress);
+
+        let mut deleted = Deleted::nothing(&[0]);
+        deleted.results.push((1, Outcome::Deleted));
+        assert!(deleted.made_progress());
+        assert_eq!(deleted.deferral(), Deferral::Failed);
+    }
 }

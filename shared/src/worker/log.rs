@@ -192,11 +192,7 @@ impl RefusedLine {
     }
 }
 
-impl Line for RefusedLine {
-    fn shorten(&mut self) -> bool {
-        self.cause.take().is_some()
-    }
-}
+impl Line for RefusedLine {}
 
 /// The line of messages for which the time of redelivery could not be set.
 #[derive(Debug, Serialize)]
@@ -220,8 +216,44 @@ impl LateLine {
     }
 }
 
-impl Line for LateLine {
-    fn shorten(&mut self) -> bool {
-        self.cause.take().is_some()
+impl Line for LateLine {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(metrics: Metrics) -> MessageLine<'static> {
+        MessageLine {
+            task_id: "t",
+            attempt: 1,
+            chunk: None,
+            outcome: Some("done"),
+            why: None,
+            sent: None,
+            unsent: None,
+            cause: Some(ShortText::new("a cause")),
+            metrics,
+            duration_ms: Some(1),
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_loses_its_duration_and_then_its_cause() {
+        let mut line = line(Metrics::default());
+        assert!(line.shorten() && line.duration_ms.is_none() && line.cause.is_some());
+        assert!(line.shorten() && line.cause.is_none());
+        assert!(!line.shorten(), "nothing is left to leave out");
+        assert_eq!(line.outcome, Some("done"), "nothing else says it");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_loses_first_what_its_metric_says_too() {
+        for ended in [Metric::TasksDone, Metric::TasksFailed] {
+            let mut metrics = Metrics::default();
+            metrics.add(ended, 1);
+            let mut line = line(metrics);
+            assert!(line.shorten() && line.outcome.is_none() && line.duration_ms.is_some());
+            assert!(line.shorten() && line.shorten() && !line.shorten());
+        }
     }
 }

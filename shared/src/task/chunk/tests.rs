@@ -23,7 +23,7 @@ fn a_claim_adds_what_it_saw_to_what_was_seen_and_raises_the_fence() {
     let mut chunk = chunk(4);
     chunk.state.seen.insert(1);
     chunk.state.fence = 7;
-    let claim = chunk.claim("token".into(), 1, [2], DateTime::UNIX_EPOCH);
+    let claim = chunk.claim("token".into(), 1, [2]);
     assert_eq!(claim.fence, 8);
     assert_eq!(claim.seen, [1, 2].into_iter().collect());
 }
