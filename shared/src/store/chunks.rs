@@ -221,3 +221,25 @@ async fn pause_for_the_unprocessed(sent: u32) {
     let most = Duration::from_millis(50 << sent.min(6));
     tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_pause_before_the_rest_of_a_batch_is_sent_doubles_up_to_three_seconds() {
+        fastrand::seed(1);
+        for (sent, most) in [(1, 100), (2, 200), (6, 3200), (7, 3200)] {
+            let mut longest = Duration::ZERO;
+            for _ in 0..100 {
+                let began = Instant::now();
+                pause_for_the_unprocessed(sent).await;
+                longest = longest.max(began.elapsed());
+            }
+            let most = Duration::from_millis(most);
+            assert!(longest <= most + Duration::from_millis(1), "{longest:?}");
+            assert!(longest > most.mul_f64(0.9), "{sent}: {longest:?}");
+        }
+    }
+}
