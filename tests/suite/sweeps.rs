@@ -388,6 +388,18 @@ async fn a_sweep_that_comes_to_the_end_of_every_partition_stores_nothing() {
 }
 
 #[tokio::test]
+async fn a_sweep_that_gets_no_further_stores_nothing() {
+    let service = that_reads_one_row().await;
+    leave_pending(&service, &ids("t", 3)).await;
+    service.pass(TimeDelta::seconds(60));
+    assert_eq!(service.sweep().await, 1);
+    service.wire.calls();
+    service.wire.next_times(usize::MAX, QUERY, DENIED);
+    service.sweep_within(TimeDelta::seconds(60)).await;
+    assert_eq!(service.wire.count(WRITE_TASK), 0);
+}
+
+#[tokio::test]
 async fn a_sweeps_line_says_whether_a_part_is_left_to_the_next_sweep() {
     let service = that_reads_one_row().await;
     let lines = Lines::capture();

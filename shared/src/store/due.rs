@@ -222,9 +222,9 @@ impl TaskStore {
 
     /// Returns since when the oldest pending task has been pending, or `None` if no task is.
     ///
-    /// The index may lag. A new task counts from its creation. A restarted task counts from its
-    /// last change, since the index does not hold the time of the restart. The index sorts it by
-    /// its creation, so it is among the first rows.
+    /// The index may lag. A task counts from its last change: that is its creation or its restart,
+    /// or a settlement of the attempt before that restart. The index sorts a restarted task by its
+    /// creation, so it is among the first rows.
     ///
     /// # Errors
     /// If a call to DynamoDB fails.
@@ -257,14 +257,8 @@ impl TaskStore {
             .await?;
         let rows = response.items.unwrap_or_default().into_iter();
         let tasks = rows.filter_map(|row| item::or_skip(item::read_task(&mut Attributes::of(row))));
-        let pending_since =
-            tasks
-                .filter(|task| !task.is_expired(now))
-                .map(|task| match task.attempt {
-                    1 => task.created_at,
-                    _ => task.updated_at,
-                });
-        Ok(pending_since.min())
+        let pending = tasks.filter(|task| !task.is_expired(now));
+        Ok(pending.map(|task| task.updated_at).min())
     }
 
     /// Takes over a due task for one more send, if nothing has changed since it was found due.
@@ -450,7 +444,9 @@ fn due_chunk(task: &StoredTask, state: &ChunkState, now: DateTime<Utc>) -> Due {
     if outcomes.sum() as usize == state.size {
         return Due::Never;
     }
-    if let Some(lease_until) = state.lease_until.filter(|until| now < *until) {
+    if let Some(lease_until) = state.lease_until
+        && state.is_leased(now)
+    {
         return Due::At(lease_until + TimeDelta::seconds(1));
     }
     if state.attempt != attempt {

@@ -2,6 +2,7 @@
 
 use super::*;
 use chrono::TimeDelta;
+use tests::kill;
 use tests::lines::Lines;
 use tests::wire::{
     DENIED, FAILING, Fault,
@@ -83,18 +84,39 @@ async fn a_chunk_that_is_claimed_is_not_sent_in_a_new_attempt_either() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_was_put_off_is_sent_when_its_time_has_come() {
+async fn a_chunk_that_was_put_off_is_sent_when_its_time_has_come_and_again_eight_minutes_later() {
     let service = fanned_out().await;
     service.wire.next_times(4, CHECK, FAILING);
     service.deliver(&[CHUNKS[1]]).await;
     service.deliver(&[CHUNKS[0], CHUNKS[2], CHUNKS[3]]).await;
     service.deliver(&[WHOLE]).await;
     assert_eq!(on_the_queue(&service).await, 0);
-    service.pass(TimeDelta::seconds(61));
-    service.deliver(&[WHOLE]).await;
-    assert_eq!(on_the_queue(&service).await, 1);
-    service.work().await;
+    for due_in in [60, 480] {
+        service
+            .assert_due_in(due_in, "put off, or sent and lost")
+            .await;
+        service.lose_messages().await;
+        service.deliver(&[WHOLE]).await;
+        assert_eq!(service.lose_messages().await, 1);
+    }
+    service.deliver(&[CHUNKS[1]]).await;
     assert_exact(&service, "put off").await;
+}
+
+#[tokio::test]
+async fn a_chunk_whose_worker_died_is_sent_a_second_after_its_lease() {
+    let service = fanned_out().await;
+    service.deliver(&[CHUNKS[0], CHUNKS[2], CHUNKS[3]]).await;
+    let delete = service.wire.hold(DELETE);
+    let work = service.start_delivery(CHUNKS[1]);
+    delete.reached().await;
+    kill(work).await;
+    service.deliver(&[WHOLE]).await;
+    assert_eq!(on_the_queue(&service).await, 0);
+    // The invocation's 30 s, the lease's 10 s more, and that second.
+    service.assert_due_in(41, "its worker died").await;
+    service.work().await;
+    assert_exact(&service, "after the lease").await;
 }
 
 /// A task of this many chunks of two objects. None of the objects exists.
