@@ -29,6 +29,16 @@ pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// Returns how long to wait before a call is repeated that has failed `failures` times: with full
+/// jitter, any time up to a bound. The bound is `first` after the first failure, twice as long after
+/// each further one, and `most` in the end ("Exponential Backoff And Jitter", AWS Architecture
+/// Blog).
+pub(crate) fn back_off(first: Duration, most: Duration, failures: u32) -> Duration {
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
+    let bound = first.saturating_mul(doubled).min(most);
+    bound.mul_f64(fastrand::f64())
+}
+
 /// Where handlers get the time from: the system, or a clock that a test moves by hand.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
@@ -126,5 +136,18 @@ mod tests {
             assert_eq!(deadline(millis, now), at(expected), "{millis}");
         }
         assert_eq!(deadline(u64::MAX, now), DateTime::<Utc>::MAX_UTC);
+    }
+
+    #[test]
+    fn the_longest_wait_doubles_with_each_failure_up_to_its_limit() {
+        fastrand::seed(1);
+        let (first, most) = (Duration::from_millis(20), Duration::from_millis(150));
+        for (failures, bound) in [(1, 20), (2, 40), (3, 80), (4, 150), (100, 150)] {
+            let waits: Vec<_> = (0..100).map(|_| back_off(first, most, failures)).collect();
+            let bound = Duration::from_millis(bound);
+            assert!(waits.iter().all(|wait| *wait <= bound), "{waits:?}");
+            assert!(waits.iter().any(|wait| *wait > bound.mul_f64(0.9)));
+            assert!(waits.iter().any(|wait| *wait < bound.mul_f64(0.1)));
+        }
     }
 }

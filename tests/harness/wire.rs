@@ -215,8 +215,8 @@ pub struct Wire(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    calls: Vec<String>,
-    delays: Vec<i64>,
+    /// The name and the body of each request.
+    calls: Vec<(String, Vec<u8>)>,
     faults: Vec<(String, usize, Fault)>,
     items: Option<Items>,
 }
@@ -240,20 +240,38 @@ impl Wire {
     /// Returns the calls since this function was last called, such as `DynamoDB.PutItem`, in the
     /// order in which they were sent.
     pub fn calls(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().expect("not poisoned").calls)
+        self.take_calls().map(|(call, _)| call).collect()
     }
 
-    /// Returns the delays of returned messages, in seconds, since this function was last called.
-    /// They are sorted.
+    /// Returns how many calls of this name there were, of those that [`Self::calls`] would return.
+    pub fn count(&self, call: &str) -> usize {
+        self.take_calls().filter(|(made, _)| made == call).count()
+    }
+
+    /// Returns the bodies of the calls of this name, of those that [`Self::calls`] would return.
+    pub fn requests(&self, call: &str) -> Vec<Value> {
+        let requests = self.take_calls().filter(|(made, _)| made == call);
+        let parse = |(_, body): (_, Vec<u8>)| serde_json::from_slice(&body).expect("JSON");
+        requests.map(parse).collect()
+    }
+
+    /// Returns the delays of returned messages, in seconds, sorted. The messages are those of the
+    /// calls that [`Self::calls`] would return.
     pub fn delays(&self) -> Vec<i64> {
-        let mut delays = std::mem::take(&mut self.0.lock().expect("not poisoned").delays);
+        let requests = self.requests(call::RETURN);
+        let entries = requests
+            .iter()
+            .filter_map(|body| body["Entries"].as_array())
+            .flatten();
+        let mut delays: Vec<_> = entries
+            .filter_map(|entry| entry["VisibilityTimeout"].as_i64())
+            .collect();
         delays.sort_unstable();
         delays
     }
 
-    /// Returns how many calls of this name there were since the last [`Self::calls`] or `count`.
-    pub fn count(&self, call: &str) -> usize {
-        self.calls().iter().filter(|made| *made == call).count()
+    fn take_calls(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        std::mem::take(&mut self.0.lock().expect("not poisoned").calls).into_iter()
     }
 
     /// Breaks the next call of this name.
@@ -310,13 +328,8 @@ impl Wire {
             *times -= 1;
             fault.clone()
         });
-        if call == call::RETURN {
-            let body = body_of(request);
-            let entries = body["Entries"].as_array().into_iter().flatten();
-            let seconds = entries.filter_map(|entry| entry["VisibilityTimeout"].as_i64());
-            state.delays.extend(seconds);
-        }
-        state.calls.push(call);
+        let body = request.body().bytes().unwrap_or_default();
+        state.calls.push((call, body.to_vec()));
         (fault, state.items.clone())
     }
 }

@@ -4,6 +4,7 @@ use super::attribute::{self as attr, Item, b, seconds};
 use super::claims::TaskChunk;
 use super::item::{self, Objects, StoredTask};
 use super::{CHUNK_RETENTION, StoreError, TaskStore, not_built};
+use crate::clock::back_off;
 use crate::task::{Chunk, ChunkState, ObjectIds};
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, PutRequest, WriteRequest};
 use chrono::{DateTime, Utc};
@@ -22,6 +23,10 @@ pub(super) const MAX_BATCH_GET: usize = 100;
 const CONCURRENT_WRITES: usize = 4;
 /// The most sends of one batch, if DynamoDB does not process all of its items.
 const MAX_SENDS: u32 = 8;
+/// The bounds of the pause before the rest of a batch is sent ("Error handling with DynamoDB",
+/// batch operations and error handling).
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(3200);
 
 impl TaskStore {
     /// Writes the ids of a task's chunks under a name that nobody else can have.
@@ -74,7 +79,7 @@ impl TaskStore {
             if puts.is_empty() {
                 return Ok(());
             }
-            pause_for_the_unprocessed(sent).await;
+            tokio::time::sleep(back_off(FIRST_PAUSE, LONGEST_PAUSE, sent)).await;
         }
         Err(unprocessed())
     }
@@ -117,7 +122,7 @@ impl TaskStore {
                 None => return Ok(found),
                 Some(keys) => keys,
             };
-            pause_for_the_unprocessed(sent).await;
+            tokio::time::sleep(back_off(FIRST_PAUSE, LONGEST_PAUSE, sent)).await;
         }
         Err(unprocessed())
     }
@@ -213,33 +218,4 @@ fn take(items: &mut HashMap<String, Item>, key: &AttributeValue) -> Option<Item>
 fn unprocessed() -> StoreError {
     let why = "DynamoDB did not process all items of a batch";
     StoreError::unavailable("unprocessed items", why)
-}
-
-/// Waits with full jitter: up to 100 ms after the first response, and up to twice as long after
-/// each further one ("Error handling with DynamoDB", batch operations and error handling).
-async fn pause_for_the_unprocessed(sent: u32) {
-    let most = Duration::from_millis(50 << sent.min(6));
-    tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::time::Instant;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_pause_before_the_rest_of_a_batch_is_sent_doubles_up_to_three_seconds() {
-        fastrand::seed(1);
-        for (sent, most) in [(1, 100), (2, 200), (6, 3200), (7, 3200)] {
-            let mut longest = Duration::ZERO;
-            for _ in 0..100 {
-                let began = Instant::now();
-                pause_for_the_unprocessed(sent).await;
-                longest = longest.max(began.elapsed());
-            }
-            let most = Duration::from_millis(most);
-            assert!(longest <= most + Duration::from_millis(1), "{longest:?}");
-            assert!(longest > most.mul_f64(0.9), "{sent}: {longest:?}");
-        }
-    }
 }

@@ -7,6 +7,7 @@
 use super::attribute::{self as attr, Item, n, s};
 use super::{StoreError, Written, not_built};
 use crate::aws::CALL_TIMEOUT;
+use crate::clock::back_off;
 use crate::task::{Event, TaskStatus};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
@@ -21,6 +22,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// The bounds of the pause before a contended write is sent again.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
 /// What must hold for an item so that a write is made. The default always holds.
 #[derive(Clone, Default)]
@@ -527,11 +532,35 @@ impl Contention {
         in_time
     }
 
-    /// Waits before the next send, with full jitter: up to 20 ms at first, up to twice as long
-    /// after each further send, and 160 ms at most.
+    /// Waits before the next send.
     pub(super) async fn pause(&mut self) {
         self.sent += 1;
-        let most = Duration::from_millis(10 << self.sent.min(4));
-        tokio::time::sleep(most.mul_f64(fastrand::f64())).await;
+        tokio::time::sleep(back_off(FIRST_PAUSE, LONGEST_PAUSE, self.sent)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_contended_write_is_sent_again_after_pauses_that_grow_until_its_time_is_over() {
+        fastrand::seed(1);
+        let mut contention = Contention::default();
+        let began = Instant::now();
+        let mut pauses = Vec::new();
+        let mut last = began;
+        while contention.allows_another().await {
+            pauses.push(last.elapsed());
+            last = Instant::now();
+        }
+        assert!(began.elapsed() >= CALL_TIMEOUT);
+        assert!(began.elapsed() < CALL_TIMEOUT + LONGEST_PAUSE);
+        assert!(pauses[0] <= FIRST_PAUSE, "{pauses:?}");
+        assert!(
+            pauses
+                .iter()
+                .any(|pause| *pause > LONGEST_PAUSE.mul_f64(0.9))
+        );
     }
 }

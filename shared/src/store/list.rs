@@ -117,8 +117,7 @@ impl TaskStore {
             .collect();
         // Fetches are small: a page's rows are spread over the runs, and rows that are fetched
         // beyond the page are wasted.
-        let most = MAX_ROWS_READ / runs.len();
-        let mut step = (limit / runs.len() + 2).min(most);
+        let mut step = limit / runs.len() + 2;
         let mut taken = 0;
         let mut budget = MAX_ROWS_READ;
         let mut page = ListPage::default();
@@ -144,7 +143,7 @@ impl TaskStore {
                 let fetches = stream::iter(fetches).buffer_unordered(CONCURRENT_QUERIES);
                 let read: Vec<usize> = fetches.try_collect().await?;
                 if filter.model.is_some() {
-                    step = (step * 2).min(most); // the filter may reject most of what was read
+                    step = step.saturating_mul(2); // the filter may reject most of what was read
                 }
                 budget = budget.saturating_sub(read.into_iter().sum());
                 continue;
@@ -277,4 +276,23 @@ fn list_row(item: Item) -> Result<ListRow, StoreError> {
         task: item::read_task(&mut item)?,
         failed_head: item::read_failed_head(&mut item)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_time_in_whole_seconds_of_utc_and_a_task_id() {
+        let is_place = |text: &str| TaskPosition(text.to_owned()).is_well_formed();
+        assert!(is_place("2024-05-21T12:00:00Z#t"));
+        for other in [
+            "2024-05-21T12:00:00+00:00#t",
+            "2024-05-21T12:00:00Z#",
+            "2024-05-21T12:00:60 #t",
+            "2024-05-21T12:00:00Z",
+        ] {
+            assert!(!is_place(other), "{other}");
+        }
+    }
 }

@@ -69,12 +69,11 @@ impl TaskStore {
     ) -> Result<OutcomePage, StoreError> {
         let mut page = Filling::new(task, filter, most);
         let count = match &task.objects {
-            Objects::Inline(chunk) if from.chunk == 0 => {
+            Objects::Inline(chunk) => {
                 let ids = chunk.ids(&task.task.id)?;
                 page.take(from, &ids, Some(&chunk.state));
                 return Ok(page.done);
             }
-            Objects::Inline(_) => return Ok(page.done),
             Objects::Chunks(count) => *count,
         };
         let mut may_read = MAX_CHUNKS_READ;

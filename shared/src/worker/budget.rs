@@ -2,7 +2,7 @@
 //! long to wait before the next.
 
 use crate::aws::VECTOR_CALL_TIMEOUT;
-use crate::clock::Clock;
+use crate::clock::{Clock, back_off};
 use crate::vector::{VectorError, VectorErrorKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use std::future::Future;
@@ -130,12 +130,10 @@ impl Budget {
 
     /// Waits before call number `calls + 1`.
     ///
-    /// It waits for the pause that the store has asked for, and then with full jitter over an
-    /// exponential bound ("Exponential Backoff And Jitter", AWS Architecture Blog). Returns `false`
-    /// at once if there is no time for it, or if the pause is too long to hold the work.
+    /// It waits for the pause that the store has asked for, and then [backs off](back_off). Returns
+    /// `false` at once if there is no time for it, or if the pause is too long to hold the work.
     pub(super) async fn back_off(&self, calls: u32, pause: Duration) -> bool {
-        let bound = FIRST_BACKOFF * (1 << calls.saturating_sub(1).min(8));
-        let wait = pause + bound.min(MAX_BACKOFF).mul_f64(fastrand::f64());
+        let wait = pause + back_off(FIRST_BACKOFF, MAX_BACKOFF, calls);
         let has_time = self.left() >= MIN_TIME + TimeDelta::from_std(wait).unwrap_or(MIN_TIME);
         if pause > MAX_BACKOFF || !has_time {
             return false;

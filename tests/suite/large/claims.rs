@@ -94,6 +94,19 @@ async fn a_transaction_that_is_canceled_by_others_or_by_throttling_is_sent_again
 }
 
 #[tokio::test]
+async fn a_transaction_that_is_canceled_because_it_is_not_valid_is_not_sent_again() {
+    let service = fanned_out().await;
+    let canceled = Fault::Canceled("ValidationError");
+    service.wire.next(SETTLE_CHUNKS, canceled);
+    assert_eq!(
+        service.deliver(&[CHUNKS[0]]).await,
+        1,
+        "the message comes back"
+    );
+    assert_eq!(service.wire.count(SETTLE_CHUNKS), 1);
+}
+
+#[tokio::test]
 async fn a_conflict_that_does_not_end_is_an_outage() {
     let service = fanned_out().await;
     let conflict = Fault::Canceled("TransactionConflict");

@@ -63,6 +63,39 @@ async fn a_task_without_failures_is_shown_in_one_call_and_a_page_costs_two_more_
     // The calls read the states of the chunks from there on, and the ids of the chunks on the page.
     let page = [GET_TASK, READ_CHUNKS, READ_CHUNKS];
     assert_eq!(service.wire.calls(), page.repeat(4));
+    service.outcomes("large").await;
+    // A third chunk says whether another page follows.
+    assert_eq!(items_read(&service), [8, 3, 6, 3, 4, 3, 2, 2]);
+}
+
+/// How many items each read of chunks was for.
+fn items_read(service: &Service) -> Vec<usize> {
+    let keys = |table: &Value| table["Keys"].as_array().unwrap().len();
+    let tables = |read: &Value| {
+        read["RequestItems"]
+            .as_object()
+            .unwrap()
+            .values()
+            .map(keys)
+            .sum()
+    };
+    let reads = service.wire.requests(READ_CHUNKS);
+    reads.iter().map(tables).collect()
+}
+
+#[tokio::test]
+async fn ids_are_read_only_of_chunks_that_have_something_to_show() {
+    let service = Service::start_with_chunks_of(2).await;
+    let objects = ids("o", 90);
+    service.seed("big", &objects[..89]).await;
+    service.run(&run_body("big", "large", &objects)).await.ok();
+    service.work().await;
+    service.wire.calls();
+    let query = "task_id=large&outcome=failed";
+    let page = service.info(query).await.ok();
+    assert_eq!(page["items"][0]["object_id"], "o-89");
+    // The failures, which every response has, and the page.
+    assert_eq!(items_read(&service), [45, 1, 45, 1]);
 }
 
 #[tokio::test]
@@ -73,6 +106,13 @@ async fn objects_that_are_spread_thinly_are_found_page_by_page() {
     service.seed("big", &there).await;
     service.run(&run_body("big", "large", &objects)).await.ok();
     service.work().await;
+    let query = "task_id=large&outcome=deleted";
+    let page = service.info(query).await.ok();
+    assert_eq!(
+        page["items"].as_array().unwrap().len(),
+        40,
+        "of as many chunks"
+    );
     let found = service.outcomes_of("large", "deleted").await;
     let names: Vec<_> = found.into_iter().map(|(id, _)| id).collect();
     assert_eq!(names, there);
