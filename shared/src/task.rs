@@ -30,6 +30,8 @@ pub use object_ids::{ChunkLimits, DistinctIds, MAX_CHUNK_BYTES, MAX_CHUNK_OBJECT
 pub use outcome::{NOT_FOUND, Outcome, OutcomeFilter, Outcomes, Reason};
 pub use status::{Effect, Event, TaskStatus};
 
+#[cfg(test)]
+use chrono::TimeDelta;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -63,6 +65,26 @@ impl Task {
     /// Returns whether the task counts as absent at `now`, even if its item is still stored.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at <= now
+    }
+
+    /// A new task of one object.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        let created_at = DateTime::from_timestamp_secs(1_716_292_800).unwrap();
+        Self {
+            id: TaskId::new("delete-xyz").unwrap(),
+            model: ModelId::new("embed-456").unwrap(),
+            status: TaskStatus::Pending,
+            attempt: 1,
+            created_at,
+            updated_at: created_at,
+            expires_at: created_at + TimeDelta::days(90),
+            progress: Progress {
+                total: 1,
+                ..Progress::default()
+            },
+            detail: None,
+        }
     }
 }
 

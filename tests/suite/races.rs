@@ -98,6 +98,10 @@ async fn after_a_cancel_the_worker_makes_no_second_delete_call() {
         assert_eq!(begun.task().await["status"], "canceled", "{size:?}");
         assert_eq!(begun.progress().await, (0, 1, 1), "{size:?}");
         assert_eq!(service.present("index", &["o-0"]).await, ["o-0"]);
+        if size == Size::Small {
+            let due = service.stored_numbers("due_at").await;
+            assert!(due.is_empty(), "it has ended: {due:?}");
+        }
     }
 }
 

@@ -162,6 +162,21 @@ async fn after_progress_the_sweeper_comes_as_soon_as_to_a_new_task() {
 }
 
 #[tokio::test]
+async fn after_a_try_without_progress_the_sweeper_comes_ever_more_slowly() {
+    let service = Service::start().await;
+    service.seed("index", &["o"]).await;
+    service.run(&run_body("index", "t", &["o"])).await.ok();
+    service.lose_messages().await;
+    service.assert_due_in(60, "its message was lost").await;
+    service.wire.next_times(usize::MAX, DELETE, THROTTLING);
+    service.work_once_within(TimeDelta::seconds(4)).await;
+    service.wire.heal();
+    service.assert_due_in(60, "it was throttled").await;
+    service.lose_messages().await;
+    service.assert_due_in(240, "it was sent twice before").await;
+}
+
+#[tokio::test]
 async fn a_large_task_whose_chunks_are_all_throttled_is_tried_again_every_eight_minutes() {
     let service = Service::start_with_chunks_of(2).await;
     let objects = ids("o", 4);

@@ -252,3 +252,30 @@ fn size_in_a_response(id: &str, outcome: &Outcome) -> usize {
     let escaped = |text: &str| text.len() + 3 * text.matches(['"', '\\']).count();
     escaped(id) + escaped(detail) + 80
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Reason;
+    use serde_json::json;
+
+    #[test]
+    fn the_bound_of_an_objects_bytes_is_hardly_more_than_what_it_takes() {
+        let gave_up = |why: &str| Outcome::Failed(Reason::GaveUp(why.to_owned()));
+        for id in ["o-1", "\"", "a\\b\"c", &"\"x".repeat(500)] {
+            for outcome in [Outcome::Deleted, gave_up("no"), gave_up(&"\"\\".repeat(99))] {
+                let bound = size_in_a_response(id, &outcome);
+                let detail = match &outcome {
+                    Outcome::Failed(reason) => reason.detail(),
+                    Outcome::Remaining | Outcome::Deleted => "",
+                };
+                let item = json!({"object_id": id, "outcome": "remaining", "detail": detail});
+                let takes = json!(item.to_string()).to_string().len();
+                assert!(
+                    (takes..takes + 80).contains(&bound),
+                    "{takes}, {bound}: {id}"
+                );
+            }
+        }
+    }
+}

@@ -35,11 +35,6 @@ const MOST_TOGETHER: usize = 24;
 /// a transaction saves 3 write units, and avoids a conflict with the transactions of other
 /// processes.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
-/// How often in a row settlements are recomputed because the task has changed.
-///
-/// Each time takes another write in between: a cancel, a restart, or the settlement of the last
-/// chunk that is not among these.
-const MAX_ROUNDS: u32 = 20;
 
 /// What a settlement recorded.
 #[derive(Clone, Debug)]
@@ -81,8 +76,6 @@ enum Guard {
 pub(super) struct Round {
     /// The task as it was last found or written.
     task: Option<TaskAsRead>,
-    /// How often in a row the task had changed.
-    moved: u32,
     contention: Contention,
 }
 
@@ -217,7 +210,6 @@ impl TaskStore {
             Ok(Transacted::Applied) => return joint.recorded(&open, read),
             Ok(Transacted::Contended) => {
                 next.task = Some(read);
-                next.moved = round.moved;
                 next.contention = round.contention;
                 next.contention.pause().await;
                 return next;
@@ -259,12 +251,6 @@ impl TaskStore {
         };
         if next.task.is_none() {
             respond(&open, || Ok(Written::NotApplied(())));
-        }
-        next.moved = round.moved + 1;
-        if next.moved >= MAX_ROUNDS {
-            let why = format!("a settlement was worked out {MAX_ROUNDS} times");
-            let error = StoreError::unavailable("the task keeps changing", why);
-            respond(&open, || Err(error.clone()));
         }
         next
     }
@@ -554,4 +540,31 @@ fn claim_is_newest(token: &str) -> Condition {
 
 fn claim_is_not_settled() -> Condition {
     exists(attr::LEASE_UNTIL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_reads_of_a_task_the_later_one_is_the_one_that_counts() {
+        let read = |attempt, status, deleted, failed| {
+            let mut task = Task::example();
+            (task.attempt, task.status) = (attempt, status);
+            (task.progress.deleted, task.progress.failed) = (deleted, failed);
+            TaskAsRead { task, baseline: 0 }
+        };
+        let in_order = [
+            read(1, TaskStatus::Pending, 0, 0),
+            read(1, TaskStatus::Processing, 0, 0),
+            read(1, TaskStatus::Processing, 2, 1),
+            read(1, TaskStatus::Processing, 2, 2),
+            read(1, TaskStatus::Canceled, 2, 2),
+            // Those that failed are tried again.
+            read(2, TaskStatus::Pending, 2, 0),
+            read(2, TaskStatus::Processing, 2, 0),
+            read(2, TaskStatus::Done, 4, 0),
+        ];
+        assert!(in_order.is_sorted_by(|a, b| a.age() < b.age()));
+    }
 }

@@ -58,3 +58,45 @@ impl StatusChange {
         created_at * PLACES + step.min(PLACES - 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeDelta;
+
+    #[test]
+    fn the_sequence_grows_with_each_change_of_the_tasks_of_one_id_and_is_exact_in_json() {
+        let sequence = |seconds, attempt, status| {
+            let mut task = Task::example();
+            task.created_at += TimeDelta::seconds(seconds);
+            (task.attempt, task.status) = (attempt, status);
+            let change = StatusChange {
+                task,
+                attribution: Attribution::default(),
+                previous: None,
+            };
+            change.sequence()
+        };
+        let mut in_order = Vec::new();
+        // After a task has expired, another one with the same id may be created.
+        for seconds in [0, 1, 10_000_000] {
+            for attempt in [1, 2, 3, 333_332] {
+                for status in [
+                    TaskStatus::Pending,
+                    TaskStatus::Processing,
+                    TaskStatus::Done,
+                ] {
+                    in_order.push(sequence(seconds, attempt, status));
+                }
+            }
+            let after_all = sequence(seconds, u32::MAX, TaskStatus::Done);
+            assert!(after_all < sequence(seconds + 1, 1, TaskStatus::Pending));
+        }
+        assert!(in_order.is_sorted_by(|a, b| a < b), "{in_order:?}");
+        assert!(in_order.iter().all(|number| *number < 1 << 53));
+        for end in [TaskStatus::Failed, TaskStatus::Canceled] {
+            let done = sequence(0, 1, TaskStatus::Done);
+            assert_eq!(sequence(0, 1, end), done, "an attempt has one end");
+        }
+    }
+}

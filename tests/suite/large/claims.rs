@@ -77,6 +77,29 @@ async fn of_the_last_two_chunks_that_settle_at_once_the_second_ends_the_task() {
 }
 
 #[tokio::test]
+async fn the_last_two_chunks_that_settle_one_after_the_other_in_one_process_take_a_write_each() {
+    let service = fanned_out().await;
+    service.deliver(&[CHUNKS[1], CHUNKS[3]]).await;
+    service.wire.calls();
+    let deletes = service.wire.hold_times(2, DELETE);
+    let settle = service.wire.hold(SETTLE_CHUNKS);
+    let work = tokio::spawn({
+        let service = Arc::clone(&service);
+        async move { service.deliver(&[CHUNKS[0], CHUNKS[2]]).await }
+    });
+    for _ in 0..2 {
+        deletes.reached().await; // both have read that the other is open
+    }
+    deletes.release();
+    settle.reached().await;
+    deletes.release();
+    settle.release();
+    assert_eq!(work.await.unwrap(), 0);
+    assert_eq!(service.wire.count(SETTLE_CHUNKS), 2);
+    assert_exact(&service, "settled one after the other").await;
+}
+
+#[tokio::test]
 async fn a_transaction_that_is_canceled_by_others_or_by_throttling_is_sent_again() {
     let service = with_large_task().await;
     for code in [
