@@ -14,6 +14,7 @@ mod claims;
 mod events;
 mod faults;
 mod functions;
+mod grants;
 mod idempotency;
 mod info;
 mod kept;
