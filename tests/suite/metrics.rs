@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tests::lines::{Lines, metrics};
 use tests::wire::{
-    Fault,
-    call::{DELETE, PUT_TASK, QUERY, READ_CHUNKS, WRITE_TASK},
+    FAILING, Fault, THROTTLING,
+    call::{CHECK, DELETE, PUT_TASK, QUERY, READ_CHUNKS, WRITE_TASK},
 };
 use tests::{Service, example, ids, run_body};
 
@@ -203,6 +203,36 @@ async fn the_chunks_of_a_large_task_count_their_objects_and_the_last_of_them_the
         ("ObjectsNotFound", 2),
     ];
     assert_eq!(lines.counted(), counts(&counted));
+}
+
+#[tokio::test]
+async fn a_large_task_that_a_fan_out_ends_counts_too() {
+    let service = Service::start_with_chunks_of(2).await;
+    let objects = ids("o", 3);
+    service.seed("big", &objects).await;
+    service.run(&run_body("big", "large", &objects)).await.ok();
+    service.work().await;
+    service.restart("task_id=large").await.ok();
+    let lines = Lines::capture();
+    service.work().await;
+    assert_eq!(lines.counted(), counts(&[("TasksDone", 1)]));
+}
+
+#[tokio::test]
+async fn a_messages_line_says_what_went_wrong_in_the_stores_words_for_it_and_no_others() {
+    for (call, fault, cause) in [
+        (CHECK, FAILING, "Temporary: ServiceUnavailableException"),
+        (DELETE, THROTTLING, "Throttled: TooManyRequestsException"),
+    ] {
+        let service = Service::start().await;
+        service.run(&example()).await.ok();
+        service.wire.next_times(usize::MAX, call, fault);
+        let lines = Lines::capture();
+        service.work_once_within(TimeDelta::seconds(4)).await;
+        let line = lines.take().pop().unwrap();
+        assert_eq!(line["cause"], cause);
+        assert_eq!(line["level"], "WARN");
+    }
 }
 
 /// The one line of a sweep.

@@ -303,3 +303,24 @@ impl Line for SweepLine {
         self.duration_ms.take().is_some() || self.cause.take().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_is_too_long_loses_its_duration_and_then_its_cause() {
+        let mut line = SweepLine {
+            outcome: "swept",
+            due: 1,
+            errors: 1,
+            cut_short: false,
+            cause: Some(ShortText::new("a cause")),
+            metrics: Metrics::default(),
+            duration_ms: Some(1),
+        };
+        assert!(line.shorten() && line.duration_ms.is_none() && line.cause.is_some());
+        assert!(line.shorten() && line.cause.is_none());
+        assert!(!line.shorten(), "nothing is left to leave out");
+    }
+}
