@@ -217,6 +217,7 @@ pub struct Wire(Arc<Mutex<State>>);
 struct State {
     /// The name and the body of each request.
     calls: Vec<(String, Vec<u8>)>,
+    delays: Vec<i64>,
     faults: Vec<(String, usize, Fault)>,
     items: Option<Items>,
 }
@@ -255,17 +256,10 @@ impl Wire {
         requests.map(parse).collect()
     }
 
-    /// Returns the delays of returned messages, in seconds, sorted. The messages are those of the
-    /// calls that [`Self::calls`] would return.
+    /// Returns the delays of returned messages, in seconds, since this function was last called.
+    /// They are sorted.
     pub fn delays(&self) -> Vec<i64> {
-        let requests = self.requests(call::RETURN);
-        let entries = requests
-            .iter()
-            .filter_map(|body| body["Entries"].as_array())
-            .flatten();
-        let mut delays: Vec<_> = entries
-            .filter_map(|entry| entry["VisibilityTimeout"].as_i64())
-            .collect();
+        let mut delays = std::mem::take(&mut self.0.lock().expect("not poisoned").delays);
         delays.sort_unstable();
         delays
     }
@@ -328,6 +322,12 @@ impl Wire {
             *times -= 1;
             fault.clone()
         });
+        if call == call::RETURN {
+            let body = body_of(request);
+            let entries = body["Entries"].as_array().into_iter().flatten();
+            let seconds = entries.filter_map(|entry| entry["VisibilityTimeout"].as_i64());
+            state.delays.extend(seconds);
+        }
         let body = request.body().bytes().unwrap_or_default();
         state.calls.push((call, body.to_vec()));
         (fault, state.items.clone())

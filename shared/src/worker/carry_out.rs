@@ -160,7 +160,7 @@ impl Worker {
             // A turn that has passed since is no reason to hand the work back: the delete waits for
             // another one.
             first_turn = first_turn.filter(|turn: &Turn| turn.is_enough_for(objects));
-            if first_turn.is_none() && objects > 0 {
+            if first_turn.is_none() {
                 first_turn = match self.near_turn(turns, objects).await {
                     Ok(turn) => Some(turn),
                     Err(verdict) => return Ok(verdict),

@@ -104,3 +104,73 @@ pub(super) async fn check(
     found.present.sort_unstable();
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, ManualClock};
+    use crate::vector::{AfterDelete, VectorErrorKind};
+    use chrono::{DateTime, TimeDelta};
+    use futures_util::future::{BoxFuture, ready};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::Semaphore;
+
+    /// A store that refuses every id, and counts its calls.
+    #[derive(Default)]
+    struct Refusing(AtomicUsize);
+
+    impl VectorStore for Refusing {
+        fn present<'a>(
+            &'a self,
+            _ids: &'a [&'a str],
+        ) -> BoxFuture<'a, Result<Vec<Presence>, VectorError>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(ready(Err(VectorError {
+                kind: VectorErrorKind::InvalidId,
+                detail: "no id".to_owned(),
+                code: "400".to_owned(),
+                source: None,
+            })))
+        }
+
+        fn delete<'a>(
+            &'a self,
+            _ids: &'a [&'a str],
+        ) -> BoxFuture<'a, Result<Vec<AfterDelete>, VectorError>> {
+            unreachable!("an existence check deletes nothing")
+        }
+
+        fn max_delete(&self) -> usize {
+            usize::MAX
+        }
+    }
+
+    /// Checks 500 ids with this many seconds left. Returns the result and the number of calls.
+    async fn check_500(seconds_left: i64) -> (Existence, usize) {
+        let mut ids = ObjectIds::default();
+        (0..500).for_each(|number| ids.push(&format!("o-{number}")).unwrap());
+        let positions: Vec<_> = (0..500).collect();
+        let clock = Clock::Manual(ManualClock::at(DateTime::UNIX_EPOCH));
+        let deadline = clock.now() + TimeDelta::seconds(seconds_left);
+        let budget = Budget::new(deadline, clock, &Arc::new(Semaphore::new(1)));
+        let store = Refusing::default();
+        let found = check(&store, &ids, &positions, &budget).await;
+        (found.unwrap(), store.0.into_inner())
+    }
+
+    #[tokio::test]
+    async fn a_check_makes_one_call_and_64_more_for_ids_that_are_refused_and_leaves_the_rest() {
+        let (found, calls) = check_500(60).await;
+        assert_eq!(calls, 1 + MAX_EXTRA_CALLS);
+        assert!(!found.failed.is_empty());
+        assert_eq!(found.failed.len() + found.unknown.len(), 500);
+    }
+
+    #[tokio::test]
+    async fn a_check_without_time_makes_no_call_and_knows_nothing() {
+        let (found, calls) = check_500(1).await;
+        assert_eq!((calls, found.unknown.len()), (0, 500));
+        assert!(found.present.is_empty() && found.failed.is_empty());
+    }
+}

@@ -156,6 +156,20 @@ async fn a_chunk_whose_turn_is_far_is_handed_back_unclaimed_and_is_no_try() {
 }
 
 #[tokio::test]
+async fn a_chunk_whose_turn_is_near_waits_for_it() {
+    let service = with_a_chunk(2_500).await;
+    others_take(&service, 1).await;
+    let began = service.now();
+    service.wire.calls();
+    service.work_once().await;
+    assert_eq!(service.task("task").await["status"], "done");
+    assert_eq!(service.now() - began, TimeDelta::seconds(1));
+    // The claim, the settlement, and two writes for the grant: the worker guessed that the index
+    // was idle.
+    assert_eq!(service.wire.count(GRANT), 4);
+}
+
+#[tokio::test]
 async fn a_lost_response_wastes_a_grant_and_no_more() {
     let service = with_a_chunk(2_500).await;
     service.wire.next(GRANT, Fault::ResponseLost);
