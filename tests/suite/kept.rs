@@ -136,6 +136,25 @@ async fn a_restart_between_the_two_deletes_of_a_kept_object_leaves_it_to_the_new
 }
 
 #[tokio::test]
+async fn a_claim_that_had_no_time_for_the_further_delete_of_a_kept_object_counts_as_a_try() {
+    let service = with_example().await;
+    let body = run_body(DEMO_INDEX, "t", &["obj-1"]);
+    service.run(&body).await.ok();
+    keep(&service, 1);
+    let first_read = service.wire.hold_response(GET_TASK);
+    let work = service.start_delivery(r#"{"task_id":"t","attempt":1}"#);
+    first_read.reached().await;
+    let read_again = service.wire.hold_response(GET_TASK);
+    first_read.release();
+    read_again.reached().await; // kept, and about to be deleted once more
+    service.pass(TimeDelta::seconds(29)); // of the invocation's 30
+    read_again.release();
+    work.await.unwrap();
+    assert_eq!(service.stored_numbers("tries").await, [1]);
+    assert!(is_there(&service).await);
+}
+
+#[tokio::test]
 async fn a_worker_that_dies_before_it_reads_back_leaves_what_it_saw_on_record() {
     let service = with_example().await;
     let check = service.wire.hold_response(CHECK);

@@ -13,7 +13,7 @@ use shared::task::ModelId;
 use shared::vector::{Index, Reserved, Services, VectorErrorKind, VectorStore};
 use std::sync::Arc;
 use std::time::Duration;
-use tests::wire::call::{DELETE, RETURN};
+use tests::wire::call::{CHECK, DELETE, RETURN};
 use tests::wire::{Fault, Wire};
 use tests::{DEMO_INDEX, Service, http, ids, run_body};
 use tokio::time::{Instant, timeout};
@@ -166,6 +166,20 @@ async fn a_chunk_whose_turn_is_near_waits_for_it() {
     assert_eq!(service.now() - began, TimeDelta::seconds(1));
     // The claim, the settlement, and two writes for the grant: the worker guessed that the index
     // was idle.
+    assert_eq!(service.wire.count(GRANT), 4);
+}
+
+#[tokio::test]
+async fn a_turn_that_has_passed_during_the_existence_check_is_not_used() {
+    let service = with_a_chunk(2_500).await;
+    let check = service.wire.hold_response(CHECK);
+    let work = service.start_work();
+    check.reached().await;
+    service.pass(TimeDelta::seconds(1));
+    check.release();
+    work.await.unwrap();
+    assert_eq!(service.task("task").await["status"], "done");
+    // The claim, the settlement, and two grants.
     assert_eq!(service.wire.count(GRANT), 4);
 }
 
