@@ -30,9 +30,9 @@ pub(crate) fn rfc3339(time: DateTime<Utc>) -> String {
 }
 
 /// Returns how long to wait before a call is repeated that has failed `failures` times: with full
-/// jitter, any time up to a bound. The bound is `first` after the first failure, twice as long after
-/// each further one, and `most` in the end ("Exponential Backoff And Jitter", AWS Architecture
-/// Blog).
+/// jitter, any time up to a bound. The bound is `first` after the first failure, twice as long
+/// after each further one, and `most` in the end ("Exponential Backoff And Jitter", AWS
+/// Architecture Blog).
 pub(crate) fn back_off(first: Duration, most: Duration, failures: u32) -> Duration {
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
     let bound = first.saturating_mul(doubled).min(most);
