@@ -557,6 +557,7 @@ mod tests {
         let in_order = [
             read(1, TaskStatus::Pending, 0, 0),
             read(1, TaskStatus::Processing, 0, 0),
+            read(1, TaskStatus::Processing, 0, 1),
             read(1, TaskStatus::Processing, 2, 1),
             read(1, TaskStatus::Processing, 2, 2),
             read(1, TaskStatus::Canceled, 2, 2),
