@@ -238,6 +238,12 @@ mod tests {
     }
 
     #[test]
+    fn the_tasks_id_is_a_name_that_others_chose() {
+        let line = line(Metrics::default());
+        assert_eq!(line.names(), [Some("t"), None, None]);
+    }
+
+    #[test]
     fn a_line_that_is_too_long_loses_its_duration_and_then_its_cause() {
         let mut line = line(Metrics::default());
         assert!(line.shorten() && line.duration_ms.is_none() && line.cause.is_some());
